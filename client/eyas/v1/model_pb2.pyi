@@ -1,0 +1,97 @@
+from eyas.v1 import evaluation_pb2 as _evaluation_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.rpc import status_pb2 as _status_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ServingState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SERVING_STATE_UNSPECIFIED: _ClassVar[ServingState]
+    SERVING_STATE_NOT_LOADED: _ClassVar[ServingState]
+    SERVING_STATE_LOADING: _ClassVar[ServingState]
+    SERVING_STATE_READY: _ClassVar[ServingState]
+    SERVING_STATE_FAILED: _ClassVar[ServingState]
+SERVING_STATE_UNSPECIFIED: ServingState
+SERVING_STATE_NOT_LOADED: ServingState
+SERVING_STATE_LOADING: ServingState
+SERVING_STATE_READY: ServingState
+SERVING_STATE_FAILED: ServingState
+
+class Model(_message.Message):
+    __slots__ = ("name", "create_time", "aliases", "latest_version", "version_count")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
+    LATEST_VERSION_FIELD_NUMBER: _ClassVar[int]
+    VERSION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    create_time: _timestamp_pb2.Timestamp
+    aliases: _containers.RepeatedCompositeFieldContainer[Alias]
+    latest_version: str
+    version_count: int
+    def __init__(self, name: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., aliases: _Optional[_Iterable[_Union[Alias, _Mapping]]] = ..., latest_version: _Optional[str] = ..., version_count: _Optional[int] = ...) -> None: ...
+
+class Alias(_message.Message):
+    __slots__ = ("name", "version", "record", "update_time", "actor", "reason")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    RECORD_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: str
+    record: int
+    update_time: _timestamp_pb2.Timestamp
+    actor: str
+    reason: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., record: _Optional[int] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., actor: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class ModelVersion(_message.Message):
+    __slots__ = ("name", "create_time", "labels", "backbone", "image_size_px", "size_bytes", "sha256", "evaluation", "parity", "job", "dataset_digest", "weights_source", "serving_state", "serving_error")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    BACKBONE_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_SIZE_PX_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    EVALUATION_FIELD_NUMBER: _ClassVar[int]
+    PARITY_FIELD_NUMBER: _ClassVar[int]
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    DATASET_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_SOURCE_FIELD_NUMBER: _ClassVar[int]
+    SERVING_STATE_FIELD_NUMBER: _ClassVar[int]
+    SERVING_ERROR_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    create_time: _timestamp_pb2.Timestamp
+    labels: _containers.RepeatedScalarFieldContainer[str]
+    backbone: str
+    image_size_px: int
+    size_bytes: int
+    sha256: str
+    evaluation: _evaluation_pb2.Evaluation
+    parity: Parity
+    job: str
+    dataset_digest: str
+    weights_source: str
+    serving_state: ServingState
+    serving_error: _status_pb2.Status
+    def __init__(self, name: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., labels: _Optional[_Iterable[str]] = ..., backbone: _Optional[str] = ..., image_size_px: _Optional[int] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., evaluation: _Optional[_Union[_evaluation_pb2.Evaluation, _Mapping]] = ..., parity: _Optional[_Union[Parity, _Mapping]] = ..., job: _Optional[str] = ..., dataset_digest: _Optional[str] = ..., weights_source: _Optional[str] = ..., serving_state: _Optional[_Union[ServingState, str]] = ..., serving_error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
+
+class Parity(_message.Message):
+    __slots__ = ("examples", "max_logit_difference", "mean_logit_difference", "batch_sizes")
+    EXAMPLES_FIELD_NUMBER: _ClassVar[int]
+    MAX_LOGIT_DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
+    MEAN_LOGIT_DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SIZES_FIELD_NUMBER: _ClassVar[int]
+    examples: int
+    max_logit_difference: float
+    mean_logit_difference: float
+    batch_sizes: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, examples: _Optional[int] = ..., max_logit_difference: _Optional[float] = ..., mean_logit_difference: _Optional[float] = ..., batch_sizes: _Optional[_Iterable[int]] = ...) -> None: ...

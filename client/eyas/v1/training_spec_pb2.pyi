@@ -1,0 +1,105 @@
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from typing import ClassVar as _ClassVar, Mapping as _Mapping, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Preset(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PRESET_UNSPECIFIED: _ClassVar[Preset]
+    PRESET_FAST: _ClassVar[Preset]
+    PRESET_BALANCED: _ClassVar[Preset]
+    PRESET_BEST: _ClassVar[Preset]
+
+class Optimizer(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    OPTIMIZER_UNSPECIFIED: _ClassVar[Optimizer]
+    OPTIMIZER_ADAMW: _ClassVar[Optimizer]
+    OPTIMIZER_ADAM: _ClassVar[Optimizer]
+    OPTIMIZER_SGD: _ClassVar[Optimizer]
+
+class Schedule(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SCHEDULE_UNSPECIFIED: _ClassVar[Schedule]
+    SCHEDULE_COSINE: _ClassVar[Schedule]
+    SCHEDULE_STEP: _ClassVar[Schedule]
+    SCHEDULE_PLATEAU: _ClassVar[Schedule]
+
+class Loss(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LOSS_UNSPECIFIED: _ClassVar[Loss]
+    LOSS_CROSS_ENTROPY: _ClassVar[Loss]
+    LOSS_BINARY_CROSS_ENTROPY: _ClassVar[Loss]
+PRESET_UNSPECIFIED: Preset
+PRESET_FAST: Preset
+PRESET_BALANCED: Preset
+PRESET_BEST: Preset
+OPTIMIZER_UNSPECIFIED: Optimizer
+OPTIMIZER_ADAMW: Optimizer
+OPTIMIZER_ADAM: Optimizer
+OPTIMIZER_SGD: Optimizer
+SCHEDULE_UNSPECIFIED: Schedule
+SCHEDULE_COSINE: Schedule
+SCHEDULE_STEP: Schedule
+SCHEDULE_PLATEAU: Schedule
+LOSS_UNSPECIFIED: Loss
+LOSS_CROSS_ENTROPY: Loss
+LOSS_BINARY_CROSS_ENTROPY: Loss
+
+class TrainingSpec(_message.Message):
+    __slots__ = ("preset", "backbone", "pretrained", "budget", "seed", "epochs", "batch_size", "learning_rate", "backbone_learning_rate_ratio", "weight_decay", "optimizer", "schedule", "warmup_fraction", "loss", "label_smoothing", "hidden_units", "dropout", "rotation_degrees", "shift_fraction", "shear_degrees", "zoom_fraction", "horizontal_flip", "image_size_px", "early_stopping_patience", "validation_fraction", "test_fraction")
+    PRESET_FIELD_NUMBER: _ClassVar[int]
+    BACKBONE_FIELD_NUMBER: _ClassVar[int]
+    PRETRAINED_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    EPOCHS_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
+    LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
+    BACKBONE_LEARNING_RATE_RATIO_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_DECAY_FIELD_NUMBER: _ClassVar[int]
+    OPTIMIZER_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULE_FIELD_NUMBER: _ClassVar[int]
+    WARMUP_FRACTION_FIELD_NUMBER: _ClassVar[int]
+    LOSS_FIELD_NUMBER: _ClassVar[int]
+    LABEL_SMOOTHING_FIELD_NUMBER: _ClassVar[int]
+    HIDDEN_UNITS_FIELD_NUMBER: _ClassVar[int]
+    DROPOUT_FIELD_NUMBER: _ClassVar[int]
+    ROTATION_DEGREES_FIELD_NUMBER: _ClassVar[int]
+    SHIFT_FRACTION_FIELD_NUMBER: _ClassVar[int]
+    SHEAR_DEGREES_FIELD_NUMBER: _ClassVar[int]
+    ZOOM_FRACTION_FIELD_NUMBER: _ClassVar[int]
+    HORIZONTAL_FLIP_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_SIZE_PX_FIELD_NUMBER: _ClassVar[int]
+    EARLY_STOPPING_PATIENCE_FIELD_NUMBER: _ClassVar[int]
+    VALIDATION_FRACTION_FIELD_NUMBER: _ClassVar[int]
+    TEST_FRACTION_FIELD_NUMBER: _ClassVar[int]
+    preset: Preset
+    backbone: str
+    pretrained: bool
+    budget: _duration_pb2.Duration
+    seed: int
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    backbone_learning_rate_ratio: float
+    weight_decay: float
+    optimizer: Optimizer
+    schedule: Schedule
+    warmup_fraction: float
+    loss: Loss
+    label_smoothing: float
+    hidden_units: int
+    dropout: float
+    rotation_degrees: float
+    shift_fraction: float
+    shear_degrees: float
+    zoom_fraction: float
+    horizontal_flip: bool
+    image_size_px: int
+    early_stopping_patience: int
+    validation_fraction: float
+    test_fraction: float
+    def __init__(self, preset: _Optional[_Union[Preset, str]] = ..., backbone: _Optional[str] = ..., pretrained: bool = ..., budget: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., seed: _Optional[int] = ..., epochs: _Optional[int] = ..., batch_size: _Optional[int] = ..., learning_rate: _Optional[float] = ..., backbone_learning_rate_ratio: _Optional[float] = ..., weight_decay: _Optional[float] = ..., optimizer: _Optional[_Union[Optimizer, str]] = ..., schedule: _Optional[_Union[Schedule, str]] = ..., warmup_fraction: _Optional[float] = ..., loss: _Optional[_Union[Loss, str]] = ..., label_smoothing: _Optional[float] = ..., hidden_units: _Optional[int] = ..., dropout: _Optional[float] = ..., rotation_degrees: _Optional[float] = ..., shift_fraction: _Optional[float] = ..., shear_degrees: _Optional[float] = ..., zoom_fraction: _Optional[float] = ..., horizontal_flip: bool = ..., image_size_px: _Optional[int] = ..., early_stopping_patience: _Optional[int] = ..., validation_fraction: _Optional[float] = ..., test_fraction: _Optional[float] = ...) -> None: ...
