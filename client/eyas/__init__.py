@@ -1,0 +1,99 @@
+"""The Python client of Eyas.
+
+    import eyas
+
+    with eyas.Client("127.0.0.1:50051") as client:
+        job = client.wait(client.train("/photos", "clothing").id)
+        print(job.evaluation.accuracy)
+        print(client.classify("clothing", "shirt.jpg").label)
+
+Needs grpcio, protobuf and google.rpc alone; imports nothing of the daemon.
+"""
+
+from eyas import aio
+from eyas._client import Client
+from eyas._errors import (
+    AlreadyExists,
+    Conflict,
+    DeadlineExceeded,
+    EyasError,
+    FailedPrecondition,
+    FieldViolation,
+    InvalidArgument,
+    JobCancelled,
+    JobFailed,
+    NotFound,
+    Overloaded,
+    PermissionDenied,
+    ServerError,
+    Unauthenticated,
+    Unavailable,
+    UndecodableImage,
+    Unsupported,
+)
+from eyas._types import (
+    Alias,
+    Classification,
+    DatasetReport,
+    EpochMetrics,
+    Evaluation,
+    Interval,
+    Job,
+    JobEvent,
+    JobState,
+    JobType,
+    LabelCounts,
+    LabelMetrics,
+    Model,
+    ModelVersion,
+    Parity,
+    Prediction,
+    Progress,
+    ServingState,
+    SettingValue,
+    Timing,
+    UnreadableFile,
+)
+
+__all__ = [
+    "Alias",
+    "AlreadyExists",
+    "Classification",
+    "Client",
+    "Conflict",
+    "DatasetReport",
+    "DeadlineExceeded",
+    "EpochMetrics",
+    "Evaluation",
+    "EyasError",
+    "FailedPrecondition",
+    "FieldViolation",
+    "Interval",
+    "InvalidArgument",
+    "Job",
+    "JobCancelled",
+    "JobEvent",
+    "JobFailed",
+    "JobState",
+    "JobType",
+    "LabelCounts",
+    "LabelMetrics",
+    "Model",
+    "ModelVersion",
+    "NotFound",
+    "Overloaded",
+    "Parity",
+    "PermissionDenied",
+    "Prediction",
+    "Progress",
+    "ServerError",
+    "ServingState",
+    "SettingValue",
+    "Timing",
+    "Unauthenticated",
+    "Unavailable",
+    "UndecodableImage",
+    "UnreadableFile",
+    "Unsupported",
+    "aio",
+]

@@ -1,0 +1,223 @@
+"""Every call of the contract as a value: where it goes, what it sends, and what its answer means.
+
+The synchronous and the asynchronous client differ only in how they carry a call out, so what a call is stands here, once.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar
+
+from google.protobuf.message import Message
+
+from eyas import _convert
+from eyas._channel import MAX_MESSAGE_BYTES
+from eyas._errors import EyasError, JobCancelled, JobFailed, UndecodableImage
+from eyas._types import Alias, Classification, Job, JobEvent, JobState, Model, ModelVersion, SettingValue
+from eyas.v1 import classification_service_pb2 as classification_pb2
+from eyas.v1 import job_service_pb2, model_service_pb2, training_service_pb2
+
+T = TypeVar("T")
+Image = bytes | str | os.PathLike[str]
+
+MAX_IMAGES: Final = 64
+# Two MiB below the limit of a message: the names around the pictures need a little.
+_MAX_IMAGES_BYTES: Final = MAX_MESSAGE_BYTES - 2 * 1024 * 1024
+IN_FLIGHT: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One call.
+
+    Attributes:
+        method: its path, such as `/eyas.v1.JobService/GetJob`.
+        request: what is sent.
+        response: the message that comes back.
+        convert: what it means to a caller.
+    """
+
+    method: str
+    request: Message
+    response: type[Message]
+    convert: Callable[[Any], T]
+
+
+Page = tuple[list[T], str]
+
+
+def train(
+    dataset: str | os.PathLike[str],
+    model: str,
+    *,
+    preset: str,
+    budget: float | timedelta | None,
+    alias: str | None,
+    request_id: str | None,
+    settings: Mapping[str, SettingValue],
+) -> Call[Job]:
+    """Train. Raises InvalidArgument for a setting that does not exist or has a wrong value."""
+    asked: dict[str, SettingValue] = {"preset": preset, **settings}
+    if budget is not None:
+        asked["budget"] = budget
+    request = training_service_pb2.TrainRequest(
+        model=_convert.model_resource(model),
+        dataset=os.fspath(dataset),
+        spec=_convert.training_spec(asked),
+        alias=alias or "",
+        request_id=request_id or uuid.uuid4().hex,
+    )
+    return Call("/eyas.v1.TrainingService/Train", request, training_service_pb2.TrainResponse, lambda r: _convert.job(r.job))
+
+
+def evaluate(model: str, dataset: str | os.PathLike[str], request_id: str | None) -> Call[Job]:
+    """Evaluate."""
+    request = training_service_pb2.EvaluateRequest(
+        model=_convert.reference_resource(model), dataset=os.fspath(dataset), request_id=request_id or uuid.uuid4().hex
+    )
+    return Call("/eyas.v1.TrainingService/Evaluate", request, training_service_pb2.EvaluateResponse, lambda r: _convert.job(r.job))
+
+
+def classify(model: str, images: Sequence[bytes], top_k: int) -> Call[list[Classification | EyasError]]:
+    """Classify."""
+    request = classification_pb2.ClassifyRequest(
+        model=_convert.reference_resource(model), images=[classification_pb2.Image(content=image) for image in images], top_k=top_k
+    )
+    method = "/eyas.v1.ClassificationService/Classify"
+    return Call(method, request, classification_pb2.ClassifyResponse, _convert.classifications)
+
+
+def get_job(job: str) -> Call[Job]:
+    """GetJob."""
+    request = job_service_pb2.GetJobRequest(name=_convert.job_resource(job))
+    return Call("/eyas.v1.JobService/GetJob", request, job_service_pb2.GetJobResponse, lambda r: _convert.job(r.job))
+
+
+def cancel_job(job: str) -> Call[Job]:
+    """CancelJob."""
+    request = job_service_pb2.CancelJobRequest(name=_convert.job_resource(job))
+    return Call("/eyas.v1.JobService/CancelJob", request, job_service_pb2.CancelJobResponse, lambda r: _convert.job(r.job))
+
+
+def list_jobs(token: str) -> Call[Page[Job]]:
+    """ListJobs, one page."""
+    request = job_service_pb2.ListJobsRequest(page_token=token)
+    return Call(
+        "/eyas.v1.JobService/ListJobs",
+        request,
+        job_service_pb2.ListJobsResponse,
+        lambda r: ([_convert.job(one) for one in r.jobs], r.next_page_token),
+    )
+
+
+def watch_job(job: str, from_sequence: int) -> Call[JobEvent]:
+    """WatchJob; `convert` is for each message of the stream."""
+    request = job_service_pb2.WatchJobRequest(name=_convert.job_resource(job), from_sequence=from_sequence)
+    return Call("/eyas.v1.JobService/WatchJob", request, job_service_pb2.WatchJobResponse, _convert.event)
+
+
+def list_models(token: str) -> Call[Page[Model]]:
+    """ListModels, one page."""
+    request = model_service_pb2.ListModelsRequest(page_token=token)
+    return Call(
+        "/eyas.v1.ModelService/ListModels",
+        request,
+        model_service_pb2.ListModelsResponse,
+        lambda r: ([_convert.model(one) for one in r.models], r.next_page_token),
+    )
+
+
+def get_model(model: str) -> Call[Model]:
+    """GetModel."""
+    request = model_service_pb2.GetModelRequest(name=_convert.model_resource(model))
+    return Call("/eyas.v1.ModelService/GetModel", request, model_service_pb2.GetModelResponse, lambda r: _convert.model(r.model))
+
+
+def list_model_versions(model: str, token: str) -> Call[Page[ModelVersion]]:
+    """ListModelVersions, one page."""
+    request = model_service_pb2.ListModelVersionsRequest(parent=_convert.model_resource(model), page_token=token)
+    return Call(
+        "/eyas.v1.ModelService/ListModelVersions",
+        request,
+        model_service_pb2.ListModelVersionsResponse,
+        lambda r: ([_convert.model_version(one) for one in r.versions], r.next_page_token),
+    )
+
+
+def set_alias(model: str, alias: str, version: int, reason: str) -> Call[Alias]:
+    """SetAlias."""
+    request = model_service_pb2.SetAliasRequest(
+        name=_convert.reference_resource(f"{model}@{alias}"),
+        version=_convert.reference_resource(f"{model}/{version}"),
+        reason=reason,
+    )
+    return Call("/eyas.v1.ModelService/SetAlias", request, model_service_pb2.SetAliasResponse, lambda r: _convert.alias(r.alias))
+
+
+def read_image(image: Image) -> bytes:
+    """Returns a picture's encoded bytes, which are given or read from a file.
+
+    Raises:
+        UndecodableImage: there is no such file, it cannot be read, or it does not fit into a message.
+    """
+    try:
+        content = image if isinstance(image, bytes) else Path(image).read_bytes()
+    except OSError as error:
+        raise UndecodableImage(f"{error.filename} cannot be read: {error.strerror}.", reason="UNREADABLE_FILE") from None
+    if len(content) > _MAX_IMAGES_BYTES:
+        message = f"The picture has {len(content):,} bytes, which do not fit into a message of 32 MiB: send a smaller copy."
+        raise UndecodableImage(message, reason="IMAGE_TOO_LARGE")
+    return content
+
+
+def batches(images: Sequence[Image], results: list[Classification | EyasError | None]) -> Iterator[tuple[list[int], list[bytes]]]:
+    """Splits pictures into requests below the limits, reading each file only when its request is due.
+
+    Args:
+        images: in the caller's order.
+        results: one place a picture; a picture that cannot be sent gets its error there.
+
+    Yields:
+        For each request, where its pictures stand in `images`, and their bytes.
+    """
+    places: list[int] = []
+    contents: list[bytes] = []
+    size = 0
+    for place, image in enumerate(images):
+        try:
+            content = read_image(image)
+        except UndecodableImage as error:
+            results[place] = error
+            continue
+        if contents and (len(contents) == MAX_IMAGES or size + len(content) > _MAX_IMAGES_BYTES):
+            yield places, contents
+            places, contents, size = [], [], 0
+        places.append(place)
+        contents.append(content)
+        size += len(content)
+    if contents:
+        yield places, contents
+
+
+def whole(results: Sequence[Classification | EyasError | None]) -> list[Classification | EyasError]:
+    """Returns the results, of which none is missing."""
+    return [result for result in results if result is not None]
+
+
+def concluded(job: Job) -> Job:
+    """Returns a job that has succeeded.
+
+    Raises:
+        JobFailed: it has failed; the message and the reason are the job's.
+        JobCancelled: it was cancelled.
+    """
+    if job.state is JobState.CANCELLED:
+        raise JobCancelled(f"Job {job.id} was cancelled.", reason="JOB_CANCELLED", metadata={"job": job.id})
+    if job.error is not None:
+        raise JobFailed(job.error.message, reason=job.error.reason, metadata={"job": job.id, **job.error.metadata})
+    return job

@@ -1,0 +1,132 @@
+"""How a channel to a server is made: address, TLS, token, limits, and which calls gRPC may repeat by itself."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+
+import grpc
+
+MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
+DEFAULT_ADDRESS: Final = "127.0.0.1:50051"
+DEFAULT_TIMEOUT_SECONDS: Final = 30.0
+_LONGEST_SECONDS: Final = 365 * 86_400.0
+
+# Repeating these changes nothing: they read, or a request id makes the second call the first. SetAlias is not among them, since
+# between the two attempts somebody else may have moved the alias on purpose.
+_REPEATABLE: Final = {
+    "ClassificationService": ["Classify"],
+    "TrainingService": ["Train", "Evaluate"],
+    "JobService": ["GetJob", "ListJobs", "CancelJob"],
+    "ModelService": ["ListModels", "GetModel", "ListModelVersions"],
+}
+_SERVICE_CONFIG: Final = json.dumps(
+    {
+        "loadBalancingConfig": [{"round_robin": {}}],
+        "methodConfig": [
+            {
+                "name": [
+                    {"service": f"eyas.v1.{service}", "method": method}
+                    for service, methods in _REPEATABLE.items()
+                    for method in methods
+                ],
+                "retryPolicy": {
+                    "maxAttempts": 4,
+                    "initialBackoff": "0.05s",
+                    "maxBackoff": "0.5s",
+                    "backoffMultiplier": 2,
+                    "retryableStatusCodes": ["UNAVAILABLE"],
+                },
+            }
+        ],
+    }
+)
+_OPTIONS: Final = (
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.service_config", _SERVICE_CONFIG),
+    # A request that does not fit here is never repeated; gRPC's own 256 KiB would leave out most requests with pictures.
+    ("grpc.per_rpc_retry_buffer_size", MAX_MESSAGE_BYTES),
+    # gRPC waits 1 s before it connects again, then up to two minutes: longer than a call is repeated, or a watch is patient.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connection:
+    """Where a client's calls go, and with what.
+
+    Attributes:
+        address: `HOST:PORT`.
+        timeout_seconds: of every call that names no other.
+        retries: whether gRPC may repeat a call that changes nothing when repeated.
+        tls: whether the connection is encrypted and the server's certificate checked.
+        root_certificates: PEM of the authorities to trust; None is the system's.
+        token: sent as a bearer token.
+    """
+
+    address: str
+    timeout_seconds: float
+    retries: bool
+    tls: bool
+    root_certificates: bytes | None
+    token: str | None = field(repr=False)
+
+    def __post_init__(self) -> None:
+        """Rejects what could not work, and what would send the token in the clear.
+
+        Raises:
+            ValueError: says what is wrong.
+        """
+        host, _, port = self.address.rpartition(":")
+        if not host or not port.isdecimal():
+            raise ValueError(f"{self.address!r} is not an address: write HOST:PORT, such as {DEFAULT_ADDRESS}.")
+        if self.root_certificates is not None and not self.tls:
+            raise ValueError("root_certificates are given, but tls is off: turn it on.")
+        if self.token is not None and not self.tls and not self.is_local:
+            raise ValueError(f"The token would travel to {host} in the clear: turn tls on.")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the server is on this machine."""
+        host = self.address.rpartition(":")[0].strip("[]")
+        if host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def options(self) -> tuple[tuple[str, str | int], ...]:
+        """What a channel is made with."""
+        # A proxy named in the environment cannot reach this machine's own ports, and gRPC would ask it to.
+        return (*_OPTIONS, ("grpc.enable_retries", int(self.retries)), ("grpc.enable_http_proxy", int(not self.is_local)))
+
+    @property
+    def credentials(self) -> grpc.ChannelCredentials | None:
+        """What a secure channel is made with; None is a plain one."""
+        return grpc.ssl_channel_credentials(self.root_certificates) if self.tls else None
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What is sent with every call."""
+        return (("authorization", f"Bearer {self.token}"),) if self.token is not None else ()
+
+
+def in_seconds(timeout: float | timedelta) -> float:
+    """Returns a deadline's number of seconds.
+
+    Raises:
+        ValueError: it is none: every call has a deadline, or a server that hangs would hang its callers.
+    """
+    seconds: object = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+    if not isinstance(seconds, int | float) or not 0 < seconds < _LONGEST_SECONDS:
+        raise ValueError(f"timeout is {timeout!r}; it must be a timedelta or a number of seconds, above 0 and at most a year.")
+    return float(seconds)

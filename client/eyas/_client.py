@@ -1,0 +1,240 @@
+"""The synchronous client."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, TypeVar
+
+import grpc
+
+from eyas import _calls
+from eyas._calls import Call, Image, Page
+from eyas._channel import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_SECONDS, Connection, in_seconds
+from eyas._errors import EyasError, from_rpc
+from eyas._types import Alias, Classification, Job, JobEvent, Model, ModelVersion, SettingValue
+from eyas._watch import Watch
+
+T = TypeVar("T")
+
+
+class Client:
+    """A connection to an Eyas server; safe to share between threads, and to be closed.
+
+    Every call has a deadline: `timeout` of the client, unless the call names its own. Calls that change nothing when repeated are
+    repeated by gRPC while no server answers. A model is named `NAME` (its alias `production`), `NAME@ALIAS` or `NAME/VERSION`.
+    Every method raises a subclass of `EyasError`.
+    """
+
+    def __init__(
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        timeout: float | timedelta = DEFAULT_TIMEOUT_SECONDS,
+        retries: bool = True,
+        tls: bool = False,
+        root_certificates: bytes | None = None,
+        token: str | None = None,
+    ) -> None:
+        """Makes the connection; nothing is sent yet.
+
+        Args:
+            address: `HOST:PORT`; a name that resolves to several servers is balanced over.
+            timeout: deadline of a call, in seconds or as a timedelta.
+            retries: whether calls that change nothing when repeated are repeated while no server answers.
+            tls: whether to encrypt, and to check the server's certificate.
+            root_certificates: PEM of the authorities to trust; None is those gRPC brings.
+            token: sent as a bearer token; without TLS only to this machine.
+
+        Raises:
+            ValueError: a value could not work; says which.
+        """
+        self._connection = Connection(
+            address=address,
+            timeout_seconds=in_seconds(timeout),
+            retries=retries,
+            tls=tls,
+            root_certificates=root_certificates,
+            token=token,
+        )
+        credentials, options = self._connection.credentials, self._connection.options
+        self._channel = (
+            grpc.secure_channel(address, credentials, options) if credentials else grpc.insecure_channel(address, options)
+        )
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def address(self) -> str:
+        """The server's `HOST:PORT`."""
+        return self._connection.address
+
+    def close(self) -> None:
+        """Ends the connection; calls in flight fail."""
+        self._channel.close()
+
+    def classify(self, model: str, image: Image, *, top_k: int = 1, timeout: float | timedelta | None = None) -> Classification:
+        """Labels one picture.
+
+        Args:
+            model: which version answers.
+            image: an encoded picture, or the path of one.
+            top_k: how many labels to return, most probable first.
+            timeout: deadline of this call; None is the client's.
+
+        Raises:
+            UndecodableImage: it is no picture, or too large.
+        """
+        (result,) = self._run(_calls.classify(model, [_calls.read_image(image)], top_k), timeout)
+        if isinstance(result, EyasError):
+            raise result
+        return result
+
+    def classify_many(
+        self, model: str, images: Sequence[Image], *, top_k: int = 1, timeout: float | timedelta | None = None
+    ) -> list[Classification | EyasError]:
+        """Labels any number of pictures, in as many requests as they need, four at a time.
+
+        Args:
+            model: which version answers.
+            images: encoded pictures, or paths of them.
+            top_k: how many labels to return for each.
+            timeout: deadline of each request; None is the client's.
+
+        Returns:
+            One result a picture, in order: its labels, or the error of a picture that has none.
+        """
+        results: list[Classification | EyasError | None] = [None] * len(images)
+
+        def send(batch: tuple[list[int], list[bytes]]) -> None:
+            places, contents = batch
+            answers = self._run(_calls.classify(model, contents, top_k), timeout)
+            for place, result in zip(places, answers, strict=True):
+                results[place] = result
+
+        with ThreadPoolExecutor(_calls.IN_FLIGHT) as pool:
+            waiting = []
+            for batch in _calls.batches(images, results):
+                waiting.append(pool.submit(send, batch))
+                if len(waiting) == _calls.IN_FLIGHT:  # no more files are read than are being sent
+                    waiting.pop(0).result()
+            for sent in waiting:
+                sent.result()
+        return _calls.whole(results)
+
+    def train(
+        self,
+        dataset: str | os.PathLike[str],
+        model: str,
+        *,
+        preset: str = "balanced",
+        budget: float | timedelta | None = None,
+        alias: str | None = None,
+        request_id: str | None = None,
+        **settings: SettingValue,
+    ) -> Job:
+        """Starts a training, and returns its job at once.
+
+        Args:
+            dataset: absolute path, on the trainer's machine, of a folder of class folders, or of train/, validation/ and test/.
+            model: the model that gets a version.
+            preset: `fast`, `balanced` or `best`.
+            budget: wall-clock time it may take, in seconds or as a timedelta.
+            alias: the alias to point to the version; None is `production` for a first version, and none later.
+            request_id: makes the call safe to repeat by hand; by itself the client makes a fresh one for every call.
+            **settings: any field of `eyas.v1.TrainingSpec`, such as `epochs=5` or `optimizer="sgd"`.
+        """
+        call = _calls.train(dataset, model, preset=preset, budget=budget, alias=alias, request_id=request_id, settings=settings)
+        return self._run(call)
+
+    def evaluate(self, model: str, dataset: str | os.PathLike[str], *, request_id: str | None = None) -> Job:
+        """Starts an evaluation of a version on a folder of labelled pictures, and returns its job at once."""
+        return self._run(_calls.evaluate(model, dataset, request_id))
+
+    def get_job(self, job: str) -> Job:
+        """Returns a job."""
+        return self._run(_calls.get_job(job))
+
+    def list_jobs(self) -> Iterator[Job]:
+        """Yields every job, newest first."""
+        return self._pages(_calls.list_jobs)
+
+    def watch_job(self, job: str, from_sequence: int = 1) -> Iterator[JobEvent]:
+        """Yields a job's updates until it has ended; if the connection is lost, goes on where it was.
+
+        Raises:
+            Unavailable: no server has answered for a minute.
+        """
+        watch = Watch(from_sequence)
+        while True:
+            watch.open()
+            call = _calls.watch_job(job, watch.sequence)
+            method: Any = self._channel.unary_stream(call.method, None, call.response.FromString)
+            stream = method(call.request.SerializeToString(), metadata=self._connection.metadata)
+            try:
+                for message in stream:
+                    event = call.convert(message)
+                    watch.receive(event)
+                    yield event
+            except grpc.RpcError as rpc:
+                delay = watch.break_off(from_rpc(rpc, self._connection.address))
+            else:
+                return
+            finally:
+                stream.cancel()  # the caller may have left early
+            time.sleep(delay)
+
+    def wait(self, job: str) -> Job:
+        """Returns a job once it has succeeded.
+
+        Raises:
+            JobFailed: it has failed; the message is the job's own.
+            JobCancelled: it was cancelled.
+        """
+        for _ in self.watch_job(job):
+            pass
+        return _calls.concluded(self.get_job(job))
+
+    def cancel_job(self, job: str) -> Job:
+        """Asks a job to end, and returns it; it may be running still."""
+        return self._run(_calls.cancel_job(job))
+
+    def list_models(self) -> Iterator[Model]:
+        """Yields every model, by name."""
+        return self._pages(_calls.list_models)
+
+    def get_model(self, model: str) -> Model:
+        """Returns a model."""
+        return self._run(_calls.get_model(model))
+
+    def list_model_versions(self, model: str) -> Iterator[ModelVersion]:
+        """Yields a model's versions, newest first."""
+        return self._pages(lambda token: _calls.list_model_versions(model, token))
+
+    def set_alias(self, model: str, alias: str, version: int, *, reason: str = "") -> Alias:
+        """Points an alias to a version; never repeated by itself, as somebody may have moved it meanwhile."""
+        return self._run(_calls.set_alias(model, alias, version, reason))
+
+    def _run(self, call: Call[T], timeout: float | timedelta | None = None) -> T:
+        seconds = self._connection.timeout_seconds if timeout is None else in_seconds(timeout)
+        method: Any = self._channel.unary_unary(call.method, None, call.response.FromString)
+        try:
+            return call.convert(method(call.request.SerializeToString(), timeout=seconds, metadata=self._connection.metadata))
+        except grpc.RpcError as rpc:
+            raise from_rpc(rpc, self._connection.address) from None
+
+    def _pages(self, page: Callable[[str], Call[Page[T]]]) -> Iterator[T]:
+        token = ""
+        while True:
+            items, token = self._run(page(token))
+            yield from items
+            if not token:
+                return

@@ -1,0 +1,239 @@
+"""The `eyas` command: what it takes, in which order it calls the client, and how it ends.
+
+Exit status: 0; 1 after an error of the service, 2 after a wrong command line, each with one sentence on standard error; 130 when
+interrupted. With --json standard output is one JSON document, also when the command fails.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import sys
+from collections.abc import Sequence
+from datetime import timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+
+from eyas import _render
+from eyas._convert import parse_duration, to_json, training_spec
+from eyas._errors import EyasError, InvalidArgument
+from eyas._follow import Interrupted, follow
+from eyas._session import Session, connected
+
+_PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs the command line, and returns its exit status."""
+    try:
+        # A group that is called without a command and --help return a status instead of raising.
+        status = eyas.main(list(arguments), prog_name="eyas", standalone_mode=False)
+    except Interrupted as error:
+        return _fail(arguments, error, 130)
+    except EyasError as error:  # without a code it was found here, before anything was sent
+        return _fail(arguments, error, 2 if isinstance(error, InvalidArgument) and error.code is None else 1)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
+    except click.ClickException as error:
+        path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "eyas"
+        return _fail(arguments, EyasError(f"{error.format_message()} See {path} --help.", reason="USAGE"), 2)
+    except ValueError as error:  # of the client's own arguments
+        return _fail(arguments, EyasError(str(error), reason="USAGE"), 2)
+    except (KeyboardInterrupt, click.Abort):
+        return _fail(arguments, Interrupted("Interrupted.", reason="INTERRUPTED"), 130)
+    except BrokenPipeError:  # `eyas jobs | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # noqa: BLE001 - a traceback helps nobody at a terminal
+        return _fail(arguments, EyasError(f"The command failed unexpectedly ({type(error).__name__}: {error}).", reason="BUG"), 1)
+    return status if isinstance(status, int) else 0
+
+
+def _fail(arguments: Sequence[str], error: EyasError, status: int) -> int:
+    if "--json" in arguments:
+        click.echo(json.dumps({"error": to_json(error)}))
+    click.echo(f"eyas: {error.message}", err=True)
+    return status
+
+
+class Time(click.ParamType[timedelta]):
+    """A time such as 90s, 10m or 1h30m."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """Reads the time; see `click.ParamType`."""
+        try:
+            return value if isinstance(value, timedelta) else parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _settings(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    settings: dict[str, str] = {}
+    for value in values:
+        name, equals, text = value.partition("=")
+        if not equals:
+            raise click.BadParameter(f"{value!r} is not KEY=VALUE, such as epochs=5.")
+        settings[name] = text
+    training_spec(settings)  # a mistyped setting is told of before anything is sent
+    return settings
+
+
+_EXAMPLES = """Trains, evaluates and uses image classifiers.
+
+\b
+  eyas train ./photos --model clothing
+  eyas evaluate clothing ./photos/test
+  eyas classify clothing a.jpg b.png --top-k 3
+"""
+
+
+@click.group(help=_EXAMPLES, epilog="Model references: NAME (its alias production), NAME@ALIAS, NAME/VERSION.")
+@click.version_option(version("eyas"), prog_name="eyas")
+@connected
+def eyas(_: Session) -> None:
+    """Is the command itself; what it does is in the commands below."""
+
+
+@eyas.command()
+@click.argument("dataset", type=click.Path(path_type=Path))
+@click.option("--model", required=True, metavar="NAME", help="The model that gets a new version.")
+@click.option("--preset", type=click.Choice(["fast", "balanced", "best"]), help="How much is done [balanced].")
+@click.option("--backbone", metavar="NAME", help="A classification network of timm, such as resnet50.")
+@click.option("--budget", type=Time(), metavar="TIME", help="Wall-clock time it may take: 90s, 10m, 1h30m.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Of every random choice [0].")
+@click.option("--alias", metavar="NAME", help="Point this alias to the version; a first version becomes production by itself.")
+@click.option("--no-wait", is_flag=True, help="Return as soon as the job is accepted.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", callback=_settings, help="Any field of the training specification."
+)
+@connected
+def train(
+    session: Session,
+    *,
+    dataset: Path,
+    model: str,
+    alias: str | None,
+    no_wait: bool,
+    settings: dict[str, Any],
+    **named: Any,
+) -> None:
+    """Train a model on a folder of labelled pictures.
+
+    DATASET holds one folder a label, or train/ and optionally validation/ and test/ that do. It is read by the trainer, so the path
+    must lead to it there.
+    """
+    settings |= {name: value for name, value in named.items() if value is not None}
+    job = session.client.train(_absolute(dataset), model, alias=alias, **settings)
+    if no_wait:
+        session.show(job, lambda: f"Job {job.id} is {job.state}; follow it with: {session.hint(f'jobs watch {job.id}')}")
+        return
+    follow(session, job)
+
+
+@eyas.command()
+@click.argument("model")
+@click.argument("dataset", type=click.Path(path_type=Path))
+@connected
+def evaluate(session: Session, *, model: str, dataset: Path) -> None:
+    """Measure a model version on a folder of labelled pictures."""
+    follow(session, session.client.evaluate(model, _absolute(dataset)))
+
+
+@eyas.command()
+@click.argument("model")
+@click.argument("pictures", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--top-k", type=click.IntRange(1), default=1, show_default=True, help="Labels for each picture.")
+@connected
+def classify(session: Session, *, model: str, pictures: tuple[Path, ...], top_k: int) -> int:
+    """Label pictures; a folder stands for the pictures in it."""
+    paths = [path for given in pictures for path in _expand(given)]
+    results = list(zip(map(str, paths), session.client.classify_many(model, paths, top_k=top_k), strict=True))
+    failed = [(path, result) for path, result in results if isinstance(result, EyasError)]
+    document = {
+        "results": [
+            {"path": path, "error": to_json(result)} if isinstance(result, EyasError) else {"path": path, **to_json(result)}
+            for path, result in results
+        ]
+    }
+    session.show(document, lambda: _render.classifications(results))
+    if failed:
+        path, error = failed[0]
+        rest = f" ({len(failed)} of {len(results)} pictures failed)" if len(failed) > 1 else ""
+        session.err.print(f"eyas: {path}: {error.message}{rest}", markup=False, soft_wrap=True)
+    return 1 if failed else 0
+
+
+def _expand(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    found = sorted(inner for inner in path.iterdir() if inner.suffix.lower() in _PICTURES)
+    if not found:
+        raise click.UsageError(f"There is no picture in the folder {str(path)!r}.")
+    return found
+
+
+@eyas.group(invoke_without_command=True)
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many of the newest are listed.")
+@connected
+def jobs(session: Session, *, limit: int) -> None:
+    """List jobs, newest first; or watch or cancel one."""
+    listed = list(itertools.islice(session.client.list_jobs(), limit))
+    session.show({"jobs": listed}, lambda: _render.jobs(listed) if listed else "There are no jobs yet.")
+
+
+@jobs.command("watch")
+@click.argument("job")
+@connected
+def watch(session: Session, *, job: str) -> None:
+    """Follow a job to its end."""
+    follow(session, session.client.get_job(job))
+
+
+@jobs.command("cancel")
+@click.argument("job")
+@connected
+def cancel(session: Session, *, job: str) -> None:
+    """Ask a job to end."""
+    cancelled = session.client.cancel_job(job)
+    session.show(cancelled, lambda: f"Job {cancelled.id} {'is cancelled' if cancelled.state.ended else 'is ending'}.")
+
+
+@eyas.group(invoke_without_command=True)
+@connected
+def models(session: Session) -> None:
+    """List models; or show one, or move an alias."""
+    listed = list(session.client.list_models())
+    session.show({"models": listed}, lambda: _render.models(listed) if listed else "There are no models yet: eyas train --help.")
+
+
+@models.command("show")
+@click.argument("model")
+@connected
+def show(session: Session, *, model: str) -> None:
+    """Show a model's versions and aliases."""
+    shown, versions = session.client.get_model(model), list(session.client.list_model_versions(model))
+    session.show({"model": shown, "versions": versions}, lambda: _render.model(shown, versions))
+
+
+@models.command("alias")
+@click.argument("model")
+@click.argument("alias")
+@click.argument("number", metavar="VERSION", type=click.IntRange(1))
+@click.option("--reason", default="", help="Kept in the alias's history.")
+@connected
+def alias(session: Session, *, model: str, alias: str, number: int, reason: str) -> None:
+    """Point an alias to a version, such as: eyas models alias clothing production 3."""
+    record = session.client.set_alias(model, alias, number, reason=reason)
+    session.show(record, lambda: f"{record.name} -> {record.version}")
+
+
+def _absolute(path: Path) -> Path:
+    """Returns the path as the trainer needs it. Whether there is a folder only the trainer's machine knows."""
+    return path.expanduser().resolve()

@@ -1,0 +1,338 @@
+"""Messages of the contract <-> the client's values, and short names <-> resource names. Pure."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from eyas import _types as t
+from eyas._errors import EyasError, InvalidArgument, from_status
+from eyas.v1 import classification_service_pb2, evaluation_pb2, job_pb2, job_service_pb2, model_pb2, training_spec_pb2
+
+
+def model_resource(name: str) -> str:
+    """Returns `models/NAME`."""
+    return name if name.startswith("models/") else f"models/{name}"
+
+
+def reference_resource(reference: str) -> str:
+    """Returns the resource name of `NAME`, `NAME@ALIAS` or `NAME/VERSION`; a resource name is returned as it is."""
+    if reference.startswith("models/"):
+        return reference
+    if "@" in reference:
+        return "models/{}/aliases/{}".format(*reference.split("@", 1))
+    if "/" in reference:
+        return "models/{}/versions/{}".format(*reference.split("/", 1))
+    return f"models/{reference}"
+
+
+def job_resource(job: str) -> str:
+    """Returns `jobs/ID`."""
+    return job if job.startswith("jobs/") else f"jobs/{job}"
+
+
+def short(resource: str) -> str:
+    """Returns the name that people use: `clothing`, `clothing/3`, `clothing@production` or a job's id."""
+    match resource.split("/"):
+        case ["models", model, "versions", version]:
+            return f"{model}/{version}"
+        case ["models", model, "aliases", alias]:
+            return f"{model}@{alias}"
+        case ["models" | "jobs", name]:
+            return name
+    return resource
+
+
+def training_spec(settings: Mapping[str, t.SettingValue]) -> training_spec_pb2.TrainingSpec:
+    """Returns the message of settings given by name.
+
+    Args:
+        settings: field of `eyas.v1.TrainingSpec` -> value. Text is read as the field's type needs, so that values of a command
+            line and of Python serve alike; an enum's value is its short name in lower case, such as `sgd`.
+
+    Raises:
+        InvalidArgument: there is no such field, or the value is of another kind.
+    """
+    spec = training_spec_pb2.TrainingSpec()
+    fields = spec.DESCRIPTOR.fields_by_name
+    for name, value in settings.items():
+        if name not in fields:
+            close = difflib.get_close_matches(name, fields, n=3)
+            advice = f"did you mean {' or '.join(close)}?" if close else f"use one of {', '.join(fields)}."
+            raise InvalidArgument(f"{name!r} is not a setting of a training: {advice}")
+        _set(spec, fields[name], value)
+    return spec
+
+
+def _set(spec: training_spec_pb2.TrainingSpec, field: Any, value: t.SettingValue) -> None:
+    try:
+        if field.message_type is not None:
+            getattr(spec, field.name).FromTimedelta(value if isinstance(value, timedelta) else parse_duration(str(value)))
+        elif field.enum_type is not None:
+            numbers = {_value(field.enum_type, v.number): v.number for v in field.enum_type.values if v.number}
+            if value not in numbers:
+                raise InvalidArgument(f"{value!r} is not a {field.name}: use one of {', '.join(numbers)}.")
+            setattr(spec, field.name, numbers[str(value)])
+        else:
+            setattr(spec, field.name, _scalar(field, value))
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidArgument(f"{field.name} cannot be {value!r}: it is {_KINDS.get(field.cpp_type, 'a whole number')}.") from None
+
+
+_KINDS = {
+    FieldDescriptor.CPPTYPE_STRING: "a text",
+    FieldDescriptor.CPPTYPE_BOOL: "true or false",
+    FieldDescriptor.CPPTYPE_UINT32: "a whole number, 0 or more",
+    FieldDescriptor.CPPTYPE_DOUBLE: "a number",
+    FieldDescriptor.CPPTYPE_MESSAGE: "a time, such as 90s, 10m or 1h30m",
+}
+
+
+_BOOLS = {"true": True, "false": False}
+
+
+def _scalar(field: Any, value: t.SettingValue) -> str | bool | int | float:
+    text = str(value)
+    match field.cpp_type:
+        case FieldDescriptor.CPPTYPE_STRING:
+            return text
+        case FieldDescriptor.CPPTYPE_DOUBLE:
+            return float(text)
+        case FieldDescriptor.CPPTYPE_BOOL if text.lower() in _BOOLS:
+            return _BOOLS[text.lower()]
+        case FieldDescriptor.CPPTYPE_BOOL:
+            raise ValueError(text)
+    return int(text)
+
+
+def parse_duration(text: str) -> timedelta:
+    """Returns the time that `90`, `90s`, `10m` or `1h30m` says; a bare number is seconds.
+
+    Raises:
+        ValueError: it says none.
+    """
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+        return _timedelta(seconds=float(text))
+    match = re.fullmatch(r"(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+(?:\.[0-9]+)?)s)?", text)
+    if not text or match is None:
+        raise ValueError(f"{text!r} is not a time: write 90s, 10m or 1h30m.")
+    hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    return _timedelta(hours=hours, minutes=minutes, seconds=seconds)
+
+
+def _timedelta(**parts: float) -> timedelta:
+    try:
+        return timedelta(**parts)
+    except OverflowError:
+        raise ValueError("The time is longer than any job may take.") from None
+
+
+def _value(enum: Any, number: int) -> str:
+    """Returns the short name of an enum's value: `JOB_STATE_RUNNING` is `running`; an unknown one is `unspecified`."""
+    names = enum.values_by_number
+    prefix = names[0].name.removesuffix("UNSPECIFIED")
+    name: str = names[number if number in names else 0].name
+    return name.removeprefix(prefix).lower()
+
+
+def _time(message: Message, field: str) -> datetime | None:
+    stamp: Timestamp = getattr(message, field)
+    return stamp.ToDatetime(UTC) if message.HasField(field) else None
+
+
+def evaluation(message: evaluation_pb2.Evaluation) -> t.Evaluation:
+    """Returns the value."""
+    return t.Evaluation(
+        examples=message.examples,
+        accuracy=message.accuracy,
+        accuracy_interval=t.Interval(message.accuracy_interval.low, message.accuracy_interval.high),
+        macro_precision=message.macro_precision,
+        macro_recall=message.macro_recall,
+        macro_f1=message.macro_f1,
+        log_loss=message.log_loss,
+        calibration_error=message.calibration_error,
+        labels=tuple(
+            t.LabelMetrics(row.label, row.examples, row.precision, row.recall, row.f1, tuple(row.predicted_counts))
+            for row in message.labels
+        ),
+        unreadable_files=_unreadable(message),
+    )
+
+
+def _unreadable(message: evaluation_pb2.Evaluation | evaluation_pb2.DatasetReport) -> tuple[t.UnreadableFile, ...]:
+    return tuple(t.UnreadableFile(file.path, file.reason) for file in message.unreadable_files)
+
+
+def dataset_report(message: evaluation_pb2.DatasetReport) -> t.DatasetReport:
+    """Returns the value."""
+    labels = tuple(t.LabelCounts(row.label, row.train, row.validation, row.test) for row in message.labels)
+    return t.DatasetReport(labels, _unreadable(message), tuple(message.warnings), message.digest)
+
+
+def progress(message: job_pb2.JobProgress) -> t.Progress:
+    """Returns the value."""
+    newest = message.validation
+    return t.Progress(
+        stage=message.stage,
+        epoch=message.epoch,
+        epochs=message.epochs,
+        stage_fraction=message.stage_fraction,
+        fraction=message.fraction,
+        images_per_second=message.images_per_second,
+        time_left=message.time_left.ToTimedelta() if message.HasField("time_left") else None,
+        loss=message.loss if message.HasField("loss") else None,
+        validation=t.EpochMetrics(
+            newest.epoch,
+            newest.train_loss,
+            newest.loss,
+            newest.accuracy,
+            newest.macro_precision,
+            newest.macro_recall,
+            newest.macro_f1,
+        )
+        if message.HasField("validation")
+        else None,
+    )
+
+
+def job(message: job_pb2.Job) -> t.Job:
+    """Returns the value."""
+    training = message.training
+    trained = message.HasField("training")
+    version = training.model_version if trained else message.model
+    scored = training.evaluation if trained else message.evaluation
+    return t.Job(
+        id=short(message.name),
+        type=t.JobType(_value(job_pb2.JobType.DESCRIPTOR, message.type)),
+        state=t.JobState(_value(job_pb2.JobState.DESCRIPTOR, message.state)),
+        create_time=message.create_time.ToDatetime(UTC),
+        start_time=_time(message, "start_time"),
+        end_time=_time(message, "end_time"),
+        attempt=message.attempt,
+        model=short(message.model).split("/")[0],
+        version=short(version) or None,
+        alias=training.alias or None,
+        dataset=message.dataset,
+        settings=settings(training.spec),
+        progress=progress(message.progress) if message.HasField("progress") else None,
+        error=from_status(message.error) if message.HasField("error") else None,
+        dataset_report=dataset_report(training.dataset_report) if training.HasField("dataset_report") else None,
+        evaluation=evaluation(scored) if message.HasField("evaluation") or training.HasField("evaluation") else None,
+    )
+
+
+def settings(spec: training_spec_pb2.TrainingSpec) -> dict[str, t.SettingValue]:
+    """Returns what is set in a specification, in the form that `training_spec` reads."""
+    values: dict[str, t.SettingValue] = {}
+    for field, value in spec.ListFields():
+        if field.enum_type is not None:
+            values[field.name] = _value(field.enum_type, value)
+        else:
+            values[field.name] = value.ToTimedelta() if field.message_type is not None else value
+    return values
+
+
+def event(message: job_service_pb2.WatchJobResponse) -> t.JobEvent:
+    """Returns the value."""
+    kind = message.WhichOneof("update")
+    return t.JobEvent(
+        sequence=message.sequence,
+        time=message.time.ToDatetime(UTC),
+        progress=progress(message.progress) if kind == "progress" else None,
+        message=message.message if kind == "message" else None,
+        job=job(message.job) if kind == "job" else None,
+    )
+
+
+def alias(message: model_pb2.Alias) -> t.Alias:
+    """Returns the value."""
+    return t.Alias(
+        name=short(message.name),
+        version=short(message.version),
+        record=message.record,
+        update_time=message.update_time.ToDatetime(UTC),
+        actor=message.actor,
+        reason=message.reason,
+    )
+
+
+def model(message: model_pb2.Model) -> t.Model:
+    """Returns the value."""
+    return t.Model(
+        name=short(message.name),
+        create_time=message.create_time.ToDatetime(UTC),
+        aliases=tuple(alias(one) for one in message.aliases),
+        latest_version=short(message.latest_version),
+        version_count=message.version_count,
+    )
+
+
+def model_version(message: model_pb2.ModelVersion) -> t.ModelVersion:
+    """Returns the value."""
+    return t.ModelVersion(
+        name=short(message.name),
+        create_time=message.create_time.ToDatetime(UTC),
+        labels=tuple(message.labels),
+        backbone=message.backbone,
+        image_size_px=message.image_size_px,
+        size_bytes=message.size_bytes,
+        sha256=message.sha256,
+        evaluation=evaluation(message.evaluation),
+        parity=t.Parity(
+            message.parity.examples,
+            message.parity.max_logit_difference,
+            message.parity.mean_logit_difference,
+            tuple(message.parity.batch_sizes),
+        ),
+        job=short(message.job),
+        dataset_digest=message.dataset_digest,
+        weights_source=message.weights_source,
+        serving_state=t.ServingState(_value(model_pb2.ServingState.DESCRIPTOR, message.serving_state)),
+        serving_error=from_status(message.serving_error) if message.HasField("serving_error") else None,
+    )
+
+
+def classifications(message: classification_service_pb2.ClassifyResponse) -> list[t.Classification | EyasError]:
+    """Returns one value a picture, or the error of a picture that could not be labelled."""
+    timing = t.Timing(
+        message.timing.preprocessing.ToTimedelta(), message.timing.queue.ToTimedelta(), message.timing.inference.ToTimedelta()
+    )
+    version = short(message.model_version)
+    return [
+        from_status(result.error)
+        if result.HasField("error")
+        else t.Classification(
+            tuple(t.Prediction(p.label, p.class_index, p.probability) for p in result.classification.predictions), version, timing
+        )
+        for result in message.results
+    ]
+
+
+def to_json(value: Any) -> Any:
+    """Returns a value of the client as what the json module writes: times in ISO 8601, durations in seconds, errors as objects."""
+    match value:
+        case EyasError():
+            return {
+                "type": type(value).__name__,
+                "code": value.code.name if value.code else None,
+                "reason": value.reason,
+                "message": value.message,
+                "metadata": dict(value.metadata),
+            }
+        case datetime():
+            return value.isoformat()
+        case timedelta():
+            return value.total_seconds()
+        case Mapping():
+            return {key: to_json(item) for key, item in value.items()}
+        case list() | tuple():
+            return [to_json(item) for item in value]
+    slots = getattr(type(value), "__dataclass_fields__", None)
+    return {name: to_json(getattr(value, name)) for name in slots} if slots else value

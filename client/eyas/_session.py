@@ -1,0 +1,94 @@
+"""One run of the `eyas` command: the connection its options describe, and where its output goes."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from eyas._channel import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_SECONDS
+from eyas._client import Client
+from eyas._convert import to_json
+
+
+class Session:
+    """One run of the command: its connection, and where its output goes."""
+
+    def __init__(self, *, address: str, token: str | None, tls: bool, ca: Path | None, timeout: float, json: bool) -> None:
+        self.json = json
+        self.out = Console(highlight=False, soft_wrap=False)
+        self.err = Console(stderr=True, highlight=False)
+        self.client = Client(
+            address, timeout=timeout, tls=tls or ca is not None, root_certificates=ca.read_bytes() if ca else None, token=token
+        )
+
+    def hint(self, command: str) -> str:
+        """Returns a command that a person can run next, with the server they named."""
+        address = self.client.address
+        return f"eyas {command}" if address == _default_address() else f"eyas {command} --address {address}"
+
+    def show(self, document: object, rendered: Callable[[], Any]) -> None:
+        """Prints the document for a script, or what `rendered` returns for a person."""
+        if self.json:
+            click.echo(json.dumps(to_json(document)))
+        else:
+            self.out.print(rendered())
+
+
+_CONNECTION = (
+    click.option("--address", metavar="HOST:PORT", help=f"The server [EYAS_ADDRESS, or {DEFAULT_ADDRESS}]."),
+    click.option("--token", help="Bearer token [EYAS_TOKEN]."),
+    click.option("--tls", is_flag=True, default=None, help="Encrypt, and check the server's certificate."),
+    click.option(
+        "--ca", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="PEM of the authority to trust; implies --tls."
+    ),
+    click.option("--timeout", type=float, metavar="SECONDS", help=f"Deadline of a call [{DEFAULT_TIMEOUT_SECONDS:g}]."),
+    click.option("--json", "json", is_flag=True, default=None, help="Print one JSON document."),
+)
+_NAMES = ("address", "token", "tls", "ca", "timeout", "json")
+
+
+def _default_address() -> str:
+    return os.environ.get("EYAS_ADDRESS") or DEFAULT_ADDRESS
+
+
+def _defaults() -> dict[str, Any]:
+    # Not click's `envvar`: a subcommand would take the environment's value over the option before it.
+    token = os.environ.get("EYAS_TOKEN") or None
+    return {
+        "address": _default_address(),
+        "token": token,
+        "tls": False,
+        "ca": None,
+        "timeout": DEFAULT_TIMEOUT_SECONDS,
+        "json": False,
+    }
+
+
+def connected(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a command the connection's options, and a session made of them.
+
+    The options may stand before or after a subcommand; the one that stands closer wins.
+    """
+
+    @functools.wraps(function)
+    def wrapper(**arguments: Any) -> Any:
+        ctx = click.get_current_context()
+        given = {name: value for name in _NAMES if (value := arguments.pop(name)) is not None}
+        ctx.obj = {**(ctx.obj or {}), **given}
+        if ctx.invoked_subcommand is not None:
+            return None
+        session = Session(**{**_defaults(), **ctx.obj})
+        result = function(session, **arguments)
+        session.client.close()  # only here: where an interrupt has hit gRPC's own code, closing would wait for ever
+        return result
+
+    for option in reversed(_CONNECTION):
+        wrapper = option(wrapper)
+    return wrapper

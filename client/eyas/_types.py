@@ -1,0 +1,269 @@
+"""What a caller of the client holds: frozen values, in Python's own types, with the short names that people use.
+
+A version is `NAME/NUMBER`, an alias `NAME@ALIAS`, a job its id; each can be passed back to the client as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from eyas._errors import EyasError
+
+SettingValue = str | int | float | bool | timedelta
+
+
+class JobState(StrEnum):
+    """Where a job is in its life; `unspecified` is a state that only a newer client knows."""
+
+    UNSPECIFIED = "unspecified"
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Whether a job never leaves this state."""
+        return self in {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
+
+
+class JobType(StrEnum):
+    """What a job does; `unspecified` is a type that only a newer client knows."""
+
+    UNSPECIFIED = "unspecified"
+    TRAINING = "training"
+    EVALUATION = "evaluation"
+
+
+class ServingState(StrEnum):
+    """What the server does with a version; `unspecified` where it does not serve."""
+
+    UNSPECIFIED = "unspecified"
+    NOT_LOADED = "not_loaded"
+    LOADING = "loading"
+    READY = "ready"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A label, its row in the model's list of labels, and its calibrated probability, 0..1."""
+
+    label: str
+    class_index: int
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long the server spent on the request the picture was in, by stage."""
+
+    preprocessing: timedelta
+    queue: timedelta
+    inference: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """The labels of one picture, most probable first, and the version that gave them, such as `clothing/3`."""
+
+    predictions: tuple[Prediction, ...]
+    version: str
+    timing: Timing
+
+    @property
+    def label(self) -> str:
+        """The most probable label."""
+        return self.predictions[0].label
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableFile:
+    """A file that is not a picture Eyas reads; `path` is relative to the dataset's folder."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LabelMetrics:
+    """One label's figures; `predicted_counts` is its row of the confusion matrix, in order of class index."""
+
+    label: str
+    examples: int
+    precision: float
+    recall: float
+    f1: float
+    predicted_counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A closed interval."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What a version scored; the fields are those of `eyas.v1.Evaluation`, shares 0..1, log loss in nats."""
+
+    examples: int
+    accuracy: float
+    accuracy_interval: Interval
+    macro_precision: float
+    macro_recall: float
+    macro_f1: float
+    log_loss: float
+    calibration_error: float
+    labels: tuple[LabelMetrics, ...]
+    unreadable_files: tuple[UnreadableFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelCounts:
+    """How many readable pictures a label has in each split."""
+
+    label: str
+    train: int
+    validation: int
+    test: int
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetReport:
+    """What was found in a dataset before training."""
+
+    labels: tuple[LabelCounts, ...]
+    unreadable_files: tuple[UnreadableFile, ...]
+    warnings: tuple[str, ...]
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class EpochMetrics:
+    """Figures on the validation split; epoch 0 is the head on the frozen backbone."""
+
+    epoch: int
+    train_loss: float
+    loss: float
+    accuracy: float
+    macro_precision: float
+    macro_recall: float
+    macro_f1: float
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a job is; the fields are those of `eyas.v1.JobProgress`, None where they are not set."""
+
+    stage: str
+    epoch: int
+    epochs: int
+    stage_fraction: float
+    fraction: float
+    images_per_second: float
+    time_left: timedelta | None
+    loss: float | None
+    validation: EpochMetrics | None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A training or an evaluation.
+
+    Attributes:
+        model: name of the model trained or evaluated.
+        version: the version evaluated, or published by a training that succeeded.
+        alias: the alias asked for.
+        settings: the hyper-parameters a training was asked for.
+        error: why it failed.
+        dataset_report: of a training that succeeded.
+        evaluation: of a job that succeeded; a training's is on its test split.
+    """
+
+    id: str
+    type: JobType
+    state: JobState
+    create_time: datetime
+    start_time: datetime | None
+    end_time: datetime | None
+    attempt: int
+    model: str
+    version: str | None
+    alias: str | None
+    dataset: str
+    settings: Mapping[str, SettingValue]
+    progress: Progress | None
+    error: EyasError | None
+    dataset_report: DatasetReport | None
+    evaluation: Evaluation | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobEvent:
+    """One update of a job: exactly one of `progress`, `message` and `job` is set; sequence numbers have no gaps."""
+
+    sequence: int
+    time: datetime
+    progress: Progress | None
+    message: str | None
+    job: Job | None
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """A movable name for one version of a model."""
+
+    name: str
+    version: str
+    record: int
+    update_time: datetime
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A named line of versions."""
+
+    name: str
+    create_time: datetime
+    aliases: tuple[Alias, ...]
+    latest_version: str
+    version_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """The largest differences found between the trained network and the exported file."""
+
+    examples: int
+    max_logit_difference: float
+    mean_logit_difference: float
+    batch_sizes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """An immutable version; the fields are those of `eyas.v1.ModelVersion`."""
+
+    name: str
+    create_time: datetime
+    labels: tuple[str, ...]
+    backbone: str
+    image_size_px: int
+    size_bytes: int
+    sha256: str
+    evaluation: Evaluation
+    parity: Parity
+    job: str
+    dataset_digest: str
+    weights_source: str
+    serving_state: ServingState
+    serving_error: EyasError | None

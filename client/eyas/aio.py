@@ -1,0 +1,198 @@
+"""The asynchronous client: `eyas.aio.Client` has the methods of `eyas.Client`, to be awaited or iterated with `async for`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, TypeVar
+
+import grpc
+
+from eyas import _calls
+from eyas._calls import Call, Image, Page
+from eyas._channel import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_SECONDS, Connection, in_seconds
+from eyas._errors import EyasError, from_rpc
+from eyas._types import Alias, Classification, Job, JobEvent, Model, ModelVersion, SettingValue
+from eyas._watch import Watch
+
+__all__ = ["Client"]
+
+T = TypeVar("T")
+
+
+class Client:
+    """A connection to an Eyas server, for one event loop; see `eyas.Client` for what each method does, takes and raises."""
+
+    def __init__(
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        timeout: float | timedelta = DEFAULT_TIMEOUT_SECONDS,
+        retries: bool = True,
+        tls: bool = False,
+        root_certificates: bytes | None = None,
+        token: str | None = None,
+    ) -> None:
+        """See `eyas.Client`; must be called where an event loop runs."""
+        self._connection = Connection(
+            address=address,
+            timeout_seconds=in_seconds(timeout),
+            retries=retries,
+            tls=tls,
+            root_certificates=root_certificates,
+            token=token,
+        )
+        credentials, options = self._connection.credentials, self._connection.options
+        self._channel = (
+            grpc.aio.secure_channel(address, credentials, options) if credentials else grpc.aio.insecure_channel(address, options)
+        )
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Ends the connection; calls in flight fail."""
+        await self._channel.close()
+
+    async def classify(
+        self,
+        model: str,
+        image: Image,
+        *,
+        top_k: int = 1,
+        timeout: float | timedelta | None = None,  # noqa: ASYNC109 - a deadline
+    ) -> Classification:
+        """Labels one picture."""
+        content = image if isinstance(image, bytes) else await asyncio.to_thread(_calls.read_image, image)
+        (result,) = await self._run(_calls.classify(model, [content], top_k), timeout)
+        if isinstance(result, EyasError):
+            raise result
+        return result
+
+    async def classify_many(
+        self,
+        model: str,
+        images: Sequence[Image],
+        *,
+        top_k: int = 1,
+        timeout: float | timedelta | None = None,  # noqa: ASYNC109 - a deadline that travels to the server
+    ) -> list[Classification | EyasError]:
+        """Labels any number of pictures, in as many requests as they need, four at a time."""
+        results: list[Classification | EyasError | None] = [None] * len(images)
+        batches = _calls.batches(images, results)
+        turn = asyncio.Lock()  # a generator serves one caller at a time
+
+        async def send_in_turn() -> None:
+            while True:
+                async with turn:
+                    places, contents = await asyncio.to_thread(next, batches, ([], []))
+                if not places:
+                    return
+                answers = await self._run(_calls.classify(model, contents, top_k), timeout)
+                for place, result in zip(places, answers, strict=True):
+                    results[place] = result
+
+        senders = [asyncio.create_task(send_in_turn()) for _ in range(_calls.IN_FLIGHT)]
+        try:
+            await asyncio.gather(*senders)
+        finally:
+            for sender in senders:  # where one has failed, the others' work is of no use
+                sender.cancel()
+        return _calls.whole(results)
+
+    async def train(
+        self,
+        dataset: str | os.PathLike[str],
+        model: str,
+        *,
+        preset: str = "balanced",
+        budget: float | timedelta | None = None,
+        alias: str | None = None,
+        request_id: str | None = None,
+        **settings: SettingValue,
+    ) -> Job:
+        """Starts a training, and returns its job at once."""
+        call = _calls.train(dataset, model, preset=preset, budget=budget, alias=alias, request_id=request_id, settings=settings)
+        return await self._run(call)
+
+    async def evaluate(self, model: str, dataset: str | os.PathLike[str], *, request_id: str | None = None) -> Job:
+        """Starts an evaluation, and returns its job at once."""
+        return await self._run(_calls.evaluate(model, dataset, request_id))
+
+    async def get_job(self, job: str) -> Job:
+        """Returns a job."""
+        return await self._run(_calls.get_job(job))
+
+    def list_jobs(self) -> AsyncIterator[Job]:
+        """Yields every job, newest first."""
+        return self._pages(_calls.list_jobs)
+
+    async def watch_job(self, job: str, from_sequence: int = 1) -> AsyncIterator[JobEvent]:
+        """Yields a job's updates until it has ended; if the connection is lost, goes on where it was."""
+        watch = Watch(from_sequence)
+        while True:
+            watch.open()
+            call = _calls.watch_job(job, watch.sequence)
+            method: Any = self._channel.unary_stream(call.method, None, call.response.FromString)
+            stream = method(call.request.SerializeToString(), metadata=self._connection.metadata)
+            try:
+                async for message in stream:
+                    event = call.convert(message)
+                    watch.receive(event)
+                    yield event
+            except grpc.RpcError as rpc:
+                delay = watch.break_off(from_rpc(rpc, self._connection.address))
+            else:
+                return
+            finally:
+                stream.cancel()  # the caller may have left early
+            await asyncio.sleep(delay)
+
+    async def wait(self, job: str) -> Job:
+        """Returns a job once it has succeeded."""
+        async for _ in self.watch_job(job):
+            pass
+        return _calls.concluded(await self.get_job(job))
+
+    async def cancel_job(self, job: str) -> Job:
+        """Asks a job to end, and returns it; it may be running still."""
+        return await self._run(_calls.cancel_job(job))
+
+    def list_models(self) -> AsyncIterator[Model]:
+        """Yields every model, by name."""
+        return self._pages(_calls.list_models)
+
+    async def get_model(self, model: str) -> Model:
+        """Returns a model."""
+        return await self._run(_calls.get_model(model))
+
+    def list_model_versions(self, model: str) -> AsyncIterator[ModelVersion]:
+        """Yields a model's versions, newest first."""
+        return self._pages(lambda token: _calls.list_model_versions(model, token))
+
+    async def set_alias(self, model: str, alias: str, version: int, *, reason: str = "") -> Alias:
+        """Points an alias to a version; never repeated by itself."""
+        return await self._run(_calls.set_alias(model, alias, version, reason))
+
+    async def _run(self, call: Call[T], timeout: float | timedelta | None = None) -> T:  # noqa: ASYNC109 - a deadline
+        seconds = self._connection.timeout_seconds if timeout is None else in_seconds(timeout)
+        method: Any = self._channel.unary_unary(call.method, None, call.response.FromString)
+        try:
+            return call.convert(await method(call.request.SerializeToString(), timeout=seconds, metadata=self._connection.metadata))
+        except grpc.RpcError as rpc:
+            raise from_rpc(rpc, self._connection.address) from None
+
+    async def _pages(self, page: Callable[[str], Call[Page[T]]]) -> AsyncIterator[T]:
+        token = ""
+        while True:
+            items, token = await self._run(page(token))
+            for item in items:
+                yield item
+            if not token:
+                return

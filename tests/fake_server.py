@@ -1,0 +1,282 @@
+"""A gRPC server on a real socket that answers each method of the contract as a test says, and remembers what it was asked."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.descriptor_pool import Default as DescriptorPool
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from google.rpc import error_details_pb2, status_pb2
+
+from eyas.v1 import classification_service_pb2 as classification_pb2
+from eyas.v1 import evaluation_pb2, job_pb2, job_service_pb2, model_pb2, model_service_pb2, training_service_pb2
+
+NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
+SERVICES = [
+    module.DESCRIPTOR.services_by_name[name]
+    for module, name in (
+        (classification_pb2, "ClassificationService"),
+        (training_service_pb2, "TrainingService"),
+        (job_service_pb2, "JobService"),
+        (model_service_pb2, "ModelService"),
+    )
+]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """The end of a call with a status; `details` go into `grpc-status-details-bin`, as the daemon sends them."""
+
+    code: grpc.StatusCode
+    message: str = ""
+    details: tuple[Message, ...] = ()
+
+    def status(self) -> status_pb2.Status:
+        packed = []
+        for detail in self.details:
+            packed.append(AnyMessage())
+            packed[-1].Pack(detail)
+        return status_pb2.Status(code=self.code.value[0], message=self.message, details=packed)
+
+    def end(self, context: grpc.ServicerContext) -> None:
+        trailers = (("grpc-status-details-bin", self.status().SerializeToString()),) if self.details else ()
+        context.set_trailing_metadata(trailers)
+        context.abort(self.code, self.message)
+
+
+@dataclass(frozen=True)
+class Received:
+    """A call as it arrived."""
+
+    method: str
+    request: Any
+    metadata: dict[str, str]
+    seconds_left: float | None
+
+
+Answer = Message | Refusal | Callable[[Any], "Message | Refusal"]
+
+
+class FakeServer(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has no types at run time
+    """Use it as a context manager; `server.answers("GetJob", ...)` says what comes back, the last answer again and again."""
+
+    def __init__(self, port: int = 0) -> None:
+        self.received: list[Received] = []
+        self._answers: dict[str, list[Any]] = {}
+        self._lock = threading.Lock()
+        self._server = grpc.server(
+            ThreadPoolExecutor(16), handlers=[self], options=[("grpc.max_receive_message_length", 32 * 2**20)]
+        )
+        self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
+        self.address = f"127.0.0.1:{self.port}"
+
+    def __enter__(self) -> FakeServer:
+        self._server.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        self._server.stop(0).wait()
+
+    def answers(self, method: str, *answers: Answer | Iterable[Any]) -> None:
+        """Sets the answers of a method; that of a stream is a list of messages, refusals, and functions that are called."""
+        self._answers[method] = list(answers)
+
+    def calls(self, method: str) -> list[Received]:
+        return [call for call in self.received if call.method == method]
+
+    def service(self, details: grpc.HandlerCallDetails) -> Any:
+        """Finds the handler of a method; see `grpc.GenericRpcHandler`."""
+        method = DescriptorPool().FindMethodByName(details.method.strip("/").replace("/", "."))
+        parse = GetMessageClass(method.input_type).FromString
+        if method.name not in self._answers:
+            return None
+        if method.server_streaming:
+            return grpc.unary_stream_rpc_method_handler(lambda r, c: self._stream(method.name, r, c), parse, _write)
+        return grpc.unary_unary_rpc_method_handler(lambda r, c: self._answer(method.name, r, c), parse, _write)
+
+    def _next(self, method: str, request: Any, context: grpc.ServicerContext) -> Any:
+        with self._lock:
+            metadata = {str(key): str(value) for key, value in context.invocation_metadata()}
+            self.received.append(Received(method, request, metadata, context.time_remaining()))
+            answers = self._answers[method]
+            return answers.pop(0) if len(answers) > 1 else answers[0]
+
+    def _answer(self, method: str, request: Any, context: grpc.ServicerContext) -> Message | None:
+        answer = self._next(method, request, context)
+        return _carry_out(answer(request) if callable(answer) else answer, context)
+
+    def _stream(self, method: str, request: Any, context: grpc.ServicerContext) -> Iterator[Message]:
+        for item in self._next(method, request, context):
+            if callable(item):
+                item()
+            elif (message := _carry_out(item, context)) is not None:
+                yield message
+
+
+def _carry_out(answer: Message | Refusal, context: grpc.ServicerContext) -> Message | None:
+    if isinstance(answer, Refusal):
+        answer.end(context)
+        return None
+    return answer
+
+
+def _write(message: Message) -> bytes:
+    return message.SerializeToString()
+
+
+def evaluation_message(labels: int = 3) -> evaluation_pb2.Evaluation:
+    """An evaluation in which each label has 10 pictures, one of which was given the next label."""
+    rows = []
+    for index in range(labels):
+        counts = [0] * labels
+        counts[index], counts[(index + 1) % labels] = 9, 1
+        rows.append(
+            evaluation_pb2.LabelMetrics(
+                label=f"label {index}", examples=10, precision=0.9, recall=0.9, f1=0.9, predicted_counts=counts
+            )
+        )
+    return evaluation_pb2.Evaluation(
+        examples=10 * labels,
+        accuracy=0.9,
+        accuracy_interval=evaluation_pb2.Interval(low=0.744, high=0.965),
+        macro_precision=0.91,
+        macro_recall=0.92,
+        macro_f1=0.93,
+        log_loss=0.25,
+        calibration_error=0.02,
+        labels=rows,
+        unreadable_files=[evaluation_pb2.UnreadableFile(path="a/b.jpg", reason="It is cut short.")],
+    )
+
+
+def progress_message(**values: Any) -> job_pb2.JobProgress:
+    newest = job_pb2.EpochMetrics(
+        epoch=1, train_loss=0.6, loss=0.5, accuracy=0.875, macro_precision=0.8, macro_recall=0.7, macro_f1=0.75
+    )
+    message = job_pb2.JobProgress(
+        stage="fine-tune", epoch=2, epochs=5, stage_fraction=0.5, fraction=0.4, images_per_second=120.0, loss=0.5, validation=newest
+    )
+    message.time_left.FromTimedelta(timedelta(seconds=75))
+    message.MergeFrom(job_pb2.JobProgress(**values))
+    return message
+
+
+def job_message(state: str = "SUCCEEDED", job: str = "abc", labels: int = 3) -> job_pb2.Job:
+    """A training of `clothing`; it has its version, its report and its evaluation once it has succeeded."""
+    message = job_pb2.Job(
+        name=f"jobs/{job}",
+        type="JOB_TYPE_TRAINING",
+        state=f"JOB_STATE_{state}",
+        attempt=1,
+        model="models/clothing",
+        dataset="/photos",
+    )
+    message.create_time.FromDatetime(NOW)
+    if state != "QUEUED":
+        message.start_time.FromDatetime(NOW + timedelta(seconds=1))
+    message.training.spec.preset = 1
+    message.training.spec.budget.FromTimedelta(timedelta(minutes=10))
+    message.training.spec.epochs = 3
+    if state in {"SUCCEEDED", "FAILED", "CANCELLED"}:
+        message.end_time.FromDatetime(NOW + timedelta(seconds=91))
+    if state == "SUCCEEDED":
+        message.training.model_version = "models/clothing/versions/3"
+        message.training.evaluation.CopyFrom(evaluation_message(labels))
+        message.training.dataset_report.CopyFrom(
+            evaluation_pb2.DatasetReport(
+                labels=[evaluation_pb2.LabelCounts(label="label 0", train=8, validation=1, test=10)], warnings=["Few."], digest="d1"
+            )
+        )
+    return message
+
+
+def evaluated_message(labels: int = 3) -> job_pb2.Job:
+    """An evaluation of `clothing/3` that has succeeded."""
+    message = job_pb2.Job(
+        name="jobs/eva",
+        type="JOB_TYPE_EVALUATION",
+        state="JOB_STATE_SUCCEEDED",
+        model="models/clothing/versions/3",
+        dataset="/test",
+    )
+    for field in ("create_time", "start_time", "end_time"):
+        getattr(message, field).FromDatetime(NOW)
+    message.evaluation.CopyFrom(evaluation_message(labels))
+    return message
+
+
+def update(sequence: int, **what: Any) -> job_service_pb2.WatchJobResponse:
+    message = job_service_pb2.WatchJobResponse(sequence=sequence, **what)
+    message.time.FromDatetime(NOW)
+    return message
+
+
+def alias_message(version: int = 3, reason: str = "") -> model_pb2.Alias:
+    message = model_pb2.Alias(
+        name="models/clothing/aliases/production",
+        version=f"models/clothing/versions/{version}",
+        record=2,
+        actor="ipv4:1",
+        reason=reason,
+    )
+    message.update_time.FromDatetime(NOW)
+    return message
+
+
+def model_message(name: str = "clothing") -> model_pb2.Model:
+    message = model_pb2.Model(
+        name=f"models/{name}", aliases=[alias_message()], latest_version=f"models/{name}/versions/3", version_count=3
+    )
+    message.create_time.FromDatetime(NOW)
+    return message
+
+
+def version_message(number: int = 3, state: str = "READY") -> model_pb2.ModelVersion:
+    message = model_pb2.ModelVersion(
+        name=f"models/clothing/versions/{number}",
+        labels=["label 0", "label 1"],
+        backbone="resnet50",
+        image_size_px=224,
+        size_bytes=13_000_000,
+        sha256="ab" * 32,
+        evaluation=evaluation_message(),
+        parity=model_pb2.Parity(examples=64, max_logit_difference=1e-5, mean_logit_difference=1e-6, batch_sizes=[1, 8]),
+        job="jobs/abc",
+        dataset_digest="d1",
+        weights_source="package",
+        serving_state=f"SERVING_STATE_{state}",
+    )
+    message.create_time.FromDatetime(NOW)
+    return message
+
+
+def classified(request: classification_pb2.ClassifyRequest) -> classification_pb2.ClassifyResponse:
+    """Labels each picture with its own bytes, and refuses those that begin with `bad`."""
+    response = classification_pb2.ClassifyResponse(model_version="models/clothing/versions/3")
+    response.timing.inference.FromTimedelta(timedelta(milliseconds=2))
+    for image in request.images:
+        result = response.results.add()
+        if image.content.startswith(b"bad"):
+            result.error.CopyFrom(UNDECODABLE.status())
+        else:
+            label = image.content[:20].decode(errors="replace")
+            result.classification.predictions.add(label=label, class_index=1, probability=0.75)
+    return response
+
+
+UNDECODABLE = Refusal(
+    grpc.StatusCode.INVALID_ARGUMENT,
+    "The picture is cut short.",
+    (error_details_pb2.ErrorInfo(reason="UNDECODABLE_IMAGE", domain="eyas", metadata={"bytes": "3"}),),
+)

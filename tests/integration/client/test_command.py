@@ -1,0 +1,453 @@
+"""The `eyas` command against a real socket: what it prints for people and for scripts, and how it ends."""
+
+from __future__ import annotations
+
+import _thread
+import json
+import os
+import pty
+import re
+import select
+import shlex
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+
+from eyas import _commands, _render
+from eyas.v1 import job_service_pb2, model_service_pb2, training_service_pb2
+from fake_server import (
+    FakeServer,
+    Refusal,
+    alias_message,
+    classified,
+    evaluated_message,
+    job_message,
+    model_message,
+    progress_message,
+    update,
+    version_message,
+)
+
+Eyas = Callable[..., tuple[int, str, str]]
+NOT_FOUND = Refusal(
+    grpc.StatusCode.NOT_FOUND,
+    "There is no such thing: check its name.",
+    (error_details_pb2.ErrorInfo(reason="JOB_NOT_FOUND", domain="eyas", metadata={"job": "abc"}),),
+)
+EVENTS = [
+    update(1, job=job_message("RUNNING")),
+    update(2, message="The label 'shoes' has 3 pictures only."),
+    update(3, progress=progress_message()),
+    update(4, progress=progress_message(stage_fraction=0.9)),
+    update(5, job=job_message()),
+]
+
+
+@pytest.fixture
+def server(server: FakeServer) -> FakeServer:
+    """A server on which everything goes well."""
+    queued = job_message("QUEUED")
+    server.answers("Train", training_service_pb2.TrainResponse(job=queued))
+    server.answers("Evaluate", training_service_pb2.EvaluateResponse(job=queued))
+    server.answers("Classify", classified)
+    server.answers("GetJob", job_service_pb2.GetJobResponse(job=job_message()))
+    server.answers("ListJobs", job_service_pb2.ListJobsResponse(jobs=[job_message(), job_message("RUNNING", "def")]))
+    server.answers("WatchJob", EVENTS)
+    server.answers("CancelJob", job_service_pb2.CancelJobResponse(job=job_message("CANCELLED")))
+    server.answers("ListModels", model_service_pb2.ListModelsResponse(models=[model_message()]))
+    server.answers("GetModel", model_service_pb2.GetModelResponse(model=model_message()))
+    server.answers("ListModelVersions", model_service_pb2.ListModelVersionsResponse(versions=[version_message()]))
+    server.answers("SetAlias", model_service_pb2.SetAliasResponse(alias=alias_message(reason="better")))
+    return server
+
+
+@pytest.fixture
+def eyas(server: FakeServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Eyas:
+    """Runs the command in this process: `status, out, err = eyas("jobs", "--json")`."""
+    monkeypatch.setenv("EYAS_ADDRESS", server.address)
+    monkeypatch.delenv("EYAS_TOKEN", raising=False)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        status = _commands.run([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
+def one_sentence(err: str) -> str:
+    """Returns what the command said in the end, and makes sure that it was one line and no traceback."""
+    assert "Traceback" not in err
+    (line,) = [line for line in err.splitlines() if line.startswith("eyas: ")]
+    assert err.rstrip().endswith(line)
+    return line.removeprefix("eyas: ")
+
+
+def commands(folder: Path) -> dict[str, tuple[tuple[object, ...], str]]:
+    """Returns every command, with the key of its JSON document."""
+    return {
+        "train": (("train", folder, "--model", "clothing"), "id"),
+        "train --no-wait": (("train", folder, "--model", "clothing", "--no-wait"), "id"),
+        "evaluate": (("evaluate", "clothing", folder), "id"),
+        "classify": (("classify", "clothing", folder / "a.jpg"), "results"),
+        "jobs": (("jobs",), "jobs"),
+        "jobs watch": (("jobs", "watch", "abc"), "id"),
+        "jobs cancel": (("jobs", "cancel", "abc"), "id"),
+        "models": (("models",), "models"),
+        "models show": (("models", "show", "clothing"), "versions"),
+        "models alias": (("models", "alias", "clothing", "production", "3"), "version"),
+    }
+
+
+COMMANDS = list(commands(Path()))
+METHODS = ("Train", "Evaluate", "Classify", "GetJob", "ListJobs", "CancelJob", "ListModels", "GetModel", "SetAlias")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    (tmp_path / "a.jpg").write_bytes(b"shirt")
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_json_is_one_document(eyas: Eyas, photos: Path, name: str) -> None:
+    command, key = commands(photos)[name]
+    status, out, err = eyas(*command, "--json")
+    assert (status, err) == (0, "")
+    assert key in json.loads(out)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_without_json_it_is_for_people(eyas: Eyas, photos: Path, name: str) -> None:
+    status, out, err = eyas(*commands(photos)[name][0])
+    assert status == 0
+    assert out.strip()
+    assert not out.lstrip().startswith("{")
+    assert "eyas: " not in err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_failure_is_one_sentence_and_a_document(eyas: Eyas, server: FakeServer, photos: Path, name: str, as_json: bool) -> None:
+    for method in METHODS:
+        server.answers(method, NOT_FOUND)
+    status, out, err = eyas(*commands(photos)[name][0], *(["--json"] if as_json else []))
+    assert status == 1
+    assert one_sentence(err) == "There is no such thing: check its name."
+    if as_json:
+        error = json.loads(out)["error"]
+        assert error == {
+            "type": "NotFound",
+            "code": "NOT_FOUND",
+            "reason": "JOB_NOT_FOUND",
+            "message": "There is no such thing: check its name.",
+            "metadata": {"job": "abc"},
+        }
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_server_that_is_not_running(eyas: Eyas, photos: Path, name: str) -> None:
+    status, _, err = eyas(*commands(photos)[name][0], "--address", "127.0.0.1:1")
+    assert status == 1
+    assert one_sentence(err).startswith("No Eyas server answers at 127.0.0.1:1 (connection refused); start one with `eyasd all`")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("jobs", "--address", "nowhere"), "'nowhere' is not an address: write HOST:PORT"),
+        (("jobs", "--address", "example.org:1", "--token", "hush"), "in the clear: turn tls on"),
+        (("jobs", "--timeout", "0"), "timeout is 0.0; it must be"),
+        (("jobs", "--timeout", "soon"), "'soon' is not a valid float"),
+        (("jobs", "--ca", "no.pem"), "'no.pem' does not exist"),
+        (("jobs", "shout"), "No such command 'shout'"),
+        (("jobs", "watch"), "Missing argument 'JOB'"),
+        (("models", "alias", "clothing", "production", "three"), "'three' is not a valid integer"),
+        (("models", "alias", "clothing", "production", "0"), "0 is not in the range"),
+        (("classify", "clothing"), "Missing argument 'PICTURES"),
+        (("classify", "clothing", "a.jpg", "--top-k", "0"), "0 is not in the range"),
+        (("train", "/"), "Missing option '--model'"),
+        (("train", "/", "--model", "m", "--budget", "soon"), "'soon' is not a time: write 90s, 10m or 1h30m"),
+        (("train", "/", "--model", "m", "--preset", "slow"), "'slow' is not one of 'fast', 'balanced', 'best'"),
+        (("train", "/", "--model", "m", "--set", "epochs"), "'epochs' is not KEY=VALUE"),
+        (("train", "/", "--model", "m", "--set", "lerning_rate=1"), "did you mean learning_rate"),
+        (("train", "/", "--model", "m", "--set", "model=x"), "'model' is not a setting of a training"),
+        (("train", "/", "--model", "m", "--set", "epochs=many"), "epochs cannot be 'many'"),
+        (("train", "/", "--model", "m", "--seed", "-1"), "-1 is not in the range"),
+    ],
+)
+def test_a_wrong_command_line_sends_nothing(eyas: Eyas, server: FakeServer, arguments: tuple[str, ...], says: str) -> None:
+    status, out, err = eyas(*arguments, "--json")
+    assert status == 2
+    assert says in one_sentence(err)
+    assert says in json.loads(out)["error"]["message"]
+    assert server.received == []
+
+
+def test_help_and_version(eyas: Eyas) -> None:
+    assert eyas("--version") == (0, "eyas, version 0.1.0\n", "")
+    status, out, _ = eyas("--help")
+    assert status == 0
+    assert "eyas train ./photos --model clothing\n" in out
+    for command in ("train", "evaluate", "classify", "jobs", "models"):
+        status, out, _ = eyas(command, "--help")
+        assert status == 0
+        assert "--address" in out
+    status, _, err = eyas()
+    assert status == 2
+    assert "Usage: eyas" in err
+
+
+@pytest.mark.parametrize("position", [0, 1, 3])
+def test_options_stand_before_and_after_subcommands(
+    eyas: Eyas, server: FakeServer, monkeypatch: pytest.MonkeyPatch, position: int
+) -> None:
+    monkeypatch.setenv("EYAS_ADDRESS", "127.0.0.1:1")  # an option wins over the environment wherever it stands
+    monkeypatch.setenv("EYAS_TOKEN", "hush")
+    arguments = ["jobs", "cancel", "abc"]
+    arguments[position:position] = ["--address", server.address, "--json", "--timeout", "7"]
+    status, out, _ = eyas(*arguments)
+    assert (status, json.loads(out)["id"]) == (0, "abc")
+    assert server.received[0].metadata["authorization"] == "Bearer hush"
+    assert round(server.received[0].seconds_left or 0) == 7
+
+
+def test_a_training_says_what_was_asked_and_what_came_of_it(
+    eyas: Eyas, server: FakeServer, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos.parent)
+    options = shlex.split(
+        "--preset fast --backbone resnet50 --budget 1h30m --seed 7 --alias canary --set optimizer=sgd --set dropout=0.5"
+    )
+    status, out, err = eyas("train", f"./{photos.name}", "--model", "clothing", *options)
+    assert status == 0
+    (request,) = [received.request for received in server.calls("Train")]
+    assert (request.dataset, request.model, request.alias) == (str(photos), "models/clothing", "canary")
+    spec = request.spec
+    assert (spec.preset, spec.backbone, spec.budget.seconds, spec.seed) == (1, "resnet50", 5400, 7)
+    assert (spec.optimizer, spec.dropout) == (3, 0.5)
+    assert "0.9000 (95 % interval 0.744 to 0.965)" in out
+    assert "clothing/3" in out
+    assert "production" in out
+    assert "eyas classify clothing" in out
+    # One line for a warning and one for each epoch, though the epoch reported twice.
+    assert err.splitlines() == [
+        "The label 'shoes' has 3 pictures only.",
+        " 40%, fine-tune, epoch 2/5, loss 0.500, validation accuracy 0.875, 120 pictures/s, 1:15 left",
+    ]
+
+
+def test_a_preset_may_be_set_like_any_other_setting(eyas: Eyas, server: FakeServer, photos: Path) -> None:
+    status, _, _ = eyas("train", photos, "--model", "clothing", "--no-wait", "--set", "preset=best", "--set", "budget=10m")
+    assert status == 0
+    assert (server.received[0].request.spec.preset, server.received[0].request.spec.budget.seconds) == (3, 600)
+    assert len(server.received) == 1
+
+
+def test_what_to_run_next_names_the_server(eyas: Eyas, server: FakeServer, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EYAS_ADDRESS")
+    _, out, _ = eyas("train", photos, "--model", "clothing", "--no-wait", "--address", server.address)
+    assert f"eyas jobs watch abc --address {server.address}" in out
+
+
+def test_a_folder_is_sent_as_an_absolute_path_for_the_trainer_to_find(eyas: Eyas, server: FakeServer) -> None:
+    status, _, _ = eyas("train", "photos", "--model", "clothing", "--no-wait")
+    assert status == 0
+    assert server.calls("Train")[0].request.dataset == str(Path("photos").resolve())
+
+
+def test_an_evaluation_is_shown_in_full(eyas: Eyas, server: FakeServer, photos: Path) -> None:
+    server.answers("GetJob", job_service_pb2.GetJobResponse(job=evaluated_message(10)))
+    status, out, _ = eyas("evaluate", "clothing@production", photos)
+    assert status == 0
+    assert server.calls("Evaluate")[0].request.model == "models/clothing/aliases/production"
+    for words in ("clothing/3", "label 9", "confusion matrix", "macro F1 0.9300", "0.744 to 0.965"):
+        assert words in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_pictures_and_folders_of_pictures_are_labelled(eyas: Eyas, server: FakeServer, photos: Path) -> None:
+    (photos / "more").mkdir()
+    for name in ("b.PNG", "c.jpeg", "notes.txt"):
+        (photos / "more" / name).write_bytes(name.encode())
+    status, out, _ = eyas("classify", "clothing/2", photos / "a.jpg", photos / "more", "--top-k", "3", "--json")
+    assert status == 0
+    assert [Path(result["path"]).name for result in json.loads(out)["results"]] == ["a.jpg", "b.PNG", "c.jpeg"]
+    assert (server.received[0].request.model, server.received[0].request.top_k) == ("models/clothing/versions/2", 3)
+
+
+def test_a_picture_that_fails_does_not_hide_the_others(eyas: Eyas, photos: Path) -> None:
+    (photos / "bad.jpg").write_bytes(b"bad")
+    status, out, err = eyas("classify", "clothing", photos / "a.jpg", photos / "bad.jpg", photos / "missing.jpg")
+    assert status == 1
+    assert "shirt" in out
+    assert "The picture is cut short." in " ".join(out.split())
+    assert "2 of 3 pictures failed" in one_sentence(err)
+    status, out, _ = eyas("classify", "clothing", photos / "a.jpg", photos / "bad.jpg", "--json")
+    good, bad = json.loads(out)["results"]
+    assert (status, good["predictions"][0]["label"], bad["error"]["reason"]) == (1, "shirt", "UNDECODABLE_IMAGE")
+
+
+def test_an_empty_folder_is_a_mistake(eyas: Eyas, tmp_path: Path) -> None:
+    status, _, err = eyas("classify", "clothing", tmp_path)
+    assert status == 2
+    assert "There is no picture in the folder" in one_sentence(err)
+
+
+def test_an_alias_keeps_its_reason(eyas: Eyas, server: FakeServer) -> None:
+    status, out, _ = eyas("models", "alias", "clothing", "production", "3", "--reason", "better on shoes")
+    assert (status, out) == (0, "clothing@production -> clothing/3\n")
+    assert server.received[0].request.reason == "better on shoes"
+
+
+def test_a_job_that_failed_fails_the_command(eyas: Eyas, server: FakeServer, photos: Path) -> None:
+    failed = job_message("FAILED")
+    failed.error.CopyFrom(Refusal(grpc.StatusCode.FAILED_PRECONDITION, "There are too few pictures.").status())
+    server.answers("WatchJob", [update(1, job=failed)])
+    server.answers("GetJob", job_service_pb2.GetJobResponse(job=failed))
+    status, out, err = eyas("train", photos, "--model", "clothing", "--json")
+    assert status == 1
+    assert one_sentence(err) == "There are too few pictures."
+    assert json.loads(out)["error"]["type"] == "JobFailed"
+    server.answers("GetJob", job_service_pb2.GetJobResponse(job=job_message("CANCELLED")))
+    assert one_sentence(eyas("jobs", "watch", "abc")[2]) == "Job abc was cancelled."
+
+
+def test_a_surprise_is_one_sentence(eyas: Eyas, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise TypeError("nobody thought of this")
+
+    monkeypatch.setattr(_render, "jobs", fail)
+    status, _, err = eyas("jobs")
+    assert status == 1
+    assert one_sentence(err) == "The command failed unexpectedly (TypeError: nobody thought of this)."
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_ctrl_c_without_a_terminal_leaves_the_job_to_itself(eyas: Eyas, server: FakeServer, as_json: bool) -> None:
+    server.answers("WatchJob", [*EVENTS[:3], lambda: time.sleep(0.3), _thread.interrupt_main, lambda: time.sleep(2), *EVENTS[3:]])
+    status, out, err = eyas("jobs", "watch", "abc", *(["--json"] if as_json else []))
+    assert status == 130
+    assert one_sentence(err) == "Job abc goes on; follow it with: eyas jobs watch abc"
+    assert server.calls("CancelJob") == []
+    if as_json:
+        assert json.loads(out)["error"]["reason"] == "INTERRUPTED"
+
+
+class Terminal:
+    """The command in a terminal of its own, at which a test reads and types."""
+
+    def __init__(self, *arguments: str, **environment: str) -> None:
+        self._main, side = pty.openpty()
+        # Ctrl-C reaches the process whose terminal it is.
+        program = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); from eyas.cli import main; main()"
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", program, *arguments],
+            stdin=side,
+            stdout=side,
+            stderr=side,
+            start_new_session=True,
+            env=os.environ | {"COLUMNS": "100", "TERM": "xterm"} | environment,
+        )
+        os.close(side)
+        self.text = ""
+
+    def read_until(self, words: str, seconds: float = 20) -> None:
+        """Reads until the words have come; what comes later is left for later."""
+        until = time.monotonic() + seconds
+        while words not in self.text and self._read(until - time.monotonic()):
+            pass
+        assert words in self.text, self.text
+
+    def type(self, keys: str) -> None:
+        self.text = ""
+        os.write(self._main, keys.encode())
+
+    def end(self) -> int:
+        while self._read(20):
+            pass
+        os.close(self._main)
+        return self._process.wait(20)
+
+    def _read(self, seconds: float) -> bool:
+        if not select.select([self._main], [], [], max(0, seconds))[0]:
+            return False
+        try:
+            read = os.read(self._main, 65536)
+        except OSError:  # the other end is closed
+            return False
+        self.text += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", read.decode(errors="replace"))
+        return bool(read)
+
+
+def watched_in_a_terminal(server: FakeServer, more: list[Any]) -> Terminal:
+    answered = threading.Event()
+    server.answers("WatchJob", [*EVENTS[:3], lambda: answered.wait(20), *more])
+    terminal = Terminal("jobs", "watch", "abc", EYAS_ADDRESS=server.address)
+    terminal.read_until("validation accuracy 0.875")
+    assert "The label 'shoes' has 3 pictures only." in terminal.text
+    terminal.type("\x03")
+    terminal.read_until("[r]: ")
+    time.sleep(0.3)  # an interrupt just before input() waits is seen by Python with the next key only
+    answered.set()
+    return terminal
+
+
+def test_ctrl_c_in_a_terminal_asks_and_goes_on_watching(server: FakeServer) -> None:
+    terminal = watched_in_a_terminal(server, EVENTS[3:])
+    terminal.type("r\n")
+    assert terminal.end() == 0
+    assert "accuracy 0.9000" in terminal.text
+    assert server.calls("CancelJob") == []
+
+
+def test_ctrl_c_in_a_terminal_asks_and_cancels(server: FakeServer) -> None:
+    cancelled = job_message("CANCELLED")
+    terminal = watched_in_a_terminal(server, [update(4, job=cancelled)])
+    server.answers("GetJob", job_service_pb2.GetJobResponse(job=cancelled))
+    terminal.type("c\n")
+    assert terminal.end() == 1
+    assert "eyas: Job abc was cancelled." in terminal.text
+    assert len(server.calls("CancelJob")) == 1
+
+
+@pytest.mark.parametrize("keys", ["d\n", "\x03"])
+def test_ctrl_c_in_a_terminal_asks_and_detaches(server: FakeServer, keys: str) -> None:
+    terminal = watched_in_a_terminal(server, [])
+    terminal.type(keys)
+    assert terminal.end() == 130
+    assert "eyas: Job abc goes on; follow it with: eyas jobs watch abc" in terminal.text
+    assert server.calls("CancelJob") == []
+
+
+def test_without_click_and_rich_it_says_what_to_install() -> None:
+    program = "import sys; sys.modules['rich'] = None; from eyas.cli import main; main()"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr == "eyas: The command needs rich: install it with pip install 'eyas[cli]'.\n"
+
+
+def test_a_reader_that_leaves_early_is_no_error(server: FakeServer) -> None:
+    jobs = [job_message(job=f"j{number}") for number in range(2000)]
+    server.answers("ListJobs", job_service_pb2.ListJobsResponse(jobs=jobs))
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from eyas.cli import main; main()", "jobs"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"EYAS_ADDRESS": server.address},
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(20) == 0

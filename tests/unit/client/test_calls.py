@@ -1,0 +1,135 @@
+"""The calls as values: what is sent where, and how many pictures travel together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf.descriptor_pool import Default as DescriptorPool
+from hypothesis import given
+from hypothesis import strategies as st
+
+import eyas
+from eyas import _calls, _convert
+from eyas._calls import Call
+from fake_server import SERVICES, job_message
+
+
+def training(**values: Any) -> Call[eyas.Job]:
+    asked: dict[str, Any] = {"preset": "fast", "budget": None, "alias": None, "request_id": None, "settings": {}}
+    return _calls.train("/photos", "clothing", **(asked | values))
+
+
+CALLS: list[Call[Any]] = [
+    training(),
+    _calls.evaluate("clothing", "/photos", None),
+    _calls.classify("clothing", [b"x"], 1),
+    _calls.get_job("abc"),
+    _calls.cancel_job("abc"),
+    _calls.list_jobs(""),
+    _calls.watch_job("abc", 1),
+    _calls.list_models(""),
+    _calls.get_model("clothing"),
+    _calls.list_model_versions("clothing", ""),
+    _calls.set_alias("clothing", "production", 3, ""),
+]
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.method)
+def test_a_call_is_one_of_the_contract(call: Call[Any]) -> None:
+    method = DescriptorPool().FindMethodByName(call.method.strip("/").replace("/", "."))
+    assert (method.input_type, method.output_type) == (call.request.DESCRIPTOR, call.response.DESCRIPTOR)
+
+
+def test_no_method_of_the_contract_is_forgotten() -> None:
+    assert {call.method for call in CALLS} == {f"/{s.full_name}/{m.name}" for s in SERVICES for m in s.methods}
+
+
+def test_every_request_that_makes_a_job_can_be_repeated() -> None:
+    ids = {call.request.request_id for make in (training, lambda: _calls.evaluate("m", "/d", "")) for call in (make(), make())}  # type: ignore[attr-defined]
+    assert len(ids) == 4
+    assert all(0 < len(one) <= 64 for one in ids)
+    assert training(request_id="mine").request.request_id == "mine"  # type: ignore[attr-defined]
+
+
+def test_a_training_says_what_was_asked() -> None:
+    request: Any = training(preset="best", budget=90, alias="canary", settings={"optimizer": "sgd"}).request
+    assert (request.model, request.dataset, request.alias) == ("models/clothing", "/photos", "canary")
+    assert _convert.settings(request.spec) | {"budget": 0} == {"preset": "best", "budget": 0, "optimizer": "sgd"}
+    assert request.spec.budget.seconds == 90
+
+
+def test_an_alias_is_set_within_its_model() -> None:
+    request: Any = _calls.set_alias("clothing", "production", 3, "better").request
+    assert (request.name, request.version) == ("models/clothing/aliases/production", "models/clothing/versions/3")
+
+
+# Sizes in bytes up to the limit of a message: few bytes of memory stand for them, as only their length is looked at.
+class Picture(bytes):
+    """Bytes that claim to be more than they are."""
+
+    claimed: int
+
+    def __len__(self) -> int:
+        return self.claimed
+
+
+def picture(size: int) -> Picture:
+    made = Picture()
+    made.claimed = size
+    return made
+
+
+LIMIT = 30 * 2**20
+
+
+@given(st.lists(st.sampled_from([0, 1, 100_000, 5_000_000, LIMIT // 2, LIMIT - 1, LIMIT, LIMIT + 1, 2**31]), max_size=300))
+def test_every_picture_travels_once_in_order_and_within_the_limits(sizes: list[int]) -> None:
+    images = [picture(size) for size in sizes]
+    results: list[Any] = [None] * len(images)
+    sent: list[int] = []
+    for places, contents in _calls.batches(images, results):
+        assert 1 <= len(places) == len(contents) <= 64
+        assert sum(map(len, contents)) <= LIMIT
+        assert all(images[place] is content for place, content in zip(places, contents, strict=True))
+        sent += places
+    refused = [place for place, result in enumerate(results) if result is not None]
+    assert sent == sorted(sent)
+    assert sorted(sent + refused) == list(range(len(images)))
+    assert refused == [place for place, size in enumerate(sizes) if size > LIMIT]
+    assert all(
+        isinstance(results[place], eyas.UndecodableImage) and results[place].reason == "IMAGE_TOO_LARGE" for place in refused
+    )
+
+
+def test_a_file_is_read_when_its_request_is_due(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.jpg" for number in range(65)]
+    for path in paths[:64]:
+        path.write_bytes(b"x")
+    results: list[Any] = [None] * 65
+    batches = _calls.batches(paths, results)
+    paths[64].write_bytes(b"late")
+    assert len(next(batches)[0]) == 64
+    assert next(batches) == ([64], [b"late"])
+
+
+def test_a_file_that_is_not_there_fails_alone(tmp_path: Path) -> None:
+    (tmp_path / "b.jpg").write_bytes(b"x")
+    results: list[Any] = [None] * 3
+    sent = list(_calls.batches([tmp_path / "a.jpg", str(tmp_path / "b.jpg"), tmp_path], results))
+    assert sent == [([1], [b"x"])]
+    assert "a.jpg cannot be read: No such file or directory." in results[0].message
+    assert results[2].reason == "UNREADABLE_FILE"
+
+
+def test_how_a_job_ended() -> None:
+    done = _convert.job(job_message())
+    assert _calls.concluded(done) is done
+    with pytest.raises(eyas.JobCancelled, match="Job abc was cancelled"):
+        _calls.concluded(_convert.job(job_message("CANCELLED")))
+    failed = job_message("FAILED")
+    failed.error.code, failed.error.message = 9, "There are too few pictures."
+    with pytest.raises(eyas.JobFailed, match="too few pictures") as caught:
+        _calls.concluded(_convert.job(failed))
+    assert caught.value.metadata["job"] == "abc"

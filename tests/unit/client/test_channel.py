@@ -1,0 +1,78 @@
+"""What a client may be made with."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+import eyas
+from eyas._channel import Connection, in_seconds
+from fake_server import SERVICES
+
+
+def connection(**values: Any) -> Connection:
+    made: dict[str, Any] = {
+        "address": "127.0.0.1:1",
+        "timeout_seconds": 1,
+        "retries": True,
+        "tls": False,
+        "root_certificates": None,
+    }
+    return Connection(**({"token": None} | made | values))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.8.8.8:1", "localhost:1", "[::1]:1"])
+def test_a_token_may_go_to_this_machine_in_the_clear(address: str) -> None:
+    made = connection(address=address, token="hush")
+    assert made.is_local
+    assert made.metadata == (("authorization", "Bearer hush"),)
+    assert "hush" not in repr(made)
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1:1", "example.org:1", "[2001:db8::1]:1", "localhost.example.org:1"])
+def test_a_token_goes_elsewhere_only_with_tls(address: str) -> None:
+    with pytest.raises(ValueError, match="in the clear: turn tls on"):
+        connection(address=address, token="hush")
+    assert connection(address=address, token="hush", tls=True).credentials is not None
+    assert not connection(address=address).is_local
+
+
+@pytest.mark.parametrize("address", ["", "host", "host:", ":1", "host:http", "http://host"])
+def test_an_address_that_is_none(address: str) -> None:
+    with pytest.raises(ValueError, match=r"is not an address: write HOST:PORT"):
+        connection(address=address)
+
+
+def test_certificates_without_tls_are_a_mistake() -> None:
+    with pytest.raises(ValueError, match="tls is off"):
+        eyas.Client(root_certificates=b"PEM")
+
+
+@pytest.mark.parametrize(("given", "seconds"), [(2, 2.0), (0.5, 0.5), (timedelta(minutes=1), 60.0)])
+def test_a_timeout(given: Any, seconds: float) -> None:
+    assert in_seconds(given) == seconds
+
+
+@pytest.mark.parametrize("given", [None, 0, -1, float("inf"), float("nan"), timedelta(0), "30"])
+def test_there_is_always_a_deadline(given: Any) -> None:
+    with pytest.raises(ValueError, match="timeout is .*; it must be"):
+        eyas.Client(timeout=given)
+
+
+def test_gRPC_repeats_every_call_but_those_that_must_not_be() -> None:  # noqa: N802
+    config = json.loads(str(dict(connection().options)["grpc.service_config"]))
+    repeated = {(name["service"], name["method"]) for entry in config["methodConfig"] for name in entry["name"]}
+    methods = {(service.full_name, method.name) for service in SERVICES for method in service.methods}
+    # A watch goes on by itself, from the right place.
+    assert methods - repeated == {("eyas.v1.ModelService", "SetAlias"), ("eyas.v1.JobService", "WatchJob")}
+    assert repeated <= methods
+    assert all(entry["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE"] for entry in config["methodConfig"])
+    assert "hedgingPolicy" not in json.dumps(config)
+
+
+def test_proxies_are_for_other_machines() -> None:
+    assert dict(connection().options)["grpc.enable_http_proxy"] == 0
+    assert dict(connection(address="example.org:1").options)["grpc.enable_http_proxy"] == 1

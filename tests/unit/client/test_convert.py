@@ -1,0 +1,207 @@
+"""Messages of the contract <-> what a user holds."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from datetime import timedelta
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.descriptor import FieldDescriptor
+from google.rpc import error_details_pb2
+from hypothesis import given
+from hypothesis import strategies as st
+
+import eyas
+from eyas import _convert
+from eyas.v1 import job_pb2
+from eyas.v1.training_spec_pb2 import TrainingSpec
+from fake_server import (
+    NOW,
+    Refusal,
+    alias_message,
+    evaluated_message,
+    job_message,
+    model_message,
+    progress_message,
+    update,
+    version_message,
+)
+
+FIELDS = TrainingSpec.DESCRIPTOR.fields
+
+
+@pytest.mark.parametrize(
+    ("reference", "resource"),
+    [
+        ("clothing", "models/clothing"),
+        ("clothing@canary", "models/clothing/aliases/canary"),
+        ("clothing/3", "models/clothing/versions/3"),
+        ("models/clothing/versions/3", "models/clothing/versions/3"),
+    ],
+)
+def test_a_reference_is_what_people_write(reference: str, resource: str) -> None:
+    assert _convert.reference_resource(reference) == resource
+    assert _convert.reference_resource(_convert.short(resource)) == resource
+
+
+@pytest.mark.parametrize("job", ["abc", "jobs/abc"])
+def test_a_job_is_named_with_and_without_its_collection(job: str) -> None:
+    assert _convert.job_resource(job) == "jobs/abc"
+    assert _convert.short("jobs/abc") == "abc"
+
+
+def test_a_training() -> None:
+    job = _convert.job(job_message())
+    assert (job.id, job.type, job.state, job.attempt) == ("abc", eyas.JobType.TRAINING, eyas.JobState.SUCCEEDED, 1)
+    assert (job.model, job.version, job.alias, job.dataset) == ("clothing", "clothing/3", None, "/photos")
+    assert (job.create_time, job.end_time) == (NOW, NOW + timedelta(seconds=91))
+    assert job.settings == {"preset": "fast", "budget": timedelta(minutes=10), "epochs": 3}
+    assert job.dataset_report == eyas.DatasetReport((eyas.LabelCounts("label 0", 8, 1, 10),), (), ("Few.",), "d1")
+    assert job.evaluation is not None
+    assert job.evaluation.accuracy_interval == eyas.Interval(0.744, 0.965)
+    assert job.evaluation.labels[2] == eyas.LabelMetrics("label 2", 10, 0.9, 0.9, 0.9, (1, 0, 9))
+    assert job.evaluation.unreadable_files == (eyas.UnreadableFile("a/b.jpg", "It is cut short."),)
+
+
+def test_a_job_that_has_just_been_accepted_has_no_results() -> None:
+    job = _convert.job(job_message("QUEUED"))
+    assert (job.start_time, job.end_time, job.version, job.progress, job.error) == (None, None, None, None, None)
+    assert (job.dataset_report, job.evaluation) == (None, None)
+
+
+def test_a_job_that_failed_holds_its_error() -> None:
+    message = job_message("FAILED")
+    message.error.CopyFrom(
+        Refusal(
+            grpc.StatusCode.FAILED_PRECONDITION, "No weights.", (error_details_pb2.ErrorInfo(reason="WEIGHTS_NOT_FOUND"),)
+        ).status()
+    )
+    error = _convert.job(message).error
+    assert isinstance(error, eyas.FailedPrecondition)
+    assert (error.message, error.reason) == ("No weights.", "WEIGHTS_NOT_FOUND")
+
+
+def test_an_evaluation_names_its_version() -> None:
+    job = _convert.job(evaluated_message())
+    assert (job.type, job.model, job.version) == (eyas.JobType.EVALUATION, "clothing", "clothing/3")
+    assert job.evaluation is not None
+    assert job.settings == {}
+
+
+def test_progress_keeps_what_is_not_set_apart_from_zero() -> None:
+    progress = _convert.progress(progress_message())
+    assert (progress.stage, progress.epoch, progress.loss, progress.time_left) == ("fine-tune", 2, 0.5, timedelta(seconds=75))
+    assert progress.validation == eyas.EpochMetrics(1, 0.6, 0.5, 0.875, 0.8, 0.7, 0.75)
+    bare = _convert.progress(job_pb2.JobProgress(stage="audit"))
+    assert (bare.loss, bare.time_left, bare.validation) == (None, None, None)
+    assert _convert.progress(job_pb2.JobProgress(loss=0.0)).loss == 0.0
+
+
+def test_an_event_holds_one_thing() -> None:
+    assert _convert.event(update(1, message="Few pictures.")).message == "Few pictures."
+    job = _convert.event(update(2, job=job_message())).job
+    assert job is not None
+    assert job.version == "clothing/3"
+    nothing = _convert.event(update(3))  # of a newer server
+    assert (nothing.progress, nothing.message, nothing.job) == (None, None, None)
+
+
+def test_what_only_a_newer_server_knows_is_unspecified() -> None:
+    job = _convert.job(job_pb2.Job(name="jobs/a", type=99, state=99))  # type: ignore[arg-type] # that is the point
+    assert (job.type, job.state) == (eyas.JobType.UNSPECIFIED, eyas.JobState.UNSPECIFIED)
+    assert not job.state.ended
+    assert _convert.settings(TrainingSpec(optimizer=99)) == {"optimizer": "unspecified"}  # type: ignore[arg-type]
+
+
+def test_a_model_and_its_versions() -> None:
+    model = _convert.model(model_message())
+    assert (model.name, model.latest_version, model.version_count, model.create_time) == ("clothing", "clothing/3", 3, NOW)
+    assert model.aliases == (_convert.alias(alias_message()),)
+    assert (model.aliases[0].name, model.aliases[0].version, model.aliases[0].record) == ("clothing@production", "clothing/3", 2)
+    version = _convert.model_version(version_message(state="NOT_LOADED"))
+    assert (version.name, version.job, version.labels) == ("clothing/3", "abc", ("label 0", "label 1"))
+    assert (version.serving_state, version.serving_error) == (eyas.ServingState.NOT_LOADED, None)
+    assert version.parity == eyas.Parity(64, 1e-5, 1e-6, (1, 8))
+
+
+def samples() -> dict[str, tuple[Any, str]]:
+    """Returns for each field of the contract a value, and how it is written on a command line."""
+    made: dict[str, tuple[Any, str]] = {}
+    for field in FIELDS:
+        if field.enum_type is not None:
+            name = field.enum_type.values[-1].name.lower().removeprefix(f"{field.name}_")
+            made[field.name] = (name, name)
+        elif field.message_type is not None:
+            made[field.name] = (timedelta(minutes=90), "1h30m")
+        else:
+            made[field.name] = {
+                FieldDescriptor.CPPTYPE_STRING: ("resnet50", "resnet50"),
+                FieldDescriptor.CPPTYPE_BOOL: (True, "true"),
+                FieldDescriptor.CPPTYPE_UINT32: (7, "7"),
+                FieldDescriptor.CPPTYPE_DOUBLE: (0.25, "0.25"),
+            }[field.cpp_type]
+    return made
+
+
+@pytest.mark.parametrize("name", [field.name for field in FIELDS])
+def test_every_setting_of_the_contract_is_taken_as_value_and_as_text(name: str) -> None:
+    value, text = samples()[name]
+    assert _convert.settings(_convert.training_spec({name: value})) == {name: value}
+    assert _convert.training_spec({name: text}) == _convert.training_spec({name: value})
+
+
+def test_all_settings_at_once_come_back() -> None:
+    settings = {name: value for name, (value, _) in samples().items()}
+    assert _convert.settings(_convert.training_spec(settings)) == settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"lerning_rate": 1}, "'lerning_rate' is not a setting of a training: did you mean learning_rate"),
+        ({"colour": 1}, "use one of preset, backbone, "),
+        ({"optimizer": "lion"}, "'lion' is not a optimizer: use one of adamw, adam, sgd."),
+        ({"loss": 1}, "use one of cross_entropy, binary_cross_entropy."),
+        ({"preset": "unspecified"}, "use one of fast, balanced, best."),
+        ({"epochs": "many"}, "epochs cannot be 'many': it is a whole number"),
+        ({"epochs": 1.5}, "epochs cannot be 1.5: it is a whole number"),
+        ({"epochs": -1}, "epochs cannot be -1: it is a whole number"),
+        ({"seed": 2**70}, "seed cannot be"),
+        ({"epochs": True}, "epochs cannot be True"),
+        ({"dropout": "half"}, "dropout cannot be 'half': it is a number"),
+        ({"pretrained": "perhaps"}, "pretrained cannot be 'perhaps': it is true or false"),
+        ({"pretrained": 2}, "it is true or false"),
+        ({"budget": "soon"}, "budget cannot be 'soon': it is a time, such as 90s, 10m or 1h30m"),
+    ],
+)
+def test_a_setting_that_is_none_says_what_to_do(settings: dict[str, Any], says: str) -> None:
+    with pytest.raises(eyas.InvalidArgument) as caught:
+        _convert.training_spec(settings)
+    assert says in caught.value.message
+    assert caught.value.code is None
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("90s", 90), ("10m", 600), ("1h30m", 5400), ("1h", 3600), ("2h0m5.5s", 7205.5), ("0.5", 0.5)]
+)
+def test_a_duration(text: str, seconds: float) -> None:
+    assert _convert.parse_duration(text) == timedelta(seconds=seconds)
+
+
+@given(st.text(max_size=20) | st.from_regex(r"[0-9]{1,30}[hms]?", fullmatch=True))
+def test_any_text_is_a_duration_or_a_value_error(text: str) -> None:
+    with contextlib.suppress(ValueError):
+        assert _convert.parse_duration(text) >= timedelta(0)
+
+
+def test_everything_can_be_written_as_json() -> None:
+    failed = eyas.NotFound("gone", code=grpc.StatusCode.NOT_FOUND, reason="R", metadata={"a": "b"})
+    document = json.loads(json.dumps(_convert.to_json({"job": _convert.job(job_message()), "error": failed})))
+    assert document["job"]["state"] == "succeeded"
+    assert document["job"]["create_time"] == "2026-03-01T12:30:00+00:00"
+    assert document["job"]["settings"] == {"preset": "fast", "budget": 600.0, "epochs": 3}
+    assert document["job"]["evaluation"]["labels"][0]["predicted_counts"] == [9, 1, 0]
+    assert document["error"] == {"type": "NotFound", "code": "NOT_FOUND", "reason": "R", "message": "gone", "metadata": {"a": "b"}}
