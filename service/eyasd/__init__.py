@@ -1,0 +1,1 @@
+"""The Eyas daemon: trains, evaluates and serves image classifiers over gRPC."""

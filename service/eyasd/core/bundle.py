@@ -1,0 +1,192 @@
+"""A bundle: one model version as a folder of files, and its manifest.
+
+    model.onnx     images uint8 [N, H, W, 3] -> probabilities float32 [N, C], logits float32 [N, C]
+    golden.npz     images uint8 [G, H, W, 3], a few real inputs; probabilities float32 [G, C], what they must give
+    report.html    what a person wants to know of the version; self-contained
+    manifest.json  everything else, with the SHA-256 of each file; written last
+
+Knows the format, not where bundles are kept: that is the registry's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from io import BytesIO
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eyasd.core import document
+from eyasd.core.errors import BrokenBundle
+from eyasd.core.preprocess import Preprocess
+from eyasd.core.types import DatasetReport, EpochMetrics, Evaluation
+
+FORMAT_VERSION: Final = 1
+MODEL: Final = "model.onnx"
+GOLDEN: Final = "golden.npz"
+REPORT: Final = "report.html"
+MANIFEST: Final = "manifest.json"
+INPUT: Final = "images"
+PROBABILITIES: Final = "probabilities"
+LOGITS: Final = "logits"
+# Between two machines or two versions of ONNX Runtime the probabilities of a sound file differ by rounding only: parity allows
+# 1e-3 on a logit, and a probability moves by at most a quarter of that. TF32 on a GPU adds about 1e-3.
+GOLDEN_TOLERANCE: Final = 5e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """Differences between the trained network in torch and model.onnx in ONNX Runtime on the same pictures, on the CPU.
+
+    Attributes:
+        examples: number of pictures compared.
+        max_logit_difference: largest absolute difference of a logit.
+        mean_logit_difference: mean absolute difference of the logits.
+        batch_sizes: each was compared.
+    """
+
+    examples: int
+    max_logit_difference: float
+    mean_logit_difference: float
+    batch_sizes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Temperature scaling (Guo et al., 2017), fitted on the validation split; the errors are those of 15 equally wide bins."""
+
+    temperature: float
+    error_before: float
+    error_after: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lineage:
+    """Where a version comes from.
+
+    Attributes:
+        job: id of the job that trained it.
+        attempt: number of the attempt that finished.
+        dataset: the folder, as the request named it.
+        code_version: version of Eyas.
+        seed: of every random choice.
+        backbone: name of the network in timm.
+        weights_source: where the pre-trained weights came from, and their SHA-256 where they were a file; "" is none.
+        recipe: every hyper-parameter as it was used.
+        packages: versions of the libraries that decide the result.
+        device: what it was trained on.
+        duration_seconds: wall-clock time of the attempt up to the manifest.
+    """
+
+    job: str
+    attempt: int
+    dataset: str
+    code_version: str
+    seed: int
+    backbone: str
+    weights_source: str
+    recipe: Mapping[str, str]
+    packages: Mapping[str, str]
+    device: str
+    duration_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """manifest.json.
+
+    Attributes:
+        format_version: of the bundle; a reader refuses one it does not know.
+        create_time: when the training ended, UTC.
+        labels: in order of class index.
+        preprocess: how a picture becomes the input of model.onnx.
+        evaluation: of model.onnx on the test split.
+        history: figures on the validation split after each epoch.
+        files: SHA-256, hexadecimal, of every other file, by name.
+        model_bytes: size of model.onnx.
+    """
+
+    format_version: int
+    create_time: datetime
+    labels: tuple[str, ...]
+    preprocess: Preprocess
+    calibration: Calibration
+    evaluation: Evaluation
+    parity: Parity
+    history: tuple[EpochMetrics, ...]
+    dataset_report: DatasetReport
+    lineage: Lineage
+    files: Mapping[str, str]
+    model_bytes: int
+
+
+def file_digests(folder: Path) -> dict[str, str]:
+    """Returns the SHA-256, hexadecimal, of each of the bundle's files in `folder`, the manifest's apart."""
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (MODEL, GOLDEN, REPORT)}
+
+
+def read_manifest(text: bytes) -> Manifest:
+    """Returns the manifest.
+
+    Raises:
+        BrokenBundle: it is damaged, or of a format this version of Eyas does not know.
+    """
+    try:
+        manifest = document.load(Manifest, text)
+    except (ValueError, TypeError) as error:
+        raise BrokenBundle(f"{MANIFEST} is damaged: {error}.") from error
+    if manifest.format_version != FORMAT_VERSION:
+        raise BrokenBundle(
+            f"{MANIFEST} has format version {manifest.format_version}, this Eyas reads {FORMAT_VERSION}; "
+            "use the version of Eyas that wrote it."
+        )
+    return manifest
+
+
+def verified(manifest: Manifest, name: str, content: bytes) -> bytes:
+    """Returns `content` if it is what the manifest says of the file `name`.
+
+    Raises:
+        BrokenBundle: its SHA-256 is another.
+    """
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != manifest.files.get(name):
+        raise BrokenBundle(f"{name} was changed after it was published: its SHA-256 is now {digest[:12]}...")
+    return content
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """A few real inputs and what they must give.
+
+    Attributes:
+        images: uint8 [G, H, W, 3].
+        probabilities: float32 [G, C].
+    """
+
+    images: NDArray[np.uint8]
+    probabilities: NDArray[np.float32]
+
+    def to_bytes(self) -> bytes:
+        """Returns the content of golden.npz."""
+        buffer = BytesIO()
+        np.savez_compressed(buffer, images=self.images, probabilities=self.probabilities)
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Golden:
+        """Reads golden.npz; never unpickles.
+
+        Raises:
+            BrokenBundle: it is damaged.
+        """
+        try:
+            with np.load(BytesIO(content), allow_pickle=False) as arrays:
+                return cls(arrays["images"], arrays["probabilities"])
+        except Exception as error:  # numpy and zipfile raise many kinds on damaged files
+            raise BrokenBundle(f"{GOLDEN} is damaged: {error}.") from error

@@ -1,0 +1,144 @@
+"""Every error that a caller of Eyas can be told of.
+
+The tree knows nothing of gRPC: `api/errors.py` is the only place where an error becomes a status code. A message is one
+sentence or two: what is wrong, with which value, and what to do about it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+
+
+class EyasError(Exception):
+    """Root of the tree.
+
+    Attributes:
+        message: for a person; holds no secret and no path of the server that the caller did not send.
+        metadata: the values of the message, for a program.
+    """
+
+    def __init__(self, message: str, **metadata: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.metadata: Mapping[str, str] = {key: str(value) for key, value in metadata.items()}
+
+    @property
+    def reason(self) -> str:
+        """The class's name in UPPER_SNAKE_CASE, stable for programs: `ModelNotFound` is `MODEL_NOT_FOUND`."""
+        return reason_of(type(self))
+
+
+class InvalidArgument(EyasError):
+    """A value of the request is malformed or out of range.
+
+    Attributes:
+        field: path of the offending field in the request, such as `spec.dropout`.
+    """
+
+    def __init__(self, field: str, message: str, **metadata: object) -> None:
+        super().__init__(message, **metadata)
+        self.field = field
+
+
+class UndecodableImage(EyasError):
+    """The bytes are not a picture that Eyas reads, or are cut short."""
+
+
+class ImageTooLarge(UndecodableImage):
+    """The picture is over a limit; it was refused before it was decoded."""
+
+
+class BadDataset(EyasError):
+    """The folder holds pictures that cannot be trained on or scored as they stand."""
+
+
+class NotFound(EyasError):
+    """Something named in the request does not exist."""
+
+
+class DatasetNotFound(NotFound):
+    """There is no such folder on the trainer's machine."""
+
+
+class ModelNotFound(NotFound):
+    """There is no such model."""
+
+
+class VersionNotFound(NotFound):
+    """The model has no such version."""
+
+
+class AliasNotFound(NotFound):
+    """The model has no such alias."""
+
+
+class JobNotFound(NotFound):
+    """There is no such job."""
+
+
+class RequestIdReused(EyasError):
+    """The request id belongs to an earlier request with other contents."""
+
+
+class AliasConflict(EyasError):
+    """Somebody else moved the alias at the same moment."""
+
+
+class JobEnded(EyasError):
+    """The job has ended, so it cannot be changed any more."""
+
+
+class WeightsNotFound(EyasError):
+    """No pre-trained weights were found for the backbone."""
+
+
+class ParityFailed(EyasError):
+    """The exported ONNX file does not give the trained network's answers."""
+
+
+class Overloaded(EyasError):
+    """The queue is full, or the deadline cannot be met; the work was refused before it began.
+
+    Attributes:
+        retry_after: when there will probably be room again.
+    """
+
+    def __init__(self, message: str, retry_after: timedelta, **metadata: object) -> None:
+        super().__init__(message, **metadata)
+        self.retry_after = retry_after
+
+
+class DeadlineExceeded(EyasError):
+    """The caller's deadline passed while the request waited."""
+
+
+class Unavailable(EyasError):
+    """Eyas cannot answer now, and may be able to later: it is going down, or a model is not ready."""
+
+
+class BrokenBundle(EyasError):
+    """A model version is damaged: a file is missing, was changed, or does not answer as it did when it was made."""
+
+
+class StorageFailed(EyasError):
+    """A file could not be written or read: no space, no permission, or a failing disk."""
+
+
+class TrainerFailed(EyasError):
+    """The training program ended without saying why."""
+
+
+class StartupFailed(EyasError):
+    """The daemon cannot start with this configuration on this machine. Never reaches a caller."""
+
+
+def reason_of(error: type[EyasError]) -> str:
+    """Returns the error's stable name for programs, UPPER_SNAKE_CASE."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", error.__name__).upper()
+
+
+def all_errors(root: type[EyasError] = EyasError) -> list[type[EyasError]]:
+    """Returns every class of the tree below `root`, and `root`, parents first."""
+    return [root] + [error for child in root.__subclasses__() for error in all_errors(child)]

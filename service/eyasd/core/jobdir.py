@@ -1,0 +1,49 @@
+"""JOB_DIR: the folder through which a job and its training program speak; the program is a function from it to itself.
+
+    training.json    a TrainingTask, or
+    evaluation.json  an EvaluationTask: exactly one of the two, written before the program starts
+    bundle/          the version to score in an evaluation; the version made in a training, complete once result.json exists
+    progress.jsonl   one ProgressLine a line, appended whole by the program
+    result.json      TrainingOutcome or Evaluation; written last, at once
+    error.json       JobError; the program then ends with USER_ERROR
+    lock             held, in the kernel's sense, for as long as the program lives
+    trainer.log      its standard output and standard error
+
+Whatever else lies there is the program's own: a later attempt in the same folder goes on from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from eyasd.core.types import Progress
+
+TRAINING: Final = "training.json"
+EVALUATION: Final = "evaluation.json"
+PROGRESS: Final = "progress.jsonl"
+RESULT: Final = "result.json"
+ERROR: Final = "error.json"
+BUNDLE: Final = "bundle"
+LOCK: Final = "lock"
+LOG: Final = "trainer.log"
+
+# Exit codes of the program. Any other is a fault of its own or of its machine, and its standard error says more.
+OK: Final = 0
+USER_ERROR: Final = 42
+TERMINATED: Final = 143  # 128 + SIGTERM, as a shell reports it
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressLine:
+    """One line of progress.jsonl: exactly one of `progress` and `message` is set.
+
+    Attributes:
+        time: when it was written, UTC.
+        message: a sentence for a person.
+    """
+
+    time: datetime
+    progress: Progress | None = None
+    message: str | None = None

@@ -1,0 +1,105 @@
+"""Resource names: `models/{model}/versions/{version}`, `models/{model}/aliases/{alias}`, `jobs/{job}`.
+
+A name is checked here once, at the border; behind it a model is a plain string that is safe as the name of a folder.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from eyasd.core.errors import InvalidArgument
+
+PRODUCTION = "production"
+
+# Lower case only, so that two names never meet on a file system that ignores case; no separator, no leading dot.
+_IDENTIFIER = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
+_RULE = "1 to 64 characters of a-z, 0-9, '-', '_' and '.', with a letter or digit at both ends and no '..'"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """One version of a model, named by its number or through an alias; exactly one of the two is set."""
+
+    model: str
+    alias: str | None = None
+    version: int | None = None
+
+    def __str__(self) -> str:
+        """Returns the short form that people use: `clothing@production` or `clothing/3`."""
+        return f"{self.model}/{self.version}" if self.version is not None else f"{self.model}@{self.alias}"
+
+
+def check_identifier(text: str, field: str, noun: str) -> str:
+    """Returns `text` if it may name a model, an alias or a job.
+
+    Raises:
+        InvalidArgument: it may not; the message says the rule.
+    """
+    if not _IDENTIFIER.fullmatch(text) or ".." in text:
+        raise InvalidArgument(field, f"{text[:80]!r} is not a name for {noun}: use {_RULE}.")
+    return text
+
+
+def model_name(model: str) -> str:
+    """Returns `models/{model}`."""
+    return f"models/{model}"
+
+
+def version_name(model: str, version: int) -> str:
+    """Returns `models/{model}/versions/{version}`."""
+    return f"models/{model}/versions/{version}"
+
+
+def alias_name(model: str, alias: str) -> str:
+    """Returns `models/{model}/aliases/{alias}`."""
+    return f"models/{model}/aliases/{alias}"
+
+
+def job_name(job: str) -> str:
+    """Returns `jobs/{job}`."""
+    return f"jobs/{job}"
+
+
+def parse_model(name: str, field: str) -> str:
+    """Returns the model of `models/{model}`.
+
+    Raises:
+        InvalidArgument: the name has another form.
+    """
+    match name.split("/"):
+        case ["models", model]:
+            return check_identifier(model, field, "a model")
+    raise InvalidArgument(field, f"{name[:200]!r} does not name a model: write models/MODEL.")
+
+
+def parse_job(name: str, field: str) -> str:
+    """Returns the job of `jobs/{job}`.
+
+    Raises:
+        InvalidArgument: the name has another form.
+    """
+    match name.split("/"):
+        case ["jobs", job]:
+            return check_identifier(job, field, "a job")
+    raise InvalidArgument(field, f"{name[:200]!r} does not name a job: write jobs/JOB.")
+
+
+def parse_model_ref(name: str, field: str) -> ModelRef:
+    """Returns what `models/M`, `models/M/aliases/A` or `models/M/versions/V` refers to; the first means `production`.
+
+    Raises:
+        InvalidArgument: the name has another form.
+    """
+    match name.split("/"):
+        case ["models", model]:
+            return ModelRef(check_identifier(model, field, "a model"), alias=PRODUCTION)
+        case ["models", model, "aliases", alias]:
+            return ModelRef(check_identifier(model, field, "a model"), alias=check_identifier(alias, field, "an alias"))
+        case ["models", model, "versions", version] if re.fullmatch(r"[1-9][0-9]{0,8}", version):
+            return ModelRef(check_identifier(model, field, "a model"), version=int(version))
+    raise InvalidArgument(
+        field,
+        f"{name[:200]!r} does not name a model version: write models/MODEL, models/MODEL/aliases/ALIAS or "
+        "models/MODEL/versions/NUMBER.",
+    )

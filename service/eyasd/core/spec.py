@@ -1,0 +1,116 @@
+"""The hyper-parameters that a caller may ask for, and their ranges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Final
+
+from eyasd.core.errors import InvalidArgument
+
+
+class Preset(StrEnum):
+    """How much training a job does."""
+
+    FAST = "fast"
+    BALANCED = "balanced"
+    BEST = "best"
+
+
+class Optimizer(StrEnum):
+    """The rule by which gradients become steps."""
+
+    ADAMW = "adamw"
+    ADAM = "adam"
+    SGD = "sgd"
+
+
+class Schedule(StrEnum):
+    """How the learning rate falls after the warm-up."""
+
+    COSINE = "cosine"
+    STEP = "step"
+    PLATEAU = "plateau"
+
+
+class Loss(StrEnum):
+    """What the fine-tuning minimises."""
+
+    CROSS_ENTROPY = "cross_entropy"
+    BINARY_CROSS_ENTROPY = "binary_cross_entropy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainSpec:
+    """The hyper-parameters a caller asked for; None means the preset's value, which `training.recipe` knows.
+
+    The fields are those of the message `eyas.v1.TrainingSpec`, which says what each is and its unit.
+    """
+
+    preset: Preset = Preset.BALANCED
+    backbone: str | None = None
+    pretrained: bool = True
+    budget: timedelta | None = None
+    seed: int = 0
+    epochs: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    backbone_learning_rate_ratio: float | None = None
+    weight_decay: float | None = None
+    optimizer: Optimizer = Optimizer.ADAMW
+    schedule: Schedule = Schedule.COSINE
+    warmup_fraction: float | None = None
+    loss: Loss = Loss.CROSS_ENTROPY
+    label_smoothing: float | None = None
+    hidden_units: int = 0
+    dropout: float | None = None
+    rotation_degrees: float | None = None
+    shift_fraction: float | None = None
+    shear_degrees: float | None = None
+    zoom_fraction: float | None = None
+    horizontal_flip: bool | None = None
+    image_size_px: int | None = None
+    early_stopping_patience: int | None = None
+    validation_fraction: float | None = None
+    test_fraction: float | None = None
+
+    def __post_init__(self) -> None:
+        """Rejects values out of range.
+
+        Raises:
+            InvalidArgument: names the first offending field, its value and its range.
+        """
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise InvalidArgument(f"spec.{name}", f"{name} is {value}; it must be from {low} to {high}.")
+        if self.budget is not None and not MIN_BUDGET <= self.budget <= MAX_BUDGET:
+            seconds = self.budget.total_seconds()
+            raise InvalidArgument("spec.budget", f"budget is {seconds:g} s; it must be from 10 s to 30 days.")
+
+
+MIN_BUDGET: Final = timedelta(seconds=10)
+MAX_BUDGET: Final = timedelta(days=30)
+
+# Closed ranges; where the contract says "above 0" the least useful value stands for it.
+_RANGES: Final[dict[str, tuple[float, float]]] = {
+    "seed": (0, 2**32 - 1),
+    "epochs": (0, 1000),
+    "batch_size": (2, 4096),
+    "learning_rate": (1e-8, 10),
+    "backbone_learning_rate_ratio": (0, 1),
+    "weight_decay": (0, 1),
+    "warmup_fraction": (0, 0.5),
+    "label_smoothing": (0, 0.5),
+    "hidden_units": (0, 8192),
+    "dropout": (0, 0.9),
+    "rotation_degrees": (0, 180),
+    "shift_fraction": (0, 0.5),
+    "shear_degrees": (0, 45),
+    "zoom_fraction": (0, 0.9),
+    "image_size_px": (32, 1024),
+    "early_stopping_patience": (1, 1000),
+    "validation_fraction": (0.01, 0.5),
+    "test_fraction": (0.01, 0.5),
+}

@@ -1,0 +1,310 @@
+"""The nouns that cross from one room to another: datasets, evaluations, progress, jobs, predictions.
+
+All are frozen values. A field that is None takes a default somewhere else, and its docstring says where.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from eyasd.core.spec import TrainSpec
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableFile:
+    """A file of a dataset that is not a picture Eyas reads; `path` is relative to the dataset's folder."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LabelCounts:
+    """How many readable pictures a label has in each split."""
+
+    label: str
+    train: int
+    validation: int
+    test: int
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetReport:
+    """What was found in a dataset before training.
+
+    Attributes:
+        labels: in order of class index.
+        unreadable_files: left out of the training.
+        warnings: sentences for a person.
+        digest: SHA-256, hexadecimal, over the sorted (split, label, SHA-256 of the file).
+    """
+
+    labels: tuple[LabelCounts, ...]
+    unreadable_files: tuple[UnreadableFile, ...]
+    warnings: tuple[str, ...]
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class LabelMetrics:
+    """One label's figures within an evaluation; `predicted_counts` is its row of the confusion matrix."""
+
+    label: str
+    examples: int
+    precision: float
+    recall: float
+    f1: float
+    predicted_counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What a model version scored on labelled pictures.
+
+    Attributes:
+        examples: number of pictures scored.
+        accuracy: share labelled right, 0..1.
+        accuracy_interval: ends of its 95 % Wilson score interval.
+        macro_precision: unweighted mean over the labels that have an example; so `macro_recall` and `macro_f1`.
+        log_loss: mean negative log-likelihood of the true label, in nats.
+        calibration_error: expected calibration error, 15 equally wide bins.
+        labels: one row a label, in order of class index.
+        unreadable_files: not scored.
+    """
+
+    examples: int
+    accuracy: float
+    accuracy_interval: tuple[float, float]
+    macro_precision: float
+    macro_recall: float
+    macro_f1: float
+    log_loss: float
+    calibration_error: float
+    labels: tuple[LabelMetrics, ...]
+    unreadable_files: tuple[UnreadableFile, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EpochMetrics:
+    """A network's figures on the validation split; epoch 0 is the head on the frozen backbone."""
+
+    epoch: int
+    train_loss: float
+    loss: float
+    accuracy: float
+    macro_precision: float
+    macro_recall: float
+    macro_f1: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a job is.
+
+    Attributes:
+        stage: `audit`, `decode`, `weights`, `head`, `fine-tune`, `export`, `evaluate` or `publish`.
+        epoch: the epoch under way, from 1; 0 outside `fine-tune`.
+        epochs: number of epochs planned; 0 outside `fine-tune`.
+        stage_fraction: how much of the stage is done, 0..1.
+        fraction: how much of the job is done, 0..1, as estimated.
+        images_per_second: 0 where the stage processes no pictures.
+        time_left: estimated time until the job ends; None while unknown.
+        loss: training loss so far in this epoch; None outside `fine-tune`.
+        validation: the newest figures on the validation split; None before the head is fitted.
+    """
+
+    stage: str
+    epoch: int = 0
+    epochs: int = 0
+    stage_fraction: float = 0.0
+    fraction: float = 0.0
+    images_per_second: float = 0.0
+    time_left: timedelta | None = None
+    loss: float | None = None
+    validation: EpochMetrics | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingTask:
+    """JOB_DIR/training.json: all that the training program is told.
+
+    Attributes:
+        job: id of the job, recorded in the version's lineage.
+        attempt: number of this attempt, from 1.
+        model: name of the model, for the report.
+        dataset: absolute path of the folder of pictures.
+        spec: the hyper-parameters asked for.
+        weights: file or folder of pre-trained weights given by the operator, searched first; None is none.
+        hub: whether weights may be downloaded.
+        deadline: when the budget ends, UTC; None is no budget.
+    """
+
+    job: str
+    attempt: int
+    model: str
+    dataset: str
+    spec: TrainSpec
+    weights: str | None = None
+    hub: bool = True
+    deadline: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationTask:
+    """JOB_DIR/evaluation.json; the version's bundle lies in JOB_DIR/bundle.
+
+    Attributes:
+        job: id of the job.
+        attempt: number of this attempt, from 1.
+        model: short reference of the version, for messages.
+        dataset: absolute path of the folder of pictures.
+    """
+
+    job: str
+    attempt: int
+    model: str
+    dataset: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingOutcome:
+    """JOB_DIR/result.json of a training; the version's bundle lies in JOB_DIR/bundle."""
+
+    dataset_report: DatasetReport
+    evaluation: Evaluation
+
+
+class JobType(StrEnum):
+    """What a job does."""
+
+    TRAINING = "training"
+    EVALUATION = "evaluation"
+
+
+class JobState(StrEnum):
+    """Where a job is in its life."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Whether a job never leaves this state."""
+        return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class JobError:
+    """Why a job failed, in the words of the error tree; `reason` is its stable name."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A training or an evaluation, from its acceptance to its end.
+
+    Attributes:
+        id: last part of the resource name.
+        model: name of the model trained or evaluated.
+        version: the version evaluated, or published by the training; None until then.
+        alias: the alias a training is to point to its version; None for the default rule.
+        spec: of a training.
+        attempt: how often its process has been started.
+        lost: how often its process ended through no fault of its own.
+        cancelling: whether somebody asked it to end.
+        dataset_report: of a training that succeeded.
+        evaluation: of a job that succeeded.
+    """
+
+    id: str
+    type: JobType
+    state: JobState = JobState.QUEUED
+    create_time: datetime
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+    attempt: int = 0
+    lost: int = 0
+    cancelling: bool = False
+    model: str
+    version: int | None = None
+    dataset: str
+    alias: str | None = None
+    spec: TrainSpec | None = None
+    progress: Progress | None = None
+    error: JobError | None = None
+    dataset_report: DatasetReport | None = None
+    evaluation: Evaluation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobEvent:
+    """One update of a job: exactly one of `progress`, `message` and `job` is set.
+
+    Attributes:
+        sequence: number within the job, from 1, without gaps.
+        time: when it happened, UTC.
+    """
+
+    sequence: int
+    time: datetime
+    progress: Progress | None = None
+    message: str | None = None
+    job: Job | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AliasRecord:
+    """One entry of an alias's history.
+
+    Attributes:
+        record: number within the history, from 1.
+        version: where the alias points from this record on.
+        previous: where it pointed before; None in the first record.
+        time: when, UTC.
+        actor: who set it.
+        reason: why, in the actor's words.
+    """
+
+    record: int
+    version: int
+    previous: int | None
+    time: datetime
+    actor: str
+    reason: str
+
+
+class Device(StrEnum):
+    """Where networks run; `auto` is CUDA where there is a GPU."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A label, its class index and its calibrated probability, 0..1."""
+
+    label: str
+    class_index: int
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long one picture, or the slowest of several, took in each stage, in seconds."""
+
+    preprocessing: float = field(default=0.0)
+    queue: float = field(default=0.0)
+    inference: float = field(default=0.0)
+
+    def longest(self, other: Timing) -> Timing:
+        """Returns the longer of the two, stage by stage."""
+        return Timing(*(max(getattr(self, stage.name), getattr(other, stage.name)) for stage in fields(self)))

@@ -1,0 +1,4 @@
+"""Instruments: metrics and logs, as values that are handed to the rooms which use them.
+
+Imports prometheus-client, structlog and `core`; no other room.
+"""

@@ -1,0 +1,86 @@
+"""Every metric of the daemon, in one file.
+
+Labels are bounded: a model or version is a label only once it has been loaded from the registry, a method only if the service
+has it, and a job's series are dropped when `RETAINED_JOBS` newer jobs have reported.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from eyasd.core.types import Progress
+
+# From half a millisecond, a GPU's answer, to 2.5 s, past which every caller we know of has given up.
+LATENCY_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64)
+RETAINED_JOBS: Final = 20
+OTHER: Final = "other"
+
+
+class Metrics:
+    """The daemon's instruments, on a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        r = self.registry
+        self.rpcs = Counter("eyas_rpcs_total", "RPCs answered.", ["method", "code"], registry=r)
+        self.rpc_seconds = Histogram(
+            "eyas_rpc_seconds", "Time from an RPC's arrival to its end.", ["method"], buckets=LATENCY_BUCKETS, registry=r
+        )
+        self.requests = Counter(
+            "eyas_requests_total", "Classify requests answered, by gRPC status code.", ["model", "version", "code"], registry=r
+        )
+        self.images = Counter(
+            "eyas_images_total",
+            "Pictures of Classify requests, by outcome: OK or an error's reason.",
+            ["model", "outcome"],
+            registry=r,
+        )
+        self.stage_seconds = Histogram(
+            "eyas_stage_seconds",
+            "Time a Classify request spent in a stage: decode, queue, inference, total.",
+            ["model", "stage"],
+            buckets=LATENCY_BUCKETS,
+            registry=r,
+        )
+        self.batch_images = Histogram("eyas_batch_images", "Pictures in a batch.", ["model"], buckets=BATCH_BUCKETS, registry=r)
+        self.queue_images = Gauge("eyas_queue_images", "Pictures waiting for a batch.", ["model", "version"], registry=r)
+        self.loaded_versions = Gauge(
+            "eyas_loaded_version_info", "1 for each version that is loaded.", ["model", "version"], registry=r
+        )
+        self.load_failures = Counter(
+            "eyas_version_load_failures_total", "Versions that could not be loaded.", ["model"], registry=r
+        )
+        self.load_seconds = Histogram(
+            "eyas_version_load_seconds",
+            "Time to verify, load and warm a version.",
+            ["model"],
+            buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+            registry=r,
+        )
+        self.jobs = Counter("eyas_jobs_total", "Jobs that reached a state.", ["type", "state"], registry=r)
+        self.training_loss = Gauge("eyas_training_loss", "Training loss so far in the epoch.", ["job"], registry=r)
+        self.training_accuracy = Gauge(
+            "eyas_training_accuracy_ratio", "Newest accuracy on the validation split.", ["job"], registry=r
+        )
+        self.training_rate = Gauge(
+            "eyas_training_images_per_second", "Pictures a training processes a second.", ["job"], registry=r
+        )
+        self._jobs: OrderedDict[str, None] = OrderedDict()
+
+    def observe_progress(self, job: str, progress: Progress) -> None:
+        """Shows how far a training is."""
+        self._jobs[job] = None
+        self._jobs.move_to_end(job)
+        self.training_rate.labels(job).set(progress.images_per_second)
+        if progress.loss is not None:
+            self.training_loss.labels(job).set(progress.loss)
+        if progress.validation is not None:
+            self.training_accuracy.labels(job).set(progress.validation.accuracy)
+        while len(self._jobs) > RETAINED_JOBS:
+            oldest, _ = self._jobs.popitem(last=False)
+            for gauge in (self.training_loss, self.training_accuracy, self.training_rate):
+                gauge.remove(oldest)

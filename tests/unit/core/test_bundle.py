@@ -1,0 +1,41 @@
+"""core.bundle: manifests and golden answers, whole and damaged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from builders import golden
+from eyasd.core import bundle
+from eyasd.core.bundle import Golden
+from eyasd.core.errors import BrokenBundle
+
+
+def test_golden_answers_survive_the_trip() -> None:
+    read = Golden.from_bytes(golden().to_bytes())
+    assert np.array_equal(read.images, golden().images)
+    assert np.array_equal(read.probabilities, golden().probabilities)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", golden().to_bytes()[:100]])
+def test_damaged_golden_answers_are_told_of(content: bytes) -> None:
+    with pytest.raises(BrokenBundle, match=r"golden\.npz is damaged"):
+        Golden.from_bytes(content)
+
+
+def test_a_changed_file_is_told_of(tiny_bundle: Path) -> None:
+    manifest = bundle.read_manifest((tiny_bundle / bundle.MANIFEST).read_bytes())
+    content = (tiny_bundle / bundle.MODEL).read_bytes()
+    assert bundle.verified(manifest, bundle.MODEL, content) == content
+    with pytest.raises(BrokenBundle, match=r"model\.onnx was changed"):
+        bundle.verified(manifest, bundle.MODEL, content + b"\0")
+
+
+@pytest.mark.parametrize(("change", "says"), [({"format_version": 99}, "format version 99"), ({"labels": "x"}, "must be a list")])
+def test_a_foreign_manifest_is_told_of(tiny_bundle: Path, change: dict[str, object], says: str) -> None:
+    data = json.loads((tiny_bundle / bundle.MANIFEST).read_text()) | change
+    with pytest.raises(BrokenBundle, match=says):
+        bundle.read_manifest(json.dumps(data).encode())

@@ -1,0 +1,161 @@
+"""core.preprocess: geometry, colour, limits, and that any bytes are an array or an error of ours."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from io import BytesIO
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from builders import noise, picture
+from eyasd.core.errors import ImageTooLarge, UndecodableImage
+from eyasd.core.preprocess import MAX_ENCODED_BYTES, Interpolation, Preprocess, load_image
+
+SPEC = Preprocess(crop_px=16)
+
+
+def encode(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
+    buffer = BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
+def test_every_format_gives_the_same_colour(form: str) -> None:
+    image = load_image(picture((200, 100, 50), form=form), SPEC)
+    assert image.shape == (16, 16, 3)
+    assert image.dtype == np.uint8
+    assert np.abs(image.astype(int) - (200, 100, 50)).max() <= 3
+
+
+def test_the_central_square_is_cut() -> None:
+    wide = Image.new("RGB", (300, 100), "red")
+    wide.paste("blue", (100, 0, 200, 100))
+    # The kernel reaches a little over the cut, as it does where a whole picture is resized and then cut.
+    assert (load_image(encode(wide), SPEC)[:, 2:-2] == (0, 0, 255)).all()
+
+
+def test_the_crop_fraction_leaves_the_border_out() -> None:
+    framed = Image.new("RGB", (100, 100), "white")
+    framed.paste("black", (10, 10, 90, 90))
+    assert load_image(encode(framed), Preprocess(16, crop_fraction=0.8))[2:-2, 2:-2].max() == 0
+    assert load_image(encode(framed), Preprocess(16, crop_fraction=0.8)).mean() < 10
+    assert load_image(encode(framed), Preprocess(16, crop_fraction=1.0)).max() == 255
+
+
+def test_exif_orientation_is_applied() -> None:
+    image = Image.new("RGB", (64, 64), "black")
+    image.paste("white", (0, 0, 64, 32))  # the upper half
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: show it rotated 90 degrees clockwise
+    turned = load_image(encode(image, "JPEG", exif=exif), SPEC).mean(axis=2)
+    assert turned[:, 12:].min() > 200
+    assert turned[:, :4].max() < 55
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparency_is_laid_on_white(mode: str) -> None:
+    clear = Image.new("RGBA", (20, 20), (255, 0, 0, 0)).convert(mode) if mode != "P" else Image.new("P", (20, 20), 0)
+    options = {"transparency": 0} if mode == "P" else {}
+    assert (load_image(encode(clear, **options), SPEC) == 255).all()
+
+
+def test_sixteen_bits_are_scaled_not_clamped() -> None:
+    grey = Image.fromarray(np.full((20, 20), 32_768, np.uint16))
+    assert (load_image(encode(grey), SPEC) == 128).all()  # 32,768 / 257 = 127.5
+
+
+def test_cmyk_is_converted() -> None:
+    image = load_image(encode(Image.new("CMYK", (20, 20), (0, 255, 255, 0)), "JPEG"), SPEC)
+    assert image[0, 0, 0] > 180
+    assert image[0, 0, 1:].max() < 90
+
+
+def test_the_resize_is_antialiased() -> None:
+    checks = np.indices((512, 512)).sum(axis=0) % 2 * 255
+    shrunk = load_image(encode(Image.fromarray(checks.astype(np.uint8))), Preprocess(32, interpolation=Interpolation.BILINEAR))
+    assert np.abs(shrunk.astype(int) - 127).max() <= 2  # every other pixel would be all black or all white
+
+
+def test_a_large_jpeg_is_decoded_at_a_lower_scale_to_nearly_the_same_picture() -> None:
+    gradient = np.linspace(0, 255, 2048, dtype=np.uint8)
+    photo = Image.fromarray(np.stack([np.tile(gradient, (2048, 1))] * 3, axis=2))
+    scaled, whole = load_image(encode(photo, "JPEG", quality=95), SPEC), load_image(encode(photo), SPEC)
+    assert np.abs(scaled.astype(int) - whole).max() <= 2
+
+
+def test_an_extreme_shape_costs_no_more_than_a_square() -> None:
+    assert load_image(encode(Image.new("RGB", (32_768, 1), "red")), SPEC).shape == (16, 16, 3)
+
+
+@pytest.mark.parametrize(
+    ("encoded", "says"),
+    [
+        (b"", "empty"),
+        (b"not a picture at all", "not a picture"),
+        (picture(form="TIFF"), "not a picture"),
+        (noise(1, form="JPEG")[:400], "cut short"),
+        (noise(1, form="PNG")[:-60], "cut short"),
+        (b"\0" * (MAX_ENCODED_BYTES + 1), "bytes"),
+    ],
+    ids=["empty", "text", "unsupported", "truncated-jpeg", "truncated-png", "too-many-bytes"],
+)
+def test_what_is_no_picture_is_refused_with_a_sentence(encoded: bytes, says: str) -> None:
+    with pytest.raises(UndecodableImage, match=says):
+        load_image(encoded, SPEC)
+
+
+def test_two_hundred_megapixels_are_refused_before_they_are_decoded() -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 20_000, 10_000, 8, 2, 0, 0, 0)
+    # There are no pixels in it: a decoder that looked for them would say that the file is cut short.
+    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+    with pytest.raises(ImageTooLarge, match="20000 x 10000 pixels; at most 40 megapixels") as caught:
+        load_image(png, SPEC)
+    assert caught.value.metadata == {"width_px": "20000", "height_px": "10000"}
+
+
+def test_a_jpeg_of_too_many_scans_is_refused() -> None:
+    with pytest.raises(ImageTooLarge, match="scans"):
+        load_image(picture(form="JPEG") + b"\xff\xda" * 200, SPEC)
+
+
+@given(st.binary(max_size=300))
+@settings(max_examples=200, deadline=None)
+def test_any_bytes_are_an_array_or_an_error_of_ours(encoded: bytes) -> None:
+    try:
+        image = load_image(encoded, SPEC)
+    except UndecodableImage:
+        return
+    assert image.shape == (16, 16, 3)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
+@given(seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=100, deadline=None)
+def test_a_damaged_picture_is_an_array_or_an_error_of_ours(form: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    encoded = bytearray(noise(7, (12, 10), form))
+    for _ in range(rng.integers(1, 8)):
+        encoded[rng.integers(len(encoded))] = rng.integers(256)
+    try:
+        image = load_image(bytes(encoded[: rng.integers(1, len(encoded) + 1)]), SPEC)
+    except UndecodableImage:
+        return
+    assert image.shape == (16, 16, 3)
+    assert image.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    "values", [{"crop_px": 0}, {"crop_px": 9000}, {"crop_px": 8, "crop_fraction": 0.0}, {"crop_px": 8, "max_pixels": 0}]
+)
+def test_a_specification_nothing_could_satisfy_is_refused(values: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="out of range"):
+        Preprocess(**values)
