@@ -1,0 +1,159 @@
+"""Models and their versions, laid out so that any Triton server can serve the repository as it stands.
+
+    MODEL/config.pbtxt              for Triton: the shapes of the newest version
+    MODEL/VERSION/claim             the job that may write this version
+    MODEL/VERSION/model.onnx ...    the bundle; manifest.json comes last and is the commit point
+
+A version exists when its manifest does. A publication that is cut short leaves a claimed number without a manifest, which no
+reader sees and which the same job takes up again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from eyasd.core import bundle
+from eyasd.core.bundle import Manifest
+from eyasd.core.errors import AliasNotFound, BrokenBundle, ModelNotFound, VersionNotFound
+from eyasd.core.names import ModelRef
+from eyasd.core.types import AliasRecord
+from eyasd.registry.aliases import Aliases
+from eyasd.registry.store import Store
+
+
+class Models:
+    """The models in a store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.aliases = Aliases(store)
+        # Manifests never change, and a server asks for the same few again and again.
+        self.manifest = lru_cache(maxsize=256)(self._read_manifest)
+
+    def names(self) -> list[str]:
+        """Returns the models that have a version, sorted."""
+        return [model for model in self._store.children("") if any(self._committed(model))]
+
+    def versions(self, model: str) -> list[int]:
+        """Returns the model's versions, oldest first.
+
+        Raises:
+            ModelNotFound: it has none.
+        """
+        versions = sorted(self._committed(model))
+        if not versions:
+            known = ", ".join(self.names()[:10]) or "none yet"
+            raise ModelNotFound(f"There is no model {model!r}; the models are: {known}. Train it, or name another.", model=model)
+        return versions
+
+    def current_aliases(self, model: str) -> dict[str, AliasRecord]:
+        """Returns where the model's aliases point."""
+        return self.aliases.current(model)
+
+    def resolve(self, ref: ModelRef) -> int:
+        """Returns the version that `ref` names.
+
+        Raises:
+            ModelNotFound: there is no such model.
+            VersionNotFound: it has no such version.
+            AliasNotFound: it has no such alias.
+        """
+        if ref.version is not None:
+            if not self._store.exists(f"{ref.model}/{ref.version}/{bundle.MANIFEST}"):
+                versions = self.versions(ref.model)
+                raise VersionNotFound(
+                    f"Model {ref.model!r} has no version {ref.version}; its newest is {versions[-1]}.",
+                    model=ref.model,
+                    version=ref.version,
+                )
+            return ref.version
+        alias = ref.alias or ""
+        record = self.aliases.get(ref.model, alias)
+        if record is None:
+            versions = self.versions(ref.model)
+            known = ", ".join(self.current_aliases(ref.model)) or "none"
+            raise AliasNotFound(
+                f"Model {ref.model!r} has no alias {alias!r}; its aliases are: {known}. Set it, or name a version, "
+                f"such as {ref.model}/{versions[-1]}.",
+                model=ref.model,
+                alias=alias,
+            )
+        return record.version
+
+    def fetch(self, model: str, version: int, name: str) -> bytes:
+        """Returns one file of a version's bundle, checked against the manifest.
+
+        Raises:
+            BrokenBundle: the file is missing or was changed.
+        """
+        try:
+            content = self._store.read(f"{model}/{version}/{name}")
+        except FileNotFoundError as error:
+            raise BrokenBundle(
+                f"{name} of {model}/{version} is missing from the repository: restore it, or train again."
+            ) from error
+        return bundle.verified(self.manifest(model, version), name, content)
+
+    def publish(self, model: str, folder: Path, job: str) -> int:
+        """Makes the bundle in `folder` a version of the model, and returns its number.
+
+        Safe to repeat, and safe to cut short at any point: a job has at most one version.
+
+        Raises:
+            BrokenBundle: the folder does not hold a sound bundle.
+            StorageFailed: the repository could not be written; what was there before is as it was.
+        """
+        manifest_text = (folder / bundle.MANIFEST).read_bytes()
+        manifest = bundle.read_manifest(manifest_text)
+        version = self._claim(model, job)
+        prefix = f"{model}/{version}"
+        if self._store.exists(f"{prefix}/{bundle.MANIFEST}"):
+            return version
+        for name in manifest.files:
+            self._store.write(f"{prefix}/{name}", bundle.verified(manifest, name, (folder / name).read_bytes()))
+        self._store.write(f"{model}/config.pbtxt", _triton_config(model, manifest).encode())
+        self._store.create(f"{prefix}/{bundle.MANIFEST}", manifest_text)
+        return version
+
+    def _claim(self, model: str, job: str) -> int:
+        """Returns the number this job writes: the one it claimed before, or the next free one."""
+        numbers = sorted(self._numbers(model))
+        for number in reversed(numbers):
+            if self._store.exists(f"{model}/{number}/claim") and self._store.read(f"{model}/{number}/claim") == job.encode():
+                return number
+        number = numbers[-1] + 1 if numbers else 1
+        while not self._store.create(f"{model}/{number}/claim", job.encode()):
+            number += 1
+        return number
+
+    def _numbers(self, model: str) -> Iterator[int]:
+        return (int(name) for name in self._store.children(model) if name.isdecimal())
+
+    def _committed(self, model: str) -> Iterator[int]:
+        return (number for number in self._numbers(model) if self._store.exists(f"{model}/{number}/{bundle.MANIFEST}"))
+
+    def _read_manifest(self, model: str, version: int) -> Manifest:
+        """Returns the version's manifest. Raises VersionNotFound, BrokenBundle."""
+        try:
+            text = self._store.read(f"{model}/{version}/{bundle.MANIFEST}")
+        except FileNotFoundError:
+            raise VersionNotFound(f"Model {model!r} has no version {version}.", model=model, version=version) from None
+        return bundle.read_manifest(text)
+
+
+def _triton_config(model: str, manifest: Manifest) -> str:
+    """Returns the config.pbtxt with which Triton's ONNX Runtime backend serves the bundle. Its dims leave out the batch."""
+    side, labels = manifest.preprocess.crop_px, len(manifest.labels)
+    return f"""name: "{model}"
+backend: "onnxruntime"
+max_batch_size: 64
+input [{{ name: "{bundle.INPUT}", data_type: TYPE_UINT8, dims: [ {side}, {side}, 3 ] }}]
+output [
+  {{ name: "{bundle.PROBABILITIES}", data_type: TYPE_FP32, dims: [ {labels} ] }},
+  {{ name: "{bundle.LOGITS}", data_type: TYPE_FP32, dims: [ {labels} ] }}
+]
+dynamic_batching {{ }}
+version_policy: {{ latest: {{ num_versions: 1 }} }}
+"""
