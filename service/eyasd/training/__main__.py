@@ -1,0 +1,82 @@
+"""`python -m eyasd.training JOB_DIR`: does what training.json or evaluation.json says; see `core.jobdir` for the contract."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import sys
+from pathlib import Path
+
+from eyasd.core import document, jobdir
+from eyasd.core.errors import EyasError, StorageFailed, TrainerFailed
+from eyasd.core.spec import Preset
+from eyasd.core.types import EvaluationTask, JobError, TrainingTask
+from eyasd.training import durable
+from eyasd.training.journal import EVALUATION_SHARES, FAST_SHARES, FINE_TUNE_SHARES, Interrupted, Journal
+from eyasd.training.machine import restart_tuned
+
+
+def main() -> int:
+    """Runs the task of the folder named on the command line; returns the exit code."""
+    if len(sys.argv) != 2 or not Path(sys.argv[1]).is_dir():
+        sys.stderr.write("usage: python -m eyasd.training JOB_DIR\n")
+        return 2
+    folder = Path(sys.argv[1])
+    try:
+        outcome = _train(folder) if (folder / jobdir.TRAINING).exists() else _evaluate(folder)
+        durable.write(folder / jobdir.RESULT, document.dump(outcome).encode())
+    except Interrupted:
+        return jobdir.TERMINATED
+    except Exception as error:
+        told = _explained(error)
+        if told is None:
+            raise
+        durable.write(folder / jobdir.ERROR, document.dump(JobError(told.reason, told.message)).encode())
+        return jobdir.USER_ERROR
+    return jobdir.OK
+
+
+def _train(folder: Path) -> object:
+    restart_tuned()
+    task = document.load(TrainingTask, (folder / jobdir.TRAINING).read_bytes())
+    fine_tunes = task.spec.preset is not Preset.FAST if task.spec.epochs is None else task.spec.epochs > 0
+    journal = _journal(folder, FINE_TUNE_SHARES if fine_tunes else FAST_SHARES)
+    from eyasd.training.train import train  # noqa: PLC0415 -- torch takes seconds, and an evaluation does without
+
+    return train(task, folder, journal)
+
+
+def _evaluate(folder: Path) -> object:
+    task = document.load(EvaluationTask, (folder / jobdir.EVALUATION).read_bytes())
+    journal = _journal(folder, EVALUATION_SHARES)
+    from eyasd.training.rescore import rescore  # noqa: PLC0415 -- ONNX Runtime is not needed to read a task
+
+    return rescore(task, folder, journal)
+
+
+def _journal(folder: Path, shares: dict[str, int]) -> Journal:
+    journal = Journal(folder / jobdir.PROGRESS, shares)
+    signal.signal(signal.SIGTERM, lambda *_: journal.stop())
+    return journal
+
+
+def _explained(error: Exception) -> EyasError | None:
+    """Returns what to tell the caller; None for a fault of the program, whose traceback says more."""
+    match error:
+        case EyasError():
+            return error
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            return StorageFailed("The trainer's disk is full; free some space, or give its job folder a larger volume.")
+        case OSError(errno=errno.EACCES | errno.EROFS | errno.EIO):
+            return StorageFailed(
+                f"The trainer cannot read or write its files: {error.strerror}. Check the volume of its job folder."
+            )
+        case MemoryError():
+            return TrainerFailed("The trainer ran out of memory; give it more, or choose a smaller batch_size or image_size_px.")
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported here
+        return TrainerFailed("The GPU ran out of memory; choose a smaller batch_size, image_size_px or backbone.")
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

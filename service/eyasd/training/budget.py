@@ -1,0 +1,18 @@
+"""How much of a job's time is left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import inf
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The time until a deadline; None is no end."""
+
+    deadline: datetime | None = None
+
+    def left_seconds(self) -> float:
+        """Returns the seconds until the deadline, negative after it."""
+        return inf if self.deadline is None else (self.deadline - datetime.now(UTC)).total_seconds()

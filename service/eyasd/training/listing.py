@@ -1,0 +1,176 @@
+"""Which files a dataset's folder offers, under which label and in which split; opens none of them.
+
+FOLDER/LABEL/*.jpg           no split: Eyas makes one
+FOLDER/SPLIT/LABEL/*.jpg     train/, validation/ (or val/, valid/) and test/; a missing one is carved from train
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from eyasd.core.errors import BadDataset, DatasetNotFound
+
+TRAIN: Final = "train"
+VALIDATION: Final = "validation"
+TEST: Final = "test"
+SPLITS: Final = (TRAIN, VALIDATION, TEST)
+_SPLIT_FOLDERS: Final = {"train": TRAIN, "validation": VALIDATION, "val": VALIDATION, "valid": VALIDATION, "test": TEST}
+# What desktops leave in every folder they show; files that begin with a dot are hidden anyway.
+_HIDDEN: Final = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})
+_PICTURE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"})
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file below a label's folder.
+
+    Attributes:
+        path: where it is.
+        name: its path relative to the dataset, for people; bytes that are not UTF-8 are replaced.
+        split: `train`, `validation` or `test`; None where the dataset has no split.
+    """
+
+    path: Path
+    name: str
+    label: str
+    split: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a dataset's folder offers.
+
+    Attributes:
+        files: sorted by name.
+        splits: those that the dataset came with, in the order of SPLITS; empty where it has none.
+        warnings: sentences for a person.
+    """
+
+    files: tuple[File, ...]
+    splits: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    def of_split(self, split: str) -> Listing:
+        """Returns the files of one split alone."""
+        return Listing(tuple(f for f in self.files if f.split == split), (split,), self.warnings)
+
+
+def list_files(root: Path) -> Listing:
+    """Lists a dataset.
+
+    Raises:
+        DatasetNotFound: there is no such folder.
+        BadDataset: no folders of pictures are in it.
+    """
+    if not root.is_dir():
+        raise DatasetNotFound(
+            f"There is no folder {str(root)!r} on the trainer's machine; check the path and the volumes mounted there."
+        )
+    folders = _folders(root)
+    found: dict[str, Path] = {}
+    for folder in folders:
+        split = _SPLIT_FOLDERS.get(folder.name.lower())
+        # A label may well be called `train`; a split's folder holds folders, a label's holds pictures.
+        if split and _folders(folder):
+            if split in found:
+                raise BadDataset(f"{found[split].name}/ and {folder.name}/ are both the {split} split; merge them into one folder.")
+            found[split] = folder
+    files: list[File] = []
+    warnings: list[str] = []
+    if found:
+        others = [folder.name for folder in folders if folder not in found.values()]
+        if others:
+            warnings.append(
+                f"Left out {_names(others)}, beside {_names(f.name + '/' for f in found.values())}: no split of that name."
+            )
+        for split, folder in found.items():
+            files += _labelled(root, folder, split, warnings)
+    else:
+        files += _labelled(root, root, None, warnings)
+    if not files:
+        raise BadDataset("The dataset holds no files: put the pictures of each label into a folder named after the label.")
+    splits = tuple(split for split in SPLITS if split in found)
+    return Listing(tuple(sorted(files, key=lambda file: file.name)), splits, tuple(warnings))
+
+
+def check_labels(files: Iterable[File], splits: tuple[str, ...], noun: str = "files") -> None:
+    """Refuses labels that cannot be learnt or scored.
+
+    Args:
+        files: all, or those that turned out to be pictures.
+        splits: those that the dataset came with.
+        noun: what the files are called in a message.
+
+    Raises:
+        BadDataset: fewer than two labels, or labels that are not the same in every split.
+    """
+    counts = Counter((file.split, file.label) for file in files)
+    labels = sorted({label for _, label in counts})
+    if len(labels) < 2:
+        raise BadDataset(
+            f"The dataset has {noun} of {len(labels)} label(s), {_names(labels)}; a classifier needs at least two labels."
+        )
+    if splits and TRAIN not in splits:
+        raise BadDataset(f"The dataset has {' and '.join(splits)} but no train split: add the folder train/.")
+    found = {split: {label for s, label in counts if s == split} for split in splits}
+    for split in splits:
+        if unknown := found[split] - found[TRAIN]:
+            raise BadDataset(f"The {split} split has labels that the train split lacks: {_names(sorted(unknown))}.")
+    for split in splits:
+        if missing := found[TRAIN] - found[split]:
+            raise BadDataset(f"The {split} split has no {noun} of {_names(sorted(missing))}; every split needs some of each label.")
+
+
+def _labelled(root: Path, folder: Path, split: str | None, warnings: list[str]) -> list[File]:
+    """Returns the files of each label's folder in `folder`."""
+    where = "the dataset's folder" if folder == root else f"{folder.name}/"
+    stray = [f for f in _entries(folder) if f.suffix.lower() in _PICTURE_SUFFIXES and f.is_file()]
+    label_folders = _folders(folder)
+    if stray and not label_folders:
+        raise BadDataset(f"{len(stray)} pictures lie directly in {where}: put them into one folder a label, named after the label.")
+    if stray:
+        warnings.append(
+            f"Left out {len(stray)} picture(s) directly in {where}, such as {stray[0].name!r}: no label is known for them."
+        )
+    files = []
+    for label_folder in label_folders:
+        label = _text(label_folder.name)
+        if label != label_folder.name:
+            raise BadDataset(f"The name of the folder {label!r} is not UTF-8; rename it to the label you want to see.")
+        paths = [path for path in _walk(label_folder) if path.is_file()]
+        if not paths:
+            raise BadDataset(f"The folder {_text(str(label_folder.relative_to(root)))!r} is empty; fill it, or remove it.")
+        files += [File(path, _text(path.relative_to(root).as_posix()), label, split) for path in paths]
+    return files
+
+
+def _walk(folder: Path) -> list[Path]:
+    """Returns what lies in a folder, at any depth, hidden things apart."""
+    found: list[Path] = []
+    for entry in _entries(folder):
+        found += _walk(entry) if entry.is_dir() and not entry.is_symlink() else [entry]
+    return found
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(e for e in folder.iterdir() if not e.name.startswith(".") and e.name.lower() not in _HIDDEN)
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [entry for entry in _entries(folder) if entry.is_dir()]
+
+
+def _text(name: str) -> str:
+    """Returns the name of a file as text that every encoder takes; Linux allows any bytes."""
+    return os.fsencode(name).decode(errors="replace")
+
+
+def _names(names: Iterable[str], most: int = 5) -> str:
+    """Returns a list for a sentence, shortened."""
+    quoted = [repr(name) for name in names]
+    return ", ".join(quoted[:most]) + (f" and {len(quoted) - most} more" if len(quoted) > most else "")

@@ -1,0 +1,156 @@
+"""The network: normalisation, a backbone of timm, a head; and the form in which it is served, from uint8 to probabilities.
+
+Knows architecture, not where weights come from.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Any, Final
+
+import timm
+import torch
+from timm.models import PretrainedCfg
+from torch import Tensor, nn
+
+from eyasd.core.errors import InvalidArgument
+from eyasd.core.preprocess import Interpolation, Preprocess
+from eyasd.core.spec import Loss
+from eyasd.training.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class InputFormat:
+    """What a backbone's own weights were trained on, from timm's `pretrained_cfg`.
+
+    Attributes:
+        native_px: side of the square picture.
+        crop_fraction: timm's `crop_pct`.
+        interpolation: kernel of the resize.
+        mean: of each channel, of values in 0..1.
+        std: of each channel, of values in 0..1.
+        fixed_px: whether the network is built for one size, as vision transformers are.
+    """
+
+    native_px: int
+    crop_fraction: float
+    interpolation: Interpolation
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    fixed_px: bool
+
+    def preprocess(self, image_size_px: int) -> Preprocess:
+        """Returns how a picture becomes the input of a network that sees `image_size_px`."""
+        return Preprocess(crop_px=image_size_px, crop_fraction=self.crop_fraction, interpolation=self.interpolation)
+
+
+def input_format(backbone: str) -> InputFormat:
+    """Returns what the backbone expects.
+
+    Raises:
+        InvalidArgument: timm has no such network.
+    """
+    if not timm.is_model(backbone):
+        close = difflib.get_close_matches(backbone, timm.list_models(), n=3)
+        hint = f"did you mean {' or '.join(close)}?" if close else "any classification network of timm is one, such as resnet50."
+        raise InvalidArgument("spec.backbone", f"{backbone[:80]!r} is not the name of a backbone: {hint}")
+    config: Any = timm.get_pretrained_cfg(backbone)  # None of a network without weights, which then has the usual format
+    if config is None:
+        config = PretrainedCfg()
+    kernel = config.interpolation
+    return InputFormat(
+        native_px=config.input_size[-1],
+        crop_fraction=min(config.crop_pct, 1.0),
+        interpolation=Interpolation(kernel) if kernel in list(Interpolation) else Interpolation.BICUBIC,
+        mean=config.mean,
+        std=config.std,
+        fixed_px=config.fixed_input_size,
+    )
+
+
+class Normalise(nn.Module):
+    """float32 [N, 3, H, W] of 0..255 -> the same, with the mean and standard deviation that the weights know."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.register_buffer("mean", 255 * torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("scale", 1 / (255 * torch.tensor(std).view(1, -1, 1, 1)), persistent=False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Returns the normalised pixels."""
+        return (pixels - self.mean) * self.scale
+
+
+class Network(nn.Module):
+    """Pixels -> one logit a label.
+
+    Attributes:
+        body: normalisation and backbone; float32 [N, 3, H, W] of 0..255 -> features [N, F].
+        head: features -> logits [N, C].
+    """
+
+    def __init__(self, recipe: Recipe, form: InputFormat, labels: int) -> None:
+        super().__init__()
+        size: dict[str, Any] = {"img_size": recipe.image_size_px} if form.fixed_px else {}
+        backbone = timm.create_model(recipe.backbone, pretrained=False, num_classes=0, **size)
+        self.body = nn.Sequential(Normalise(form.mean, form.std), backbone)
+        self.head = build_head(_feature_count(self.body, recipe.image_size_px), recipe.hidden_units, recipe.dropout, labels)
+        self.to(memory_format=torch.channels_last)
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The network of timm, without its classifier."""
+        return self.body[1]
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Returns float32 [N, C] logits of float32 [N, 3, H, W] pixels of 0..255."""
+        logits: Tensor = self.head(self.body(pixels))
+        return logits
+
+
+class Servable(nn.Module):
+    """The network as it is exported: uint8 in, probabilities out, so that nobody can normalise or calibrate otherwise."""
+
+    temperature: Tensor
+
+    def __init__(self, network: Network, loss: Loss, temperature: float) -> None:
+        super().__init__()
+        self.network = network
+        self.independent = loss is Loss.BINARY_CROSS_ENTROPY
+        self.register_buffer("temperature", torch.tensor(temperature))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns float32 [N, C] probabilities and calibrated logits of uint8 [N, H, W, 3] images, RGB."""
+        logits = self.network(to_pixels(images)) / self.temperature
+        return (logits.sigmoid() if self.independent else logits.softmax(-1)), logits
+
+
+def to_pixels(images: Tensor) -> Tensor:
+    """Returns uint8 [N, H, W, 3] as float32 [N, 3, H, W], still 0..255; in memory the channels stay last."""
+    return images.permute(0, 3, 1, 2).float()
+
+
+def build_head(features: int, hidden_units: int, dropout: float, labels: int) -> nn.Sequential:
+    """Returns the head: an optional hidden layer, dropout, a linear layer."""
+    hidden = [nn.Linear(features, hidden_units), nn.ReLU()] if hidden_units else []
+    return nn.Sequential(*hidden, nn.Dropout(dropout), nn.Linear(hidden_units or features, labels))
+
+
+def pick_device() -> torch.device:
+    """Returns the GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+_PROBE_BATCH: Final = 2
+
+
+def _feature_count(body: nn.Module, px: int) -> int:
+    """Returns the number of features; timm's own attribute does not tell it for every family."""
+    body.eval()
+    with torch.inference_mode():
+        features: Tensor = body(torch.zeros(_PROBE_BATCH, 3, px, px))
+    return features.shape[1]

@@ -1,0 +1,118 @@
+"""What a job will do, with every value decided: the caller's wishes, then the preset's, adapted to the size of the dataset.
+
+Pure: no torch, no files. The learning-rate schedule is here because it is nothing but arithmetic on the recipe.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from math import ceil, cos, pi
+from typing import Any, Final
+
+from eyasd.core.spec import Loss, Optimizer, Preset, Schedule, TrainSpec
+
+# Ships its ImageNet weights as an ordinary package, so that it needs no download of its own; 13 MB, and the quickest on a CPU.
+DEFAULT_BACKBONE: Final = "tf_efficientnet_lite0"
+DEFAULT_FRACTION: Final = 0.15
+
+_BATCH_SIZE: Final = 32
+_BACKBONE_RATIO: Final = 0.3
+_LEARNING_RATES: Final = {Optimizer.ADAMW: 1e-3, Optimizer.ADAM: 1e-3, Optimizer.SGD: 1e-2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Every hyper-parameter as it is used; the fields mean what those of `eyas.v1.TrainingSpec` mean."""
+
+    preset: Preset
+    backbone: str
+    pretrained: bool
+    seed: int
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    backbone_learning_rate_ratio: float
+    weight_decay: float
+    optimizer: Optimizer
+    schedule: Schedule
+    warmup_fraction: float
+    loss: Loss
+    label_smoothing: float
+    hidden_units: int
+    dropout: float
+    rotation_degrees: float
+    shift_fraction: float
+    shear_degrees: float
+    zoom_fraction: float
+    horizontal_flip: bool
+    image_size_px: int
+    early_stopping_patience: int
+    validation_fraction: float
+    test_fraction: float
+
+    def to_strings(self) -> dict[str, str]:
+        """Returns every value as text, for the manifest and the report."""
+        return {field.name: f"{getattr(self, field.name)}" for field in fields(self)}
+
+
+def resolve(spec: TrainSpec, examples: int, native_px: int) -> Recipe:
+    """Returns the recipe of a job.
+
+    Args:
+        spec: what the caller asked for.
+        examples: number of pictures offered for training.
+        native_px: size at which the backbone's weights were trained, in pixels.
+    """
+    wishes: dict[str, Any] = {field.name: getattr(spec, field.name) for field in fields(Recipe)}
+    batch_size = spec.batch_size or _BATCH_SIZE
+    defaults: dict[str, Any] = {
+        "backbone": DEFAULT_BACKBONE,
+        "epochs": _epochs(spec, examples, batch_size),
+        "batch_size": batch_size,
+        "learning_rate": _LEARNING_RATES[spec.optimizer],
+        # Weights that know nothing yet have nothing to lose.
+        "backbone_learning_rate_ratio": _BACKBONE_RATIO if spec.pretrained else 1.0,
+        "weight_decay": 0.02,
+        "warmup_fraction": 0.1,
+        "label_smoothing": 0.1 if spec.loss is Loss.CROSS_ENTROPY else 0.0,
+        "dropout": 0.2,
+        "rotation_degrees": 10.0,
+        "shift_fraction": 0.1,
+        "shear_degrees": 5.0,
+        "zoom_fraction": 0.2,
+        "horizontal_flip": True,
+        "image_size_px": native_px,
+        "early_stopping_patience": 5 if spec.preset is not Preset.BEST else 10,
+        "validation_fraction": DEFAULT_FRACTION,
+        "test_fraction": DEFAULT_FRACTION,
+    }
+    return Recipe(**{name: defaults[name] if wish is None else wish for name, wish in wishes.items()})
+
+
+def _epochs(spec: TrainSpec, examples: int, batch_size: int) -> int:
+    """Returns how many epochs the preset means: enough steps for a small dataset, enough passes for a large one."""
+    if spec.preset is Preset.FAST:
+        return 0
+    steps, fewest, most = (500, 10, 40) if spec.preset is Preset.BALANCED else (1500, 25, 100)
+    return min(most, max(fewest, ceil(steps * batch_size / examples)))
+
+
+def learning_rate_factor(schedule: Schedule, step: int, steps: int, warmup_fraction: float, drops: int = 0) -> float:
+    """Returns the learning rate of a step as a share of its peak.
+
+    Args:
+        schedule: how it falls after the warm-up.
+        step: number of the step, from 0.
+        steps: number of steps planned.
+        warmup_fraction: share of the steps in which it rises linearly from zero.
+        drops: how often the validation loss has stood still so far; used by `plateau` alone.
+    """
+    warmup_steps = warmup_fraction * steps
+    if step + 1 < warmup_steps:
+        return (step + 1) / warmup_steps
+    if schedule is Schedule.PLATEAU:
+        return 0.1**drops
+    if schedule is Schedule.STEP:
+        return 0.1 ** (3 * step // steps)
+    done = (step - warmup_steps) / max(steps - warmup_steps, 1)
+    return 0.5 * (1 + cos(pi * min(max(done, 0.0), 1.0)))

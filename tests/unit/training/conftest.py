@@ -1,0 +1,88 @@
+"""Small datasets of coloured squares, and jobs on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from eyasd.core import document, jobdir
+from eyasd.core.jobdir import ProgressLine
+from eyasd.core.spec import TrainSpec
+from eyasd.core.types import TrainingTask
+from eyasd.training.journal import FINE_TUNE_SHARES, Journal
+
+COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 60, 220)}
+
+
+def save_square(path: Path, colour: tuple[int, int, int], seed: int, px: int = 40) -> None:
+    """Writes a noisy square; another seed is another file."""
+    noise = np.random.default_rng(seed).integers(-30, 30, (px, px, 3))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)).save(path)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Tiny networks are slower on two threads than on one."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def squares(tmp_path: Path) -> Callable[..., Path]:
+    """Builds a dataset: a folder a label, with that many pictures, in the splits named or in none."""
+
+    def build(counts: Mapping[str, int] | None = None, splits: tuple[str, ...] = ("",), name: str = "data") -> Path:
+        root = tmp_path / name
+        seed = 0
+        for split in splits:
+            for label, count in (counts or {"red": 12, "green": 12, "blue": 12}).items():
+                for _ in range(count):
+                    seed += 1
+                    save_square(root / split / label / f"{seed:03}.png", COLOURS.get(label, (seed % 255, 99, 99)), seed)
+        return root
+
+    return build
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    journal = Journal(tmp_path / jobdir.PROGRESS, FINE_TUNE_SHARES)
+    journal.stage("audit")
+    return journal
+
+
+@dataclass(frozen=True)
+class JobFolder:
+    """A JOB_DIR and how to read it."""
+
+    path: Path
+
+    def lines(self) -> list[ProgressLine]:
+        return [document.load(ProgressLine, line) for line in (self.path / jobdir.PROGRESS).read_text().splitlines()]
+
+    def messages(self) -> list[str]:
+        return [line.message for line in self.lines() if line.message]
+
+    def stages(self) -> list[str]:
+        return list(dict.fromkeys(line.progress.stage for line in self.lines() if line.progress))
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Callable[..., JobFolder]:
+    """Builds the folder of a training job."""
+
+    def build(dataset: Path, spec: TrainSpec, name: str = "job", deadline: datetime | None = None) -> JobFolder:
+        folder = tmp_path / name
+        folder.mkdir()
+        task = TrainingTask(job="j1", attempt=1, model="squares", dataset=str(dataset), spec=spec, hub=False, deadline=deadline)
+        (folder / jobdir.TRAINING).write_text(document.dump(task))
+        return JobFolder(folder)
+
+    return build

@@ -1,0 +1,278 @@
+"""Fine-tuning: the best weights are kept, time is kept, and an interruption changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from eyasd.core.spec import Loss, Optimizer, Schedule, TrainSpec
+from eyasd.core.types import DatasetReport, EpochMetrics
+from eyasd.training import loop
+from eyasd.training.audit import Audit
+from eyasd.training.budget import Budget
+from eyasd.training.checkpoint import CHECKPOINT
+from eyasd.training.journal import Interrupted, Journal
+from eyasd.training.loop import FineTuning, build_optimizer
+from eyasd.training.network import Network, input_format
+from eyasd.training.recipe import Recipe, resolve
+from eyasd.training.validate import logits_of, measure
+
+HOPELESS = EpochMetrics(0, 9.0, 9.0, 0.0, 0.0, 0.0, 0.0)
+PERFECT = EpochMetrics(0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0)
+
+
+def colours(count: int = 60) -> tuple[np.ndarray, Audit]:
+    """Noisy pictures that are mostly red, green or blue."""
+    random = np.random.default_rng(0)
+    classes = np.arange(count) % 3
+    images = random.integers(0, 120, (count, 32, 32, 3), np.uint8)
+    images[np.arange(count), :, :, classes] += 80
+    rows = np.arange(count)
+    splits = {"train": rows[: count // 2], "validation": rows[count // 2 : -6], "test": rows[-6:]}
+    return images, Audit(("r", "g", "b"), splits, classes, DatasetReport((), (), (), ""))
+
+
+def recipe_of(**wishes: object) -> Recipe:
+    usual = {
+        "backbone": "test_resnet",
+        "pretrained": False,
+        "image_size_px": 32,
+        "batch_size": 16,
+        "epochs": 3,
+        "learning_rate": 3e-3,
+    }
+    return resolve(TrainSpec(**{**usual, **wishes}), 30, 160)
+
+
+class Tuning:
+    """A fine-tuning that can be begun again in the same folder."""
+
+    def __init__(self, folder: Path, recipe: Recipe, budget: Budget | None = None) -> None:
+        folder.mkdir(exist_ok=True)
+        self.images, self.data = colours()
+        self.journal = Journal(folder / "progress.jsonl", {"fine-tune": 1})
+        torch.manual_seed(0)
+        self.network = Network(recipe, input_format(recipe.backbone), 3).eval()
+        self.tuning = FineTuning(
+            self.network, recipe, self.images, self.data, budget or Budget(), folder, f"key {recipe}", self.journal
+        )
+        self.path = folder / "progress.jsonl"
+
+    def run(self, head: EpochMetrics = HOPELESS) -> tuple[EpochMetrics, ...]:
+        return self.tuning.run(head)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        return {name: value.clone() for name, value in self.network.state_dict().items()}
+
+
+def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def interrupt_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    step, done = FineTuning._step, 0
+
+    def counting(self: FineTuning, pixels: torch.Tensor, targets: torch.Tensor) -> float:
+        nonlocal done
+        done += 1
+        if done > steps:
+            self._journal.stop()
+        return step(self, pixels, targets)
+
+    monkeypatch.setattr(FineTuning, "_step", counting)
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    history = Tuning(tmp_path, recipe_of(epochs=8)).run()
+    assert [epoch.epoch for epoch in history] == list(range(9))
+    assert max(epoch.accuracy for epoch in history) > 0.9
+    assert history[-1].train_loss < history[1].train_loss
+
+
+def test_it_ends_with_the_best_weights_of_all_epochs(tmp_path: Path) -> None:
+    tuning = Tuning(tmp_path, recipe_of(epochs=6, learning_rate=0.03))
+    history = tuning.run()
+    rows = tuning.data.rows["validation"]
+    logits = logits_of(tuning.network, tuning.images, rows, tuning.journal)
+    found = measure(0, 0.0, logits, tuning.data.class_indices[rows], Loss.CROSS_ENTROPY)
+    assert found.loss == min(epoch.loss for epoch in history)
+
+
+def test_it_never_ends_worse_than_it_began(tmp_path: Path) -> None:
+    tuning = Tuning(tmp_path, recipe_of())
+    before = tuning.state()
+    tuning.run(PERFECT)
+    assert equal(before, tuning.state())
+    assert "Kept the weights of the head on the frozen backbone" in tuning.path.read_text()
+
+
+def test_it_stops_early_when_nothing_gets_better(tmp_path: Path) -> None:
+    tuning = Tuning(tmp_path, recipe_of(epochs=30, early_stopping_patience=2))
+    assert len(tuning.run(PERFECT)) == 3
+    assert "stopped early at epoch 2: 2 epochs without a lower validation loss" in tuning.path.read_text()
+
+
+@pytest.mark.parametrize("optimizer", list(Optimizer))
+@pytest.mark.parametrize("steps", [1, 3])  # within the first epoch, before any checkpoint, and within the second
+def test_an_interrupted_training_ends_as_an_uninterrupted_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: Optimizer, steps: int
+) -> None:
+    recipe = recipe_of(optimizer=optimizer, learning_rate=1e-3, dropout=0.5, schedule=Schedule.PLATEAU)
+    whole = Tuning(tmp_path / "whole", recipe)
+    history = whole.run()
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, steps)
+        with pytest.raises(Interrupted):
+            Tuning(tmp_path / "cut", recipe).run()
+    again = Tuning(tmp_path / "cut", recipe)
+    assert again.run() == history
+    assert equal(whole.state(), again.state())
+    assert ("Went on from the checkpoint" in again.path.read_text()) == (steps == 3)
+
+
+def test_a_finished_training_is_not_trained_again(tmp_path: Path) -> None:
+    first = Tuning(tmp_path, recipe_of())
+    first.run()
+    again = Tuning(tmp_path, recipe_of())
+    again.tuning._step = None  # type: ignore[assignment, method-assign]
+    again.run()
+    assert equal(first.state(), again.state())
+
+
+def test_a_stopped_training_stays_stopped(tmp_path: Path) -> None:
+    recipe = recipe_of(epochs=30, early_stopping_patience=2)
+    history = Tuning(tmp_path, recipe).run(PERFECT)
+    assert Tuning(tmp_path, recipe).run(PERFECT) == history
+
+
+def test_another_seed_or_recipe_begins_anew(tmp_path: Path) -> None:
+    first = Tuning(tmp_path, recipe_of())
+    first.run()
+    other = Tuning(tmp_path, recipe_of(seed=1))
+    other.run()
+    assert not equal(first.state(), other.state())
+    assert "Went on" not in other.path.read_text()
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[: len(content) // 2], lambda content: b"\0" * 100, lambda content: b""])
+def test_a_damaged_checkpoint_is_ignored_and_said(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    first = Tuning(tmp_path, recipe_of())
+    history = first.run()
+    (tmp_path / CHECKPOINT).write_bytes(damage((tmp_path / CHECKPOINT).read_bytes()))
+    again = Tuning(tmp_path, recipe_of())
+    assert again.run() == history
+    assert "checkpoint of an earlier attempt was not used" in again.path.read_text()
+
+
+class TestBudget:
+    """Time is made of fake steps: the clocks that the loop reads are replaced."""
+
+    @pytest.fixture
+    def seconds(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+        """The time now; every training step takes 10 s, everything else no time."""
+        now = [0.0]
+        step = FineTuning._step
+
+        def slow(self: FineTuning, pixels: torch.Tensor, targets: torch.Tensor) -> float:
+            now[0] += 10
+            return step(self, pixels, targets)
+
+        monkeypatch.setattr(FineTuning, "_step", slow)
+        monkeypatch.setattr(loop.time, "monotonic", lambda: now[0])
+        monkeypatch.setattr(Budget, "left_seconds", lambda self: self.deadline.timestamp() - now[0])
+        return now
+
+    def budget(self, left: float) -> Budget:
+        return Budget(datetime.fromtimestamp(left, UTC))
+
+    def test_the_learning_rate_has_fallen_when_time_is_up(self, tmp_path: Path, seconds: list[float]) -> None:
+        # 2 steps an epoch, 40 planned; 18.75 s are kept for the export, so that (250 - 18.75) / 10 = 23 steps fit.
+        tuning = Tuning(tmp_path, recipe_of(epochs=20, early_stopping_patience=100), self.budget(250))
+        history = tuning.run()
+        assert seconds[0] == 230
+        assert len(history) == 1 + 12
+        assert tuning.tuning._optimizer.param_groups[-1]["lr"] < 0.01 * 3e-3
+        assert "room for 23 of 40 steps" in tuning.path.read_text()
+
+    def test_without_time_the_head_is_kept(self, tmp_path: Path, seconds: list[float]) -> None:
+        tuning = Tuning(tmp_path, recipe_of(), self.budget(5))
+        before = tuning.state()
+        assert tuning.run() == (HOPELESS,)
+        assert equal(before, tuning.state())
+        assert "room for 0 of 6 steps" in tuning.path.read_text()
+
+    def test_a_machine_that_slows_down_is_stopped_in_time(self, tmp_path: Path, seconds: list[float], monkeypatch) -> None:
+        slow = FineTuning._step
+
+        def slower(self: FineTuning, pixels: torch.Tensor, targets: torch.Tensor) -> float:
+            seconds[0] += 300 if seconds[0] > 40 else 0
+            return slow(self, pixels, targets)
+
+        monkeypatch.setattr(FineTuning, "_step", slower)
+        Tuning(tmp_path, recipe_of(epochs=20, early_stopping_patience=100), self.budget(300)).run()
+        assert seconds[0] == 360
+
+    def test_enough_time_changes_nothing(self, tmp_path: Path, seconds: list[float]) -> None:
+        timed, free = Tuning(tmp_path / "timed", recipe_of(), self.budget(10_000)), Tuning(tmp_path / "free", recipe_of())
+        timed.run()
+        free.tuning._budget = self.budget(1e9)
+        free.run()
+        assert equal(timed.state(), free.state())
+
+
+def test_a_deadline_is_counted_down() -> None:
+    assert Budget().left_seconds() == float("inf")
+    assert 59 < Budget(datetime.now(UTC) + timedelta(seconds=60)).left_seconds() <= 60
+
+
+def test_biases_and_normalisation_do_not_decay() -> None:
+    recipe = recipe_of(weight_decay=0.1, backbone_learning_rate_ratio=0.25, learning_rate=0.008)
+    network = Network(recipe, input_format("test_resnet"), 3)
+    groups = build_optimizer(network, recipe).param_groups
+    assert sum(len(group["params"]) for group in groups) == len(list(network.parameters()))
+    assert all((p.ndim > 1) == (group["weight_decay"] == 0.1) for group in groups for p in group["params"])
+    head = {id(p) for p in network.head.parameters()}
+    assert all(group["lr"] == (0.008 if id(p) in head else 0.002) for group in groups for p in group["params"])
+
+
+def test_a_ratio_of_zero_freezes_the_backbone(tmp_path: Path) -> None:
+    tuning = Tuning(tmp_path, recipe_of(backbone_learning_rate_ratio=0.0))
+    before = tuning.state()
+    tuning.run()
+    after = tuning.state()
+    assert all(torch.equal(value, after[name]) for name, value in before.items() if name.startswith("body"))
+    assert not equal(before, after)
+
+
+@pytest.mark.parametrize(("wishes", "kept"), [({"pretrained": True}, True), ({"batch_size": 8}, True), ({"batch_size": 16}, False)])
+def test_statistics_of_pretrained_weights_and_small_batches_are_kept(tmp_path: Path, wishes: dict[str, object], kept: bool) -> None:
+    tuning = Tuning(tmp_path, recipe_of(epochs=1, **wishes))
+    before = tuning.state()
+    tuning.run()
+    after = tuning.state()
+    assert torch.equal(before["body.1.bn1.running_mean"], after["body.1.bn1.running_mean"]) == kept
+
+
+def test_validation_pictures_are_never_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moved = []
+    monkeypatch.setattr(loop.Augmentation, "apply", lambda self, pixels, generator: moved.append(pixels) or pixels)
+    tuning = Tuning(tmp_path, recipe_of(epochs=1))
+    tuning.run()
+    train = {image.tobytes() for image in tuning.images[tuning.data.rows["train"]]}
+    seen = {p.permute(0, 2, 3, 1).byte().numpy()[i].tobytes() for p in moved for i in range(len(p))}
+    assert seen == train
+
+
+def test_labels_stay_with_their_pictures(tmp_path: Path) -> None:
+    recipe = replace(
+        recipe_of(), rotation_degrees=0.0, shift_fraction=0.0, shear_degrees=0.0, zoom_fraction=0.0, horizontal_flip=False
+    )
+    tuning = Tuning(tmp_path, recipe)
+    for pixels, targets in tuning.tuning._batches(1):
+        assert torch.equal(pixels.mean((2, 3)).argmax(1), targets)

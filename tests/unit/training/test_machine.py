@@ -1,0 +1,33 @@
+"""What the program knows of its machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from eyasd.training.machine import cpu_count, tuned_environment
+
+
+@pytest.mark.parametrize(
+    ("quota", "expected"),
+    [("150000 100000\n", 2), ("50000 100000\n", 1), ("max 100000\n", 8), ("6400000 100000\n", 8), ("nonsense", 8)],
+)
+def test_a_containers_quota_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quota: str, expected: int) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    (tmp_path / "cpu.max").write_text(quota)
+    assert cpu_count(tmp_path / "cpu.max") == expected
+
+
+def test_without_control_groups_the_affinity_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 5})
+    assert cpu_count(tmp_path / "absent") == 3
+
+
+def test_the_environment_is_tuned_once_and_the_operators_word_is_kept() -> None:
+    tuned = tuned_environment({"PATH": "/bin", "OMP_WAIT_POLICY": "ACTIVE"})
+    assert tuned["PATH"] == "/bin"
+    assert tuned["OMP_WAIT_POLICY"] == "ACTIVE"
+    assert "GLIBC_TUNABLES" in tuned
+    assert tuned_environment(tuned) == tuned

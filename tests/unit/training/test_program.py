@@ -1,0 +1,264 @@
+"""`python -m eyasd.training JOB_DIR`, from a folder to a folder."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from eyasd.core import document, jobdir
+from eyasd.core.bundle import GOLDEN, GOLDEN_TOLERANCE, MANIFEST, MODEL, Golden, Manifest, file_digests, read_manifest
+from eyasd.core.spec import Preset, TrainSpec
+from eyasd.core.types import Evaluation, EvaluationTask, JobError, TrainingOutcome
+from eyasd.training import __main__ as program
+
+TINY = {"backbone": "test_resnet", "pretrained": False, "image_size_px": 32, "batch_size": 8}
+
+
+def run(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "eyasd.training", str(folder)],
+        capture_output=True, text=True, timeout=200, check=False, env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+def main_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Runs the program in this process."""
+    monkeypatch.setattr(sys, "argv", ["eyasd.training", str(folder)])
+    monkeypatch.setattr(program, "restart_tuned", lambda: None)
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    return program.main()
+
+
+def error_of(folder: Path) -> JobError:
+    return document.load(JobError, (folder / jobdir.ERROR).read_bytes())
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a job that fine-tuned a tiny network on 2 labels x 6 pictures."""
+    from builders import noise
+
+    root = tmp_path_factory.mktemp("trained")
+    for label, px in (("dark", 0), ("light", 1)):
+        for i in range(6):
+            file = root / "data" / label / f"{i}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(noise(10 * i + px))
+    (root / "data" / "dark" / "broken.jpg").write_bytes(b"no picture")
+    task = {"job": "j1", "attempt": 2, "model": "tiny", "dataset": str(root / "data"), "spec": {**TINY, "epochs": 2}, "hub": False}
+    (root / jobdir.TRAINING).write_text(json.dumps(task))
+    done = run(root)
+    assert done.returncode == jobdir.OK, done.stderr
+    assert done.stderr == ""
+    return root
+
+
+class TestTraining:
+    def test_it_leaves_a_whole_bundle(self, trained: Path) -> None:
+        bundle = trained / jobdir.BUNDLE
+        manifest = read_manifest((bundle / MANIFEST).read_bytes())
+        assert manifest.files == file_digests(bundle)
+        assert manifest.model_bytes == (bundle / MODEL).stat().st_size
+        assert sorted(path.name for path in bundle.iterdir()) == ["golden.npz", "manifest.json", "model.onnx", "report.html"]
+        assert manifest.labels == ("dark", "light")
+        assert (manifest.lineage.job, manifest.lineage.attempt, manifest.lineage.backbone) == ("j1", 2, "test_resnet")
+        assert manifest.lineage.recipe["batch_size"] == "8"
+        assert [epoch.epoch for epoch in manifest.history] == [0, 1, 2]
+
+    def test_the_golden_examples_are_what_the_file_answers(self, trained: Path) -> None:
+        golden = Golden.from_bytes((trained / jobdir.BUNDLE / GOLDEN).read_bytes())
+        session = onnxruntime.InferenceSession(str(trained / jobdir.BUNDLE / MODEL))
+        assert len(golden.images) == 2
+        assert np.abs(session.run(["probabilities"], {"images": golden.images})[0] - golden.probabilities).max() < GOLDEN_TOLERANCE
+
+    def test_the_outcome_is_that_of_the_manifest(self, trained: Path) -> None:
+        outcome = document.load(TrainingOutcome, (trained / jobdir.RESULT).read_bytes())
+        manifest = read_manifest((trained / jobdir.BUNDLE / MANIFEST).read_bytes())
+        assert (outcome.evaluation, outcome.dataset_report) == (manifest.evaluation, manifest.dataset_report)
+        assert [(c.train, c.validation, c.test) for c in outcome.dataset_report.labels] == [(4, 1, 1), (4, 1, 1)]
+        assert [file.path for file in outcome.dataset_report.unreadable_files] == ["dark/broken.jpg"]
+
+    def test_progress_passes_through_every_stage(self, trained: Path) -> None:
+        lines = [document.load(jobdir.ProgressLine, line) for line in (trained / jobdir.PROGRESS).read_text().splitlines()]
+        progress = [line.progress for line in lines if line.progress]
+        stages = ["audit", "weights", "decode", "head", "fine-tune", "export", "evaluate", "publish"]
+        assert list(dict.fromkeys(p.stage for p in progress)) == stages
+        assert [p.fraction for p in progress] == sorted(p.fraction for p in progress)
+        messages = " ".join(line.message for line in lines if line.message)
+        assert "fewer than 10 pictures" in messages
+        assert "starts from random weights" in messages
+
+
+@pytest.mark.parametrize(("spec", "last_epoch"), [({"preset": "fast", "epochs": 1}, 1), ({"preset": "balanced", "epochs": 0}, 0)])
+def test_epochs_that_were_asked_for_beat_the_preset(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: dict[str, Any], last_epoch: int
+) -> None:
+    task = json.loads((trained / jobdir.TRAINING).read_text())
+    (tmp_path / jobdir.TRAINING).write_text(json.dumps({**task, "spec": {**TINY, **spec}}))
+    assert main_on(tmp_path, monkeypatch) == jobdir.OK
+    history = read_manifest((tmp_path / jobdir.BUNDLE / MANIFEST).read_bytes()).history
+    assert [figures.epoch for figures in history][-1] == last_epoch
+
+
+def test_a_second_attempt_gives_the_same_model(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = read_manifest((trained / jobdir.BUNDLE / MANIFEST).read_bytes())
+    (trained / jobdir.RESULT).unlink()
+    assert main_on(trained, monkeypatch) == jobdir.OK
+    after = read_manifest((trained / jobdir.BUNDLE / MANIFEST).read_bytes())
+
+    def decided(manifest: Manifest) -> tuple[object, ...]:
+        return manifest.evaluation, manifest.history, manifest.files[MODEL]
+
+    assert decided(before) == decided(after)
+    assert "Went on from the checkpoint" in (trained / jobdir.PROGRESS).read_text()
+
+
+def test_termination_is_obeyed_and_resumed(squares: Callable[..., Path], job: Callable[..., Any]) -> None:
+    folder = job(squares(), TrainSpec(**TINY, epochs=400, early_stopping_patience=400)).path
+    process = subprocess.Popen([sys.executable, "-m", "eyasd.training", str(folder)])
+    end = time.monotonic() + 100
+    while not (folder / "checkpoint.safetensors").exists() and time.monotonic() < end:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == jobdir.TERMINATED
+    assert not (folder / jobdir.RESULT).exists()
+    assert not (folder / jobdir.ERROR).exists()
+    task = json.loads((folder / jobdir.TRAINING).read_text())
+    task["deadline"] = datetime.now(UTC).isoformat()  # the second attempt shall not take its 400 epochs
+    (folder / jobdir.TRAINING).write_text(json.dumps(task))
+    assert run(folder).returncode == jobdir.OK
+    text = (folder / jobdir.PROGRESS).read_text()
+    assert "36 decoded pictures from an earlier attempt" in text
+    assert "Went on from the checkpoint of an earlier attempt, after epoch" in text
+
+
+class TestEvaluation:
+    @pytest.fixture
+    def folder(self, tmp_path: Path, tiny_bundle: Path) -> Path:
+        folder = tmp_path / "evaluation"
+        folder.mkdir()
+        tiny_bundle.rename(folder / jobdir.BUNDLE)
+        return folder
+
+    def ask(self, folder: Path, dataset: Path) -> None:
+        task = EvaluationTask(job="j2", attempt=1, model="colours/1", dataset=str(dataset))
+        (folder / jobdir.EVALUATION).write_text(document.dump(task))
+
+    def test_it_scores_every_readable_picture_without_torch(self, folder: Path, squares: Callable[..., Path]) -> None:
+        root = squares()
+        (root / "red" / "notes.txt").write_text("x")
+        self.ask(folder, root)
+        blocked = folder / "blocked"
+        (blocked / "torch").mkdir(parents=True)
+        (blocked / "torch" / "__init__.py").write_text("raise RuntimeError('an evaluation imported torch')")
+        done = run(folder, PYTHONPATH=str(blocked))
+        assert done.returncode == jobdir.OK, done.stderr
+        evaluation = document.load(Evaluation, (folder / jobdir.RESULT).read_bytes())
+        assert (evaluation.examples, evaluation.accuracy) == (36, 1.0)
+        assert [file.path for file in evaluation.unreadable_files] == ["red/notes.txt"]
+
+    def test_of_splits_it_scores_the_test_split(
+        self, folder: Path, squares: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.ask(folder, squares({"red": 5, "blue": 5}, splits=("train", "test")))
+        assert main_on(folder, monkeypatch) == jobdir.OK
+        evaluation = document.load(Evaluation, (folder / jobdir.RESULT).read_bytes())
+        assert [(row.label, row.examples) for row in evaluation.labels] == [("blue", 5), ("green", 0), ("red", 5)]
+
+    @pytest.mark.parametrize(
+        ("counts", "splits", "message"),
+        [
+            ({"red": 2, "violet": 2}, ("",), "labels that colours/1 does not know: 'violet'"),
+            ({"red": 2, "blue": 2}, ("train", "validation"), "no test split"),
+        ],
+    )
+    def test_what_it_cannot_score_it_refuses(
+        self, folder: Path, squares: Callable[..., Path], monkeypatch, counts: dict[str, int], splits: tuple[str, ...], message: str
+    ) -> None:
+        self.ask(folder, squares(counts, splits=splits))
+        assert main_on(folder, monkeypatch) == jobdir.USER_ERROR
+        assert error_of(folder).reason == "BAD_DATASET"
+        assert message in error_of(folder).message
+
+    def test_without_a_readable_picture_it_says_so(self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "data" / "red").mkdir(parents=True)
+        (tmp_path / "data" / "red" / "x.jpg").write_bytes(b"x")
+        self.ask(folder, tmp_path / "data")
+        assert main_on(folder, monkeypatch) == jobdir.USER_ERROR
+        assert "None of the 1 files is a readable picture, such as 'red/x.jpg'" in error_of(folder).message
+
+    def test_a_tampered_version_is_refused(
+        self, folder: Path, squares: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.ask(folder, squares())
+        with (folder / jobdir.BUNDLE / MODEL).open("ab") as file:
+            file.write(b"\0")
+        assert main_on(folder, monkeypatch) == jobdir.USER_ERROR
+        assert error_of(folder).reason == "BROKEN_BUNDLE"
+
+
+class TestExitCodes:
+    def test_a_bad_dataset_is_the_callers_matter(
+        self, squares: Callable[..., Path], job: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder = job(squares({"red": 5}), TrainSpec(preset=Preset.FAST)).path
+        assert main_on(folder, monkeypatch) == jobdir.USER_ERROR
+        assert error_of(folder).reason == "BAD_DATASET"
+        assert not (folder / jobdir.RESULT).exists()
+
+    @pytest.mark.parametrize(
+        ("error", "reason"),
+        [
+            (OSError(errno.ENOSPC, "No space left on device"), "STORAGE_FAILED"),
+            (OSError(errno.EACCES, "Permission denied"), "STORAGE_FAILED"),
+            (MemoryError(), "TRAINER_FAILED"),
+            (torch.OutOfMemoryError("CUDA out of memory"), "TRAINER_FAILED"),
+        ],
+    )
+    def test_faults_of_the_machine_are_explained(
+        self, squares: Callable[..., Path], job: Callable[..., Any], monkeypatch, error: Exception, reason: str
+    ) -> None:
+        folder = job(squares(), TrainSpec(preset=Preset.FAST)).path
+
+        def failing(*_: object) -> None:
+            raise error
+
+        monkeypatch.setattr("eyasd.training.train.train", failing)
+        assert main_on(folder, monkeypatch) == jobdir.USER_ERROR
+        assert error_of(folder).reason == reason
+
+    def test_any_other_fault_is_the_programs_own(self, job: Callable[..., Any], tmp_path: Path) -> None:
+        folder = tmp_path / "damaged"
+        folder.mkdir()
+        (folder / jobdir.EVALUATION).write_text("{}")
+        done = run(folder)
+        assert done.returncode == 1
+        assert "Traceback" in done.stderr
+        assert not (folder / jobdir.ERROR).exists()
+
+    def test_usage(self) -> None:
+        done = subprocess.run([sys.executable, "-m", "eyasd.training"], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (2, "usage: python -m eyasd.training JOB_DIR\n")
+
+
+def test_a_deadline_in_the_past_still_ends_with_a_model(
+    squares: Callable[..., Path], job: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = job(squares(), TrainSpec(**TINY, epochs=50), deadline=datetime.now(UTC) - timedelta(seconds=1))
+    assert main_on(folder.path, monkeypatch) == jobdir.OK
+    assert any("room for 0 of" in message for message in folder.messages())

@@ -1,0 +1,72 @@
+"""The caller's wish, then the preset's value; and the learning rate's course."""
+
+from __future__ import annotations
+
+import pytest
+
+from eyasd.core.spec import Loss, Optimizer, Preset, Schedule, TrainSpec
+from eyasd.training.recipe import DEFAULT_BACKBONE, learning_rate_factor, resolve
+
+
+def test_a_wish_wins_over_the_preset() -> None:
+    recipe = resolve(TrainSpec(learning_rate=0.5, dropout=0.0, horizontal_flip=False, epochs=0, image_size_px=64), 1000, 224)
+    assert (recipe.learning_rate, recipe.dropout, recipe.horizontal_flip, recipe.epochs, recipe.image_size_px) == (
+        0.5,
+        0.0,
+        False,
+        0,
+        64,
+    )
+
+
+def test_defaults_come_from_the_backbone_and_the_preset() -> None:
+    recipe = resolve(TrainSpec(), 1000, 288)
+    assert (recipe.backbone, recipe.image_size_px, recipe.optimizer) == (DEFAULT_BACKBONE, 288, Optimizer.ADAMW)
+
+
+def test_presets_differ_in_epochs() -> None:
+    fast, balanced, best = (resolve(TrainSpec(preset=preset), 3000, 224).epochs for preset in Preset)
+    assert fast == 0 < balanced < best
+
+
+def test_small_datasets_get_more_epochs() -> None:
+    assert resolve(TrainSpec(), 100, 224).epochs > resolve(TrainSpec(), 100_000, 224).epochs
+
+
+def test_random_weights_learn_at_the_full_rate() -> None:
+    assert resolve(TrainSpec(pretrained=False), 100, 224).backbone_learning_rate_ratio == 1.0
+    assert resolve(TrainSpec(pretrained=True), 100, 224).backbone_learning_rate_ratio < 1.0
+
+
+def test_binary_cross_entropy_is_not_smoothed_by_default() -> None:
+    assert resolve(TrainSpec(loss=Loss.BINARY_CROSS_ENTROPY), 100, 224).label_smoothing == 0.0
+
+
+def test_every_value_is_told() -> None:
+    told = resolve(TrainSpec(), 100, 224).to_strings()
+    assert told["optimizer"] == "adamw"
+    assert told["learning_rate"] == str(resolve(TrainSpec(), 100, 224).learning_rate)
+    assert all(isinstance(value, str) for value in told.values())
+
+
+def test_warm_up_rises_linearly_to_the_peak() -> None:
+    factors = [learning_rate_factor(Schedule.COSINE, step, 100, 0.1) for step in range(12)]
+    assert factors[:9] == pytest.approx([(step + 1) / 10 for step in range(9)])
+    assert max(factors) == pytest.approx(1.0)
+
+
+def test_cosine_falls_to_zero() -> None:
+    factors = [learning_rate_factor(Schedule.COSINE, step, 100, 0.1) for step in range(10, 101)]
+    assert factors == sorted(factors, reverse=True)
+    assert factors[45] == pytest.approx(0.5)
+    assert factors[-1] == pytest.approx(0.0)
+
+
+def test_step_divides_after_each_third() -> None:
+    assert [learning_rate_factor(Schedule.STEP, step, 90, 0.0) for step in (0, 29, 30, 59, 60, 89)] == pytest.approx(
+        [1, 1, 0.1, 0.1, 0.01, 0.01]
+    )
+
+
+def test_plateau_divides_at_each_drop() -> None:
+    assert learning_rate_factor(Schedule.PLATEAU, 50, 100, 0.0, drops=2) == pytest.approx(0.01)

@@ -1,0 +1,77 @@
+"""The split is stratified, seeded, and blind to order and to copies."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eyasd.core.errors import BadDataset
+from eyasd.training.split import carve
+
+FRACTIONS = {"validation": 0.15, "test": 0.15}
+# 3 to 40 distinct files a label, some of them copied.
+datasets = st.dictionaries(st.sampled_from("abcde"), st.integers(3, 40), min_size=2).flatmap(
+    lambda counts: st.tuples(st.just(counts), st.lists(st.sampled_from(sorted(counts)), max_size=10))
+)
+
+
+def files_of(counts: dict[str, int], copied: list[str]) -> tuple[list[str], list[str]]:
+    pairs = [(f"{label}{i}", label) for label, count in counts.items() for i in range(count)] + [(f"{c}0", c) for c in copied]
+    return [digest for digest, _ in pairs], [label for _, label in pairs]
+
+
+@given(datasets, st.integers(0, 99))
+def test_every_label_is_in_every_split(dataset: tuple[dict[str, int], list[str]], seed: int) -> None:
+    digests, labels = files_of(*dataset)
+    found = {(label, split) for label, split in zip(labels, carve(digests, labels, FRACTIONS, seed), strict=True)}
+    assert found == {(label, split) for label in set(labels) for split in ("train", "validation", "test")}
+
+
+@given(datasets, st.integers(0, 99))
+def test_identical_files_stay_together(dataset: tuple[dict[str, int], list[str]], seed: int) -> None:
+    digests, labels = files_of(*dataset)
+    splits = defaultdict(set)
+    for digest, split in zip(digests, carve(digests, labels, FRACTIONS, seed), strict=True):
+        splits[digest].add(split)
+    assert all(len(found) == 1 for found in splits.values())
+
+
+@given(datasets, st.randoms(use_true_random=False))
+def test_the_order_of_the_files_changes_nothing(dataset: tuple[dict[str, int], list[str]], random) -> None:
+    digests, labels = files_of(*dataset)
+    before = dict(zip(digests, carve(digests, labels, FRACTIONS, 7), strict=True))
+    pairs = list(zip(digests, labels, strict=True))
+    random.shuffle(pairs)
+    shuffled = [digest for digest, _ in pairs]
+    assert dict(zip(shuffled, carve(shuffled, [label for _, label in pairs], FRACTIONS, 7), strict=True)) == before
+
+
+def test_fractions_are_kept_and_a_seed_decides() -> None:
+    digests, labels = files_of({"a": 100, "b": 200}, [])
+    one = carve(digests, labels, {"validation": 0.2, "test": 0.1}, 0)
+    assert Counter(zip(labels, one, strict=True)) == {
+        ("a", "train"): 70, ("a", "validation"): 20, ("a", "test"): 10,
+        ("b", "train"): 140, ("b", "validation"): 40, ("b", "test"): 20,
+    }  # fmt: skip
+    assert carve(digests, labels, {"validation": 0.2, "test": 0.1}, 1) != one
+
+
+def test_half_and_half_still_leaves_something_to_train_on() -> None:
+    digests, labels = files_of({"a": 6, "b": 6}, [])
+    splits = carve(digests, labels, {"validation": 0.5, "test": 0.5}, 0)
+    assert Counter(zip(labels, splits, strict=True))["a", "train"] == 1
+
+
+def test_a_file_under_two_labels_goes_to_one_split() -> None:
+    digests, labels = files_of({"a": 9, "b": 9}, [])
+    digests, labels = [*digests, "a3"], [*labels, "b"]
+    splits = carve(digests, labels, FRACTIONS, 0)
+    assert splits[-1] == splits[digests.index("a3")]
+
+
+def test_too_few_distinct_files_are_refused_by_name() -> None:
+    with pytest.raises(BadDataset, match=r"'b' has 2 distinct readable picture\(s\); it needs at least 3"):
+        carve(["1", "2", "3", "4", "5", "5"], ["a", "a", "a", "b", "b", "b"], FRACTIONS, 0)
