@@ -1,0 +1,286 @@
+"""The versions that are loaded, and the aliases that lead to them.
+
+Looks at the registry a few times a second. An alias that moves leads to its old version until the new one has been verified,
+loaded, warmed and has given the golden answers; if it cannot, the old one stays and the failure is reported. A version is
+unloaded only when its last answer is out. Knows the registry through the port `Catalog` alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+import structlog
+
+from eyasd.core import bundle
+from eyasd.core.bundle import Golden, Manifest
+from eyasd.core.errors import BrokenBundle, EyasError, Unavailable
+from eyasd.core.names import ModelRef
+from eyasd.core.types import AliasRecord
+from eyasd.serving.engine import Engine
+from eyasd.serving.session import Session
+from eyasd.telemetry.metrics import Metrics
+
+Version = tuple[str, int]
+
+
+class Catalog(Protocol):
+    """What the fleet needs of a registry. Every call may touch a disk or a network, so none is made in the event loop."""
+
+    def names(self) -> list[str]:
+        """Returns the models."""
+        ...
+
+    def current_aliases(self, model: str) -> Mapping[str, AliasRecord]:
+        """Returns where the model's aliases point."""
+        ...
+
+    def resolve(self, ref: ModelRef) -> int:
+        """Returns the version that a reference names. Raises NotFound."""
+        ...
+
+    def manifest(self, model: str, version: int) -> Manifest:
+        """Returns a version's manifest. Raises VersionNotFound, BrokenBundle."""
+        ...
+
+    def fetch(self, model: str, version: int, name: str) -> bytes:
+        """Returns a verified file of a version. Raises BrokenBundle."""
+        ...
+
+
+class ServingState(StrEnum):
+    """What the fleet does with a version."""
+
+    NOT_LOADED = "not_loaded"
+    LOADING = "loading"
+    READY = "ready"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedVersion:
+    """A version that answers."""
+
+    model: str
+    version: int
+    manifest: Manifest
+    engine: Engine
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFailure:
+    """Why a version could not be loaded, and when it was tried, on the clock of `time.monotonic`."""
+
+    error: EyasError
+    time: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetOptions:
+    """See `config.ServingSettings`."""
+
+    provider: str
+    threads: int
+    max_batch_size: int
+    max_delay_seconds: float
+    poll_interval_seconds: float
+    retry_interval_seconds: float
+    max_unaliased_versions: int
+
+
+class Fleet:
+    """Loads, finds and unloads versions. Belongs to one event loop."""
+
+    def __init__(
+        self, catalog: Catalog, options: FleetOptions, metrics: Metrics, log: structlog.typing.FilteringBoundLogger
+    ) -> None:
+        self._catalog = catalog
+        self._options = options
+        self._metrics = metrics
+        self._log = log
+        self._loaded: dict[Version, LoadedVersion] = {}
+        self._loading: dict[Version, asyncio.Task[LoadedVersion]] = {}
+        self._failed: dict[Version, LoadFailure] = {}
+        self._routes: dict[tuple[str, str], int] = {}
+        self._aliases: dict[tuple[str, str], int] = {}
+        self._by_number: OrderedDict[Version, None] = OrderedDict()
+        self._closing: set[asyncio.Task[None]] = set()
+        # One load at a time: each holds the file twice, and the interpreter while ONNX Runtime reads it.
+        self._load_lock = asyncio.Lock()
+        self.on_change: Callable[[Mapping[str, bool]], None] = lambda _: None
+
+    @property
+    def readiness(self) -> dict[str, bool]:
+        """For each model with an alias, whether each of its aliases leads to a version that answers."""
+        models: dict[str, bool] = {}
+        for model, alias in self._aliases:
+            models[model] = models.get(model, True) and (model, alias) in self._routes
+        return models
+
+    def state(self, model: str, version: int) -> tuple[ServingState, EyasError | None]:
+        """Returns what the fleet does with a version, and why it failed if it did."""
+        key = (model, version)
+        if key in self._loaded:
+            return ServingState.READY, None
+        if key in self._loading:
+            return ServingState.LOADING, None
+        if key in self._failed:
+            return ServingState.FAILED, self._failed[key].error
+        return ServingState.NOT_LOADED, None
+
+    async def find(self, ref: ModelRef) -> LoadedVersion:
+        """Returns the version that answers for `ref`, and loads it first if need be.
+
+        Raises:
+            NotFound: there is no such model, alias or version.
+            Unavailable: it cannot be loaded; says why.
+        """
+        version = ref.version if ref.alias is None else self._routes.get((ref.model, ref.alias))
+        if version is None or (ref.model, version) not in self._loaded:
+            version = await asyncio.to_thread(self._catalog.resolve, ref)
+        if ref.alias is None:
+            self._by_number[(ref.model, version)] = None
+            self._by_number.move_to_end((ref.model, version))
+        loaded = self._loaded.get((ref.model, version))
+        if loaded is not None:
+            return loaded
+        try:
+            # The load goes on if this caller leaves: the next one wants it too.
+            return await asyncio.shield(self._load(ref.model, version))
+        except EyasError as error:
+            raise Unavailable(
+                f"{ref.model}/{version} cannot be served: {error.message}", model=ref.model, version=version
+            ) from error
+
+    async def run(self) -> None:
+        """Follows the registry until cancelled."""
+        while True:
+            try:
+                await self.refresh()
+            except Exception as error:  # noqa: BLE001 - whatever befalls the registry, the loaded versions go on serving
+                self._log.warning("the registry could not be read", error=str(error))
+            await asyncio.sleep(self._options.poll_interval_seconds)
+
+    async def refresh(self) -> None:
+        """Looks at the registry once: starts to load what aliases lead to, and moves the routes whose versions answer."""
+        self._aliases = await asyncio.to_thread(self._read_aliases)
+        for key in sorted(self._targets() - self._loaded.keys() - self._loading.keys()):
+            failure = self._failed.get(key)
+            if failure is None or time.monotonic() - failure.time >= self._options.retry_interval_seconds:
+                self._load(*key)
+        self._reroute()
+
+    async def settle(self) -> None:
+        """Waits until nothing is being loaded, whether it succeeded or not."""
+        while self._loading:
+            await asyncio.wait(self._loading.values())
+
+    async def close(self) -> None:
+        """Answers what is in the queues, then unloads everything."""
+        for task in self._loading.values():
+            task.cancel()
+        for key in list(self._loaded):
+            self._unload(key)
+        await asyncio.gather(*self._closing)
+
+    def _read_aliases(self) -> dict[tuple[str, str], int]:
+        return {
+            (model, alias): record.version
+            for model in self._catalog.names()
+            for alias, record in self._catalog.current_aliases(model).items()
+        }
+
+    def _targets(self) -> set[Version]:
+        return {(model, version) for (model, _), version in self._aliases.items()}
+
+    def _reroute(self) -> None:
+        """Moves each alias whose version answers, and unloads what nothing leads to any more."""
+        for gone in self._routes.keys() - self._aliases.keys():
+            del self._routes[gone]
+        for (model, alias), version in self._aliases.items():
+            if (model, version) in self._loaded and self._routes.get((model, alias)) != version:
+                self._log.info("alias leads to version", model=model, alias=alias, version=version)
+                self._routes[(model, alias)] = version
+        while len(self._by_number) > self._options.max_unaliased_versions:
+            self._by_number.popitem(last=False)
+        routed = {(model, version) for (model, _), version in self._routes.items()}
+        for key in self._loaded.keys() - routed - self._targets() - self._by_number.keys():
+            self._unload(key)
+        self.on_change(self.readiness)
+
+    def _load(self, model: str, version: int) -> asyncio.Task[LoadedVersion]:
+        """Returns the task that loads a version, started here or before."""
+        key = (model, version)
+        if key not in self._loading:
+            self._loading[key] = asyncio.create_task(self._load_now(model, version))
+            self._loading[key].add_done_callback(lambda task: self._after_load(key, task))
+        return self._loading[key]
+
+    def _after_load(self, key: Version, task: asyncio.Task[LoadedVersion]) -> None:
+        del self._loading[key]
+        if not task.cancelled() and task.exception() is None:
+            self._reroute()
+
+    async def _load_now(self, model: str, version: int) -> LoadedVersion:
+        key = (model, version)
+        start = time.monotonic()
+        try:
+            async with self._load_lock:
+                manifest, session = await asyncio.to_thread(self._open, model, version)
+        except Exception as error:
+            known = error if isinstance(error, EyasError) else BrokenBundle(f"Loading ended with {error!r}.")
+            self._failed[key] = LoadFailure(known, time.monotonic())
+            self._metrics.load_failures.labels(model).inc()
+            self._log.error("version could not be loaded", model=model, version=version, error=known.message)
+            raise known from error
+        engine = Engine(
+            session.run,
+            max_batch_size=self._options.max_batch_size,
+            max_delay_seconds=self._options.max_delay_seconds,
+            on_batch=self._metrics.batch_images.labels(model).observe,
+        )
+        loaded = LoadedVersion(model, version, manifest, engine)
+        self._loaded[key] = loaded
+        self._failed.pop(key, None)
+        self._metrics.loaded_versions.labels(model, str(version)).set(1)
+        self._metrics.queue_images.labels(model, str(version)).set_function(lambda: engine.waiting)
+        self._metrics.load_seconds.labels(model).observe(time.monotonic() - start)
+        self._log.info("version loaded", model=model, version=version, seconds=round(time.monotonic() - start, 3))
+        return loaded
+
+    def _open(self, model: str, version: int) -> tuple[Manifest, Session]:
+        """Verifies, loads, warms and checks a version. Raises BrokenBundle."""
+        manifest = self._catalog.manifest(model, version)
+        golden = Golden.from_bytes(self._catalog.fetch(model, version, bundle.GOLDEN))
+        session = Session(
+            self._catalog.fetch(model, version, bundle.MODEL),
+            provider=self._options.provider,
+            threads=self._options.threads,
+            max_batch_size=self._options.max_batch_size,
+        )
+        session.warm(golden.images[0])
+        answers = np.concatenate([session.run(image[None]) for image in golden.images])
+        if answers.shape != golden.probabilities.shape or answers.shape[1] != len(manifest.labels):
+            raise BrokenBundle(f"{bundle.MODEL} gives answers of shape {answers.shape}; {golden.probabilities.shape} was recorded.")
+        difference = float(np.abs(answers - golden.probabilities).max())
+        if not difference <= bundle.GOLDEN_TOLERANCE:  # so that NaN fails
+            raise BrokenBundle(
+                f"{bundle.MODEL} does not give its recorded answers on this machine: they differ by {difference:.3g}, "
+                f"{bundle.GOLDEN_TOLERANCE:g} is allowed."
+            )
+        return manifest, session
+
+    def _unload(self, key: Version) -> None:
+        model, version = key
+        for gauge in (self._metrics.loaded_versions, self._metrics.queue_images):
+            gauge.remove(model, str(version))
+        task = asyncio.create_task(self._loaded.pop(key).engine.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+        self._log.info("version unloaded", model=model, version=version)

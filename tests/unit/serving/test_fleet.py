@@ -1,0 +1,200 @@
+"""serving.fleet: an alias leads to a version that answers, at every moment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import structlog
+
+from builders import colour_network, golden, write_bundle
+from eyasd.core import bundle
+from eyasd.core.errors import AliasNotFound, BrokenBundle, ModelNotFound, StorageFailed, Unavailable, VersionNotFound
+from eyasd.core.names import ModelRef
+from eyasd.core.types import AliasRecord
+from eyasd.registry.models import Models
+from eyasd.serving.fleet import Fleet, FleetOptions, LoadedVersion, ServingState
+from eyasd.serving.session import CPU
+from eyasd.telemetry.metrics import Metrics
+
+OPTIONS = FleetOptions(
+    provider=CPU,
+    threads=1,
+    max_batch_size=4,
+    max_delay_seconds=0,
+    poll_interval_seconds=0.01,
+    retry_interval_seconds=3600,
+    max_unaliased_versions=1,
+)
+PRODUCTION = ModelRef("colours", alias="production")
+
+
+@pytest.fixture
+async def fleet(models: Models, metrics: Metrics, log: structlog.typing.FilteringBoundLogger) -> AsyncIterator[Fleet]:
+    made = Fleet(models, OPTIONS, metrics, log)
+    yield made
+    await made.close()
+
+
+def publish(models: Models, folder: Path, alias: str | None = "production", **options: object) -> int:
+    number = len(models.versions("colours")) + 1 if "colours" in models.names() else 1
+    version = models.publish("colours", write_bundle(folder / f"b{number}", job=f"job{number}", **options), f"job{number}")  # type: ignore[arg-type]
+    if alias:
+        models.aliases.set("colours", alias, version, actor="test", reason="")
+    return version
+
+
+async def look(fleet: Fleet) -> None:
+    await fleet.refresh()
+    await fleet.settle()
+
+
+async def test_an_alias_is_followed_and_the_old_version_is_unloaded(
+    fleet: Fleet, models: Models, tmp_path: Path, metrics: Metrics
+) -> None:
+    publish(models, tmp_path)
+    await look(fleet)
+    first = await fleet.find(PRODUCTION)
+    assert (first.version, fleet.readiness) == (1, {"colours": True})
+    publish(models, tmp_path)
+    await fleet.refresh()
+    assert (await fleet.find(PRODUCTION)) is first  # the new one is not ready yet
+    await fleet.settle()
+    assert (await fleet.find(PRODUCTION)).version == 2
+    assert fleet.state("colours", 1) == (ServingState.NOT_LOADED, None)
+    assert metrics.registry.get_sample_value("eyas_loaded_version_info", {"model": "colours", "version": "2"}) == 1
+    assert metrics.registry.get_sample_value("eyas_loaded_version_info", {"model": "colours", "version": "1"}) is None
+
+
+def wrong_labels() -> bytes:
+    return colour_network(gain=0.01)
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-1]), "was changed"),
+        (lambda path: path.unlink(), "missing"),
+    ],
+    ids=["cut", "gone"],
+)
+async def test_a_broken_version_is_reported_and_the_old_one_keeps_serving(
+    fleet: Fleet, models: Models, tmp_path: Path, metrics: Metrics, damage: object, says: str
+) -> None:
+    publish(models, tmp_path)
+    await look(fleet)
+    publish(models, tmp_path)
+    damage(tmp_path / "models/colours/2" / bundle.MODEL)  # type: ignore[operator]
+    await look(fleet)
+    assert (await fleet.find(PRODUCTION)).version == 1
+    state, error = fleet.state("colours", 2)
+    assert state is ServingState.FAILED
+    assert isinstance(error, BrokenBundle)
+    assert says in error.message
+    assert metrics.registry.get_sample_value("eyas_version_load_failures_total", {"model": "colours"}) == 1
+    await look(fleet)  # within the retry interval it is not tried again
+    assert metrics.registry.get_sample_value("eyas_version_load_failures_total", {"model": "colours"}) == 1
+
+
+async def test_a_version_that_gives_other_answers_than_recorded_is_refused(fleet: Fleet, models: Models, tmp_path: Path) -> None:
+    publish(models, tmp_path, network=colour_network(gain=0.01))
+    await look(fleet)
+    assert fleet.readiness == {"colours": False}
+    with pytest.raises(Unavailable, match="colours/1 cannot be served: .* does not give its recorded answers"):
+        await fleet.find(PRODUCTION)
+
+
+async def test_a_version_named_by_its_number_is_loaded_on_demand_and_makes_room(
+    fleet: Fleet, models: Models, tmp_path: Path
+) -> None:
+    for _ in range(3):
+        publish(models, tmp_path, alias=None)
+    for version in (1, 2, 3):
+        assert (await fleet.find(ModelRef("colours", version=version))).version == version
+    await look(fleet)
+    assert [fleet.state("colours", v)[0] for v in (1, 2, 3)] == [
+        ServingState.NOT_LOADED,
+        ServingState.NOT_LOADED,
+        ServingState.READY,
+    ]
+
+
+async def test_a_new_alias_answers_before_the_next_look(fleet: Fleet, models: Models, tmp_path: Path) -> None:
+    publish(models, tmp_path)
+    assert (await fleet.find(PRODUCTION)).version == 1
+
+
+async def test_callers_share_one_load_and_may_leave(fleet: Fleet, models: Models, tmp_path: Path, metrics: Metrics) -> None:
+    publish(models, tmp_path)
+    impatient = asyncio.create_task(fleet.find(PRODUCTION))
+    await asyncio.sleep(0)
+    others = [asyncio.create_task(fleet.find(PRODUCTION)) for _ in range(5)]
+    await asyncio.sleep(0)
+    impatient.cancel()
+    loaded: list[LoadedVersion] = await asyncio.gather(*others)
+    assert len({id(one) for one in loaded}) == 1
+    assert metrics.registry.get_sample_value("eyas_version_load_seconds_count", {"model": "colours"}) == 1
+
+
+@pytest.mark.parametrize(
+    ("ref", "error"),
+    [
+        (ModelRef("nothing", alias="production"), ModelNotFound),
+        (ModelRef("colours", alias="canary"), AliasNotFound),
+        (ModelRef("colours", version=9), VersionNotFound),
+    ],
+)
+async def test_what_does_not_exist(fleet: Fleet, models: Models, tmp_path: Path, ref: ModelRef, error: type[Exception]) -> None:
+    publish(models, tmp_path)
+    await look(fleet)
+    with pytest.raises(error):
+        await fleet.find(ref)
+
+
+class UnreachableAliases(Models):
+    """A registry whose disk has gone."""
+
+    def current_aliases(self, model: str) -> dict[str, AliasRecord]:
+        raise StorageFailed("Input/output error")
+
+
+async def test_a_registry_that_cannot_be_read_changes_nothing(
+    models: Models, metrics: Metrics, log: structlog.typing.FilteringBoundLogger, tmp_path: Path
+) -> None:
+    publish(models, tmp_path)
+    fleet = Fleet(models, OPTIONS, metrics, log)
+    await look(fleet)
+    models.__class__ = UnreachableAliases
+    following = asyncio.create_task(fleet.run())
+    await asyncio.sleep(0.05)
+    assert not following.done()
+    assert (await fleet.find(PRODUCTION)).version == 1
+    following.cancel()
+    await fleet.close()
+
+
+async def test_no_request_fails_while_versions_change(fleet: Fleet, models: Models, tmp_path: Path) -> None:
+    publish(models, tmp_path)
+    await look(fleet)
+    following = asyncio.create_task(fleet.run())
+    seen: set[int] = set()
+
+    async def ask() -> None:
+        while len(seen) < 4:
+            loaded = await fleet.find(PRODUCTION)
+            with loaded.engine.hold():
+                await asyncio.sleep(0.002)  # long enough for the version to be replaced meanwhile
+                answer = await loaded.engine.infer(golden().images[0], asyncio.get_running_loop().time() + 60)
+            assert np.allclose(answer.probabilities, golden().probabilities[0], atol=1e-6)
+            seen.add(loaded.version)
+
+    callers = asyncio.gather(*(ask() for _ in range(8)))
+    for version in (1, 2, 3):
+        while version not in seen:
+            await asyncio.sleep(0.005)
+        publish(models, tmp_path)
+    await asyncio.wait_for(callers, 60)
+    following.cancel()

@@ -1,0 +1,93 @@
+"""serving.session: only the form of network that Eyas writes is loaded, on the provider that was asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper
+
+from builders import SIDE, colour_network, golden
+from eyasd.core.errors import BrokenBundle, StartupFailed
+from eyasd.core.types import Device
+from eyasd.serving.session import CPU, CUDA, Session, _ladder, _pad, choose_provider
+
+
+def session(model: bytes, max_batch_size: int = 8) -> Session:
+    return Session(model, provider=CPU, threads=1, max_batch_size=max_batch_size)
+
+
+def test_the_network_answers_as_computed_by_hand() -> None:
+    loaded = session(colour_network())
+    loaded.warm(golden().images[0])
+    assert np.allclose(loaded.run(golden().images), golden().probabilities, atol=1e-6)
+
+
+def floats() -> bytes:
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["images"], ["probabilities"])],
+        "floats",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", 3])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 3])],
+    )
+    made: bytes = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10).SerializeToString()
+    return made
+
+
+def beside() -> bytes:
+    """A network whose weights are said to lie in another file."""
+    model = onnx.load_from_string(colour_network())
+    weight = model.graph.initializer[0]
+    weight.ClearField("raw_data")
+    weight.data_location = TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value="../../../etc/passwd")
+    made: bytes = model.SerializeToString()
+    return made
+
+
+@pytest.mark.parametrize(
+    "model", [b"", b"garbage", colour_network()[:100], floats(), beside()], ids=["empty", "text", "half", "floats", "beside"]
+)
+def test_another_network_is_refused(model: bytes) -> None:
+    with pytest.raises(BrokenBundle, match=r"model\.onnx"):
+        session(model)
+
+
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hides the GPU, where there is one."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_a_provider_that_is_not_there_is_an_error_never_a_fall_back() -> None:
+    with pytest.raises(BrokenBundle, match="CUDAExecutionProvider"):
+        Session(colour_network(), provider=CUDA, threads=1, max_batch_size=1)
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_asking_for_cuda_without_it_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [CPU])
+    assert choose_provider(Device.CPU) == CPU
+    assert choose_provider(Device.AUTO) == CPU
+    with pytest.raises(StartupFailed, match="eyas\\[server-gpu\\]"):
+        choose_provider(Device.CUDA)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_the_network_answers_as_computed_by_hand() -> None:
+    assert choose_provider(Device.AUTO) == CUDA
+    loaded = Session(colour_network(), provider=CUDA, threads=1, max_batch_size=8)
+    loaded.warm(golden().images[0])
+    assert np.allclose(loaded.run(golden().images), golden().probabilities, atol=1e-3)
+
+
+def test_padding_meets_only_shapes_that_were_warmed() -> None:
+    assert _ladder(12) == [1, 2, 4, 8, 12]
+    assert _ladder(1) == [1]
+    for count in range(1, 13):
+        padded = _pad(np.ones((count, SIDE, SIDE, 3), np.uint8), 12)
+        assert len(padded) in _ladder(12)
+        assert padded[:count].all()
+        assert not padded[count:].any()
