@@ -1,0 +1,82 @@
+"""A job's folder, from the scheduler's side: what the process is told, what it said last, what stays when the job has ended."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Final
+
+from eyasd.core import bundle, document, jobdir
+from eyasd.core.errors import StorageFailed
+from eyasd.core.names import ModelRef
+from eyasd.core.types import EvaluationTask, Job, TrainingTask
+from eyasd.registry.models import Models
+
+# What a person may ask about an ended job. The pictures, features and checkpoints go.
+_KEPT: Final = frozenset({jobdir.TRAINING, jobdir.EVALUATION, jobdir.PROGRESS, jobdir.RESULT, jobdir.ERROR, jobdir.LOG})
+_LOG_TAIL_BYTES: Final = 4096
+
+
+def prepare(job_dir: Path, job: Job, models: Models, weights: Path | None, hub: bool) -> None:
+    """Writes what the process is told. A folder left by an earlier attempt keeps its checkpoints.
+
+    Args:
+        job_dir: made if need be.
+        job: about to run.
+        models: where an evaluation's version comes from.
+        weights: file or folder of pre-trained weights given by the operator.
+        hub: whether weights may be downloaded.
+
+    Raises:
+        StorageFailed: the folder cannot be written.
+        BrokenBundle: the version to evaluate is damaged.
+    """
+    try:
+        job_dir.mkdir(parents=True, exist_ok=True)
+        (job_dir / jobdir.ERROR).unlink(missing_ok=True)
+        if job.spec is not None:
+            training = TrainingTask(
+                job=job.id,
+                attempt=job.attempt,
+                model=job.model,
+                dataset=job.dataset,
+                spec=job.spec,
+                weights=str(weights) if weights else None,
+                hub=hub,
+                deadline=job.start_time + job.spec.budget if job.start_time and job.spec.budget else None,
+            )
+            (job_dir / jobdir.TRAINING).write_text(document.dump(training))
+        else:
+            _lay_out_version(job_dir / jobdir.BUNDLE, job.model, job.version or 0, models)
+            reference = str(ModelRef(job.model, version=job.version))
+            evaluation = EvaluationTask(job=job.id, attempt=job.attempt, model=reference, dataset=job.dataset)
+            (job_dir / jobdir.EVALUATION).write_text(document.dump(evaluation))
+    except OSError as error:
+        raise StorageFailed(f"The job's folder could not be written: {error.strerror}. Free the disk, then try again.") from error
+
+
+def _lay_out_version(place: Path, model: str, version: int, models: Models) -> None:
+    place.mkdir(exist_ok=True)
+    (place / bundle.MODEL).write_bytes(models.fetch(model, version, bundle.MODEL))
+    (place / bundle.MANIFEST).write_text(document.dump(models.manifest(model, version)))
+
+
+def last_words(job_dir: Path) -> str:
+    """Returns the last line of a trainer's log, which is the exception where it crashed."""
+    with (job_dir / jobdir.LOG).open("rb") as file:
+        file.seek(max(0, file.seek(0, 2) - _LOG_TAIL_BYTES))
+        lines = file.read().decode(errors="replace").strip().splitlines()
+    return lines[-1][:300] if lines else "it left no word."
+
+
+def clear(job_dir: Path) -> None:
+    """Removes what an ended job needs no more."""
+    if not job_dir.is_dir():
+        return
+    for entry in job_dir.iterdir():
+        if entry.name in _KEPT:
+            continue
+        if entry.is_dir():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)

@@ -1,0 +1,124 @@
+"""The trainer as a process of this machine.
+
+A lock on JOB_DIR/lock is the truth about whether a job's process lives: the process inherits it and the kernel releases it
+when the process ends, however it ends. So a daemon that was killed and started again finds its trainers, and never starts a
+second one beside a first; a process id in a file could not promise either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Final, Protocol
+
+from eyasd.core import jobdir
+
+_POLL_SECONDS: Final = 0.5
+
+
+class Process(Protocol):
+    """A trainer at work."""
+
+    async def wait(self) -> int | None:
+        """Returns the exit status, negative for a signal, once it has ended; None where nobody could see it."""
+        ...
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Asks it to end, and kills it if it has not after the grace."""
+        ...
+
+
+class Runner(Protocol):
+    """Starts trainers, and finds those started before."""
+
+    async def start(self, job_dir: Path) -> Process:
+        """Starts a trainer on the folder."""
+        ...
+
+    def attach(self, job_dir: Path) -> Process | None:
+        """Returns the trainer that works on the folder, or None."""
+        ...
+
+
+class LocalProcess:
+    """A process of this machine, a child or one that outlived an earlier daemon."""
+
+    def __init__(self, pid: int, lock: Path, child: asyncio.subprocess.Process | None = None) -> None:
+        self._pid = pid
+        self._lock = lock
+        self._child = child
+
+    async def wait(self) -> int | None:
+        """See `Process.wait`."""
+        if self._child is not None:
+            return await self._child.wait()
+        while _locked(self._lock):  # noqa: ASYNC110 - a lock that another process holds has no event to wait for
+            await asyncio.sleep(_POLL_SECONDS)
+        return None
+
+    async def stop(self, grace_seconds: float) -> None:
+        """See `Process.stop`."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGTERM)
+            try:
+                await asyncio.wait_for(self.wait(), grace_seconds)
+            except TimeoutError:
+                os.killpg(self._pid, signal.SIGKILL)  # it leads a session of its own: its workers go with it
+                await self.wait()
+
+
+class LocalRunner:
+    """Runs `python -m eyasd.training JOB_DIR`."""
+
+    async def start(self, job_dir: Path) -> Process:
+        """Starts a trainer; its output goes to JOB_DIR/trainer.log.
+
+        Raises:
+            BlockingIOError: a trainer works on the folder already.
+        """
+        path = job_dir / jobdir.LOCK
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with (job_dir / jobdir.LOG).open("ab") as log:
+                child = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-m",
+                    "eyasd.training",
+                    str(job_dir),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    # A session of its own: Ctrl-C at the terminal reaches the daemon, which then decides.
+                    start_new_session=True,
+                    pass_fds=(descriptor,),
+                )
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, str(child.pid).encode(), 0)
+        finally:
+            os.close(descriptor)  # the child's copy keeps the lock
+        return LocalProcess(child.pid, path, child)
+
+    def attach(self, job_dir: Path) -> Process | None:
+        """See `Runner.attach`."""
+        path = job_dir / jobdir.LOCK
+        return LocalProcess(int(path.read_text()), path) if _locked(path) else None
+
+
+def _locked(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -1,0 +1,110 @@
+"""A scheduler whose runner starts no process: the test plays the trainer."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from builders import evaluation, write_bundle
+from eyasd.core import document, jobdir
+from eyasd.core.jobdir import ProgressLine
+from eyasd.core.types import DatasetReport, JobError, LabelCounts, Progress, TrainingOutcome
+from eyasd.jobs.scheduler import Scheduler, SchedulerOptions
+from eyasd.jobs.store import JobStore
+from eyasd.registry.models import Models
+from eyasd.telemetry.metrics import Metrics
+
+
+@dataclass
+class FakeProcess:
+    """A trainer whose every move the test decides."""
+
+    job_dir: Path
+    ended: asyncio.Future[int | None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    stops: int = 0
+
+    async def wait(self) -> int | None:
+        return await asyncio.shield(self.ended)
+
+    async def stop(self, grace_seconds: float) -> None:
+        self.stops += 1
+        self.end(jobdir.TERMINATED)
+
+    def end(self, status: int | None) -> None:
+        if not self.ended.done():
+            self.ended.set_result(status)
+
+    def say(self, **line: object) -> None:
+        text = document.dump(ProgressLine(datetime.now(UTC), **line))  # type: ignore[arg-type]
+        with (self.job_dir / jobdir.PROGRESS).open("a") as file:
+            file.write(text + "\n")
+
+    def succeed(self) -> None:
+        """Does all that a successful training does."""
+        self.say(progress=Progress(stage="evaluate", fraction=0.9, loss=0.25))
+        write_bundle(self.job_dir / jobdir.BUNDLE, job=self.job_dir.name)
+        report = DatasetReport((LabelCounts("blue", 1, 1, 1),), (), ("few pictures",), "d")
+        (self.job_dir / jobdir.RESULT).write_text(document.dump(TrainingOutcome(dataset_report=report, evaluation=evaluation())))
+        self.end(jobdir.OK)
+
+    def fail(self, reason: str, message: str) -> None:
+        """Does what a training does that knows why it failed."""
+        (self.job_dir / jobdir.ERROR).write_text(document.dump(JobError(reason, message)))
+        self.end(jobdir.USER_ERROR)
+
+
+class FakeRunner:
+    """Starts fake processes, and remembers them."""
+
+    def __init__(self) -> None:
+        self.started: asyncio.Queue[FakeProcess] = asyncio.Queue()
+        self.alive: dict[str, FakeProcess] = {}
+
+    async def start(self, job_dir: Path) -> FakeProcess:
+        process = FakeProcess(job_dir)
+        self.alive[job_dir.name] = process
+        self.started.put_nowait(process)
+        return process
+
+    def attach(self, job_dir: Path) -> FakeProcess | None:
+        process = self.alive.get(job_dir.name)
+        return process if process is not None and not process.ended.done() else None
+
+
+class House:
+    """A scheduler with what it needs; `restart` is a daemon that was killed and started again."""
+
+    def __init__(self, folder: Path, models: Models, log: structlog.typing.FilteringBoundLogger) -> None:
+        self.folder = folder
+        self.models = models
+        self.runner = FakeRunner()
+        self.metrics = Metrics()
+        self._log = log
+        self.photos = folder / "photos"
+        self.photos.mkdir()
+        self._begin()
+
+    def _begin(self) -> None:
+        options = SchedulerOptions(max_running=1, max_attempts=3, stop_grace_seconds=1, weights=None, hub=False)
+        self.store = JobStore(self.folder / "jobs.sqlite")
+        self.scheduler = Scheduler(self.store, self.runner, self.models, self.folder / "jobs", options, self.metrics, self._log)
+        self._running = asyncio.create_task(self.scheduler.run())
+
+    async def restart(self) -> None:
+        """Loses everything that is not on the disk; the fake processes live on, as real ones would."""
+        self._running.cancel()
+        for task in list(self.scheduler._tasks.values()):
+            task.cancel()
+        await asyncio.gather(self._running, *self.scheduler._tasks.values(), return_exceptions=True)
+        self.store.close()
+        self._begin()
+
+    async def end(self) -> None:
+        await self.scheduler.close()
+        self._running.cancel()
+        await asyncio.gather(self._running, return_exceptions=True)
+        self.store.close()

@@ -1,0 +1,281 @@
+"""jobs.scheduler: from an accepted request to its end, whatever happens on the way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+from builders import evaluation, write_bundle
+from eyasd.core import document, jobdir
+from eyasd.core.errors import DatasetNotFound, InvalidArgument, JobEnded, JobNotFound, ModelNotFound, StorageFailed, Unavailable
+from eyasd.core.names import ModelRef
+from eyasd.core.spec import Preset, TrainSpec
+from eyasd.core.types import EvaluationTask, Job, JobEvent, JobState, Progress, TrainingTask
+from eyasd.jobs import scheduler as scheduler_module
+from eyasd.registry.models import Models
+from fake_trainer import House
+
+
+@pytest.fixture
+async def house(tmp_path: Path, models: Models, log: structlog.typing.FilteringBoundLogger) -> AsyncIterator[House]:
+    made = House(tmp_path, models, log)
+    yield made
+    await made.end()
+
+
+async def train(house: House, *, alias: str | None = None, request_id: str | None = None) -> Job:
+    return await house.scheduler.submit_training(
+        model="colours", dataset=str(house.photos), spec=TrainSpec(preset=Preset.FAST), alias=alias, request_id=request_id
+    )
+
+
+async def follow(house: House, job: Job, from_sequence: int = 1) -> list[JobEvent]:
+    return [event async for event in house.scheduler.watch(job.id, from_sequence)]
+
+
+def states(events: list[JobEvent]) -> list[JobState]:
+    return [event.job.state for event in events if event.job is not None]
+
+
+async def test_a_training_from_request_to_version(house: House) -> None:
+    job = await train(house)
+    process = await house.runner.started.get()
+    task = document.load(TrainingTask, (process.job_dir / jobdir.TRAINING).read_text())
+    assert (task.job, task.attempt, task.dataset, task.spec.preset) == (job.id, 1, str(house.photos), Preset.FAST)
+    process.say(message="a warning")
+    process.succeed()
+    events = await follow(house, job)
+    assert states(events) == [JobState.QUEUED, JobState.RUNNING, JobState.SUCCEEDED]
+    assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+    assert [event.message for event in events if event.message] == ["a warning"]
+    assert [event.progress.stage for event in events if event.progress] == ["evaluate", "publish"]
+    done = await house.scheduler.get(job.id)
+    assert (done.version, done.evaluation, done.end_time is not None) == (1, evaluation(), True)
+    assert house.models.resolve(ModelRef("colours", alias="production")) == 1
+    assert house.metrics.registry.get_sample_value("eyas_training_loss", {"job": job.id}) == 0.25
+    assert house.metrics.registry.get_sample_value("eyas_jobs_total", {"type": "training", "state": "succeeded"}) == 1
+    # What a person may ask about stays, the rest goes.
+    assert {path.name for path in process.job_dir.iterdir()} == {jobdir.TRAINING, jobdir.PROGRESS, jobdir.RESULT}
+
+
+@pytest.mark.parametrize(
+    ("alias", "points_to"),
+    [(None, {"production": 1}), ("canary", {"production": 1, "canary": 2}), ("production", {"production": 2})],
+)
+async def test_a_later_version_serves_only_when_asked(house: House, alias: str | None, points_to: dict[str, int]) -> None:
+    for wanted in (None, alias):
+        job = await train(house, alias=wanted)
+        (await house.runner.started.get()).succeed()
+        await follow(house, job)
+    assert {name: record.version for name, record in house.models.current_aliases("colours").items()} == points_to
+
+
+async def test_an_evaluation_gets_the_bundle_of_the_version_it_names(house: House, tmp_path: Path) -> None:
+    house.models.publish("colours", write_bundle(tmp_path / "b"), "job1")
+    job = await house.scheduler.submit_evaluation(ref=ModelRef("colours", version=1), dataset=str(house.photos), request_id=None)
+    process = await house.runner.started.get()
+    task = document.load(EvaluationTask, (process.job_dir / jobdir.EVALUATION).read_text())
+    assert task.model == "colours/1"
+    assert (process.job_dir / jobdir.BUNDLE / "model.onnx").read_bytes() == (tmp_path / "b/model.onnx").read_bytes()
+    (process.job_dir / jobdir.RESULT).write_text(document.dump(evaluation()))
+    process.end(jobdir.OK)
+    assert states(await follow(house, job))[-1] is JobState.SUCCEEDED
+    assert (await house.scheduler.get(job.id)).evaluation == evaluation()
+
+
+async def test_what_cannot_be_accepted(house: House) -> None:
+    submit = house.scheduler.submit_training
+    with pytest.raises(InvalidArgument, match="not an absolute path"):
+        await submit(model="m", dataset="photos", spec=TrainSpec(), alias=None, request_id=None)
+    with pytest.raises(DatasetNotFound, match="no folder '/nowhere/at/all'"):
+        await submit(model="m", dataset="/nowhere/at/all", spec=TrainSpec(), alias=None, request_id=None)
+    with pytest.raises(ModelNotFound):
+        await house.scheduler.submit_evaluation(ref=ModelRef("none", version=1), dataset=str(house.photos), request_id=None)
+    with pytest.raises(JobNotFound):
+        await follow(house, Job(id="x", type="t", create_time=None, model="m", dataset="d"))  # type: ignore[arg-type]
+
+
+async def test_a_repeated_request_is_one_job(house: House) -> None:
+    first, second = await train(house, request_id="r"), await train(house, request_id="r")
+    assert second.id == first.id  # the job may have begun meanwhile, so the rest of it may differ
+    jobs, _ = await house.scheduler.page(None, 10)
+    assert [job.id for job in jobs] == [first.id]
+
+
+async def test_jobs_wait_for_their_turn(house: House) -> None:
+    first, second = await train(house), await train(house)
+    process = await house.runner.started.get()
+    await asyncio.sleep(0.05)
+    assert house.runner.started.empty()
+    assert (await house.scheduler.get(second.id)).state is JobState.QUEUED
+    process.succeed()
+    await follow(house, first)
+    (await house.runner.started.get()).succeed()
+    assert states(await follow(house, second))[-1] is JobState.SUCCEEDED
+    assert house.models.versions("colours") == [1, 2]
+
+
+async def test_a_failure_the_trainer_explains(house: House) -> None:
+    job = await train(house)
+    (await house.runner.started.get()).fail("BAD_DATASET", "There is one label; at least two are needed.")
+    await follow(house, job)
+    failed = await house.scheduler.get(job.id)
+    assert failed.state is JobState.FAILED
+    assert failed.error is not None
+    assert (failed.error.reason, failed.error.message) == ("BAD_DATASET", "There is one label; at least two are needed.")
+
+
+async def test_a_crash_is_told_with_its_last_line_and_not_repeated(house: House) -> None:
+    job = await train(house)
+    process = await house.runner.started.get()
+    (process.job_dir / jobdir.LOG).write_text("Traceback ...\nRuntimeError: the roof is on fire\n")
+    process.end(1)
+    await follow(house, job)
+    failed = await house.scheduler.get(job.id)
+    assert failed.error is not None
+    assert failed.error.message == "The training program crashed: RuntimeError: the roof is on fire"
+    assert failed.attempt == 1
+
+
+async def test_a_killed_process_is_started_again_at_most_three_times(house: House) -> None:
+    job = await train(house)
+    for attempt in (1, 2, 3):
+        process = await house.runner.started.get()
+        assert document.load(TrainingTask, (process.job_dir / jobdir.TRAINING).read_text()).attempt == attempt
+        process.end(-9)
+    await follow(house, job)
+    failed = await house.scheduler.get(job.id)
+    assert failed.error is not None
+    assert failed.error.reason == "TRAINER_FAILED"
+    assert "lost 3 times" in failed.error.message
+    assert "batch_size" in failed.error.message
+
+
+async def test_cancelling_a_queued_a_running_and_an_ended_job(house: House) -> None:
+    running, queued = await train(house), await train(house)
+    process = await house.runner.started.get()
+    assert (await house.scheduler.cancel(queued.id)).state is JobState.CANCELLED
+    await house.scheduler.cancel(running.id)
+    assert states(await follow(house, running)) == [JobState.QUEUED, JobState.RUNNING, JobState.CANCELLED]
+    assert process.stops == 1
+    assert (await house.scheduler.cancel(running.id)).state is JobState.CANCELLED
+    done = await train(house)
+    (await house.runner.started.get()).succeed()
+    await follow(house, done)
+    with pytest.raises(JobEnded, match="succeeded already"):
+        await house.scheduler.cancel(done.id)
+
+
+async def test_a_watch_is_taken_up_where_it_ended(house: House) -> None:
+    job = await train(house)
+    process = await house.runner.started.get()
+    watch = house.scheduler.watch(job.id, 1)
+    seen = [await anext(watch), await anext(watch)]
+    await watch.aclose()  # type: ignore[attr-defined]
+    process.succeed()
+    rest = await follow(house, job, seen[-1].sequence + 1)
+    assert [event.sequence for event in seen + rest] == list(range(1, len(seen + rest) + 1))
+    assert await follow(house, job, rest[-1].sequence + 1) == []
+
+
+async def test_a_daemon_that_was_killed_finds_its_processes(house: House) -> None:
+    job = await train(house)
+    process = await house.runner.started.get()
+    process.say(progress=Progress(stage="audit"))
+    await house.restart()
+    process.succeed()
+    events = await follow(house, job)
+    assert states(events) == [JobState.QUEUED, JobState.RUNNING, JobState.SUCCEEDED]
+    assert [event.progress.stage for event in events if event.progress] == ["audit", "evaluate", "publish"]
+    assert house.models.versions("colours") == [1]
+
+
+async def test_a_result_written_while_no_daemon_ran_is_taken(house: House) -> None:
+    job = await train(house)
+    process = await house.runner.started.get()
+    house.scheduler._processes.clear()
+    process.succeed()
+    await house.restart()
+    assert states(await follow(house, job))[-1] is JobState.SUCCEEDED
+    assert house.models.versions("colours") == [1]
+
+
+async def test_a_process_that_died_with_the_daemon_is_started_again(house: House) -> None:
+    job = await train(house)
+    process = await house.runner.started.get()
+    house.runner.alive.clear()
+    await house.restart()
+    process.ended.cancel()
+    second = await house.runner.started.get()
+    assert second.job_dir == process.job_dir  # where its checkpoints are
+    second.succeed()
+    assert states(await follow(house, job)) == [
+        JobState.QUEUED,
+        JobState.RUNNING,
+        JobState.QUEUED,
+        JobState.RUNNING,
+        JobState.SUCCEEDED,
+    ]
+
+
+async def test_going_down_ends_watches_and_queues_jobs_for_the_next_daemon(house: House) -> None:
+    job = await train(house)
+    await house.runner.started.get()
+    watching = asyncio.create_task(follow(house, job))
+    await asyncio.sleep(0.05)
+    await house.scheduler.close()
+    with pytest.raises(Unavailable):
+        await watching
+    await asyncio.sleep(0.05)
+    assert house.runner.started.empty()  # it is for the next daemon
+    assert house.store.get(job.id).state is JobState.QUEUED
+    await house.restart()
+    (await house.runner.started.get()).succeed()
+    assert states(await follow(house, job))[-1] is JobState.SUCCEEDED
+    assert (await house.scheduler.get(job.id)).lost == 0
+
+
+async def test_a_full_repository_delays_a_version_and_loses_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler_module, "_PUBLISH_RETRY_SECONDS", (0.01,))
+    publish, tries = Models.publish, []
+
+    def fill_up(self: Models, *arguments: object) -> int:
+        tries.append(arguments)
+        if len(tries) < 4:
+            raise StorageFailed("No space left on device.")
+        return publish(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Models, "publish", fill_up)
+    job = await train(house)
+    (await house.runner.started.get()).succeed()
+    events = await follow(house, job)
+    assert states(events)[-1] is JobState.SUCCEEDED
+    assert [event.message for event in events if event.message] == [
+        "No space left on device. The finished model is kept, and published as soon as that is possible."
+    ]
+    assert len(tries) == 4
+
+
+async def test_a_database_that_fails_for_a_while_loses_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler_module, "_STORAGE_RETRY_SECONDS", 0.01)
+    job = await train(house)
+    process = await house.runner.started.get()
+    record, tries = house.store.record, []
+
+    def fail(*arguments: object) -> None:
+        tries.append(arguments)
+        if len(tries) < 3:
+            raise StorageFailed("disk I/O error")
+        record(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(house.store, "record", fail)
+    process.say(message="first")
+    process.succeed()
+    events = await follow(house, job)
+    assert states(events)[-1] is JobState.SUCCEEDED
+    assert [event.message for event in events if event.message] == ["first"]
+    assert len(tries) >= 3

@@ -1,0 +1,110 @@
+"""jobs.store: what was promised is kept, a request makes one job, and no job takes a path that is not drawn."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eyasd.core.errors import JobEnded, JobNotFound, RequestIdReused, StartupFailed, StorageFailed
+from eyasd.core.types import Job, JobEvent, JobState, JobType, Progress
+from eyasd.jobs.store import TRANSITIONS, JobStore
+
+
+def job(name: str) -> Job:
+    return Job(id=name, type=JobType.TRAINING, create_time=datetime.now(UTC), model="m", dataset="/d")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> JobStore:
+    return JobStore(tmp_path / "jobs.sqlite")
+
+
+def test_a_job_outlives_the_daemon(store: JobStore, tmp_path: Path) -> None:
+    made = store.submit(job("a"), None, "r")
+    store.update("a", state=JobState.RUNNING, attempt=1)
+    store.close()
+    again = JobStore(tmp_path / "jobs.sqlite")
+    assert again.get("a").attempt == 1
+    assert [event.job.state for event in again.events("a", 1) if event.job] == [JobState.QUEUED, JobState.RUNNING]
+    assert again.in_state(JobState.RUNNING)[0].create_time == made.create_time
+
+
+def test_a_repeated_request_is_the_same_job_and_another_one_is_refused(store: JobStore) -> None:
+    assert store.submit(job("a"), "id", "train x") == store.submit(job("b"), "id", "train x")
+    with pytest.raises(RequestIdReused, match="'id'"):
+        store.submit(job("c"), "id", "train y")
+    store.submit(job("d"), None, "train x")
+    assert [j.id for j in store.in_state(JobState.QUEUED)] == ["a", "d"]
+
+
+def test_pages_are_newest_first_and_miss_nothing(store: JobStore) -> None:
+    for name in "abcde":
+        store.submit(job(name), None, "")
+    first, following = store.page(None, 2)
+    second, following2 = store.page(following, 2)
+    third, end = store.page(following2, 2)
+    assert [[j.id for j in page] for page in (first, second, third)] == [["e", "d"], ["c", "b"], ["a"]]
+    assert end is None
+
+
+def test_progress_is_recorded_with_the_position_and_numbered_without_gaps(store: JobStore) -> None:
+    store.submit(job("a"), None, "")
+    now = datetime.now(UTC)
+    store.record("a", [JobEvent(0, now, message="hello"), JobEvent(0, now, progress=Progress(stage="audit"))], 77)
+    assert store.progress_bytes("a") == 77
+    assert store.get("a").progress == Progress(stage="audit")
+    assert [event.sequence for event in store.events("a", 1)] == [1, 2, 3]
+    assert [event.message for event in store.events("a", 2, limit=1)] == ["hello"]
+
+
+@pytest.mark.parametrize("call", ["get", "events", "update"])
+def test_an_unknown_job(store: JobStore, call: str) -> None:
+    with pytest.raises(JobNotFound, match="no job 'x'"):
+        getattr(store, call)(*(("x", 1) if call == "events" else ("x",)))
+
+
+@given(path=st.lists(st.sampled_from(JobState), max_size=8))
+@settings(max_examples=60, deadline=None)
+def test_no_state_is_reached_by_a_path_that_is_not_drawn(tmp_path_factory: pytest.TempPathFactory, path: list[JobState]) -> None:
+    store = JobStore(tmp_path_factory.mktemp("jobs") / "jobs.sqlite")
+    state = store.submit(job("a"), None, "").state
+    for wanted in path:
+        if wanted is state or wanted in TRANSITIONS[state]:
+            state = store.update("a", state=wanted).state
+            assert state is wanted
+        else:
+            with pytest.raises(JobEnded):
+                store.update("a", state=wanted)
+    assert store.get("a").state is state
+    assert state.ended == (not TRANSITIONS[state])
+    store.close()
+
+
+def test_a_file_that_is_no_database_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "jobs.sqlite").write_bytes(b"not a database, but long enough to be taken for one" * 30)
+    with pytest.raises(StartupFailed, match=r"jobs\.sqlite cannot be used"):
+        JobStore(tmp_path / "jobs.sqlite")
+
+
+def test_a_database_of_another_version_stops_the_start(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "jobs.sqlite") as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(StartupFailed, match="schema 99"):
+        JobStore(tmp_path / "jobs.sqlite")
+
+
+def test_a_full_disk_loses_nothing_that_was_promised(store: JobStore) -> None:
+    store.submit(job("a"), None, "")
+    store._connection.execute("PRAGMA max_page_count = 1")  # SQLite's own way to be full
+    with pytest.raises(StorageFailed, match="full"):
+        for number in range(2000):
+            store.submit(job(f"b{number}"), None, "x" * 2000)
+    assert store.get("a").state is JobState.QUEUED
+    store._connection.execute("PRAGMA max_page_count = 100000")
+    assert store.submit(job("c"), None, "").id == "c"
