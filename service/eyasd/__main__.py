@@ -1,0 +1,74 @@
+"""The daemon's command line: `eyasd trainer | server | all | config`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from eyasd.config import describe, read_settings
+from eyasd.core.errors import StartupFailed
+from eyasd.telemetry import logging
+
+_ROLES = {
+    "all": "train and serve in one process group, for a laptop",
+    "trainer": "accept and run training and evaluation jobs",
+    "server": "classify pictures; needs nothing but the repository in --data-dir",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command, and returns its exit status: 0, or 1 after one sentence on standard error."""
+    options = _parser().parse_args(arguments)
+    try:
+        settings = read_settings(options.config, _overrides(options))
+        if options.role == "config":
+            sys.stdout.write(describe(settings))
+            return 0
+        logging.configure(settings.telemetry.log_level, settings.telemetry.log_format)
+        from eyasd.app import Role, serve  # noqa: PLC0415 - `config` and `--help` need not wait for grpc and ONNX Runtime
+
+        return asyncio.run(serve(Role(options.role), settings, logging.logger()))
+    except StartupFailed as error:
+        sys.stderr.write(f"eyasd: {error.message}\n")
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="eyasd",
+        description="The Eyas daemon: trains, evaluates and serves image classifiers over gRPC.",
+        epilog="Settings come from --config FILE (TOML), then EYASD_ROOM__KEY in the environment, then these options. "
+        "`eyasd config` prints every one, with what it means.",
+    )
+    parser.add_argument("--version", action="version", version=f"eyasd {version('eyas')}")
+    roles = parser.add_subparsers(dest="role", required=True, metavar="ROLE")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--config", type=Path, metavar="FILE", help="a TOML file of settings")
+    common.add_argument("--data-dir", type=Path, metavar="DIR", help="where models and jobs are kept (./eyas-data)")
+    common.add_argument("--listen", metavar="HOST:PORT", help="the gRPC address (127.0.0.1:50051)")
+    common.add_argument("--metrics-port", type=int, metavar="PORT", help="Prometheus' port, on the host of the gRPC address (9464)")
+    for role, text in _ROLES.items():
+        roles.add_parser(role, parents=[common], help=text, description=f"eyasd {role}: {text}.")
+    roles.add_parser("config", parents=[common], help="print the effective settings", description="Prints the effective settings.")
+    return parser
+
+
+def _overrides(options: argparse.Namespace) -> dict[str, Any]:
+    overrides: dict[str, Any] = {}
+    if options.data_dir is not None:
+        overrides["data_dir"] = options.data_dir
+    if options.listen is not None:
+        overrides["api"] = {"listen": options.listen}
+    if options.metrics_port is not None:
+        host = (options.listen or "127.0.0.1").rpartition(":")[0] or "127.0.0.1"
+        overrides["telemetry"] = {"metrics_listen": f"{host}:{options.metrics_port}"}
+    return overrides
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""ClassificationService."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from eyas.v1 import classification_service_pb2 as pb
+from eyas.v1 import classification_service_pb2_grpc as pb_grpc
+from eyasd.api.convert import classify_response
+from eyasd.api.errors import code_of
+from eyasd.core.errors import EyasError, InvalidArgument, NotFound
+from eyasd.core.names import ModelRef, parse_model_ref
+from eyasd.serving.classifier import Classifier
+from eyasd.telemetry.metrics import OTHER, Metrics
+
+MAX_IMAGES: Final = 64
+
+
+class ClassificationService(pb_grpc.ClassificationServiceServicer):
+    """See protos/eyas/v1/classification_service.proto."""
+
+    def __init__(self, classifier: Classifier, metrics: Metrics, default_deadline_seconds: float) -> None:
+        self._classifier = classifier
+        self._metrics = metrics
+        self._default_deadline_seconds = default_deadline_seconds
+
+    async def Classify(self, request: pb.ClassifyRequest, context: Any) -> pb.ClassifyResponse:  # noqa: N802 - gRPC's name
+        """Labels pictures."""
+        ref: ModelRef | None = None
+        try:
+            ref = parse_model_ref(request.model, "model")
+            remaining = context.time_remaining()
+            classified = await self._classifier.classify(
+                ref,
+                _images(request),
+                top_k=_top_k(request),
+                timeout_seconds=remaining if remaining is not None else self._default_deadline_seconds,
+            )
+        except EyasError as error:
+            # Names that callers make up must not become series: only a model that exists is a label.
+            known = ref is not None and not isinstance(error, NotFound | InvalidArgument)
+            self._metrics.requests.labels(ref.model if ref and known else OTHER, OTHER, code_of(type(error)).name).inc()
+            raise
+        self._metrics.requests.labels(classified.model, str(classified.version), "OK").inc()
+        return classify_response(classified)
+
+
+def _images(request: pb.ClassifyRequest) -> list[bytes]:
+    count = len(request.images)
+    if count == 0:
+        raise InvalidArgument("images", f"The request holds no picture: send 1 to {MAX_IMAGES}.")
+    if count > MAX_IMAGES:
+        raise InvalidArgument("images", f"The request holds {count} pictures: send at most {MAX_IMAGES} at a time.")
+    return [image.content for image in request.images]
+
+
+def _top_k(request: pb.ClassifyRequest) -> int:
+    if request.top_k < 0:
+        raise InvalidArgument("top_k", f"top_k is {request.top_k}; it must be 0, for the most probable label alone, or more.")
+    return request.top_k or 1

@@ -1,0 +1,260 @@
+"""Messages of the contract <-> nouns. Pure: no I/O, no decisions beyond "is this a value the contract allows"."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from eyas.v1 import classification_service_pb2 as classification_pb2
+from eyas.v1 import evaluation_pb2, job_pb2, job_service_pb2, model_pb2, training_spec_pb2
+from eyasd.api.errors import status_of, status_of_reason
+from eyasd.core import types
+from eyasd.core.bundle import Manifest
+from eyasd.core.errors import EyasError, InvalidArgument, UndecodableImage
+from eyasd.core.names import alias_name, job_name, model_name, version_name
+from eyasd.core.spec import Loss, Optimizer, Preset, Schedule, TrainSpec
+from eyasd.serving.classifier import Classified
+from eyasd.serving.fleet import ServingState
+
+# Enum fields of TrainingSpec: the noun's enum, and the prefix of the contract's values.
+_ENUMS: Final[dict[str, tuple[type[StrEnum], str]]] = {
+    "preset": (Preset, "PRESET"),
+    "optimizer": (Optimizer, "OPTIMIZER"),
+    "schedule": (Schedule, "SCHEDULE"),
+    "loss": (Loss, "LOSS"),
+}
+
+
+def duration(value: timedelta) -> Duration:
+    """Returns the well-known type."""
+    message = Duration()
+    message.FromTimedelta(value)
+    return message
+
+
+def timestamp(value: datetime | None) -> Timestamp | None:
+    """Returns the well-known type, or None, which leaves a field unset."""
+    if value is None:
+        return None
+    message = Timestamp()
+    message.FromDatetime(value)
+    return message
+
+
+def train_spec(message: training_spec_pb2.TrainingSpec) -> TrainSpec:
+    """Returns the hyper-parameters; what is not set in the message is left to the preset.
+
+    Raises:
+        InvalidArgument: a value is out of range, or an enum's value is unknown.
+    """
+    values: dict[str, object] = {}
+    for field, value in message.ListFields():
+        if field.name in _ENUMS:
+            values[field.name] = _enum(field.name, value)
+        elif field.name == "budget":
+            values[field.name] = value.ToTimedelta()
+        else:
+            values[field.name] = value
+    return TrainSpec(**values)  # type: ignore[arg-type] # a test holds the two lists of fields together
+
+
+def _enum(field: str, number: int) -> StrEnum:
+    enum, prefix = _ENUMS[field]
+    descriptor = training_spec_pb2.TrainingSpec.DESCRIPTOR.fields_by_name[field].enum_type
+    if descriptor is None or number not in descriptor.values_by_number:
+        raise InvalidArgument(f"spec.{field}", f"{number} is not a {field}: use one of {', '.join(enum)}.")
+    return enum(descriptor.values_by_number[number].name.removeprefix(f"{prefix}_").lower())
+
+
+def train_spec_message(spec: TrainSpec) -> training_spec_pb2.TrainingSpec:
+    """Returns the message of what was asked for."""
+    message = training_spec_pb2.TrainingSpec()
+    for field in message.DESCRIPTOR.fields:
+        value = getattr(spec, field.name)
+        if value is None:
+            continue
+        if field.name in _ENUMS:
+            setattr(message, field.name, f"{_ENUMS[field.name][1]}_{value.upper()}")
+        elif field.name == "budget":
+            message.budget.FromTimedelta(value)
+        else:
+            setattr(message, field.name, value)
+    return message
+
+
+def evaluation_message(evaluation: types.Evaluation) -> evaluation_pb2.Evaluation:
+    """Returns the message."""
+    low, high = evaluation.accuracy_interval
+    return evaluation_pb2.Evaluation(
+        examples=evaluation.examples,
+        accuracy=evaluation.accuracy,
+        accuracy_interval=evaluation_pb2.Interval(low=low, high=high),
+        macro_precision=evaluation.macro_precision,
+        macro_recall=evaluation.macro_recall,
+        macro_f1=evaluation.macro_f1,
+        log_loss=evaluation.log_loss,
+        calibration_error=evaluation.calibration_error,
+        labels=[
+            evaluation_pb2.LabelMetrics(
+                label=row.label,
+                examples=row.examples,
+                precision=row.precision,
+                recall=row.recall,
+                f1=row.f1,
+                predicted_counts=row.predicted_counts,
+            )
+            for row in evaluation.labels
+        ],
+        unreadable_files=_unreadable(evaluation.unreadable_files),
+    )
+
+
+def _unreadable(files: tuple[types.UnreadableFile, ...]) -> list[evaluation_pb2.UnreadableFile]:
+    return [evaluation_pb2.UnreadableFile(path=file.path, reason=file.reason) for file in files]
+
+
+def dataset_report_message(report: types.DatasetReport) -> evaluation_pb2.DatasetReport:
+    """Returns the message."""
+    return evaluation_pb2.DatasetReport(
+        labels=[
+            evaluation_pb2.LabelCounts(label=row.label, train=row.train, validation=row.validation, test=row.test)
+            for row in report.labels
+        ],
+        unreadable_files=_unreadable(report.unreadable_files),
+        warnings=report.warnings,
+        digest=report.digest,
+    )
+
+
+def progress_message(progress: types.Progress) -> job_pb2.JobProgress:
+    """Returns the message."""
+    newest = progress.validation
+    return job_pb2.JobProgress(
+        stage=progress.stage,
+        epoch=progress.epoch,
+        epochs=progress.epochs,
+        stage_fraction=progress.stage_fraction,
+        fraction=progress.fraction,
+        images_per_second=progress.images_per_second,
+        time_left=duration(progress.time_left) if progress.time_left is not None else None,
+        loss=progress.loss,
+        validation=job_pb2.EpochMetrics(
+            epoch=newest.epoch,
+            train_loss=newest.train_loss,
+            loss=newest.loss,
+            accuracy=newest.accuracy,
+            macro_precision=newest.macro_precision,
+            macro_recall=newest.macro_recall,
+            macro_f1=newest.macro_f1,
+        )
+        if newest
+        else None,
+    )
+
+
+def job_message(job: types.Job) -> job_pb2.Job:
+    """Returns the message."""
+    evaluated = job.type is types.JobType.EVALUATION
+    message = job_pb2.Job(
+        name=job_name(job.id),
+        type=f"JOB_TYPE_{job.type.upper()}",
+        state=f"JOB_STATE_{job.state.upper()}",
+        create_time=timestamp(job.create_time),
+        start_time=timestamp(job.start_time),
+        end_time=timestamp(job.end_time),
+        attempt=job.attempt,
+        model=version_name(job.model, job.version or 0) if evaluated else model_name(job.model),
+        dataset=job.dataset,
+        progress=progress_message(job.progress) if job.progress else None,
+        error=status_of_reason(job.error.reason, job.error.message) if job.error else None,
+    )
+    if job.spec is not None:
+        message.training.CopyFrom(
+            job_pb2.Training(
+                spec=train_spec_message(job.spec),
+                alias=job.alias or "",
+                model_version=version_name(job.model, job.version) if job.version else "",
+                dataset_report=dataset_report_message(job.dataset_report) if job.dataset_report else None,
+                evaluation=evaluation_message(job.evaluation) if job.evaluation else None,
+            )
+        )
+    elif job.evaluation is not None:
+        message.evaluation.CopyFrom(evaluation_message(job.evaluation))
+    return message
+
+
+def event_message(event: types.JobEvent) -> job_service_pb2.WatchJobResponse:
+    """Returns the message."""
+    return job_service_pb2.WatchJobResponse(
+        sequence=event.sequence,
+        time=timestamp(event.time),
+        progress=progress_message(event.progress) if event.progress else None,
+        message=event.message,
+        job=job_message(event.job) if event.job else None,
+    )
+
+
+def alias_message(model: str, alias: str, record: types.AliasRecord) -> model_pb2.Alias:
+    """Returns the message."""
+    return model_pb2.Alias(
+        name=alias_name(model, alias),
+        version=version_name(model, record.version),
+        record=record.record,
+        update_time=timestamp(record.time),
+        actor=record.actor,
+        reason=record.reason,
+    )
+
+
+def version_message(
+    model: str, version: int, manifest: Manifest, state: ServingState | None, error: EyasError | None
+) -> model_pb2.ModelVersion:
+    """Returns the message; `state` is None on a daemon that does not serve."""
+    return model_pb2.ModelVersion(
+        name=version_name(model, version),
+        create_time=timestamp(manifest.create_time),
+        labels=manifest.labels,
+        backbone=manifest.lineage.backbone,
+        image_size_px=manifest.preprocess.crop_px,
+        size_bytes=manifest.model_bytes,
+        sha256=manifest.files["model.onnx"],
+        evaluation=evaluation_message(manifest.evaluation),
+        parity=model_pb2.Parity(
+            examples=manifest.parity.examples,
+            max_logit_difference=manifest.parity.max_logit_difference,
+            mean_logit_difference=manifest.parity.mean_logit_difference,
+            batch_sizes=manifest.parity.batch_sizes,
+        ),
+        job=job_name(manifest.lineage.job),
+        dataset_digest=manifest.dataset_report.digest,
+        weights_source=manifest.lineage.weights_source,
+        serving_state=f"SERVING_STATE_{state.upper() if state else 'UNSPECIFIED'}",
+        serving_error=status_of(error) if error else None,
+    )
+
+
+def classify_response(classified: Classified) -> classification_pb2.ClassifyResponse:
+    """Returns the message."""
+    timing = classified.timing
+    return classification_pb2.ClassifyResponse(
+        model_version=version_name(classified.model, classified.version),
+        results=[_result(result) for result in classified.results],
+        timing=classification_pb2.ClassifyTiming(
+            preprocessing=duration(timedelta(seconds=timing.preprocessing)),
+            queue=duration(timedelta(seconds=timing.queue)),
+            inference=duration(timedelta(seconds=timing.inference)),
+        ),
+    )
+
+
+def _result(result: tuple[types.Prediction, ...] | UndecodableImage) -> classification_pb2.ClassifyResult:
+    if isinstance(result, UndecodableImage):
+        return classification_pb2.ClassifyResult(error=status_of(result))
+    predictions = [
+        classification_pb2.Prediction(label=p.label, class_index=p.class_index, probability=p.probability) for p in result
+    ]
+    return classification_pb2.ClassifyResult(classification=classification_pb2.Classification(predictions=predictions))

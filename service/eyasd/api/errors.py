@@ -1,0 +1,70 @@
+"""The only table from errors to status codes, and the only maker of google.rpc.Status."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import grpc
+from google.protobuf.any_pb2 import Any
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+
+from eyasd.core import errors
+from eyasd.core.errors import EyasError
+
+DOMAIN: Final = "eyas"
+DETAILS_KEY: Final = "grpc-status-details-bin"
+
+# An error has the code of its nearest ancestor here; a test sees to it that every class has one of its own or inherits it.
+CODES: Final[dict[type[EyasError], grpc.StatusCode]] = {
+    errors.InvalidArgument: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.UndecodableImage: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.BadDataset: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.NotFound: grpc.StatusCode.NOT_FOUND,
+    errors.RequestIdReused: grpc.StatusCode.ALREADY_EXISTS,
+    errors.AliasConflict: grpc.StatusCode.ABORTED,
+    errors.JobEnded: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.WeightsNotFound: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.ParityFailed: grpc.StatusCode.INTERNAL,
+    errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
+    errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
+    errors.BrokenBundle: grpc.StatusCode.DATA_LOSS,
+    errors.StorageFailed: grpc.StatusCode.UNAVAILABLE,
+    errors.TrainerFailed: grpc.StatusCode.INTERNAL,
+    errors.StartupFailed: grpc.StatusCode.INTERNAL,
+}
+_BY_REASON: Final = {errors.reason_of(error): error for error in errors.all_errors()}
+
+
+def code_of(error: type[EyasError]) -> grpc.StatusCode:
+    """Returns the status code of an error's class."""
+    return next(CODES[ancestor] for ancestor in error.__mro__ if ancestor in CODES)
+
+
+def status_of(error: EyasError) -> status_pb2.Status:
+    """Returns the error with its standard details: ErrorInfo always, BadRequest and RetryInfo where they apply."""
+    details: list[Message] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)]
+    if isinstance(error, errors.InvalidArgument):
+        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.message)
+        details.append(error_details_pb2.BadRequest(field_violations=[violation]))
+    if isinstance(error, errors.Overloaded):
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromTimedelta(error.retry_after)
+        details.append(retry)
+    return _status(code_of(type(error)), error.message, details)
+
+
+def status_of_reason(reason: str, message: str) -> status_pb2.Status:
+    """Returns the status of an error that was kept as its reason and message, such as a failed job's."""
+    code = code_of(_BY_REASON[reason]) if reason in _BY_REASON else grpc.StatusCode.INTERNAL
+    return _status(code, message, [error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN)])
+
+
+def _status(code: grpc.StatusCode, message: str, details: list[Message]) -> status_pb2.Status:
+    status = status_pb2.Status(code=code.value[0], message=message)
+    for detail in details:
+        packed = Any()
+        packed.Pack(detail)
+        status.details.append(packed)
+    return status

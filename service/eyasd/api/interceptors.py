@@ -1,0 +1,143 @@
+"""What happens around every call of eyas.v1: parsing, identity, metrics, the access line, and the mapping of errors.
+
+Requests reach this code as bytes and are parsed here, because grpc.aio answers malformed ones with UNKNOWN and the parser's
+text. An error of the tree leaves as its status; any other is logged with an id, and the caller is told the id only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final, TypeAlias
+
+import grpc
+import structlog
+from google.protobuf.message import DecodeError, Message
+from google.rpc import status_pb2
+
+from eyasd.api.errors import DETAILS_KEY, status_of
+from eyasd.core.errors import EyasError, InvalidArgument
+from eyasd.telemetry.metrics import Metrics
+
+_PREFIX: Final = "/eyas.v1."
+_OPEN: Final = "/grpc.health.v1."
+_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]"
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Wraps each handler of the service."""
+
+    def __init__(self, *, token: str | None, metrics: Metrics, log: structlog.typing.FilteringBoundLogger) -> None:
+        """Remembers what calls are checked against and reported to.
+
+        Args:
+            token: callers must bear it; None lets everyone in.
+            metrics: counts and times each call.
+            log: gets one access line a call.
+        """
+        self._expected = f"Bearer {token}".encode() if token is not None else None
+        self._metrics = metrics
+        self._log = log
+
+    async def intercept_service(self, continuation: Continuation, details: grpc.HandlerCallDetails) -> Handler | None:
+        """Returns the handler to use for a call; see `grpc.aio.ServerInterceptor`."""
+        method: str = details.method
+        handler = await continuation(details)
+        if self._expected is not None and not method.startswith(_OPEN):
+            given = dict(details.invocation_metadata).get("authorization", "")
+            if not hmac.compare_digest(str(given).encode(), self._expected):
+                return _refuse(handler)
+        if handler is None or not method.startswith(_PREFIX):
+            return handler
+        short = method.removeprefix("/").split(".")[-1]
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(self._stream(short, handler), None, handler.response_serializer)
+        return grpc.unary_unary_rpc_method_handler(self._unary(short, handler), None, handler.response_serializer)
+
+    def _unary(self, method: str, handler: Any) -> Callable[[bytes, Any], Awaitable[Message]]:
+        async def call(request: bytes, context: Any) -> Message:
+            async with _Call(self, method, context):
+                response: Message = await handler.unary_unary(_parse(handler, request), context)
+                return response
+
+        return call
+
+    def _stream(self, method: str, handler: Any) -> Callable[[bytes, Any], AsyncIterator[Message]]:
+        async def call(request: bytes, context: Any) -> AsyncIterator[Message]:
+            async with _Call(self, method, context):
+                async for response in handler.unary_stream(_parse(handler, request), context):
+                    yield response
+
+        return call
+
+    def report(self, method: str, code: grpc.StatusCode, seconds: float, peer: str, message: str | None) -> None:
+        """Counts and logs one finished call."""
+        self._metrics.rpcs.labels(method, code.name).inc()
+        self._metrics.rpc_seconds.labels(method).observe(seconds)
+        self._log.info("rpc", method=method, code=code.name, ms=round(seconds * 1000, 2), peer=peer, error=message)
+
+    def surprise(self, method: str, error: Exception) -> str:
+        """Logs an error nobody foresaw, and returns the id under which it can be found."""
+        error_id = secrets.token_hex(8)
+        self._log.error("unexpected error", method=method, error_id=error_id, exc_info=error)
+        return error_id
+
+
+class _Call:
+    """One call: what its block raises becomes the call's status, and how it ended is reported once."""
+
+    def __init__(self, interceptor: CallInterceptor, method: str, context: Any) -> None:
+        self._interceptor = interceptor
+        self._method = method
+        self._context = context
+        self._start = time.monotonic()
+
+    async def __aenter__(self) -> None:
+        return None
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if isinstance(error, EyasError):
+            await self._abort(status_of(error))
+        elif isinstance(error, asyncio.CancelledError | GeneratorExit):  # the caller left, or its deadline passed
+            self._report(grpc.StatusCode.CANCELLED, None)
+        elif isinstance(error, Exception):
+            error_id = self._interceptor.surprise(self._method, error)
+            message = f"Eyas failed in a way it did not foresee. The server's log says more under the id {error_id}."
+            await self._abort(status_pb2.Status(code=grpc.StatusCode.INTERNAL.value[0], message=message))
+        else:
+            self._report(grpc.StatusCode.OK, None)
+
+    async def _abort(self, status: status_pb2.Status) -> None:
+        code = _CODES[status.code]
+        self._report(code, status.message)
+        await self._context.abort(code, status.message, ((DETAILS_KEY, status.SerializeToString()),))
+
+    def _report(self, code: grpc.StatusCode, message: str | None) -> None:
+        self._interceptor.report(self._method, code, time.monotonic() - self._start, self._context.peer(), message)
+
+
+def _parse(handler: Any, request: bytes) -> Message:
+    try:
+        message: Message = handler.request_deserializer(request)
+    except DecodeError:
+        raise InvalidArgument("", "The request is not a message of this method: is the client made for another version?") from None
+    return message
+
+
+def _refuse(handler: Handler | None) -> Handler:
+    """Returns a handler that refuses before the request is parsed."""
+
+    async def refuse(_: bytes, context: Any) -> None:
+        await context.abort(
+            grpc.StatusCode.UNAUTHENTICATED, "The call bears no token, or a wrong one: send `authorization: Bearer TOKEN`."
+        )
+
+    if handler is not None and handler.response_streaming:
+        return grpc.unary_stream_rpc_method_handler(refuse)
+    return grpc.unary_unary_rpc_method_handler(refuse)

@@ -1,0 +1,91 @@
+"""ModelService."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from eyas.v1 import model_pb2
+from eyas.v1 import model_service_pb2 as pb
+from eyas.v1 import model_service_pb2_grpc as pb_grpc
+from eyasd.api import paging
+from eyasd.api.convert import alias_message, timestamp, version_message
+from eyasd.core.errors import InvalidArgument
+from eyasd.core.names import model_name, parse_model, parse_model_ref, version_name
+from eyasd.registry.models import Models
+from eyasd.serving.fleet import Fleet
+
+_MAX_REASON = 1000
+
+
+class ModelService(pb_grpc.ModelServiceServicer):
+    """See protos/eyas/v1/model_service.proto."""
+
+    def __init__(self, models: Models, fleet: Fleet | None) -> None:
+        """Remembers what to ask.
+
+        Args:
+            models: the registry.
+            fleet: says what is being served; None on a daemon that does not serve.
+        """
+        self._models = models
+        self._fleet = fleet
+
+    async def ListModels(self, request: pb.ListModelsRequest, context: Any) -> pb.ListModelsResponse:  # noqa: N802, ARG002
+        """Lists models by name."""
+        after = paging.decode_token(request.page_token) or ""
+        size = paging.page_size(request.page_size)
+        names = [name for name in await asyncio.to_thread(self._models.names) if name > after]
+        page = names[:size]
+        models = await asyncio.to_thread(lambda: [self._model(name) for name in page])
+        return pb.ListModelsResponse(models=models, next_page_token=paging.encode_token(page[-1] if len(names) > size else None))
+
+    async def GetModel(self, request: pb.GetModelRequest, context: Any) -> pb.GetModelResponse:  # noqa: N802, ARG002
+        """Returns a model."""
+        model = parse_model(request.name, "name")
+        return pb.GetModelResponse(model=await asyncio.to_thread(self._model, model))
+
+    async def ListModelVersions(self, request: pb.ListModelVersionsRequest, context: Any) -> pb.ListModelVersionsResponse:  # noqa: N802, ARG002
+        """Lists a model's versions, newest first."""
+        model = parse_model(request.parent, "parent")
+        key = paging.decode_token(request.page_token)
+        if key is not None and not key.isdecimal():
+            raise InvalidArgument("page_token", "page_token is of another list: leave it empty for the first page.")
+        size = paging.page_size(request.page_size)
+        versions = [v for v in reversed(await asyncio.to_thread(self._models.versions, model)) if key is None or v < int(key)]
+        page = versions[:size]
+        messages = await asyncio.to_thread(lambda: [self._version(model, version) for version in page])
+        token = paging.encode_token(str(page[-1]) if len(versions) > size else None)
+        return pb.ListModelVersionsResponse(versions=messages, next_page_token=token)
+
+    async def SetAlias(self, request: pb.SetAliasRequest, context: Any) -> pb.SetAliasResponse:  # noqa: N802
+        """Points an alias to a version."""
+        alias, target = parse_model_ref(request.name, "name"), parse_model_ref(request.version, "version")
+        if alias.alias is None or "/aliases/" not in request.name:
+            raise InvalidArgument("name", f"{request.name[:200]!r} does not name an alias: write models/MODEL/aliases/ALIAS.")
+        if target.version is None or target.model != alias.model:
+            raise InvalidArgument(
+                "version",
+                f"{request.version[:200]!r} is no version of {alias.model!r}: write models/{alias.model}/versions/NUMBER.",
+            )
+        if len(request.reason) > _MAX_REASON:
+            raise InvalidArgument("reason", f"reason has {len(request.reason)} characters; at most {_MAX_REASON} are kept.")
+        version = await asyncio.to_thread(self._models.resolve, target)
+        record = await asyncio.to_thread(
+            lambda: self._models.aliases.set(alias.model, alias.alias or "", version, actor=context.peer(), reason=request.reason)
+        )
+        return pb.SetAliasResponse(alias=alias_message(alias.model, alias.alias, record))
+
+    def _model(self, model: str) -> model_pb2.Model:
+        versions = self._models.versions(model)
+        return model_pb2.Model(
+            name=model_name(model),
+            create_time=timestamp(self._models.manifest(model, versions[0]).create_time),
+            aliases=[alias_message(model, alias, record) for alias, record in self._models.current_aliases(model).items()],
+            latest_version=version_name(model, versions[-1]),
+            version_count=len(versions),
+        )
+
+    def _version(self, model: str, version: int) -> model_pb2.ModelVersion:
+        state, error = self._fleet.state(model, version) if self._fleet else (None, None)
+        return version_message(model, version, self._models.manifest(model, version), state, error)

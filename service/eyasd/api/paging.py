@@ -1,0 +1,43 @@
+"""Page sizes and tokens of the List methods (AIP-158).
+
+A token is the key after which the next page begins; it is opaque to callers, and one that this code did not make is refused.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Final
+
+from eyasd.core.errors import InvalidArgument
+
+_DEFAULT: Final = 50
+_MOST: Final = 1000
+
+
+def page_size(requested: int) -> int:
+    """Returns how many items a page has; 0 is the default, more than the most is the most.
+
+    Raises:
+        InvalidArgument: the number is negative.
+    """
+    if requested < 0:
+        raise InvalidArgument("page_size", f"page_size is {requested}; it must be 0, for {_DEFAULT}, or more.")
+    return min(requested or _DEFAULT, _MOST)
+
+
+def encode_token(key: str | None) -> str:
+    """Returns the token of the page after `key`; None is the end, and has the empty token."""
+    return "" if key is None else base64.urlsafe_b64encode(key.encode()).decode()
+
+
+def decode_token(token: str) -> str | None:
+    """Returns the key in a token, None for the empty one.
+
+    Raises:
+        InvalidArgument: the token was not made by `encode_token`.
+    """
+    try:
+        return base64.urlsafe_b64decode(token.encode("ascii")).decode() if token else None
+    except (binascii.Error, UnicodeError):
+        raise InvalidArgument("page_token", "page_token was not made by this server: leave it empty for the first page.") from None

@@ -1,0 +1,134 @@
+"""The gRPC server: services, health, reflection, limits, and the order in which it goes down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer  # the public name, grpc_health.v1.health.aio, exists only at run time
+from grpc_reflection.v1alpha import reflection
+
+from eyas.v1 import (
+    classification_service_pb2,
+    classification_service_pb2_grpc,
+    job_service_pb2,
+    job_service_pb2_grpc,
+    model_service_pb2,
+    model_service_pb2_grpc,
+    training_service_pb2,
+    training_service_pb2_grpc,
+)
+from eyasd.api.classify import ClassificationService
+from eyasd.api.interceptors import CallInterceptor
+from eyasd.api.models import ModelService
+from eyasd.api.training import JobService, TrainingService
+from eyasd.core.errors import StartupFailed
+from eyasd.core.names import model_name
+
+MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
+
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    # Two daemons on one port would share its calls without a word; one of them must fail to start.
+    ("grpc.so_reuseport", 0),
+    # gRPC's own default is no limit, which lets one connection open and reset 20,000 calls a second.
+    ("grpc.max_concurrent_streams", 100),
+    ("grpc.server_handshake_timeout_ms", 5_000),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    # Clients re-resolve and re-balance when a connection ends, and only then.
+    ("grpc.max_connection_age_ms", 300_000),
+    ("grpc.max_connection_age_grace_ms", 30_000),
+)
+
+Services = Sequence[ClassificationService | TrainingService | JobService | ModelService]
+_REGISTER: Final[Mapping[type, tuple[Any, Any]]] = {
+    ClassificationService: (
+        classification_service_pb2_grpc.add_ClassificationServiceServicer_to_server,
+        classification_service_pb2,
+    ),
+    TrainingService: (training_service_pb2_grpc.add_TrainingServiceServicer_to_server, training_service_pb2),
+    JobService: (job_service_pb2_grpc.add_JobServiceServicer_to_server, job_service_pb2),
+    ModelService: (model_service_pb2_grpc.add_ModelServiceServicer_to_server, model_service_pb2),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """PEM files of the server's certificate chain and private key."""
+
+    certificate: Path
+    key: Path
+
+
+class Server:
+    """A gRPC server that says of itself whether it is ready."""
+
+    def __init__(
+        self, services: Services, interceptor: CallInterceptor, *, address: str, tls: Tls | None, with_reflection: bool
+    ) -> None:
+        """Binds the port, without serving yet.
+
+        Raises:
+            StartupFailed: the port is taken, or the TLS files cannot be used.
+        """
+        self._server = grpc.aio.server(interceptors=[interceptor], options=_OPTIONS)
+        self._health = HealthServicer()
+        self._names: list[str] = []
+        for service in services:
+            register, module = _REGISTER[type(service)]
+            register(service, self._server)
+            self._names += [descriptor.full_name for descriptor in module.DESCRIPTOR.services_by_name.values()]
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        if with_reflection:
+            reflection.enable_server_reflection(
+                [*self._names, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME], self._server
+            )
+        self.port = self._bind(address, tls)
+
+    async def start(self) -> None:
+        """Answers calls from now on; health checks say NOT_SERVING until `ready`."""
+        for name in ("", *self._names):
+            await self._health.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self._server.start()
+
+    async def ready(self) -> None:
+        """Says SERVING for the server and each of its services."""
+        for name in ("", *self._names):
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+    async def set_models(self, readiness: Mapping[str, bool]) -> None:
+        """Says of each model, `models/{model}`, whether it is served."""
+        for model, ready in readiness.items():
+            state = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
+            await self._health.set(model_name(model), state)
+
+    async def say_not_serving(self) -> None:
+        """Says NOT_SERVING for everything, for good, while calls are still answered, so that balancers look elsewhere."""
+        await self._health.enter_graceful_shutdown()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Refuses new calls, and lets those in flight finish within the grace."""
+        await self._server.stop(grace_seconds)
+
+    def _bind(self, address: str, tls: Tls | None) -> int:
+        try:
+            if tls is None:
+                return int(self._server.add_insecure_port(address))
+            pair = (tls.key.read_bytes(), tls.certificate.read_bytes())
+            return int(self._server.add_secure_port(address, grpc.ssl_server_credentials([pair])))
+        except OSError as error:
+            raise (
+                StartupFailed(f"The TLS files {tls.certificate} and {tls.key} cannot be read: {error.strerror}.") if tls else error
+            ) from error
+        except RuntimeError as error:
+            raise StartupFailed(
+                f"The address {address} cannot be listened on, because the port is in use or the address is not this machine's: "
+                "stop what uses it, or choose another with --listen."
+            ) from error

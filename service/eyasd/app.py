@@ -1,0 +1,221 @@
+"""The only place where rooms are wired together: one daemon, from its settings to its end.
+
+    start    data folder -> metrics -> scheduler and fleet -> first versions loaded -> SERVING
+    SIGTERM  NOT_SERVING -> lame duck -> watches end, trainers checkpoint -> calls in flight finish -> exit
+
+A second signal ends the process at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+from wsgiref.simple_server import WSGIServer
+
+import structlog
+from prometheus_client import start_http_server
+
+from eyasd.api.classify import ClassificationService
+from eyasd.api.interceptors import CallInterceptor
+from eyasd.api.models import ModelService
+from eyasd.api.server import Server, Services, Tls
+from eyasd.api.training import JobService, TrainingService
+from eyasd.config import Settings
+from eyasd.core.errors import StartupFailed
+from eyasd.jobs.local import LocalRunner
+from eyasd.jobs.scheduler import Scheduler, SchedulerOptions
+from eyasd.jobs.store import JobStore
+from eyasd.registry.models import Models
+from eyasd.registry.store import LocalStore
+from eyasd.serving.admission import Admission
+from eyasd.serving.classifier import Classifier
+from eyasd.serving.fleet import Fleet, FleetOptions
+from eyasd.serving.session import DEFAULT_BATCH_SIZES, choose_provider
+from eyasd.telemetry.metrics import Metrics
+
+_KILLED_BY_SIGNAL: Final = 130
+
+
+class Role(StrEnum):
+    """What a daemon does: `trainer` runs jobs, `server` classifies, `all` does both."""
+
+    TRAINER = "trainer"
+    SERVER = "server"
+    ALL = "all"
+
+
+class App:
+    """One daemon. Made, started and stopped in one event loop."""
+
+    def __init__(self, role: Role, settings: Settings, log: structlog.typing.FilteringBoundLogger) -> None:
+        """Opens the data folder and binds the ports.
+
+        Raises:
+            StartupFailed: says what is in the way.
+        """
+        self._settings = settings
+        self._log = log
+        self._metrics = Metrics()
+        self._models = Models(LocalStore(settings.data_dir / "models"))
+        self._scheduler: Scheduler | None = None
+        self._fleet: Fleet | None = None
+        self._background: list[asyncio.Task[None]] = []
+        self._closers: list[Callable[[], None]] = []
+        services: list[ClassificationService | TrainingService | JobService | ModelService] = []
+        if role is not Role.SERVER:
+            services += self._make_trainer()
+        if role is not Role.TRAINER:
+            services += self._make_server()
+        services.append(ModelService(self._models, self._fleet))
+        self._server = self._bind(services)
+        self.port = self._server.port
+        self.metrics_port = self._serve_metrics()
+
+    async def start(self) -> None:
+        """Answers calls, loads what the aliases lead to, and then says SERVING."""
+        await self._server.start()
+        if self._scheduler is not None:
+            self._background.append(asyncio.create_task(self._scheduler.run()))
+        if self._fleet is not None:
+            self._fleet.on_change = self._show_readiness
+            await self._fleet.refresh()
+            await self._fleet.settle()
+            self._background.append(asyncio.create_task(self._fleet.run()))
+        await self._server.ready()
+        self._log.info("serving", address=self._settings.api.listen, port=self.port, metrics_port=self.metrics_port)
+
+    async def stop(self) -> None:
+        """Goes down without failing a call that arrives in time; see the module's docstring."""
+        await self._server.say_not_serving()
+        await asyncio.sleep(self._settings.api.lame_duck_seconds)
+        if self._scheduler is not None:
+            await self._scheduler.close()
+        await self._server.stop(self._settings.api.grace_seconds)
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        if self._fleet is not None:
+            await self._fleet.close()
+        for close in self._closers:
+            close()
+
+    def _make_trainer(self) -> Services:
+        folder = self._settings.data_dir
+        _make_writable(folder)
+        store = JobStore(folder / "jobs.sqlite")
+        self._closers.append(store.close)
+        jobs, training = self._settings.jobs, self._settings.training
+        options = SchedulerOptions(
+            max_running=jobs.max_running,
+            max_attempts=jobs.max_attempts,
+            stop_grace_seconds=jobs.stop_grace_seconds,
+            weights=training.weights.resolve() if training.weights else None,
+            hub=training.hub,
+        )
+        self._scheduler = Scheduler(store, LocalRunner(), self._models, folder / "jobs", options, self._metrics, self._log)
+        return [TrainingService(self._scheduler), JobService(self._scheduler)]
+
+    def _make_server(self) -> Services:
+        serving = self._settings.serving
+        threads = serving.threads or len(os.sched_getaffinity(0))
+        provider = choose_provider(serving.device)
+        options = FleetOptions(
+            provider=provider,
+            threads=threads,
+            max_batch_size=serving.max_batch_size or DEFAULT_BATCH_SIZES[provider],
+            max_delay_seconds=serving.max_delay_ms / 1000,
+            poll_interval_seconds=serving.poll_interval_seconds,
+            retry_interval_seconds=serving.retry_interval_seconds,
+            max_unaliased_versions=serving.max_unaliased_versions,
+        )
+        self._fleet = Fleet(self._models, options, self._metrics, self._log)
+        classifier = Classifier(self._fleet, Admission(serving.max_queue_images), self._metrics, threads=threads)
+        self._closers.append(classifier.close)
+        return [ClassificationService(classifier, self._metrics, self._settings.api.default_deadline_seconds)]
+
+    def _bind(self, services: Services) -> Server:
+        api = self._settings.api
+        token = api.token.get_secret_value() if api.token else None
+        interceptor = CallInterceptor(token=token, metrics=self._metrics, log=self._log)
+        tls = Tls(api.tls_certificate, api.tls_key) if api.tls_certificate and api.tls_key else None
+        return Server(services, interceptor, address=api.listen, tls=tls, with_reflection=api.reflection)
+
+    def _serve_metrics(self) -> int:
+        address = self._settings.telemetry.metrics_listen
+        host, _, port = address.rpartition(":")
+        server: WSGIServer
+        thread: threading.Thread
+        try:
+            server, thread = start_http_server(int(port), host, registry=self._metrics.registry)
+        except OSError as error:
+            raise StartupFailed(
+                f"The metrics address {address} cannot be listened on ({error.strerror}): stop what uses it, or choose another "
+                "with --metrics-port."
+            ) from error
+
+        def close() -> None:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+        self._closers.append(close)
+        return int(server.server_port)
+
+    def _show_readiness(self, readiness: Mapping[str, bool]) -> None:
+        task = asyncio.create_task(self._server.set_models(readiness))
+        self._background.append(task)
+        task.add_done_callback(self._background.remove)
+
+
+async def serve(role: Role, settings: Settings, log: structlog.typing.FilteringBoundLogger) -> int:
+    """Runs a daemon until it is told to end, and returns its exit status.
+
+    Raises:
+        StartupFailed: says what is in the way.
+    """
+    app = App(role, settings, log)
+    ending = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def end(number: int) -> None:
+        if ending.is_set():
+            os._exit(_KILLED_BY_SIGNAL)
+        log.info("going down", signal=signal.Signals(number).name)
+        ending.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end, number)
+    starting = asyncio.create_task(app.start())
+    waiting = asyncio.create_task(ending.wait())
+    await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    if starting.done():
+        starting.result()
+        await waiting
+    starting.cancel()
+    await app.stop()
+    log.info("stopped")
+    return 0
+
+
+def _make_writable(folder: Path) -> None:
+    """Makes the folder if need be, and proves that it can be written to.
+
+    Raises:
+        StartupFailed: it cannot.
+    """
+    probe = folder / f".probe-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise StartupFailed(
+            f"The data folder {str(folder)!r} cannot be written to ({error.strerror}): choose another with --data-dir, or mend its "
+            "permissions."
+        ) from error

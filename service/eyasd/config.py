@@ -1,0 +1,191 @@
+"""The daemon's settings: defaults < TOML file < environment (`EYASD_SERVING__MAX_BATCH_SIZE`) < command line.
+
+One model a room; a room receives its own and never reads the environment. An unknown key is an error. Every field's docstring
+is what `eyasd config` prints beside it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from eyasd.core.errors import StartupFailed
+from eyasd.core.types import Device
+from eyasd.telemetry.logging import LogFormat
+
+
+def _address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 <= int(port) <= 65_535:
+        raise ValueError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:50051")
+    return text
+
+
+Address = Annotated[str, AfterValidator(_address)]
+
+
+class _Room(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class ApiSettings(_Room):
+    """The gRPC face."""
+
+    listen: Address = "127.0.0.1:50051"
+    """Address and port of the gRPC server. Other machines reach it only on another address than 127.0.0.1."""
+    tls_certificate: Path | None = None
+    """PEM file of the server's certificate chain. Set together with tls_key; both unset is plain text."""
+    tls_key: Path | None = None
+    """PEM file of the certificate's private key."""
+    token: SecretStr | None = None
+    """If set, every call but health checks must carry it as `authorization: Bearer TOKEN`."""
+    reflection: bool = True
+    """Whether tools such as grpcurl can list the services."""
+    default_deadline_seconds: float = Field(default=30.0, gt=0, le=3600)
+    """Deadline of a Classify call that came without one."""
+    lame_duck_seconds: float = Field(default=1.0, ge=0, le=300)
+    """After SIGTERM: how long new calls are still answered while health checks already say NOT_SERVING."""
+    grace_seconds: float = Field(default=20.0, ge=0, le=600)
+    """After that: how long calls in flight may take to finish."""
+
+
+class ServingSettings(_Room):
+    """The path from picture to label."""
+
+    device: Device = Device.AUTO
+    """`cuda` asserts a GPU, `cpu` never uses one, `auto` asserts one where the machine has one."""
+    max_batch_size: int = Field(default=0, ge=0, le=64)
+    """Most pictures run through the network at once; 0 is 32 on CUDA, and 8 on the CPU, where more only costs memory."""
+    max_delay_ms: float = Field(default=0.0, ge=0, le=1000)
+    """How long an idle device waits for a fuller batch. While it is busy, batches fill by themselves."""
+    max_queue_images: int = Field(default=256, ge=1, le=100_000)
+    """Pictures admitted and not answered yet, in all; beyond it a call is refused with RESOURCE_EXHAUSTED."""
+    threads: int = Field(default=0, ge=0, le=1024)
+    """CPU threads for decoding, and as many for the network; 0 is one for each core this process may use."""
+    poll_interval_seconds: float = Field(default=0.5, ge=0.05, le=60)
+    """How often the registry is looked at for new versions and moved aliases."""
+    retry_interval_seconds: float = Field(default=30.0, ge=0.1, le=3600)
+    """How long after a failed load a version is tried again."""
+    max_unaliased_versions: int = Field(default=2, ge=1, le=100)
+    """Versions kept loaded because a request named their number, though no alias points to them."""
+
+
+class JobsSettings(_Room):
+    """The queue of trainings and evaluations."""
+
+    max_running: int = Field(default=1, ge=1, le=64)
+    """Jobs that run at the same time; on one GPU, or on a laptop, one at a time is fastest."""
+    max_attempts: int = Field(default=3, ge=1, le=10)
+    """How often a job is started in all when its process is lost through no fault of its own."""
+    stop_grace_seconds: float = Field(default=30.0, ge=0, le=600)
+    """How long a trainer may take to write a checkpoint and end before it is killed."""
+
+
+class TrainingSettings(_Room):
+    """What the training program may use."""
+
+    weights: Path | None = None
+    """A file of pre-trained weights, or a folder of BACKBONE.safetensors or BACKBONE.pth files; searched first."""
+    hub: bool = True
+    """Whether pre-trained weights may be downloaded when no file and no installed package has them."""
+
+
+class TelemetrySettings(_Room):
+    """What operators see."""
+
+    metrics_listen: Address = "127.0.0.1:9464"
+    """Address and port of Prometheus' /metrics."""
+    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    """Least severe lines that are written: DEBUG, INFO, WARNING or ERROR."""
+    log_format: LogFormat = LogFormat.AUTO
+    """`console`, `json`, or `auto`: console on a terminal, JSON elsewhere."""
+
+
+class Settings(BaseSettings):
+    """Every setting of a daemon."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, env_prefix="EYASD_", env_nested_delimiter="__", use_attribute_docstrings=True
+    )
+    _file: ClassVar[Path | None] = None
+
+    data_dir: Path = Path("eyas-data")
+    """Folder of the model repository (models/), the jobs (jobs/) and their database (jobs.sqlite)."""
+    api: ApiSettings = ApiSettings()
+    serving: ServingSettings = ServingSettings()
+    jobs: JobsSettings = JobsSettings()
+    training: TrainingSettings = TrainingSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the names are pydantic's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Orders the sources: command line, environment, file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, cls._file)
+
+
+def read_settings(file: Path | None, overrides: dict[str, Any]) -> Settings:
+    """Returns the effective settings.
+
+    Args:
+        file: a TOML file, or None.
+        overrides: nested values of the command line, such as `{"api": {"listen": "127.0.0.1:1"}}`.
+
+    Raises:
+        StartupFailed: one sentence that names each wrong key, its value and its rule.
+    """
+    if file is not None and not file.is_file():
+        raise StartupFailed(f"There is no configuration file {str(file)!r}: name another with --config.")
+    reader = type("Settings", (Settings,), {"_file": file, "__module__": __name__})
+    try:
+        settings: Settings = reader(**overrides)
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(str(part) for part in e['loc'])} ({e.get('input')!r}): {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        )
+        raise StartupFailed(f"The configuration is wrong: {wrong}. `eyasd config` prints every setting.") from None
+    except ValueError as error:  # the TOML itself
+        raise StartupFailed(f"The configuration file {str(file)!r} is not TOML: {error}.") from None
+    if (settings.api.tls_certificate is None) != (settings.api.tls_key is None):
+        raise StartupFailed("The configuration is wrong: api.tls_certificate and api.tls_key are set together or not at all.")
+    return settings
+
+
+def describe(settings: Settings) -> str:
+    """Returns the effective settings as a commented TOML file; secrets are masked."""
+    lines: list[str] = []
+    _describe(settings, "", lines)
+    return "\n".join(lines) + "\n"
+
+
+def _describe(room: BaseModel, path: str, lines: list[str]) -> None:
+    rooms = [(name, value) for name, value in room if isinstance(value, BaseModel)]
+    if path:
+        lines += ["", f"[{path}]"]
+    for name, field in type(room).model_fields.items():
+        value = getattr(room, name)
+        if isinstance(value, BaseModel):
+            continue
+        lines.append(f"# {field.description}")
+        lines.append(f"# {name} =" if value is None else f"{name} = {_toml(value)}")
+    for name, value in rooms:
+        _describe(value, f"{path}.{name}" if path else name, lines)
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return str(value)
+    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')  # SecretStr prints as stars
+    return f'"{escaped}"'

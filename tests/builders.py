@@ -1,0 +1,142 @@
+"""Small real things that tests are made of: pictures, a tiny network, bundles, folders of pictures."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+from eyasd.core import bundle, document
+from eyasd.core.bundle import Calibration, Golden, Lineage, Manifest, Parity
+from eyasd.core.preprocess import Preprocess
+from eyasd.core.types import DatasetReport, Evaluation, LabelCounts, LabelMetrics
+
+COLOURS = {"blue": (20, 30, 220), "green": (20, 200, 30), "red": (220, 30, 20)}
+SIDE = 8
+
+
+def picture(colour: tuple[int, int, int] = COLOURS["red"], size: tuple[int, int] = (40, 30), form: str = "PNG") -> bytes:
+    """Returns an encoded picture of one colour."""
+    buffer = BytesIO()
+    Image.new("RGB", size, colour).save(buffer, form)
+    return buffer.getvalue()
+
+
+def noise(seed: int, size: tuple[int, int] = (40, 30), form: str = "PNG") -> bytes:
+    """Returns an encoded picture of noise."""
+    buffer = BytesIO()
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    Image.fromarray(pixels).save(buffer, form)
+    return buffer.getvalue()
+
+
+def colour_network(gain: float = 0.05, *, work: int = 0) -> bytes:
+    """Returns model.onnx of a network that knows blue, green and red: the mean of a channel, times `gain`, is its logit.
+
+    `work` multiplies a square matrix of that size with itself on the way, for a network that takes its time.
+    """
+    weight = numpy_helper.from_array(np.array([[0, 0, gain], [0, gain, 0], [gain, 0, 0]], np.float32), "weight")
+    axes = numpy_helper.from_array(np.array([1, 2], np.int64), "axes")
+    nodes = [
+        helper.make_node("Cast", ["images"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["floats", "axes"], ["means"], keepdims=0),
+        helper.make_node("MatMul", ["means", "weight"], ["plain"]),
+    ]
+    initializers = [weight, axes]
+    if work:
+        initializers.append(numpy_helper.from_array(np.zeros((work, work), np.float32), "ballast"))
+        nodes += [
+            # Depends on the input, so that it cannot be computed once for all.
+            helper.make_node("ReduceMax", ["means"], ["brightest"], keepdims=0),
+            helper.make_node("Add", ["ballast", "brightest"], ["filled"]),
+            helper.make_node("MatMul", ["filled", "filled"], ["product"]),
+            helper.make_node("ReduceMin", ["product"], ["smallest"], keepdims=0),
+            helper.make_node("Sub", ["smallest", "smallest"], ["nothing"]),
+            helper.make_node("Add", ["plain", "nothing"], ["logits"]),
+        ]
+    else:
+        nodes.append(helper.make_node("Identity", ["plain"], ["logits"]))
+    nodes.append(helper.make_node("Softmax", ["logits"], ["probabilities"], axis=-1))
+    graph = helper.make_graph(
+        nodes,
+        "colours",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", SIDE, SIDE, 3])],
+        [
+            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 3]),
+            helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 3]),
+        ],
+        initializers,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+def golden(gain: float = 0.05) -> Golden:
+    """Returns what `colour_network` says of the three colours, computed by hand."""
+    images = np.stack([np.full((SIDE, SIDE, 3), colour, np.uint8) for colour in COLOURS.values()])
+    logits = images.mean(axis=(1, 2))[:, ::-1] * gain
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return Golden(images, (exponentials / exponentials.sum(axis=1, keepdims=True)).astype(np.float32))
+
+
+def evaluation() -> Evaluation:
+    """Returns a plausible evaluation of three labels."""
+    rows = tuple(
+        LabelMetrics(label, 10, 0.9, 0.9, 0.9, tuple(9 if i == j else int(j == (i + 1) % 3) for j in range(3)))
+        for i, label in enumerate(COLOURS)
+    )
+    return Evaluation(30, 0.9, (0.74, 0.97), 0.9, 0.9, 0.9, 0.3, 0.05, rows)
+
+
+def write_bundle(folder: Path, *, job: str = "job1", gain: float = 0.05, work: int = 0, network: bytes | None = None) -> Path:
+    """Writes a whole, valid bundle of the colour network, and returns its folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model = network if network is not None else colour_network(gain, work=work)
+    (folder / bundle.MODEL).write_bytes(model)
+    (folder / bundle.GOLDEN).write_bytes(golden(gain).to_bytes())
+    (folder / bundle.REPORT).write_text("<!doctype html><title>colours</title>")
+    manifest = Manifest(
+        format_version=bundle.FORMAT_VERSION,
+        create_time=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+        labels=tuple(COLOURS),
+        preprocess=Preprocess(crop_px=SIDE),
+        calibration=Calibration(1.0, 0.02, 0.02),
+        evaluation=evaluation(),
+        parity=Parity(30, 1e-6, 1e-7, (1, 3, 32)),
+        history=(),
+        dataset_report=DatasetReport(tuple(LabelCounts(label, 30, 10, 10) for label in COLOURS), (), (), "d1"),
+        lineage=Lineage(
+            job=job,
+            attempt=1,
+            dataset="/photos",
+            code_version="0",
+            seed=0,
+            backbone="colours",
+            weights_source="",
+            recipe={},
+            packages={},
+            device="cpu",
+            duration_seconds=1.0,
+        ),
+        files=bundle.file_digests(folder),
+        model_bytes=len(model),
+    )
+    (folder / bundle.MANIFEST).write_text(document.dump(manifest))
+    return folder
+
+
+def write_pictures(folder: Path, counts: dict[str, int], *, seed: int = 0, size: tuple[int, int] = (40, 30)) -> Path:
+    """Writes one folder a label of slightly different pictures in that label's colour, and returns the folder."""
+    rng = np.random.default_rng(seed)
+    for label, count in counts.items():
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            pixels = np.clip(np.array(COLOURS[label]) + rng.integers(-20, 21, (size[1], size[0], 3)), 0, 255)
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / label / f"{number:03d}.png")
+    return folder

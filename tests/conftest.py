@@ -1,0 +1,45 @@
+"""Fixtures that several kinds of tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import structlog
+
+from builders import write_bundle
+from eyasd.registry.models import Models
+from eyasd.registry.store import LocalStore
+from eyasd.telemetry.metrics import Metrics
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves the GPU's tests out where there is none."""
+    if not any(Path("/proc/driver/nvidia/gpus").glob("*")):
+        left_out = [item for item in items if item.get_closest_marker("gpu")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture
+def log() -> structlog.typing.FilteringBoundLogger:
+    """A logger that pytest shows when a test fails."""
+    made: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+    return made
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Models:
+    """An empty registry."""
+    return Models(LocalStore(tmp_path / "models"))
+
+
+@pytest.fixture
+def tiny_bundle(tmp_path: Path) -> Path:
+    """A folder that holds the bundle of a network which knows three colours."""
+    return write_bundle(tmp_path / "bundle")

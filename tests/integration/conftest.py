@@ -1,0 +1,79 @@
+"""A real daemon on ports of its own, in the event loop of the test, with a network that knows three colours."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import structlog
+
+from builders import write_bundle
+from eyasd.app import App, Role
+from eyasd.config import read_settings
+from eyasd.registry.models import Models
+from eyasd.registry.store import LocalStore
+
+Daemon = Callable[..., AbstractAsyncContextManager[App]]
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def repository(data_dir: Path) -> Models:
+    """The registry that the daemon reads."""
+    return Models(LocalStore(data_dir / "models"))
+
+
+@pytest.fixture
+def published(repository: Models, tmp_path: Path) -> Models:
+    """The registry with one version of the model `colours` in production."""
+    repository.publish("colours", write_bundle(tmp_path / "bundle"), "job1")
+    repository.aliases.set("colours", "production", 1, actor="test", reason="")
+    return repository
+
+
+@pytest.fixture
+def daemon(data_dir: Path, log: structlog.typing.FilteringBoundLogger) -> Daemon:
+    """Starts a daemon: `async with daemon(serving={"max_queue_images": 4}) as app`."""
+
+    @asynccontextmanager
+    async def run(role: Role = Role.ALL, **rooms: dict[str, Any]) -> AsyncIterator[App]:
+        api = {"listen": "127.0.0.1:0", "lame_duck_seconds": 0, "grace_seconds": 5} | rooms.pop("api", {})
+        overrides = {"data_dir": data_dir, "api": api, "telemetry": {"metrics_listen": "127.0.0.1:0"}, **rooms}
+        app = App(role, read_settings(None, overrides), log)
+        await app.start()
+        try:
+            yield app
+        finally:
+            await app.stop()
+
+    return run
+
+
+@pytest.fixture
+async def app(daemon: Daemon, published: Models) -> AsyncIterator[App]:
+    """A daemon that trains and serves."""
+    async with daemon(serving={"poll_interval_seconds": 0.05}) as running:
+        yield running
+
+
+@pytest.fixture
+async def channel(app: App) -> AsyncIterator[grpc.aio.Channel]:
+    """A bare channel to the daemon, for what the client library would not send."""
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as made:
+        yield made
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,229 @@
+"""Classify over a real socket: labels, errors, deadlines, overload, changes of version."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+import urllib.request
+import zlib
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+from builders import COLOURS, colour_network, noise, picture, write_bundle
+from eyas.v1 import classification_service_pb2 as pb
+from eyas.v1.classification_service_pb2_grpc import ClassificationServiceStub
+from eyasd.app import App
+from eyasd.core import bundle
+from eyasd.registry.models import Models
+
+
+def request(*images: bytes, model: str = "models/colours", top_k: int = 0) -> pb.ClassifyRequest:
+    return pb.ClassifyRequest(model=model, images=[pb.Image(content=image) for image in images], top_k=top_k)
+
+
+def huge() -> bytes:
+    """Returns a PNG that says it has 200 megapixels, and holds none."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 20_000, 10_000, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+
+
+def details(error: grpc.aio.AioRpcError) -> status_pb2.Status:
+    trailing = dict(error.trailing_metadata() or ())
+    return status_pb2.Status.FromString(trailing["grpc-status-details-bin"])  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def stub(channel: grpc.aio.Channel) -> Any:
+    return ClassificationServiceStub(channel)
+
+
+async def test_pictures_get_labels_probabilities_and_timings(stub: Any) -> None:
+    response = await stub.Classify(request(*(picture(colour) for colour in COLOURS.values()), top_k=2))
+    assert response.model_version == "models/colours/versions/1"
+    tops = [[p.label for p in result.classification.predictions] for result in response.results]
+    assert [top[0] for top in tops] == list(COLOURS)
+    assert {len(top) for top in tops} == {2}
+    best = response.results[0].classification.predictions[0]
+    assert 0.9 < best.probability <= 1
+    assert best.class_index == 0
+    assert response.timing.preprocessing.ToTimedelta().total_seconds() > 0
+    assert response.timing.inference.ToTimedelta().total_seconds() > 0
+
+
+async def test_one_label_is_the_default_and_all_are_the_most(stub: Any) -> None:
+    one, all_ = await stub.Classify(request(picture())), await stub.Classify(request(picture(), top_k=99))
+    assert len(one.results[0].classification.predictions) == 1
+    probabilities = [p.probability for p in all_.results[0].classification.predictions]
+    assert len(probabilities) == 3
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert sum(probabilities) == pytest.approx(1, abs=1e-5)
+
+
+async def test_a_picture_that_cannot_be_read_fails_alone(stub: Any) -> None:
+    response = await stub.Classify(request(picture(), b"no picture", noise(1, form="JPEG")[:300], huge(), picture()))
+    kinds = [result.WhichOneof("outcome") for result in response.results]
+    assert kinds == ["classification", "error", "error", "error", "classification"]
+    errors = [result.error for result in response.results[1:4]]
+    assert {error.code for error in errors} == {code_pb2.INVALID_ARGUMENT}
+    for error, says in zip(errors, ("not a picture", "cut short", "20000 x 10000 pixels"), strict=True):
+        assert says in error.message
+    info = error_details_pb2.ErrorInfo()
+    assert errors[2].details[0].Unpack(info)
+    assert info.reason == "IMAGE_TOO_LARGE"
+
+
+@pytest.mark.parametrize(
+    ("sent", "code", "says", "reason"),
+    [
+        (request(picture(), model="models/nothing"), "NOT_FOUND", "no model 'nothing'; the models are: colours", "MODEL_NOT_FOUND"),
+        (request(picture(), model="models/colours/aliases/canary"), "NOT_FOUND", "no alias 'canary'", "ALIAS_NOT_FOUND"),
+        (request(picture(), model="models/colours/versions/9"), "NOT_FOUND", "no version 9", "VERSION_NOT_FOUND"),
+        (request(picture(), model="../../etc/passwd"), "INVALID_ARGUMENT", "does not name a model version", "INVALID_ARGUMENT"),
+        (request(), "INVALID_ARGUMENT", "holds no picture: send 1 to 64", "INVALID_ARGUMENT"),
+        (request(*[picture()] * 65), "INVALID_ARGUMENT", "holds 65 pictures: send at most 64", "INVALID_ARGUMENT"),
+        (request(picture(), top_k=-1), "INVALID_ARGUMENT", "top_k is -1", "INVALID_ARGUMENT"),
+    ],
+    ids=["model", "alias", "version", "name", "empty", "many", "top-k"],
+)
+async def test_a_request_that_cannot_be_answered(stub: Any, sent: pb.ClassifyRequest, code: str, says: str, reason: str) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.Classify(sent)
+    assert caught.value.code().name == code
+    assert says in str(caught.value.details())
+    info = error_details_pb2.ErrorInfo()
+    assert details(caught.value).details[0].Unpack(info)
+    assert info.reason == reason
+
+
+async def test_a_message_over_the_limit_is_refused(stub: Any) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.Classify(request(b"\0" * (33 * 1024 * 1024)))
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "larger than max" in str(caught.value.details())
+
+
+async def test_what_is_no_message_is_a_bad_argument(channel: grpc.aio.Channel) -> None:
+    call = channel.unary_unary("/eyas.v1.ClassificationService/Classify")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call(b"\xff\xff\xff\xff")
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "not a message of this method" in str(caught.value.details())
+
+
+async def test_an_unforeseen_error_keeps_its_secrets(app: App, stub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def explode(*_: object, **__: object) -> None:
+        raise RuntimeError("/srv/secret/path?token=abc")
+
+    monkeypatch.setattr("eyasd.serving.classifier.Classifier.classify", explode)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.Classify(request(picture()))
+    assert caught.value.code() is grpc.StatusCode.INTERNAL
+    assert "secret" not in str(caught.value.details())
+    assert "under the id" in str(caught.value.details())
+
+
+def slow(repository: Models, tmp_path: Path) -> None:
+    """Publishes a network that takes some 50 ms a batch, as production."""
+    repository.publish("colours", write_bundle(tmp_path / "slow", work=1000), "job1")
+    repository.aliases.set("colours", "production", 1, actor="test", reason="")
+
+
+async def test_a_full_queue_says_when_to_come_back(daemon: Any, repository: Models, tmp_path: Path) -> None:
+    slow(repository, tmp_path)
+    async with (
+        daemon(serving={"max_queue_images": 4, "max_batch_size": 1}) as app,
+        grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as channel,
+    ):
+        stub = ClassificationServiceStub(channel)
+        calls = [asyncio.ensure_future(stub.Classify(request(picture()))) for _ in range(12)]
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    refused = [o for o in outcomes if isinstance(o, grpc.aio.AioRpcError)]
+    assert 1 <= len(refused) <= 8
+    assert {error.code() for error in refused} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+    retry = error_details_pb2.RetryInfo()
+    assert details(refused[0]).details[1].Unpack(retry)
+    assert retry.retry_delay.ToTimedelta().total_seconds() > 0
+    assert len(outcomes) - len(refused) >= 4
+
+
+async def test_a_deadline_is_honoured_in_the_queue(daemon: Any, repository: Models, tmp_path: Path) -> None:
+    slow(repository, tmp_path)
+    async with daemon(serving={"max_batch_size": 1}) as app, grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as channel:
+        stub = ClassificationServiceStub(channel)
+        calls = [asyncio.ensure_future(stub.Classify(request(picture()), timeout=0.3)) for _ in range(40)]
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        late = [o for o in outcomes if isinstance(o, grpc.aio.AioRpcError)]
+        assert {error.code() for error in late} <= {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED}
+        assert late
+        ran = app._metrics.registry.get_sample_value("eyas_batch_images_sum", {"model": "colours"})
+        assert ran is not None
+        assert ran < 40  # those that were late never reached the network
+        assert len((await stub.Classify(request(picture()), timeout=10)).results) == 1
+
+
+async def test_versions_and_aliases_are_picked_up_without_a_failed_request(
+    app: App, published: Models, stub: Any, tmp_path: Path
+) -> None:
+    seen: set[str] = set()
+    ending = asyncio.Event()
+
+    async def ask() -> None:
+        while not ending.is_set():
+            seen.add((await stub.Classify(request(picture(), picture()))).model_version)
+
+    callers = [asyncio.ensure_future(ask()) for _ in range(4)]
+
+    async def until(version: int) -> None:
+        async with asyncio.timeout(2):  # the promise
+            while f"models/colours/versions/{version}" not in seen:
+                await asyncio.sleep(0.01)
+
+    await until(1)
+    published.publish("colours", write_bundle(tmp_path / "b2", job="job2"), "job2")
+    published.aliases.set("colours", "production", 2, actor="test", reason="")
+    await until(2)
+    # A broken version is not served; the one before goes on.
+    published.publish("colours", write_bundle(tmp_path / "b3", job="job3"), "job3")
+    (tmp_path / "data/models/colours/3" / bundle.MODEL).write_bytes(colour_network(gain=0.5))
+    published.aliases.set("colours", "production", 3, actor="test", reason="")
+    await asyncio.sleep(0.5)
+    seen.clear()
+    await until(2)
+    assert "models/colours/versions/3" not in seen
+    # Rolled back to the first.
+    published.aliases.set("colours", "production", 1, actor="test", reason="")
+    seen.clear()
+    await until(1)
+    ending.set()
+    await asyncio.gather(*callers)
+
+
+async def test_metrics_tell_of_it_all(app: App, stub: Any) -> None:
+    await stub.Classify(request(picture(), b"no picture"))
+    with pytest.raises(grpc.aio.AioRpcError):
+        await stub.Classify(request(picture(), model="models/made-up"))
+    text = await asyncio.to_thread(lambda: urllib.request.urlopen(f"http://127.0.0.1:{app.metrics_port}/metrics").read().decode())
+    for line in (
+        'eyas_requests_total{code="OK",model="colours",version="1"} 1.0',
+        'eyas_requests_total{code="NOT_FOUND",model="other",version="other"} 1.0',
+        'eyas_images_total{model="colours",outcome="OK"} 1.0',
+        'eyas_images_total{model="colours",outcome="UNDECODABLE_IMAGE"} 1.0',
+        'eyas_loaded_version_info{model="colours",version="1"} 1.0',
+        'eyas_queue_images{model="colours",version="1"} 0.0',
+        'eyas_batch_images_count{model="colours"} 1.0',
+        'eyas_rpcs_total{code="OK",method="ClassificationService/Classify"} 1.0',
+        *(
+            f'eyas_stage_seconds_count{{model="colours",stage="{stage}"}} 1.0'
+            for stage in ("decode", "queue", "inference", "total")
+        ),
+    ):
+        assert line in text
+    assert "made-up" not in text

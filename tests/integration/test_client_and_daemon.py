@@ -1,0 +1,73 @@
+"""The client library and the daemon together: what the one sends, the other understands."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+import eyas
+from builders import COLOURS, picture
+from eyasd.app import App
+from eyasd.registry.models import Models
+
+
+@pytest.fixture
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def tls_files(authority: trustme.CA, tmp_path: Path) -> dict[str, str]:
+    """A certificate for localhost and its key, as the daemon's settings."""
+    issued = authority.issue_cert("localhost")
+    issued.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    for part in issued.cert_chain_pems:
+        part.write_to_path(str(tmp_path / "chain.pem"), append=True)
+    return {"tls_key": str(tmp_path / "key.pem"), "tls_certificate": str(tmp_path / "chain.pem")}
+
+
+async def test_pictures_are_labelled_in_order_with_errors_in_their_places(app: App) -> None:
+    images = [picture(colour) for colour in COLOURS.values()] * 30
+    images[7] = b"no picture"
+    async with eyas.aio.Client(f"127.0.0.1:{app.port}") as client:
+        results = await client.classify_many("colours", images, top_k=2)
+        one = await client.classify("colours@production", picture(COLOURS["green"]))
+    assert isinstance(results[7], eyas.UndecodableImage)
+    labels = [result.label for result in results if isinstance(result, eyas.Classification)]
+    assert labels == [label for place, label in enumerate(list(COLOURS) * 30) if place != 7]
+    assert (one.label, one.version) == ("green", "colours/1")
+
+
+async def test_the_synchronous_client_sees_models_versions_and_aliases(app: App) -> None:
+    def look() -> None:
+        with eyas.Client(f"127.0.0.1:{app.port}") as client:
+            assert [model.name for model in client.list_models()] == ["colours"]
+            (version,) = client.list_model_versions("colours")
+            assert (version.name, version.labels, version.serving_state) == ("colours/1", tuple(COLOURS), eyas.ServingState.READY)
+            assert client.set_alias("colours", "canary", 1, reason="try it").version == "colours/1"
+            assert [alias.name for alias in client.get_model("colours").aliases] == ["colours@canary", "colours@production"]
+            with pytest.raises(eyas.NotFound, match="no model 'nothing'"):
+                client.classify("nothing", picture())
+            with pytest.raises(eyas.NotFound, match="no job 'abc'"):
+                client.get_job("abc")
+            assert list(client.list_jobs()) == []
+
+    await asyncio.to_thread(look)
+
+
+async def test_tls_and_token(daemon: Any, published: Models, authority: trustme.CA, tls_files: dict[str, str]) -> None:
+    async with daemon(api={"token": "hush", **tls_files}) as app:
+        address, trusted = f"localhost:{app.port}", authority.cert_pem.bytes()
+        async with eyas.aio.Client(address, tls=True, root_certificates=trusted, token="hush") as client:
+            assert (await client.classify("colours", picture(COLOURS["blue"]))).label == "blue"
+        async with eyas.aio.Client(address, tls=True, root_certificates=trusted, token="wrong") as client:
+            with pytest.raises(eyas.EyasError, match="no token, or a wrong one"):
+                await client.get_model("colours")
+        stranger = trustme.CA().cert_pem.bytes()
+        async with eyas.aio.Client(address, tls=True, root_certificates=stranger, token="hush", timeout=5) as client:
+            with pytest.raises(eyas.EyasError):
+                await client.get_model("colours")

@@ -1,0 +1,130 @@
+"""api.convert: nothing is lost between the contract and the nouns."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from builders import evaluation
+from eyas.v1 import evaluation_pb2, job_pb2, training_spec_pb2
+from eyasd.api import convert
+from eyasd.core import bundle, types
+from eyasd.core.errors import BrokenBundle, InvalidArgument
+from eyasd.core.spec import Loss, Optimizer, Preset, Schedule, TrainSpec
+from eyasd.core.types import EpochMetrics, Job, JobError, JobState, JobType, Progress
+from eyasd.serving.fleet import ServingState
+
+FULL = TrainSpec(
+    preset=Preset.BEST,
+    backbone="resnet50",
+    pretrained=False,
+    budget=timedelta(minutes=10),
+    seed=7,
+    epochs=0,
+    batch_size=16,
+    learning_rate=0.01,
+    backbone_learning_rate_ratio=0.5,
+    weight_decay=0.1,
+    optimizer=Optimizer.SGD,
+    schedule=Schedule.PLATEAU,
+    warmup_fraction=0.2,
+    loss=Loss.BINARY_CROSS_ENTROPY,
+    label_smoothing=0.0,
+    hidden_units=64,
+    dropout=0.5,
+    rotation_degrees=1.0,
+    shift_fraction=0.1,
+    shear_degrees=2.0,
+    zoom_fraction=0.3,
+    horizontal_flip=False,
+    image_size_px=64,
+    early_stopping_patience=3,
+    validation_fraction=0.2,
+    test_fraction=0.3,
+)
+
+
+def test_the_message_and_the_noun_have_the_same_fields() -> None:
+    assert [f.name for f in training_spec_pb2.TrainingSpec.DESCRIPTOR.fields] == [f.name for f in fields(TrainSpec)]
+
+
+@pytest.mark.parametrize("spec", [FULL, TrainSpec()], ids=["full", "default"])
+def test_a_specification_survives_the_trip(spec: TrainSpec) -> None:
+    assert convert.train_spec(convert.train_spec_message(spec)) == spec
+
+
+def test_an_empty_message_is_the_defaults() -> None:
+    assert convert.train_spec(training_spec_pb2.TrainingSpec()) == TrainSpec()
+
+
+def test_an_enum_of_the_future_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match="99 is not a preset: use one of fast, balanced, best"):
+        convert.train_spec(training_spec_pb2.TrainingSpec(preset=99))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("noun", "message"), [(JobState, job_pb2.JobState), (JobType, job_pb2.JobType)])
+def test_every_state_and_type_has_a_number(noun: type[JobState | JobType], message: object) -> None:
+    names = {name.removeprefix("JOB_STATE_").removeprefix("JOB_TYPE_").lower() for name in message.DESCRIPTOR.values_by_name}  # type: ignore[attr-defined]
+    assert names == {*noun, "unspecified"}
+
+
+def test_a_finished_training() -> None:
+    now = datetime(2026, 5, 6, 7, 8, 9, tzinfo=UTC)
+    report = types.DatasetReport((types.LabelCounts("blue", 3, 2, 1),), (types.UnreadableFile("blue/x", "damaged"),), ("few",), "d")
+    job = Job(
+        id="j",
+        type=JobType.TRAINING,
+        state=JobState.SUCCEEDED,
+        create_time=now,
+        end_time=now,
+        model="m",
+        version=4,
+        dataset="/d",
+        spec=FULL,
+        progress=Progress(stage="publish", validation=EpochMetrics(3, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)),
+        dataset_report=report,
+        evaluation=evaluation(),
+    )
+    message = convert.job_message(job)
+    assert (message.name, message.model, message.training.model_version) == ("jobs/j", "models/m", "models/m/versions/4")
+    assert message.create_time.ToDatetime(UTC) == now
+    assert not message.HasField("start_time")
+    assert message.training.dataset_report.unreadable_files[0].reason == "damaged"
+    assert [list(row.predicted_counts) for row in message.training.evaluation.labels] == [[9, 1, 0], [0, 9, 1], [1, 0, 9]]
+    assert message.progress.validation.macro_f1 == 0.6
+    assert not message.progress.HasField("loss")
+
+
+def test_every_figure_of_an_evaluation_arrives() -> None:
+    message = convert.evaluation_message(evaluation())
+    for field in evaluation_pb2.Evaluation.DESCRIPTOR.fields:
+        if field.name not in {"accuracy_interval", "labels", "unreadable_files"}:
+            assert getattr(message, field.name) == getattr(evaluation(), field.name)
+    assert (message.accuracy_interval.low, message.accuracy_interval.high) == evaluation().accuracy_interval
+
+
+def test_a_failed_evaluation_names_its_version_and_its_error() -> None:
+    error = JobError("BAD_DATASET", "no")
+    job = Job(
+        id="j",
+        type=JobType.EVALUATION,
+        state=JobState.FAILED,
+        create_time=datetime.now(UTC),
+        model="m",
+        version=2,
+        dataset="/d",
+        error=error,
+    )
+    message = convert.job_message(job)
+    assert (message.model, message.error.message) == ("models/m/versions/2", "no")
+    assert message.WhichOneof("detail") is None
+
+
+def test_a_version_that_could_not_be_loaded(tiny_bundle: Path) -> None:
+    manifest = bundle.read_manifest((tiny_bundle / bundle.MANIFEST).read_bytes())
+    message = convert.version_message("m", 1, manifest, ServingState.FAILED, BrokenBundle("damaged"))
+    assert (message.serving_error.message, list(message.labels)) == ("damaged", ["blue", "green", "red"])
+    assert message.sha256 == manifest.files["model.onnx"]

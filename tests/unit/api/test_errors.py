@@ -1,0 +1,49 @@
+"""api.errors: the table is whole, and details travel as google.rpc says."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+
+from eyasd.api.errors import CODES, code_of, status_of, status_of_reason
+from eyasd.core import errors
+from eyasd.core.errors import EyasError, InvalidArgument, ModelNotFound, Overloaded
+
+
+@pytest.mark.parametrize("error", [error for error in errors.all_errors() if error is not EyasError])
+def test_every_error_has_a_code(error: type[EyasError]) -> None:
+    assert code_of(error) not in {grpc.StatusCode.OK, grpc.StatusCode.UNKNOWN}
+
+
+def test_the_root_is_never_raised_so_it_has_no_code() -> None:
+    assert EyasError not in CODES
+
+
+def test_an_error_says_its_reason_and_values() -> None:
+    status = status_of(ModelNotFound("There is no model 'x'.", model="x"))
+    info = error_details_pb2.ErrorInfo()
+    assert status.details[0].Unpack(info)
+    assert (status.code, status.message) == (grpc.StatusCode.NOT_FOUND.value[0], "There is no model 'x'.")
+    assert (info.reason, info.domain, dict(info.metadata)) == ("MODEL_NOT_FOUND", "eyas", {"model": "x"})
+
+
+def test_a_bad_value_names_its_field() -> None:
+    request = error_details_pb2.BadRequest()
+    assert status_of(InvalidArgument("spec.dropout", "dropout is 2.")).details[1].Unpack(request)
+    assert [(v.field, v.description) for v in request.field_violations] == [("spec.dropout", "dropout is 2.")]
+
+
+def test_overload_says_when_to_come_back() -> None:
+    retry = error_details_pb2.RetryInfo()
+    assert status_of(Overloaded("full", timedelta(milliseconds=250))).details[1].Unpack(retry)
+    assert retry.retry_delay.ToTimedelta() == timedelta(milliseconds=250)
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"), [("BAD_DATASET", grpc.StatusCode.FAILED_PRECONDITION), ("FROM_THE_FUTURE", grpc.StatusCode.INTERNAL)]
+)
+def test_a_kept_error_gets_its_code_back(reason: str, code: grpc.StatusCode) -> None:
+    assert status_of_reason(reason, "m").code == code.value[0]

@@ -1,0 +1,61 @@
+"""config: sources in order, mistakes in one sentence, secrets masked."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from eyasd.__main__ import main
+from eyasd.config import describe, read_settings
+from eyasd.core.errors import StartupFailed
+
+
+def test_the_command_line_beats_the_environment_and_that_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "eyas.toml"
+    file.write_text('[serving]\nmax_batch_size = 3\nmax_delay_ms = 3\n[api]\nlisten = "127.0.0.1:3"\n')
+    monkeypatch.setenv("EYASD_SERVING__MAX_BATCH_SIZE", "2")
+    monkeypatch.setenv("EYASD_API__LISTEN", "127.0.0.1:2")
+    settings = read_settings(file, {"api": {"listen": "127.0.0.1:1"}})
+    assert (settings.serving.max_batch_size, settings.serving.max_delay_ms, settings.api.listen) == (2, 3.0, "127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[serving]\nmax_bach_size = 3", r"serving\.max_bach_size \(3\): Extra inputs"),
+        ("[serving]\nmax_batch_size = -1", r"serving\.max_batch_size \(-1\): .* greater than or equal to 0"),
+        ('[api]\nlisten = "here"', "'here' is not HOST:PORT"),
+        ('[api]\ntls_key = "k"', "tls_certificate and api.tls_key are set together"),
+        ("[[", "is not TOML"),
+    ],
+)
+def test_a_mistake_in_the_file_is_one_sentence(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "eyas.toml").write_text(text)
+    with pytest.raises(StartupFailed, match=says):
+        read_settings(tmp_path / "eyas.toml", {})
+
+
+def test_a_file_that_is_not_there() -> None:
+    with pytest.raises(StartupFailed, match="no configuration file 'nowhere.toml'"):
+        read_settings(Path("nowhere.toml"), {})
+
+
+def test_what_is_printed_can_be_read_again_and_holds_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EYASD_API__TOKEN", "hush-hush")
+    assert main(["config", "--listen", "127.0.0.1:7", "--metrics-port", "8", "--data-dir", "/somewhere"]) == 0
+    printed = capsys.readouterr().out
+    assert "hush-hush" not in printed
+    read = tomllib.loads(printed)
+    assert (read["data_dir"], read["api"]["listen"], read["api"]["token"]) == ("/somewhere", "127.0.0.1:7", "**********")
+    assert read["telemetry"]["metrics_listen"] == "127.0.0.1:8"
+    (tmp_path / "again.toml").write_text(printed)
+    monkeypatch.delenv("EYASD_API__TOKEN")
+    assert describe(read_settings(tmp_path / "again.toml", {})) == printed
+
+
+def test_every_setting_is_described() -> None:
+    assert "# None" not in describe(read_settings(None, {}))

@@ -1,0 +1,44 @@
+"""The one-way doors: what each room may never import, tried in a fresh process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import eyasd
+
+TORCH = ("torch", "timm", "torchvision")
+ROOT = Path(eyasd.__file__).parent
+NO_GRPC = ("grpc", "google.protobuf", "eyas.v1")
+TRAINER_PARTS = ("eyasd.training",)
+
+
+def modules(room: str) -> list[str]:
+    return [f"eyasd.{room}.{path.stem}" for path in sorted((ROOT / room).glob("*.py")) if path.stem not in {"__init__", "__main__"}]
+
+
+DOORS = {
+    "core": (modules("core"), (*TORCH, *NO_GRPC, "onnxruntime", "pydantic", "prometheus_client", "structlog", "eyasd.telemetry")),
+    "telemetry": (modules("telemetry"), (*TORCH, *NO_GRPC, "onnxruntime")),
+    "registry": (modules("registry"), (*TORCH, *NO_GRPC, "onnxruntime", "eyasd.serving", "eyasd.jobs", *TRAINER_PARTS)),
+    "serving": (modules("serving"), (*TORCH, *NO_GRPC, "eyasd.registry", "eyasd.jobs", *TRAINER_PARTS)),
+    "jobs": (modules("jobs"), (*TORCH, *NO_GRPC, "onnxruntime", "eyasd.serving", *TRAINER_PARTS)),
+    # google.protobuf comes in with onnx, which is a protobuf.
+    "training": (modules("training"), ("grpc", "eyas.v1", "eyasd.registry", "eyasd.serving", "eyasd.jobs", "eyasd.api")),
+    "api": (modules("api"), (*TORCH, *TRAINER_PARTS)),
+    "app": (["eyasd.app", "eyasd.__main__"], (*TORCH, *TRAINER_PARTS)),
+    "client": (["eyas", "eyas.aio"], (*TORCH, "numpy", "PIL", "click", "rich", "eyasd")),
+}
+
+
+@pytest.mark.parametrize("room", DOORS)
+def test_a_door_stays_shut(room: str) -> None:
+    names, forbidden = DOORS[room]
+    assert names
+    program = f"import sys, {', '.join(names)}\nprint('\\n'.join(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    came_in = [name for name in loaded if any(name == f or name.startswith(f + ".") for f in forbidden)]
+    assert came_in == []
