@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 from rich.console import Console
@@ -16,13 +16,18 @@ from eyas._channel import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_SECONDS
 from eyas._client import Client
 from eyas._convert import to_json
 
+# A pipe has no width: a row folded at 80 columns would be several lines to grep.
+_PIPE_COLUMNS: Final = 10_000
+
 
 class Session:
     """One run of the command: its connection, and where its output goes."""
 
     def __init__(self, *, address: str, token: str | None, tls: bool, ca: Path | None, timeout: float, json: bool) -> None:
         self.json = json
-        self.out = Console(highlight=False, soft_wrap=False)
+        self.out = Console(highlight=False)
+        if not self.out.is_terminal and "COLUMNS" not in os.environ:
+            self.out.width = _PIPE_COLUMNS
         self.err = Console(stderr=True, highlight=False)
         self.client = Client(
             address, timeout=timeout, tls=tls or ca is not None, root_certificates=ca.read_bytes() if ca else None, token=token
