@@ -25,7 +25,7 @@ from eyasd.training.audit import Audit
 from eyasd.training.augment import Augmentation
 from eyasd.training.budget import Budget
 from eyasd.training.checkpoint import Standing
-from eyasd.training.export import PARITY_EXAMPLES
+from eyasd.training.export import PARITY_BATCH_SIZES, PARITY_EXAMPLES
 from eyasd.training.journal import Journal
 from eyasd.training.listing import TEST, TRAIN, VALIDATION
 from eyasd.training.network import Network, to_pixels
@@ -219,7 +219,7 @@ class FineTuning:
         seconds = (time.monotonic() - start) / len(sample)
         self._validation_seconds = seconds * len(rows)
         # Calibration, parity in torch and in ONNX Runtime, and the test; a quarter more for a machine that others use, too.
-        pictures = len(rows) + 2 * PARITY_EXAMPLES + len(self._data.rows[TEST])
+        pictures = len(rows) + (1 + len(PARITY_BATCH_SIZES)) * PARITY_EXAMPLES + len(self._data.rows[TEST])
         self._reserve_seconds = 1.25 * (_EXPORT_SECONDS + seconds * pictures) + self._validation_seconds
 
     def _plan(self) -> None:
