@@ -280,3 +280,10 @@ UNDECODABLE = Refusal(
     "The picture is cut short.",
     (error_details_pb2.ErrorInfo(reason="UNDECODABLE_IMAGE", domain="eyas", metadata={"bytes": "3"}),),
 )
+TRAINING_UPDATES = [
+    update(1, job=job_message("RUNNING")),
+    update(2, message="The label 'shoes' has 3 pictures only."),
+    update(3, progress=progress_message()),
+    update(4, progress=progress_message(stage_fraction=0.9)),
+    update(5, job=job_message()),
+]

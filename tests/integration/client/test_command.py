@@ -4,18 +4,10 @@ from __future__ import annotations
 
 import _thread
 import json
-import os
-import pty
-import re
-import select
 import shlex
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
@@ -24,6 +16,7 @@ from google.rpc import error_details_pb2
 from eyas import _commands, _render
 from eyas.v1 import job_service_pb2, model_service_pb2, training_service_pb2
 from fake_server import (
+    TRAINING_UPDATES,
     FakeServer,
     Refusal,
     alias_message,
@@ -31,7 +24,6 @@ from fake_server import (
     evaluated_message,
     job_message,
     model_message,
-    progress_message,
     update,
     version_message,
 )
@@ -42,13 +34,6 @@ NOT_FOUND = Refusal(
     "There is no such thing: check its name.",
     (error_details_pb2.ErrorInfo(reason="JOB_NOT_FOUND", domain="eyas", metadata={"job": "abc"}),),
 )
-EVENTS = [
-    update(1, job=job_message("RUNNING")),
-    update(2, message="The label 'shoes' has 3 pictures only."),
-    update(3, progress=progress_message()),
-    update(4, progress=progress_message(stage_fraction=0.9)),
-    update(5, job=job_message()),
-]
 
 
 @pytest.fixture
@@ -60,7 +45,7 @@ def server(server: FakeServer) -> FakeServer:
     server.answers("Classify", classified)
     server.answers("GetJob", job_service_pb2.GetJobResponse(job=job_message()))
     server.answers("ListJobs", job_service_pb2.ListJobsResponse(jobs=[job_message(), job_message("RUNNING", "def")]))
-    server.answers("WatchJob", EVENTS)
+    server.answers("WatchJob", TRAINING_UPDATES)
     server.answers("CancelJob", job_service_pb2.CancelJobResponse(job=job_message("CANCELLED")))
     server.answers("ListModels", model_service_pb2.ListModelsResponse(models=[model_message()]))
     server.answers("GetModel", model_service_pb2.GetModelResponse(model=model_message()))
@@ -337,121 +322,13 @@ def test_a_surprise_is_one_sentence(eyas: Eyas, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("as_json", [False, True])
 def test_ctrl_c_without_a_terminal_leaves_the_job_to_itself(eyas: Eyas, server: FakeServer, as_json: bool) -> None:
-    server.answers("WatchJob", [*EVENTS[:3], lambda: time.sleep(0.3), _thread.interrupt_main, lambda: time.sleep(2), *EVENTS[3:]])
+    server.answers(
+        "WatchJob",
+        [*TRAINING_UPDATES[:3], lambda: time.sleep(0.3), _thread.interrupt_main, lambda: time.sleep(2), *TRAINING_UPDATES[3:]],
+    )
     status, out, err = eyas("jobs", "watch", "abc", *(["--json"] if as_json else []))
     assert status == 130
     assert one_sentence(err) == "Job abc goes on; follow it with: eyas jobs watch abc"
     assert server.calls("CancelJob") == []
     if as_json:
         assert json.loads(out)["error"]["reason"] == "INTERRUPTED"
-
-
-class Terminal:
-    """The command in a terminal of its own, at which a test reads and types."""
-
-    def __init__(self, *arguments: str, **environment: str) -> None:
-        self._main, side = pty.openpty()
-        # Ctrl-C reaches the process whose terminal it is.
-        program = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); from eyas.cli import main; main()"
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", program, *arguments],
-            stdin=side,
-            stdout=side,
-            stderr=side,
-            start_new_session=True,
-            env=os.environ | {"COLUMNS": "100", "TERM": "xterm"} | environment,
-        )
-        os.close(side)
-        self.text = ""
-
-    def read_until(self, words: str, seconds: float = 20) -> None:
-        """Reads until the words have come; what comes later is left for later."""
-        until = time.monotonic() + seconds
-        while words not in self.text and self._read(until - time.monotonic()):
-            pass
-        assert words in self.text, self.text
-
-    def type(self, keys: str) -> None:
-        self.text = ""
-        os.write(self._main, keys.encode())
-
-    def end(self) -> int:
-        while self._read(20):
-            pass
-        os.close(self._main)
-        return self._process.wait(20)
-
-    def _read(self, seconds: float) -> bool:
-        if not select.select([self._main], [], [], max(0, seconds))[0]:
-            return False
-        try:
-            read = os.read(self._main, 65536)
-        except OSError:  # the other end is closed
-            return False
-        self.text += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", read.decode(errors="replace"))
-        return bool(read)
-
-
-def watched_in_a_terminal(server: FakeServer, more: list[Any]) -> Terminal:
-    answered = threading.Event()
-    server.answers("WatchJob", [*EVENTS[:3], lambda: answered.wait(20), *more])
-    terminal = Terminal("jobs", "watch", "abc", EYAS_ADDRESS=server.address)
-    terminal.read_until("validation accuracy 0.875")
-    assert "The label 'shoes' has 3 pictures only." in terminal.text
-    terminal.type("\x03")
-    terminal.read_until("[r]: ")
-    time.sleep(0.3)  # an interrupt just before input() waits is seen by Python with the next key only
-    answered.set()
-    return terminal
-
-
-def test_ctrl_c_in_a_terminal_asks_and_goes_on_watching(server: FakeServer) -> None:
-    terminal = watched_in_a_terminal(server, EVENTS[3:])
-    terminal.type("r\n")
-    assert terminal.end() == 0
-    assert "accuracy 0.9000" in terminal.text
-    assert server.calls("CancelJob") == []
-
-
-def test_ctrl_c_in_a_terminal_asks_and_cancels(server: FakeServer) -> None:
-    cancelled = job_message("CANCELLED")
-    terminal = watched_in_a_terminal(server, [update(4, job=cancelled)])
-    server.answers("GetJob", job_service_pb2.GetJobResponse(job=cancelled))
-    terminal.type("c\n")
-    assert terminal.end() == 1
-    assert "eyas: Job abc was cancelled." in terminal.text
-    assert len(server.calls("CancelJob")) == 1
-
-
-@pytest.mark.parametrize("keys", ["d\n", "\x03"])
-def test_ctrl_c_in_a_terminal_asks_and_detaches(server: FakeServer, keys: str) -> None:
-    terminal = watched_in_a_terminal(server, [])
-    terminal.type(keys)
-    assert terminal.end() == 130
-    assert "eyas: Job abc goes on; follow it with: eyas jobs watch abc" in terminal.text
-    assert server.calls("CancelJob") == []
-
-
-def test_without_click_and_rich_it_says_what_to_install() -> None:
-    program = "import sys; sys.modules['rich'] = None; from eyas.cli import main; main()"
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert ended.returncode == 1
-    assert ended.stderr == "eyas: The command needs rich: install it with pip install 'eyas[cli]'.\n"
-
-
-def test_a_reader_that_leaves_early_is_no_error(server: FakeServer) -> None:
-    jobs = [job_message(job=f"j{number}") for number in range(2000)]
-    server.answers("ListJobs", job_service_pb2.ListJobsResponse(jobs=jobs))
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from eyas.cli import main; main()", "jobs"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=os.environ | {"EYAS_ADDRESS": server.address},
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    process.stdout.readline()
-    process.stdout.close()
-    assert process.stderr.read() == b""
-    process.stderr.close()
-    assert process.wait(20) == 0
