@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,11 @@ from builders import write_bundle
 from eyasd.registry.models import Models
 from eyasd.registry.store import LocalStore
 from eyasd.telemetry.metrics import Metrics
+
+
+def pytest_configure() -> None:
+    """Lets Ctrl-C arrive: a shell starts what it puts in the background with the interrupt ignored, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
