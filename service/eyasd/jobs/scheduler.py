@@ -17,15 +17,8 @@ from typing import Any, Final
 import structlog
 
 from eyasd.core import document, jobdir
-from eyasd.core.errors import (
-    DatasetNotFound,
-    EyasError,
-    InvalidArgument,
-    JobEnded,
-    StorageFailed,
-    TrainerFailed,
-    Unavailable,
-)
+from eyasd.core.errors import EyasError, InvalidArgument, JobEnded, StorageFailed, TrainerFailed, Unavailable
+from eyasd.core.form import form_of
 from eyasd.core.names import PRODUCTION, ModelRef
 from eyasd.core.spec import TrainSpec
 from eyasd.core.types import Evaluation, Job, JobError, JobEvent, JobState, JobType, Progress, TrainingOutcome
@@ -82,8 +75,8 @@ class Scheduler:
         """Accepts a training.
 
         Raises:
-            InvalidArgument: the dataset's path is not absolute.
-            DatasetNotFound: there is no such folder.
+            InvalidArgument: the dataset's path is not absolute, or leads to no folder, manifest or archive.
+            DatasetNotFound: it leads nowhere.
             RequestIdReused: the request id belongs to another request.
         """
         job = Job(
@@ -95,8 +88,8 @@ class Scheduler:
         """Accepts an evaluation of the version that `ref` names now.
 
         Raises:
-            NotFound: there is no such model, alias, version or folder.
-            InvalidArgument: the dataset's path is not absolute.
+            NotFound: there is no such model, alias or version, or the dataset's path leads nowhere.
+            InvalidArgument: the dataset's path is not absolute, or leads to no folder, manifest or archive.
             RequestIdReused: the request id belongs to another request.
         """
         version = await asyncio.to_thread(self._models.resolve, ref)
@@ -188,10 +181,7 @@ class Scheduler:
     async def _submit(self, job: Job, request_id: str | None, request: str) -> Job:
         if not Path(job.dataset).is_absolute():
             raise InvalidArgument("dataset", f"{job.dataset!r} is not an absolute path: begin it with '/'.")
-        if not await asyncio.to_thread(Path(job.dataset).is_dir):
-            raise DatasetNotFound(
-                f"There is no folder {job.dataset!r} on the trainer's machine: check the path.", dataset=job.dataset
-            )
+        await asyncio.to_thread(form_of, Path(job.dataset))
         if self._closing:
             raise Unavailable("The server is going down: send the request again.")
         accepted = await asyncio.to_thread(self._store.submit, job, request_id, request)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -78,6 +79,8 @@ def read_picture(file: File, spec: Preprocess) -> tuple[Entry, NDArray[np.uint8]
     try:
         status = file.path.stat()
         size_bytes, modified_ns = status.st_size, status.st_mtime_ns
+        if not stat.S_ISREG(status.st_mode):  # a manifest may name a folder, or a pipe that never ends
+            return Entry(file.name, size_bytes, modified_ns, sha256, "It is not a file."), None
         if size_bytes > MAX_ENCODED_BYTES:  # refused unread: it may be a film of many gigabytes
             problem = f"The file has {size_bytes:,} bytes; at most {MAX_ENCODED_BYTES:,} are read."
             return Entry(file.name, size_bytes, modified_ns, sha256, problem), None
@@ -129,9 +132,18 @@ def decode(files: Sequence[File], spec: Preprocess, folder: Path, journal: Journ
 def _decoded_before(files: Sequence[File], spec: Preprocess, folder: Path) -> tuple[Entry, ...] | None:
     try:
         index = document.load(_Index, (folder / _INDEX).read_bytes())
-        now = [(file.name, (status := file.path.stat()).st_size, status.st_mtime_ns) for file in files]
+        now = [(file.name, *_stamp(file.path)) for file in files]
         whole = (folder / _PIXELS).stat().st_size == len(files) * spec.crop_px**2 * 3
     except (OSError, ValueError):
         return None
     then = [(entry.name, entry.size_bytes, entry.modified_ns) for entry in index.entries]
     return index.entries if whole and index.preprocess == spec and then == now else None
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Returns a file's size and time of change, as `read_picture` notes them; zeros where it is missing."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_size, status.st_mtime_ns

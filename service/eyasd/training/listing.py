@@ -13,37 +13,39 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from eyasd.core.errors import BadDataset, DatasetNotFound
+from eyasd.core.errors import BadDataset
 
 TRAIN: Final = "train"
 VALIDATION: Final = "validation"
 TEST: Final = "test"
 SPLITS: Final = (TRAIN, VALIDATION, TEST)
-_SPLIT_FOLDERS: Final = {"train": TRAIN, "validation": VALIDATION, "val": VALIDATION, "valid": VALIDATION, "test": TEST}
+SPLIT_NAMES: Final = {"train": TRAIN, "validation": VALIDATION, "val": VALIDATION, "valid": VALIDATION, "test": TEST}
 # What desktops leave in every folder they show; files that begin with a dot are hidden anyway.
 _HIDDEN: Final = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})
-_PICTURE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"})
+PICTURE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"})
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One file below a label's folder.
+    """One file below a label's folder, or one that a manifest names.
 
     Attributes:
         path: where it is.
         name: its path relative to the dataset, for people; bytes that are not UTF-8 are replaced.
         split: `train`, `validation` or `test`; None where the dataset has no split.
+        group: pictures of one group belong into one split; None is a group of its own.
     """
 
     path: Path
     name: str
     label: str
     split: str | None
+    group: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a dataset's folder offers.
+    """What a dataset offers.
 
     Attributes:
         files: sorted by name.
@@ -61,32 +63,26 @@ class Listing:
 
 
 def list_files(root: Path) -> Listing:
-    """Lists a dataset.
+    """Lists a folder of class folders.
 
     Raises:
-        DatasetNotFound: there is no such folder.
         BadDataset: no folders of pictures are in it.
     """
-    if not root.is_dir():
-        raise DatasetNotFound(
-            f"There is no folder {str(root)!r} on the trainer's machine; check the path and the volumes mounted there."
-        )
-    folders = _folders(root)
+    inside = folders(root)
     found: dict[str, Path] = {}
-    for folder in folders:
-        split = _SPLIT_FOLDERS.get(folder.name.lower())
-        # A label may well be called `train`; a split's folder holds folders, a label's holds pictures.
-        if split and _folders(folder):
+    for folder in inside:
+        split = split_of(folder)
+        if split:
             if split in found:
                 raise BadDataset(f"{found[split].name}/ and {folder.name}/ are both the {split} split; merge them into one folder.")
             found[split] = folder
     files: list[File] = []
     warnings: list[str] = []
     if found:
-        others = [folder.name for folder in folders if folder not in found.values()]
+        others = [folder.name for folder in inside if folder not in found.values()]
         if others:
             warnings.append(
-                f"Left out {_names(others)}, beside {_names(f.name + '/' for f in found.values())}: no split of that name."
+                f"Left out {names(others)}, beside {names(f.name + '/' for f in found.values())}: no split of that name."
             )
         for split, folder in found.items():
             files += _labelled(root, folder, split, warnings)
@@ -113,24 +109,26 @@ def check_labels(files: Iterable[File], splits: tuple[str, ...], noun: str = "fi
     labels = sorted({label for _, label in counts})
     if len(labels) < 2:
         raise BadDataset(
-            f"The dataset has {noun} of {len(labels)} label(s), {_names(labels)}; a classifier needs at least two labels."
+            f"The dataset has {noun} of {len(labels)} label(s), {names(labels)}; a classifier needs at least two labels."
         )
     if splits and TRAIN not in splits:
-        raise BadDataset(f"The dataset has {' and '.join(splits)} but no train split: add the folder train/.")
+        raise BadDataset(
+            f"The dataset has {' and '.join(splits)} but no train split: add the folder train/, or rows of that split."
+        )
     found = {split: {label for s, label in counts if s == split} for split in splits}
     for split in splits:
         if unknown := found[split] - found[TRAIN]:
-            raise BadDataset(f"The {split} split has labels that the train split lacks: {_names(sorted(unknown))}.")
+            raise BadDataset(f"The {split} split has labels that the train split lacks: {names(sorted(unknown))}.")
     for split in splits:
         if missing := found[TRAIN] - found[split]:
-            raise BadDataset(f"The {split} split has no {noun} of {_names(sorted(missing))}; every split needs some of each label.")
+            raise BadDataset(f"The {split} split has no {noun} of {names(sorted(missing))}; every split needs some of each label.")
 
 
 def _labelled(root: Path, folder: Path, split: str | None, warnings: list[str]) -> list[File]:
     """Returns the files of each label's folder in `folder`."""
     where = "the dataset's folder" if folder == root else f"{folder.name}/"
-    stray = [f for f in _entries(folder) if f.suffix.lower() in _PICTURE_SUFFIXES and f.is_file()]
-    label_folders = _folders(folder)
+    stray = [f for f in entries(folder) if f.suffix.lower() in PICTURE_SUFFIXES and f.is_file()]
+    label_folders = folders(folder)
     if stray and not label_folders:
         raise BadDataset(f"{len(stray)} pictures lie directly in {where}: put them into one folder a label, named after the label.")
     if stray:
@@ -139,38 +137,52 @@ def _labelled(root: Path, folder: Path, split: str | None, warnings: list[str]) 
         )
     files = []
     for label_folder in label_folders:
-        label = _text(label_folder.name)
+        label = as_text(label_folder.name)
         if label != label_folder.name:
             raise BadDataset(f"The name of the folder {label!r} is not UTF-8; rename it to the label you want to see.")
         paths = [path for path in _walk(label_folder) if path.is_file()]
         if not paths:
-            raise BadDataset(f"The folder {_text(str(label_folder.relative_to(root)))!r} is empty; fill it, or remove it.")
-        files += [File(path, _text(path.relative_to(root).as_posix()), label, split) for path in paths]
+            raise BadDataset(f"The folder {as_text(str(label_folder.relative_to(root)))!r} is empty; fill it, or remove it.")
+        files += [File(path, as_text(path.relative_to(root).as_posix()), label, split) for path in paths]
     return files
 
 
 def _walk(folder: Path) -> list[Path]:
     """Returns what lies in a folder, at any depth, hidden things apart."""
     found: list[Path] = []
-    for entry in _entries(folder):
+    for entry in entries(folder):
         found += _walk(entry) if entry.is_dir() and not entry.is_symlink() else [entry]
     return found
 
 
-def _entries(folder: Path) -> list[Path]:
-    return sorted(e for e in folder.iterdir() if not e.name.startswith(".") and e.name.lower() not in _HIDDEN)
+def is_hidden(name: str) -> bool:
+    """Tells whether an entry of a folder is none of the dataset's."""
+    return name.startswith(".") or name.lower() in _HIDDEN
 
 
-def _folders(folder: Path) -> list[Path]:
-    return [entry for entry in _entries(folder) if entry.is_dir()]
+def entries(folder: Path) -> list[Path]:
+    """Returns what lies in a folder, hidden things apart, in order."""
+    return sorted(entry for entry in folder.iterdir() if not is_hidden(entry.name))
 
 
-def _text(name: str) -> str:
+def folders(folder: Path) -> list[Path]:
+    """Returns the folders in a folder, hidden ones apart, in order."""
+    return [entry for entry in entries(folder) if entry.is_dir()]
+
+
+def split_of(folder: Path) -> str | None:
+    """Returns the split whose folder this is, if it is one's."""
+    split = SPLIT_NAMES.get(folder.name.lower())
+    # A label may well be called `train`; a split's folder holds folders, a label's holds pictures.
+    return split if split and folders(folder) else None
+
+
+def as_text(name: str) -> str:
     """Returns the name of a file as text that every encoder takes; Linux allows any bytes."""
     return os.fsencode(name).decode(errors="replace")
 
 
-def _names(names: Iterable[str], most: int = 5) -> str:
+def names(of: Iterable[str], most: int = 5) -> str:
     """Returns a list for a sentence, shortened."""
-    quoted = [repr(name) for name in names]
+    quoted = [repr(name) for name in of]
     return ", ".join(quoted[:most]) + (f" and {len(quoted) - most} more" if len(quoted) > most else "")

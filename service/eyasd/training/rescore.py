@@ -14,9 +14,10 @@ from eyasd.core.errors import BadDataset
 from eyasd.core.jobdir import BUNDLE
 from eyasd.core.types import Evaluation, EvaluationTask, UnreadableFile
 from eyasd.training.cache import read_picture
+from eyasd.training.dataset import open_dataset
 from eyasd.training.evaluate import predict, score
 from eyasd.training.journal import Journal
-from eyasd.training.listing import TEST, Listing, list_files
+from eyasd.training.listing import TEST, Listing
 from eyasd.training.machine import cpu_count
 from eyasd.training.session import open_session
 
@@ -34,7 +35,7 @@ def rescore(task: EvaluationTask, folder: Path, journal: Journal) -> Evaluation:
     bundle = folder / BUNDLE
     manifest = read_manifest((bundle / MANIFEST).read_bytes())
     verified(manifest, MODEL, (bundle / MODEL).read_bytes())
-    listing = _scored(list_files(Path(task.dataset)), manifest, task.model)
+    listing = _scored(open_dataset(Path(task.dataset), folder, journal), manifest, task.model)
     for warning in listing.warnings:
         journal.message(warning)
 
@@ -74,7 +75,7 @@ def _scored(listing: Listing, manifest: Manifest, model: str) -> Listing:
     if listing.splits:
         if TEST not in listing.splits:
             raise BadDataset(
-                f"The dataset has {' and '.join(listing.splits)} but no test split; name the folder that shall be scored."
+                f"The dataset has {' and '.join(listing.splits)} but no test split; name a dataset that has one, or none."
             )
         listing = listing.of_split(TEST)
     foreign = sorted({file.label for file in listing.files} - set(manifest.labels))

@@ -20,17 +20,18 @@ from eyasd.core.bundle import FORMAT_VERSION, LOGITS, MODEL, PROBABILITIES, Gold
 from eyasd.core.jobdir import BUNDLE
 from eyasd.core.preprocess import Preprocess
 from eyasd.core.types import EpochMetrics, Evaluation, TrainingOutcome, TrainingTask
-from eyasd.training import weights
+from eyasd.training import archive, weights
 from eyasd.training.audit import Audit, audit
 from eyasd.training.budget import Budget
 from eyasd.training.bundling import write_bundle
 from eyasd.training.cache import decode
 from eyasd.training.calibrate import fit_temperature
+from eyasd.training.dataset import open_dataset
 from eyasd.training.evaluate import predict, score
 from eyasd.training.export import PARITY_EXAMPLES, check_signature, prove_parity, to_onnx
 from eyasd.training.features import extract
 from eyasd.training.journal import Journal
-from eyasd.training.listing import TEST, TRAIN, VALIDATION, check_labels, list_files
+from eyasd.training.listing import TEST, TRAIN, VALIDATION, check_labels
 from eyasd.training.loop import FineTuning
 from eyasd.training.machine import cpu_count
 from eyasd.training.network import InputFormat, Network, Servable, input_format, pick_device
@@ -62,7 +63,7 @@ def train(task: TrainingTask, folder: Path, journal: Journal) -> TrainingOutcome
     torch.set_num_threads(cpu_count())
 
     journal.stage("audit")
-    listing = list_files(Path(task.dataset))
+    listing = open_dataset(Path(task.dataset), folder, journal)
     check_labels(listing.files, listing.splits)
     form = input_format(spec.backbone or DEFAULT_BACKBONE)
     preprocess = form.preprocess(spec.image_size_px or form.native_px)
@@ -74,6 +75,7 @@ def train(task: TrainingTask, folder: Path, journal: Journal) -> TrainingOutcome
 
     journal.stage("decode")
     pictures = decode(listing.files, preprocess, folder, journal)
+    archive.discard(folder)  # from here on the cache is all that is read
     fractions = {VALIDATION: recipe.validation_fraction, TEST: recipe.test_fraction}
     data = audit(listing, pictures.entries, fractions, recipe.seed)
     for warning in data.report.warnings:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from builders import noise
-from eyasd.core.errors import BadDataset, DatasetNotFound
+from eyasd.core.errors import BadDataset
 from eyasd.core.preprocess import Preprocess
 from eyasd.training.audit import Audit, audit
 from eyasd.training.cache import read_picture
@@ -139,10 +139,6 @@ def test_the_digest_is_of_split_label_and_content_alone(squares: Callable[..., P
 
 
 class TestRefusals:
-    def test_no_such_folder(self, tmp_path: Path) -> None:
-        with pytest.raises(DatasetNotFound, match="no folder"):
-            list_files(tmp_path / "absent")
-
     def test_an_empty_folder(self, tmp_path: Path) -> None:
         with pytest.raises(BadDataset, match="holds no files"):
             list_files(tmp_path)

@@ -13,7 +13,7 @@ from eyasd.core.preprocess import MAX_ENCODED_BYTES, Preprocess, load_image
 from eyasd.training import cache
 from eyasd.training.cache import decode
 from eyasd.training.journal import Interrupted, Journal
-from eyasd.training.listing import list_files
+from eyasd.training.listing import File, list_files
 
 SPEC = Preprocess(crop_px=16, crop_fraction=0.875)
 
@@ -74,6 +74,21 @@ def test_a_file_that_may_not_be_read_is_named(squares: Callable[..., Path], jour
     problems = [entry for entry in decode(files, SPEC, tmp_path, journal).entries if entry.problem]
     assert [entry.name for entry in problems] == ["red/001.png", "red/gone.png"]
     assert problems[0].problem == "The file cannot be read: No such file or directory."
+
+
+def test_what_is_no_file_is_never_read(journal: Journal, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    files = [File(path, path.name, "red", None) for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero"))]
+    assert {entry.problem for entry in decode(files, SPEC, tmp_path, journal).entries} == {"It is not a file."}
+
+
+def test_missing_files_do_not_keep_the_others_from_being_used_again(
+    squares: Callable[..., Path], journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [*list_files(squares()).files, File(tmp_path / "gone.png", "gone.png", "red", None)]
+    first = decode(files, SPEC, tmp_path, journal)
+    monkeypatch.setattr(cache, "read_picture", None)
+    assert decode(files, SPEC, tmp_path, journal).entries == first.entries
 
 
 def test_decoding_stops_when_asked(squares: Callable[..., Path], journal: Journal, tmp_path: Path) -> None:
