@@ -144,7 +144,8 @@ class Client:
         """Starts a training, and returns its job at once.
 
         Args:
-            dataset: absolute path, on the trainer's machine, of a folder of class folders, or of train/, validation/ and test/.
+            dataset: absolute path, on the trainer's machine, of a folder of class folders, or of train/, validation/ and test/;
+                of a manifest (.csv or .jsonl with the columns path and label); or of an archive (.zip, .tar ...) of either.
             model: the model that gets a version.
             preset: `fast`, `balanced` or `best`.
             budget: wall-clock time it may take, in seconds or as a timedelta.
@@ -156,7 +157,7 @@ class Client:
         return self._run(call)
 
     def evaluate(self, model: str, dataset: str | os.PathLike[str], *, request_id: str | None = None) -> Job:
-        """Starts an evaluation of a version on a folder of labelled pictures, and returns its job at once."""
+        """Starts an evaluation of a version on a dataset, as `train` takes it, and returns its job at once."""
         return self._run(_calls.evaluate(model, dataset, request_id))
 
     def get_job(self, job: str) -> Job:

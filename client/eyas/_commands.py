@@ -124,10 +124,11 @@ def train(
     settings: dict[str, Any],
     **named: Any,
 ) -> None:
-    """Train a model on a folder of labelled pictures.
+    """Train a model on a dataset of labelled pictures.
 
-    DATASET holds one folder a label, or train/ and optionally validation/ and test/ that do. It is read by the trainer, so the path
-    must lead to it there.
+    DATASET is a folder that holds one folder a label, or train/ and optionally validation/ and test/ that do; a manifest, .csv or
+    .jsonl, with the columns path and label and, optionally, split and group; or an archive of either (.zip, .tar, .tar.gz, .tgz,
+    .tar.bz2, .tar.xz). It is read by the trainer, so the path must lead to it there.
     """
     settings |= {name: value for name, value in named.items() if value is not None}
     job = session.client.train(_absolute(dataset), model, alias=alias, **settings)
@@ -142,7 +143,10 @@ def train(
 @click.argument("dataset", type=click.Path(path_type=Path))
 @connected
 def evaluate(session: Session, *, model: str, dataset: Path) -> None:
-    """Measure a model version on a folder of labelled pictures."""
+    """Measure a model version on a dataset of labelled pictures.
+
+    DATASET is what `eyas train` takes; where it has splits, its test split is scored.
+    """
     follow(session, session.client.evaluate(model, _absolute(dataset)))
 
 
@@ -235,5 +239,5 @@ def alias(session: Session, *, model: str, alias: str, number: int, reason: str)
 
 
 def _absolute(path: Path) -> Path:
-    """Returns the path as the trainer needs it. Whether there is a folder only the trainer's machine knows."""
+    """Returns the path as the trainer needs it. Whether it leads anywhere only the trainer's machine knows."""
     return path.expanduser().resolve()

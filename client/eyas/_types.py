@@ -83,7 +83,7 @@ class Classification:
 
 @dataclass(frozen=True, slots=True)
 class UnreadableFile:
-    """A file that is not a picture Eyas reads; `path` is relative to the dataset's folder."""
+    """A file that is not a picture Eyas reads; `path` is relative to the dataset's folder, or as its manifest has it."""
 
     path: str
     reason: str

@@ -119,6 +119,7 @@ async def test_without_the_token_nobody_gets_in(daemon: Any, published: Models, 
     [
         ({"model": "models/m", "dataset": "/nowhere/at/all"}, "NOT_FOUND", "no folder '/nowhere/at/all'"),
         ({"model": "models/m", "dataset": "photos"}, "INVALID_ARGUMENT", "'photos' is not an absolute path"),
+        ({"model": "models/m", "dataset": "/etc/hostname"}, "INVALID_ARGUMENT", "'/etc/hostname' is neither a folder"),
         ({"model": "models/M", "dataset": "/"}, "INVALID_ARGUMENT", "'M' is not a name for a model"),
         ({"model": "models/m", "dataset": "/", "alias": "-"}, "INVALID_ARGUMENT", "'-' is not a name for an alias"),
         ({"model": "models/m", "dataset": "/", "spec": {"preset": 99}}, "INVALID_ARGUMENT", "99 is not a preset"),

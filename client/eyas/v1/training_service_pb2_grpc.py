@@ -52,17 +52,17 @@ class TrainingServiceServicer(object):
     """
 
     def Train(self, request, context):
-        """Accepts a training. The job fits a network to a folder of labelled pictures, exports it, measures it and publishes it.
+        """Accepts a training. The job fits a network to a dataset of labelled pictures, exports it, measures it and publishes it.
 
-        Errors: INVALID_ARGUMENT for a malformed name, a value out of range or a path that is not absolute; NOT_FOUND for a
-        folder that does not exist; ALREADY_EXISTS where `request_id` was used for another request.
+        Errors: INVALID_ARGUMENT for a malformed name, a value out of range, or a path that is not absolute or leads to no dataset;
+        NOT_FOUND for a path that leads nowhere; ALREADY_EXISTS where `request_id` was used for another request.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Evaluate(self, request, context):
-        """Accepts an evaluation. The job scores a model version on a folder of labelled pictures with ONNX Runtime.
+        """Accepts an evaluation. The job scores a model version on a dataset of labelled pictures with ONNX Runtime.
 
         Errors: as Train, and NOT_FOUND for a model, alias or version that does not exist.
         """

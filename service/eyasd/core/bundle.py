@@ -72,7 +72,7 @@ class Lineage:
     Attributes:
         job: id of the job that trained it.
         attempt: number of the attempt that finished.
-        dataset: the folder, as the request named it.
+        dataset: its path, as the request named it.
         code_version: version of Eyas.
         seed: of every random choice.
         backbone: name of the network in timm.

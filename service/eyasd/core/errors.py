@@ -51,7 +51,7 @@ class ImageTooLarge(UndecodableImage):
 
 
 class BadDataset(EyasError):
-    """The folder holds pictures that cannot be trained on or scored as they stand."""
+    """The dataset cannot be read, or cannot be trained on or scored as it stands."""
 
 
 class NotFound(EyasError):
@@ -59,7 +59,7 @@ class NotFound(EyasError):
 
 
 class DatasetNotFound(NotFound):
-    """There is no such folder on the trainer's machine."""
+    """There is no such folder or file on the trainer's machine."""
 
 
 class ModelNotFound(NotFound):

@@ -14,7 +14,7 @@ from eyasd.core.spec import TrainSpec
 
 @dataclass(frozen=True, slots=True)
 class UnreadableFile:
-    """A file of a dataset that is not a picture Eyas reads; `path` is relative to the dataset's folder."""
+    """A file of a dataset that is no picture Eyas reads; `path` is relative to the dataset's folder, or as its manifest has it."""
 
     path: str
     reason: str
@@ -134,7 +134,7 @@ class TrainingTask:
         job: id of the job, recorded in the version's lineage.
         attempt: number of this attempt, from 1.
         model: name of the model, for the report.
-        dataset: absolute path of the folder of pictures.
+        dataset: absolute path of the folder, manifest or archive.
         spec: the hyper-parameters asked for.
         weights: file or folder of pre-trained weights given by the operator, searched first; None is none.
         hub: whether weights may be downloaded.
@@ -159,7 +159,7 @@ class EvaluationTask:
         job: id of the job.
         attempt: number of this attempt, from 1.
         model: short reference of the version, for messages.
-        dataset: absolute path of the folder of pictures.
+        dataset: absolute path of the folder, manifest or archive.
     """
 
     job: str

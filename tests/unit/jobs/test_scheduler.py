@@ -99,6 +99,23 @@ async def test_what_cannot_be_accepted(house: House) -> None:
         await follow(house, Job(id="x", type="t", create_time=None, model="m", dataset="d"))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("name", ["photos.csv", "photos.jsonl", "photos.zip", "photos.tar.gz"])
+async def test_a_file_may_be_a_dataset(house: House, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    dataset = str(tmp_path / name)
+    job = await house.scheduler.submit_training(model="m", dataset=dataset, spec=TrainSpec(), alias=None, request_id=None)
+    assert job.dataset == dataset
+
+
+async def test_any_other_file_is_refused_at_once(house: House, tmp_path: Path) -> None:
+    (tmp_path / "photos.rar").touch()
+    with pytest.raises(InvalidArgument, match="photos.rar' is neither a folder, nor a manifest") as caught:
+        await house.scheduler.submit_training(
+            model="m", dataset=str(tmp_path / "photos.rar"), spec=TrainSpec(), alias=None, request_id=None
+        )
+    assert caught.value.field == "dataset"
+
+
 async def test_a_repeated_request_is_one_job(house: House) -> None:
     first, second = await train(house, request_id="r"), await train(house, request_id="r")
     assert second.id == first.id  # the job may have begun meanwhile, so the rest of it may differ

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -128,6 +129,35 @@ def test_a_second_attempt_gives_the_same_model(trained: Path, tmp_path: Path, mo
     assert "Went on from the checkpoint" in (trained / jobdir.PROGRESS).read_text()
 
 
+def test_an_archive_is_the_dataset_that_was_packed(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And for a second attempt, too, which has to unpack it again."""
+    archive = shutil.make_archive(str(tmp_path / "packed"), "zip", trained, "data")
+    task = json.loads((trained / jobdir.TRAINING).read_text())
+    (tmp_path / jobdir.TRAINING).write_text(json.dumps({**task, "dataset": archive, "spec": {**TINY, "epochs": 0}}))
+    expected = read_manifest((trained / jobdir.BUNDLE / MANIFEST).read_bytes()).dataset_report
+    for _ in range(2):
+        assert main_on(tmp_path, monkeypatch) == jobdir.OK
+        assert read_manifest((tmp_path / jobdir.BUNDLE / MANIFEST).read_bytes()).dataset_report == expected
+        assert not (tmp_path / "unpacked").exists()
+    said = (tmp_path / jobdir.PROGRESS).read_text()
+    assert (said.count("Unpacked 13 files"), said.count("Took 13 decoded pictures")) == (2, 1)
+
+
+def test_a_manifest_is_a_dataset(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [f"{path},{path.parent.name}" for path in (trained / "data").rglob("*.*")]
+    (tmp_path / "photos.csv").write_text("\n".join(["path,label", *rows, "gone.png,dark"]))
+    task = json.loads((trained / jobdir.TRAINING).read_text())
+    dataset = str(tmp_path / "photos.csv")
+    (tmp_path / jobdir.TRAINING).write_text(json.dumps({**task, "dataset": dataset, "spec": {**TINY, "epochs": 0}}))
+    assert main_on(tmp_path, monkeypatch) == jobdir.OK
+    expected, report = (read_manifest((f / jobdir.BUNDLE / MANIFEST).read_bytes()).dataset_report for f in (trained, tmp_path))
+    assert (report.labels, report.digest) == (expected.labels, expected.digest)
+    assert [(Path(file.path).name, file.reason.split(":")[0]) for file in report.unreadable_files] == [
+        ("broken.jpg", "The bytes are not a picture"),
+        ("gone.png", "The file cannot be read"),
+    ]
+
+
 def test_termination_is_obeyed_and_resumed(squares: Callable[..., Path], job: Callable[..., Any]) -> None:
     folder = job(squares(), TrainSpec(**TINY, epochs=400, early_stopping_patience=400)).path
     process = subprocess.Popen([sys.executable, "-m", "eyasd.training", str(folder)])
@@ -171,6 +201,22 @@ class TestEvaluation:
         evaluation = document.load(Evaluation, (folder / jobdir.RESULT).read_bytes())
         assert (evaluation.examples, evaluation.accuracy) == (36, 1.0)
         assert [file.path for file in evaluation.unreadable_files] == ["red/notes.txt"]
+
+    def test_it_scores_an_archive(self, folder: Path, squares: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+        root = squares()
+        self.ask(folder, Path(shutil.make_archive(str(root), "gztar", root.parent, root.name)))
+        assert main_on(folder, monkeypatch) == jobdir.OK
+        assert document.load(Evaluation, (folder / jobdir.RESULT).read_bytes()).examples == 36
+
+    def test_it_scores_a_manifest(self, folder: Path, tmp_path: Path, squares: Callable[..., Path], monkeypatch) -> None:
+        squares({"red": 2, "blue": 2})
+        (tmp_path / "photos.jsonl").write_text(
+            '{"path": "data/red/001.png", "label": "red"}\n{"path": "data/blue/003.png", "label": "blue"}\n'
+        )
+        self.ask(folder, tmp_path / "photos.jsonl")
+        assert main_on(folder, monkeypatch) == jobdir.OK
+        evaluation = document.load(Evaluation, (folder / jobdir.RESULT).read_bytes())
+        assert (evaluation.examples, evaluation.unreadable_files) == (2, ())
 
     def test_of_splits_it_scores_the_test_split(
         self, folder: Path, squares: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
