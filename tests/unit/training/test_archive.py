@@ -13,6 +13,7 @@ import struct
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from hypothesis import strategies as st
 from eyasd.core.errors import BadDataset
 from eyasd.training import unpacked
 from eyasd.training.archive import discard, unpack
+from eyasd.training.dataset import open_dataset
 from eyasd.training.journal import EVALUATION_SHARES, Interrupted, Journal
 
 FILES = {"red/1.png": b"one", "blue/2.png": b"two", "blue/deep/3.png": b"three" * 50_000}
@@ -374,7 +376,7 @@ SAMPLES = {"any.zip": zipped({"red/1.png": b"one" * 99, "b": b""}), "any.tar": t
     st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_size=8),
     st.integers(0, 10_000),
 )
-def test_any_bytes_are_a_folder_or_a_sentence(
+def test_any_bytes_are_a_listing_or_a_sentence(
     tmp_path_factory: pytest.TempPathFactory, name: str, start: bytes, changes: list[tuple[int, int]], length: int
 ) -> None:
     """Whatever is changed, put before or cut off."""
@@ -386,8 +388,7 @@ def test_any_bytes_are_a_folder_or_a_sentence(
     (folder / name).write_bytes(start + compress(bytes(content))[: length or None])
     job = folder / "job"
     job.mkdir()
-    try:
-        unpack(folder / name, job, Journal(job / "progress.jsonl", EVALUATION_SHARES))
-    except BadDataset:
-        assert not (job / "unpacked").exists()
+    with suppress(BadDataset):
+        assert open_dataset(folder / name, job, Journal(job / "progress.jsonl", EVALUATION_SHARES)).files
+    assert (job / "unpacked").exists() == (job / "unpacked.json").exists()
     assert sorted(path.name for path in folder.iterdir()) == sorted([name, "job"])
