@@ -25,7 +25,7 @@ MAX_RATIO: Final = 100
 FREE_BYTES: Final = 1024**3
 # Of folders within each other: real ones have 3 or 4, and removing a thousand overflows the interpreter's stack.
 MAX_DEPTH: Final = 32
-# A tar's headers are read at once, too. Real ones have less than 4 KiB, and parsing takes quadratic time in old Pythons.
+# A header of a tar is read at once, too; those that describe a file in some KiB are rare.
 PIECE_BYTES: Final = 64 * 1024
 
 

@@ -253,6 +253,18 @@ class TestHostile:
         header[148:156] = b"%06o\0 " % (sum(header[:148]) + 8 * 32 + sum(header[156:]))
         assert f"a header claims {size} bytes" in refusal("a.tar", bytes(header) + bytes(1024))
 
+    @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE])
+    def test_a_header_that_is_slow_to_parse(self, refusal: Callable[[str, bytes], str], kind: bytes) -> None:
+        info = special("pax", kind)
+        info.size = 65_024
+        content = info.tobuf(tarfile.USTAR_FORMAT) + b"1" * info.size + tarred(FILES)
+        assert "a header has a number of more than 255 digits" in refusal("a.tar", content)
+
+    def test_a_picture_may_be_all_digits(self, tmp_path: Path, job: Path, journal: Journal) -> None:
+        files = {"red/1.png": b"1" * 200_000}
+        (tmp_path / "a.tar").write_bytes(tarred(files))
+        assert content_of(unpack(tmp_path / "a.tar", job, journal)) == files
+
     def test_headers_within_headers(self, refusal: Callable[[str, bytes], str]) -> None:
         header = special("x", tarfile.XHDTYPE).tobuf(tarfile.USTAR_FORMAT)
         assert "damaged or cut short" in refusal("a.tar", header * 3000)
