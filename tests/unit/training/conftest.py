@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,9 +13,11 @@ import torch
 from PIL import Image
 
 from eyasd.core import document, jobdir
+from eyasd.core.errors import BadDataset
 from eyasd.core.jobdir import ProgressLine
 from eyasd.core.spec import TrainSpec
 from eyasd.core.types import TrainingTask
+from eyasd.training.archive import unpack
 from eyasd.training.journal import FINE_TUNE_SHARES, Journal
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 60, 220)}
@@ -86,3 +88,26 @@ def job(tmp_path: Path) -> Callable[..., JobFolder]:
         return JobFolder(folder)
 
     return build
+
+
+@pytest.fixture
+def job_dir(tmp_path: Path) -> Path:
+    """JOB_DIR, in a folder where anything that leaves it would be seen."""
+    (tmp_path / "house" / "job").mkdir(parents=True)
+    return tmp_path / "house" / "job"
+
+
+@pytest.fixture
+def refusal(tmp_path: Path, job_dir: Path, journal: Journal) -> Iterator[Callable[[str, bytes], str]]:
+    """Unpacks what must be refused; returns why. Nothing may be left of it."""
+
+    def refused(name: str, content: bytes) -> str:
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(BadDataset) as caught:
+            unpack(tmp_path / name, job_dir, journal)
+        return caught.value.message
+
+    yield refused
+    assert list(job_dir.iterdir()) == []
+    assert list(job_dir.parent.iterdir()) == [job_dir]
+    assert not (tmp_path / "evil").exists()
