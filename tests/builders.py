@@ -35,6 +35,12 @@ def noise(seed: int, size: tuple[int, int] = (40, 30), form: str = "PNG") -> byt
     return buffer.getvalue()
 
 
+def scene(seed: int, size: tuple[int, int] = (80, 60)) -> Image.Image:
+    """Returns a picture of soft blotches, as different from that of another seed as photographs are."""
+    blotches = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
+    return Image.fromarray(blotches).resize(size, Image.Resampling.BICUBIC)
+
+
 def colour_network(gain: float = 0.05, *, work: int = 0) -> bytes:
     """Returns model.onnx of a network that knows blue, green and red: the mean of a channel, times `gain`, is its logit.
 

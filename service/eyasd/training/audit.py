@@ -6,19 +6,22 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eyasd.core.errors import BadDataset
-from eyasd.core.types import DatasetReport, LabelCounts, UnreadableFile
-from eyasd.training.cache import Entry
-from eyasd.training.listing import SPLITS, TRAIN, File, Listing, check_labels
+from eyasd.core.types import DatasetReport, Duplicates, LabelCounts, UnreadableFile
+from eyasd.training import findings
+from eyasd.training.cache import Pictures
+from eyasd.training.duplicates import Copies, Ids, find_copies, join
+from eyasd.training.listing import SPLITS, TEST, TRAIN, File, Listing, check_labels
 from eyasd.training.split import carve
 
 _MAX_IMBALANCE: Final = 10
 _FEW_PICTURES: Final = 10
+Value = TypeVar("Value", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,70 +32,160 @@ class Audit:
         labels: in order of class index.
         rows: by split, int64 [n]: which of the listed files it holds.
         class_indices: int64 [N]: of each listed file, whether readable or not.
+        units: int64 [N]: listed files of the same number are copies or of one group, and belong together; -1 if unreadable.
+        leaked: bool [N]: which files of the test split have an exact or near copy in train or validation.
         report: for people and for the manifest.
     """
 
     labels: tuple[str, ...]
     rows: Mapping[str, NDArray[np.int64]]
     class_indices: NDArray[np.int64]
+    units: Ids
+    leaked: NDArray[np.bool_]
     report: DatasetReport
 
 
-def audit(listing: Listing, entries: Sequence[Entry], fractions: Mapping[str, float], seed: int) -> Audit:
+def audit(listing: Listing, pictures: Pictures, fractions: Mapping[str, float], seed: int, *, strict: bool = True) -> Audit:
     """Judges a dataset, and splits it where it came without some split.
 
     Args:
         listing: the files.
-        entries: what became of each when it was read.
+        pictures: what became of each when it was read.
         fractions: share of the pictures for `validation` and for `test`, where they have to be carved.
         seed: of the carving.
+        strict: whether to refuse a dataset that cannot be trained on; otherwise the report says so, and files without a split
+            count as `train`.
 
     Raises:
-        BadDataset: it cannot be trained on as it stands.
+        BadDataset: it cannot be trained on as it stands, or none of its files is a picture.
     """
-    readable = [row for row, entry in enumerate(entries) if not entry.problem]
-    files = [listing.files[row] for row in readable]
-    digests = [entries[row].sha256 for row in readable]
-    if lost := sorted({file.label for file in listing.files} - {file.label for file in files}):
-        raise BadDataset(f"None of the files of the label {lost[0]!r} is a readable picture; replace them, or remove the label.")
-    check_labels(files, listing.splits, "readable pictures")
-    files, warnings = _split(files, digests, listing.splits, fractions, seed)
-    counts = Counter((file.split, file.label) for file in files)
-    labels = tuple(sorted({file.label for file in files}))
-    warnings = [*listing.warnings, *warnings, *_size_warnings(files), *_duplicate_warnings(files, digests)]
+    entries = pictures.entries
+    readable = np.array([row for row, entry in enumerate(entries) if not entry.problem], np.int64)
     unreadable = tuple(UnreadableFile(entry.name, entry.problem) for entry in entries if entry.problem)
+    if not len(readable):
+        raise BadDataset(
+            f"None of the {len(entries)} files is a readable picture, such as {unreadable[0].path!r}: {unreadable[0].reason}"
+        )
+    files, digests = [listing.files[row] for row in readable], [entries[row].sha256 for row in readable]
+    copies = find_copies(pictures.images, readable, [file.label for file in files])
+    units = _units(files, copies.near)
+    warnings = list(listing.warnings)
+    try:
+        _check(listing, files, copies.exact)
+        files, found = _split(files, digests, (units, _units(files, copies.exact)), listing.splits, fractions, seed)
+        warnings += found
+    except BadDataset as error:
+        if strict:
+            raise
+        files = [replace(file, split=file.split or TRAIN) for file in files]
+        warnings.append(f"A training would refuse this dataset: {error.message}")
+    duplicates = findings.duplicates(files, copies)
+    warnings += [*_size_warnings(files), *_duplicate_warnings(duplicates, copies), *_group_warnings(files)]
     if unreadable:
         warnings.append(f"Left out {len(unreadable)} file(s) that are no readable pictures, such as {unreadable[0].path!r}.")
+    labels = tuple(sorted({file.label for file in listing.files}))
+    class_index = {label: index for index, label in enumerate(labels)}
+    counts = Counter((file.split, file.label) for file in files)
+    splits = np.array([file.split for file in files])
+    headers = [entry.header for entry in entries if entry.header]
     return Audit(
         labels=labels,
-        rows={s: np.array([row for row, file in zip(readable, files, strict=True) if file.split == s], np.int64) for s in SPLITS},
-        class_indices=np.array([labels.index(file.label) for file in listing.files], np.int64),
+        rows={split: readable[splits == split] for split in SPLITS},
+        class_indices=np.array([class_index[file.label] for file in listing.files], np.int64),
+        units=_scattered(units, readable, len(entries), -1),
+        leaked=_scattered(_leaked(splits, copies.near), readable, len(entries), 0),
         report=DatasetReport(
             labels=tuple(LabelCounts(label, *(counts[split, label] for split in SPLITS)) for label in labels),
             unreadable_files=unreadable,
             warnings=tuple(warnings),
             digest=_digest(files, digests),
+            pictures=findings.picture_statistics(headers) if headers else None,
+            duplicates=duplicates,
         ),
     )
 
 
+def _check(listing: Listing, files: Sequence[File], exact: Ids) -> None:
+    """Refuses labels that cannot be learnt or scored."""
+    if lost := sorted({file.label for file in listing.files} - {file.label for file in files}):
+        raise BadDataset(f"None of the files of the label {lost[0]!r} is a readable picture; replace them, or remove the label.")
+    check_labels(files, listing.splits, "readable pictures")
+    labels_of: defaultdict[int, set[str]] = defaultdict(set)
+    for file, picture in zip(files, exact.tolist(), strict=True):
+        labels_of[picture].add(file.label)
+    own = {label for labels in labels_of.values() if len(labels) == 1 for label in labels}
+    if copied := sorted({file.label for file in files} - own):
+        raise BadDataset(
+            f"Every picture of the label {copied[0]!r} lies under another label, too, and at most one of them is right; "
+            "remove the wrong ones."
+        )
+
+
+def _units(files: Sequence[File], copies: Ids) -> Ids:
+    """Returns int64 [n], equal for files that must not be divided between splits: copies, and those of a group.
+
+    Args:
+        files: the readable ones.
+        copies: int64 [n], equal for copies.
+    """
+    _, first, inverse = np.unique(copies, return_index=True, return_inverse=True)
+    leader: dict[str, int] = {}
+    pairs = [(leader.setdefault(file.group, i), i) for i, file in enumerate(files) if file.group]
+    left, right = np.array(pairs, np.int64).reshape(-1, 2).T
+    return join(first[inverse], left, right)
+
+
 def _split(
-    files: list[File], digests: list[str], given: tuple[str, ...], fractions: Mapping[str, float], seed: int
+    files: list[File],
+    digests: list[str],
+    units: tuple[Ids, Ids],
+    given: tuple[str, ...],
+    fractions: Mapping[str, float],
+    seed: int,
 ) -> tuple[list[File], list[str]]:
-    """Returns the files, each in a split, and what a person should know of how they came there."""
+    """Returns the files, each in a split, and what a person should know of how they came there.
+
+    `units` are two ways to keep files together: the first is tried, the second where that leaves a label too few units.
+    """
     missing = {split: fractions[split] for split in SPLITS if split not in given and split != TRAIN}
     if not missing:
         return files, []
     pool = [i for i, file in enumerate(files) if file.split in (None, TRAIN)]
-    carved = carve([digests[i] for i in pool], [files[i].label for i in pool], missing, seed)
+    labels = [files[i].label for i in pool]
+    warnings = []
+    wanted, least = ([names[i] for i in pool] for names in (_names(kind, digests) for kind in units))
+    try:
+        carved = carve(wanted, labels, missing, seed)
+    except BadDataset:
+        carved = carve(least, labels, missing, seed)
+        warnings.append("Near copies were divided between the splits: without them a label has too few pictures.")
     files = list(files)
     for i, split in zip(pool, carved, strict=True):
         files[i] = replace(files[i], split=split)
-    check_labels(files, SPLITS, "readable pictures")  # a label all of whose pictures are copies of another's
-    if not given:
-        return files, []
-    shares = " and ".join(f"{fraction:.0%} for {split}" for split, fraction in missing.items())
-    return files, [f"The dataset came without {' and '.join(missing)}: set aside {shares} from train."]
+    if given:
+        shares = " and ".join(f"{fraction:.0%} for {split}" for split, fraction in missing.items())
+        warnings.append(f"The dataset came without {' and '.join(missing)}: set aside {shares} from train.")
+    return files, warnings
+
+
+def _names(units: Ids, digests: Sequence[str]) -> list[str]:
+    """Returns the least digest of each file's unit, which no order of the files and no name of a file decides."""
+    least: dict[int, str] = {}
+    for unit, digest in zip(units.tolist(), digests, strict=True):
+        least[unit] = min(digest, least.get(unit, digest))
+    return [least[unit] for unit in units.tolist()]
+
+
+def _leaked(splits: NDArray[np.str_], copies: Ids) -> NDArray[np.bool_]:
+    leaked: NDArray[np.bool_] = (splits == TEST) & np.isin(copies, copies[splits != TEST])
+    return leaked
+
+
+def _scattered(values: NDArray[Value], rows: NDArray[np.int64], count: int, missing: int) -> NDArray[Value]:
+    """Returns [count] with `values` in their rows."""
+    scattered = np.full(count, missing, values.dtype)
+    scattered[rows] = values
+    return scattered
 
 
 def _size_warnings(files: Sequence[File]) -> list[str]:
@@ -111,21 +204,32 @@ def _size_warnings(files: Sequence[File]) -> list[str]:
     return warnings
 
 
-def _duplicate_warnings(files: Sequence[File], digests: Sequence[str]) -> list[str]:
-    splits, labels = defaultdict(set), defaultdict(set)
-    for file, digest in zip(files, digests, strict=True):
-        splits[digest].add(file.split)
-        labels[digest].add(file.label)
-    leaked = sum(len(splits[digest]) > 1 for digest in digests)
-    contradictory = sum(len(labels[digest]) > 1 for digest in digests)
+def _duplicate_warnings(duplicates: Duplicates, copies: Copies) -> list[str]:
     warnings = []
-    if leaked:
-        warnings.append(f"{leaked} files have an identical copy in another split; the figures flatter the model as far as they do.")
-    if contradictory:
+    if duplicates.files_across_splits:
         warnings.append(
-            f"{contradictory} files have an identical copy under another label; at most one of the two labels is right."
+            f"{duplicates.files_across_splits} files have an exact or near copy in another split; "
+            "the figures flatter the model as far as they do."
+        )
+    if duplicates.files_across_labels:
+        warnings.append(
+            f"{duplicates.files_across_labels} files have an exact or near copy under another label; "
+            "at most one of the two labels is right."
+        )
+    if copies.scenes:
+        warnings.append(
+            f"{copies.scenes} pictures look like many others of their label, as those of one camera do; "
+            "they were not taken for copies."
         )
     return warnings
+
+
+def _group_warnings(files: Sequence[File]) -> list[str]:
+    splits = defaultdict(set)
+    for file in files:
+        splits[file.group].add(file.split)
+    divided = sum(bool(file.group) and len(splits[file.group]) > 1 for file in files)
+    return [f"{divided} files belong to a group that the dataset's own splits divide."] if divided else []
 
 
 def _digest(files: Sequence[File], digests: Sequence[str]) -> str:

@@ -12,15 +12,17 @@ import stat
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from eyasd.core import document
 from eyasd.core.errors import UndecodableImage
-from eyasd.core.preprocess import MAX_ENCODED_BYTES, Preprocess, load_image
+from eyasd.core.preprocess import FORMATS, MAX_ENCODED_BYTES, Preprocess, load_image
 from eyasd.training import durable
 from eyasd.training.journal import Journal
 from eyasd.training.listing import File
@@ -28,6 +30,22 @@ from eyasd.training.machine import cpu_count
 
 _PIXELS: Final = "pictures.u8"
 _INDEX: Final = "pictures.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a picture's file says of itself.
+
+    Attributes:
+        width_px: as stored, before EXIF orientation; so `height_px`.
+        format: Pillow's name of the encoding, such as `JPEG`.
+        mode: Pillow's name of the kind of pixels, such as `RGB`, `L` or `P`.
+    """
+
+    width_px: int
+    height_px: int
+    format: str
+    mode: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +58,7 @@ class Entry:
         modified_ns: when it was last changed, nanoseconds since 1970.
         sha256: of its content, hexadecimal; "" where it could not be read.
         problem: why it is no picture; "" where it is one.
+        header: of a picture.
     """
 
     name: str
@@ -47,6 +66,7 @@ class Entry:
     modified_ns: int
     sha256: str
     problem: str
+    header: Header | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +106,17 @@ def read_picture(file: File, spec: Preprocess) -> tuple[Entry, NDArray[np.uint8]
             return Entry(file.name, size_bytes, modified_ns, sha256, problem), None
         content = file.path.read_bytes()
         sha256 = hashlib.sha256(content).hexdigest()
-        return Entry(file.name, size_bytes, modified_ns, sha256, ""), load_image(content, spec)
+        image = load_image(content, spec)
+        return Entry(file.name, size_bytes, modified_ns, sha256, "", _header(content)), image
     except OSError as error:
         return Entry(file.name, size_bytes, modified_ns, sha256, f"The file cannot be read: {error.strerror}."), None
     except UndecodableImage as error:
         return Entry(file.name, size_bytes, modified_ns, sha256, error.message), None
+
+
+def _header(content: bytes) -> Header:
+    with Image.open(BytesIO(content), formats=FORMATS) as picture:  # reads no pixels
+        return Header(*picture.size, picture.format or "", picture.mode)
 
 
 def decode(files: Sequence[File], spec: Preprocess, folder: Path, journal: Journal) -> Pictures:

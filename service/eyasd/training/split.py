@@ -3,56 +3,89 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from eyasd.core.errors import BadDataset
 from eyasd.training.listing import TRAIN
 
 
-def carve(digests: Sequence[str], labels: Sequence[str], fractions: Mapping[str, float], seed: int) -> list[str]:
+def carve(units: Sequence[str], labels: Sequence[str], fractions: Mapping[str, float], seed: int) -> list[str]:
     """Assigns each file to `train` or to one of the splits to carve.
 
-    Identical files stay together, else the test would ask what the training has answered. What decides is each file's digest,
-    salted with the seed: a renamed folder or another order of listing gives the same split.
+    The files of a unit stay together, else the test would ask what the training has answered. What decides is each unit's name,
+    salted with the seed: as long as it is made of what the files hold, a renamed folder or another order of listing gives the
+    same split.
 
     Args:
-        digests: SHA-256 of each file.
+        units: of each file, the name of the unit it belongs to, such as its SHA-256 where only identical files belong together.
         labels: of each file.
-        fractions: share of each label that each carved split receives; at least one distinct file each.
+        fractions: share of each label's files that each carved split receives, as nearly as its units allow; one unit at least.
         seed: another seed gives another split.
 
     Returns:
         The split of each file, in the order given.
 
     Raises:
-        BadDataset: a label has too few distinct files to be in every split.
+        BadDataset: a label has too few units to be in every split.
     """
-    # A file that lies under two labels counts for the first of them; it still goes to one split as a whole.
-    label_of: dict[str, str] = {}
-    for digest, label in zip(digests, labels, strict=True):
-        label_of[digest] = min(label, label_of.get(digest, label))
-    strata: dict[str, list[str]] = {label: [] for label in sorted(set(labels))}
-    for digest, label in label_of.items():
-        strata[label].append(digest)
-    assigned: defaultdict[str, str] = defaultdict(lambda: TRAIN)
-    for label, members in strata.items():
-        members.sort(key=lambda digest: hashlib.sha256(f"{seed}:{digest}".encode()).digest())
-        start = 0
-        for split, size in _sizes(label, len(members), fractions).items():
-            assigned.update(dict.fromkeys(members[start : start + size], split))
-            start += size
-    return [assigned[digest] for digest in digests]
+    files: dict[str, Counter[str]] = {}
+    for unit, label in zip(units, labels, strict=True):
+        files.setdefault(unit, Counter())[label] += 1
+    counts, distinct = Counter(labels), Counter(label for held in files.values() for label in held)
+    for label in sorted(counts):
+        _check(label, distinct[label], fractions)
+    wanted = {label: _sizes(count, fractions) for label, count in counts.items()}
+    left = {split: {label: wanted[label][split] for label in counts} for split in fractions}
+
+    order = sorted(files, key=lambda unit: hashlib.sha256(f"{seed}:{unit}".encode()).digest())
+    assigned: dict[str, str] = {}
+    for unit in order:
+        # Where it brings a split closer to its share, label by label; that of a unit of one file is to be one file less short.
+        gains = {
+            split: sum(abs(rest[label]) - abs(rest[label] - n) for label, n in files[unit].items()) for split, rest in left.items()
+        }
+        best = max(gains, key=lambda split: gains[split])
+        assigned[unit] = best if gains[best] > 0 else TRAIN
+        if assigned[unit] != TRAIN:
+            for label, n in files[unit].items():
+                left[best][label] -= n
+    _fill(assigned, files, sorted(counts), (*fractions, TRAIN), order)
+    return [assigned[unit] for unit in units]
 
 
-def _sizes(label: str, count: int, fractions: Mapping[str, float]) -> dict[str, int]:
-    """Returns how many of a label's files each carved split receives; at least one is left for `train`."""
+def _fill(
+    assigned: dict[str, str], files: Mapping[str, Counter[str]], labels: Sequence[str], splits: Sequence[str], order: Sequence[str]
+) -> None:
+    """Moves units, the smallest first, to the splits that lack a label because its units are larger than their share."""
+    held = Counter((assigned[unit], label) for unit in order for label in files[unit])
+    for label in labels:
+        for split in splits:
+            if held[split, label]:
+                continue
+            spare = [u for u in order if label in files[u] and all(held[assigned[u], other] > 1 for other in files[u])]
+            if not spare:
+                raise BadDataset(
+                    f"The pictures of {label!r} are in groups that cannot be divided over {len(splits)} splits so that each has "
+                    "every label. Make the groups smaller, or bring the pictures in folders train/, validation/ and test/."
+                )
+            unit = min(spare, key=lambda u: files[u].total())
+            held.subtract((assigned[unit], other) for other in files[unit])
+            held.update((split, other) for other in files[unit])
+            assigned[unit] = split
+
+
+def _check(label: str, count: int, fractions: Mapping[str, float]) -> None:
     needed = len(fractions) + 1
     if count < needed:
         raise BadDataset(
-            f"The label {label!r} has {count} distinct readable picture(s); it needs at least {needed}, one for each split. "
-            "Add pictures, or remove the label."
+            f"The label {label!r} has {count} distinct readable picture(s); it needs at least {needed}, one for each split; "
+            "copies, and the pictures of a group, count as one. Add pictures, or remove the label."
         )
+
+
+def _sizes(count: int, fractions: Mapping[str, float]) -> dict[str, int]:
+    """Returns how many of a label's files each carved split shall receive; at least one is left for `train`."""
     sizes = {split: max(1, round(fraction * count)) for split, fraction in fractions.items()}
     while sum(sizes.values()) >= count:
         largest = max(sizes, key=lambda split: sizes[split])

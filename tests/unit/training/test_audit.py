@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from builders import noise
+from builders import noise, scene
 from eyasd.core.errors import BadDataset
 from eyasd.core.preprocess import Preprocess
 from eyasd.training.audit import Audit, audit
-from eyasd.training.cache import read_picture
-from eyasd.training.listing import check_labels, list_files
+from eyasd.training.cache import Pictures, read_picture
+from eyasd.training.listing import File, check_labels, list_files
 
 ALL = ("train", "validation", "test")
 
@@ -24,11 +27,16 @@ def save(path: Path, seed: int) -> None:
     path.write_bytes(noise(seed))
 
 
-def audited(root: Path, seed: int = 0) -> Audit:
+def audited(root: Path, seed: int = 0, *, strict: bool = True, groups: Callable[[File], str | None] = lambda file: None) -> Audit:
     listing = list_files(root)
-    check_labels(listing.files, listing.splits)
-    entries = [read_picture(file, Preprocess(crop_px=8))[0] for file in listing.files]
-    return audit(listing, entries, {"validation": 0.15, "test": 0.15}, seed)
+    if strict:
+        check_labels(listing.files, listing.splits)
+    listing = replace(listing, files=tuple(replace(file, group=groups(file)) for file in listing.files))
+    read = [read_picture(file, Preprocess(crop_px=32)) for file in listing.files]
+    images = np.stack([np.zeros((32, 32, 3), np.uint8) if image is None else image for _, image in read])
+    return audit(
+        listing, Pictures(images, tuple(entry for entry, _ in read)), {"validation": 0.15, "test": 0.15}, seed, strict=strict
+    )
 
 
 def test_a_folder_of_labels_is_split(squares: Callable[..., Path]) -> None:
@@ -100,19 +108,166 @@ def test_ten_times_as_many_is_still_balanced(squares: Callable[..., Path]) -> No
     assert audited(squares({"red": 100, "blue": 10})).report.warnings == ()
 
 
-def test_copies_in_another_split_are_counted(squares: Callable[..., Path]) -> None:
+def test_copies_in_another_split_are_counted_and_marked(squares: Callable[..., Path]) -> None:
     root = squares({"red": 12, "blue": 12}, splits=ALL)
-    source = next((root / "train" / "red").iterdir())
+    source = min((root / "train" / "red").iterdir())
     shutil.copy(source, root / "test" / "red" / "copy.png")
-    assert any(warning.startswith("2 files have an identical copy in another split") for warning in audited(root).report.warnings)
+    data, files = audited(root), list_files(root).files
+    assert data.report.warnings == (
+        "2 files have an exact or near copy in another split; the figures flatter the model as far as they do.",
+    )
+    assert [files[row].name for row in np.flatnonzero(data.leaked)] == ["test/red/copy.png"]
+    assert data.report.duplicates is not None
+    (group,) = data.report.duplicates.groups
+    assert (group.exact, group.across_splits, group.across_labels, group.file_count) == (True, True, False, 2)
+    assert [(file.path, file.split) for file in group.files] == [
+        ("test/red/copy.png", "test"),
+        (f"train/red/{source.name}", "train"),
+    ]
 
 
 def test_copies_under_another_label_are_counted(squares: Callable[..., Path]) -> None:
     root = squares()
     shutil.copy(next((root / "red").iterdir()), root / "blue" / "copy.png")
-    assert any(
-        warning.startswith("2 files have an identical copy under another label") for warning in audited(root).report.warnings
+    data = audited(root)
+    assert data.report.warnings == (
+        "2 files have an exact or near copy under another label; at most one of the two labels is right.",
     )
+    assert data.report.duplicates is not None
+    assert data.report.duplicates.files_across_labels == 2
+
+
+def scenes(root: Path, counts: dict[str, int]) -> Path:
+    """Writes pictures that differ, and beside every other one a smaller copy of worse quality."""
+    for number, label in enumerate(counts):
+        (root / label).mkdir(parents=True)
+        for i in range(counts[label]):
+            scene(100 * number + i).save(root / label / f"{i:02}.png")
+            if i % 2:
+                scene(100 * number + i).resize((48, 36)).save(root / label / f"{i:02}-small.jpg", quality=60)
+    return root
+
+
+def together(root: Path, data: Audit, key: Callable[[File], str | None]) -> dict[str, set[str]]:
+    """Returns the splits of the files of each key."""
+    files, found = list_files(root).files, defaultdict(set)
+    for split, rows in data.rows.items():
+        for row in rows:
+            found[key(files[row]) or ""].add(split)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_near_copies_stay_in_one_split(tmp_path: Path, seed: int) -> None:
+    data = audited(scenes(tmp_path, {"a": 20, "b": 14}), seed)
+    splits = together(tmp_path, data, lambda file: file.label + Path(file.name).name[:2])
+    assert len(splits) == 34
+    assert all(len(found) == 1 for found in splits.values())
+    assert data.report.duplicates is not None
+    assert (data.report.duplicates.group_count, data.report.duplicates.file_count) == (17, 34)
+    assert (data.report.duplicates.files_across_splits, data.leaked.any()) == (0, False)
+    assert {group.exact for group in data.report.duplicates.groups} == {False}
+    assert [sum((c.train, c.validation, c.test)) for c in data.report.labels] == [30, 21]
+
+
+def test_named_groups_stay_in_one_split(squares: Callable[..., Path]) -> None:
+    root = squares({"red": 30, "blue": 30})
+
+    def patient(file: File) -> str | None:
+        number = int(Path(file.name).stem)
+        return None if number % 5 == 0 else f"patient {number % 30 // 3}"  # of both labels
+
+    data = audited(root, groups=patient)
+    splits = together(root, data, patient)
+    assert all(len(found) == 1 for name, found in splits.items() if name)
+    assert all(len(rows) for rows in data.rows.values())
+    assert len({int(data.units[row]) for row in range(60)}) == len(splits) - 1 + 12
+
+
+def test_a_group_that_the_given_splits_divide_is_said(squares: Callable[..., Path]) -> None:
+    root = squares({"red": 12, "blue": 12}, splits=ALL)
+    chosen = {"train/red/001.png", "test/red/049.png"}
+    (warning,) = audited(root, groups=lambda file: "g" if file.name in chosen else None).report.warnings
+    assert warning == "2 files belong to a group that the dataset's own splits divide."
+
+
+def test_the_split_is_of_what_the_files_hold_alone(tmp_path: Path) -> None:
+    root = scenes(tmp_path / "before", {"a": 12, "b": 12})
+    before = audited(root)
+    held = {
+        file.path.read_bytes(): split
+        for split, rows in before.rows.items()
+        for file in map(list_files(root).files.__getitem__, rows)
+    }
+    renamed = tmp_path / "after"
+    for number, file in enumerate(sorted(root.rglob("*.*"), key=lambda path: path.read_bytes())):
+        (renamed / file.parent.name).mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, renamed / file.parent.name / f"{number:03}{file.suffix}")
+    after = audited(renamed)
+    files = list_files(renamed).files
+    assert all(held[files[row].path.read_bytes()] == split for split, rows in after.rows.items() for row in rows)
+
+
+def test_near_copies_are_divided_where_a_label_has_little_else(tmp_path: Path) -> None:
+    root = scenes(tmp_path, {"a": 12, "b": 2})
+    data = audited(root)
+    assert any(warning.startswith("Near copies were divided") for warning in data.report.warnings)
+    assert all(len(rows) for rows in data.rows.values())
+
+
+def test_pictures_of_one_camera_are_no_copies(tmp_path: Path) -> None:
+    for label, spot in (("good", 0), ("bad", 255)):
+        (tmp_path / label).mkdir()
+        for i in range(15):
+            picture = scene(1)
+            picture.paste((spot, i, i), (10 + i, 10, 12 + i, 12))
+            picture.save(tmp_path / label / f"{i}.png")
+    data = audited(tmp_path)
+    assert data.report.duplicates is not None
+    assert data.report.duplicates.group_count == 0
+    (warning,) = data.report.warnings
+    assert warning.startswith("30 pictures look like many others of their label")
+
+
+def test_sizes_formats_and_modes_are_counted(tmp_path: Path) -> None:
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        for i in range(4):
+            scene(i + 10 * ord(label), (40 + i, 30)).save(tmp_path / label / f"{i}.jpg")
+        scene(9, (200, 100)).convert("L").save(tmp_path / label / f"{label}.png")
+    statistics = audited(tmp_path, seed=1).report.pictures
+    assert statistics is not None
+    assert [(count.name, count.pictures) for count in statistics.formats] == [("JPEG", 8), ("PNG", 2)]
+    assert [(count.name, count.pictures) for count in statistics.modes] == [("RGB", 8), ("L", 2)]
+    assert [(size.width_px, size.height_px) for size in (statistics.smallest, statistics.median, statistics.largest)] == [
+        (40, 30),
+        (42, 30),
+        (200, 100),
+    ]
+
+
+class TestLenience:
+    def test_what_a_training_would_refuse_is_a_warning(self, squares: Callable[..., Path]) -> None:
+        data = audited(squares({"red": 20, "blue": 2}), strict=False)
+        assert [(c.label, c.train, c.validation, c.test) for c in data.report.labels] == [("blue", 2, 0, 0), ("red", 20, 0, 0)]
+        assert data.report.warnings[0].startswith("A training would refuse this dataset: The label 'blue' has 2 distinct")
+
+    def test_a_single_label(self, squares: Callable[..., Path]) -> None:
+        data = audited(squares({"red": 5}), strict=False)
+        assert "needs at least two labels" in data.report.warnings[0]
+
+    def test_a_label_without_pictures_is_counted_as_such(self, squares: Callable[..., Path]) -> None:
+        root = squares({"red": 5, "blue": 5, "void": 1})
+        next((root / "void").iterdir()).write_bytes(b"no picture")
+        data = audited(root, strict=False)
+        assert [(c.label, c.train) for c in data.report.labels] == [("blue", 5), ("red", 5), ("void", 0)]
+
+    def test_no_picture_at_all(self, squares: Callable[..., Path]) -> None:
+        root = squares({"red": 1, "blue": 1})
+        for file in root.rglob("*.png"):
+            file.write_bytes(b"no picture")
+        with pytest.raises(BadDataset, match=r"None of the 2 files is a readable picture, such as 'blue/002.png'"):
+            audited(root, strict=False)
 
 
 def test_stray_things_are_left_out_and_said(squares: Callable[..., Path]) -> None:
@@ -196,5 +351,5 @@ class TestRefusals:
         root = squares({"blue": 9, "red": 9})
         shutil.rmtree(root / "red")
         shutil.copytree(root / "blue", root / "red")
-        with pytest.raises(BadDataset, match="'red' has 0 distinct"):
+        with pytest.raises(BadDataset, match="Every picture of the label 'blue' lies under another label"):
             audited(root)

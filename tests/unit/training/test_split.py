@@ -72,6 +72,45 @@ def test_a_file_under_two_labels_goes_to_one_split() -> None:
     assert splits[-1] == splits[digests.index("a3")]
 
 
+# Units of 1 to 9 files, each file of any of three labels.
+grouped = st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=9), min_size=1, max_size=60)
+
+
+@given(grouped, st.integers(0, 99), st.randoms(use_true_random=False))
+def test_units_of_many_labels_stay_together_or_are_refused(held: list[list[str]], seed: int, random) -> None:
+    pairs = [(f"unit {number}", label) for number, labels in enumerate(held) for label in labels]
+    random.shuffle(pairs)
+    units, labels = [unit for unit, _ in pairs], [label for _, label in pairs]
+    try:
+        splits = carve(units, labels, FRACTIONS, seed)
+    except BadDataset:
+        return
+    assert len(set(zip(units, splits, strict=True))) == len(held)
+    assert len(set(zip(labels, splits, strict=True))) == 3 * len(set(labels))
+    assert splits == [dict(zip(units, splits, strict=True))[unit] for unit in units]
+
+
+def test_units_of_all_labels_are_shared_out_by_their_files() -> None:
+    held = {f"session {number}": 2 + number % 5 for number in range(60)}
+    pairs = [(unit, label) for unit, size in held.items() for label in "abc" for _ in range(size)]
+    splits = carve([unit for unit, _ in pairs], [label for _, label in pairs], FRACTIONS, 0)
+    counts = Counter(zip([label for _, label in pairs], splits, strict=True))
+    for label in "abc":
+        assert [counts[label, split] for split in ("train", "validation", "test")] == pytest.approx([168, 36, 36], abs=3)
+
+
+def test_large_units_are_still_shared_out() -> None:
+    pairs = [(f"{label}{unit}", label) for label in "ab" for unit in range(3) for _ in range(20)]
+    splits = carve([unit for unit, _ in pairs], [label for _, label in pairs], FRACTIONS, 0)
+    assert Counter(splits) == {"train": 40, "validation": 40, "test": 40}
+
+
+def test_units_that_cannot_be_shared_out_are_refused() -> None:
+    pairs = [(unit, label) for unit in ("ab", "bc", "ac", "abc") for label in unit]  # each label in three units, but not apart
+    with pytest.raises(BadDataset, match="The pictures of '[abc]' are in groups that cannot be divided over 3 splits"):
+        carve([unit for unit, _ in pairs], [label for _, label in pairs], FRACTIONS, 0)
+
+
 def test_too_few_distinct_files_are_refused_by_name() -> None:
     with pytest.raises(BadDataset, match=r"'b' has 2 distinct readable picture\(s\); it needs at least 3"):
         carve(["1", "2", "3", "4", "5", "5"], ["a", "a", "a", "b", "b", "b"], FRACTIONS, 0)
