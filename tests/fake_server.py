@@ -216,6 +216,35 @@ def evaluated_message(labels: int = 3) -> job_pb2.Job:
     return message
 
 
+def inspected_message(state: str = "SUCCEEDED", groups: int = 2, suspects: int = 3) -> job_pb2.Job:
+    """An inspection; once it has succeeded, with the groups of copies and the suspects asked for."""
+    message = job_pb2.Job(name="jobs/ins", type="JOB_TYPE_INSPECTION", state=f"JOB_STATE_{state}", dataset="/photos")
+    message.create_time.FromDatetime(NOW)
+    message.inspection.backbone, message.inspection.seed = "resnet50", 7
+    if state != "SUCCEEDED":
+        return message
+    for field in ("start_time", "end_time"):
+        getattr(message, field).FromDatetime(NOW)
+    report = message.inspection.dataset_report
+    report.CopyFrom(job_message().training.dataset_report)
+    report.unreadable_files.add(path="a/b.jpg", reason="It is cut short.")
+    for place, size in enumerate((report.pictures.smallest, report.pictures.median, report.pictures.largest), 1):
+        size.width_px, size.height_px = 40 * place, 30 * place
+    report.pictures.formats.add(name="JPEG", pictures=18)
+    report.pictures.formats.add(name="PNG", pictures=1)
+    report.pictures.modes.add(name="RGB", pictures=19)
+    found = report.duplicates
+    found.group_count, found.file_count, found.files_across_labels, found.files_across_splits = groups, 7 * groups, 7, 0
+    for number in range(groups):
+        group = found.groups.add(exact=number > 0, across_labels=number == 0, file_count=7)
+        for name in "abcdefg":
+            group.files.add(path=f"train/label {number}/{name}.jpg", label=f"label {number}", split="train")
+    report.suspects.count, report.suspects.examined = suspects, 1900
+    for number in range(suspects):
+        report.suspects.pictures.add(path=f"train/[hat]/{number:02}.jpg", label="hat", suggested_label="shoes", probability=0.98)
+    return message
+
+
 def update(sequence: int, **what: Any) -> job_service_pb2.WatchJobResponse:
     message = job_service_pb2.WatchJobResponse(sequence=sequence, **what)
     message.time.FromDatetime(NOW)

@@ -83,6 +83,15 @@ def evaluate(model: str, dataset: str | os.PathLike[str], request_id: str | None
     return Call("/eyas.v1.TrainingService/Evaluate", request, training_service_pb2.EvaluateResponse, lambda r: _convert.job(r.job))
 
 
+def inspect(dataset: str | os.PathLike[str], backbone: str | None, seed: int, request_id: str | None) -> Call[Job]:
+    """InspectDataset."""
+    request = training_service_pb2.InspectDatasetRequest(
+        dataset=os.fspath(dataset), backbone=backbone or "", seed=seed, request_id=request_id or uuid.uuid4().hex
+    )
+    method = "/eyas.v1.TrainingService/InspectDataset"
+    return Call(method, request, training_service_pb2.InspectDatasetResponse, lambda r: _convert.job(r.job))
+
+
 def classify(model: str, images: Sequence[bytes], top_k: int) -> Call[list[Classification | EyasError]]:
     """Classify."""
     request = classification_pb2.ClassifyRequest(

@@ -19,7 +19,7 @@ _LONGEST_SECONDS: Final = 365 * 86_400.0
 # between the two attempts somebody else may have moved the alias on purpose.
 _REPEATABLE: Final = {
     "ClassificationService": ["Classify"],
-    "TrainingService": ["Train", "Evaluate"],
+    "TrainingService": ["Train", "Evaluate", "InspectDataset"],
     "JobService": ["GetJob", "ListJobs", "CancelJob"],
     "ModelService": ["ListModels", "GetModel", "ListModelVersions"],
 }

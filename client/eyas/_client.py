@@ -160,6 +160,19 @@ class Client:
         """Starts an evaluation of a version on a dataset, as `train` takes it, and returns its job at once."""
         return self._run(_calls.evaluate(model, dataset, request_id))
 
+    def inspect(
+        self, dataset: str | os.PathLike[str], *, backbone: str | None = None, seed: int = 0, request_id: str | None = None
+    ) -> Job:
+        """Starts an inspection of a dataset, and returns its job at once; the result is its `dataset_report`.
+
+        Args:
+            dataset: as `train` takes it.
+            backbone: the network whose features judge the labels; None is the default of a training.
+            seed: of every random choice; `train` with the same one makes the same split.
+            request_id: see `train`.
+        """
+        return self._run(_calls.inspect(dataset, backbone, seed, request_id))
+
     def get_job(self, job: str) -> Job:
         """Returns a job."""
         return self._run(_calls.get_job(job))

@@ -23,6 +23,7 @@ from eyas._convert import parse_duration, to_json, training_spec
 from eyas._errors import EyasError, InvalidArgument
 from eyas._follow import Interrupted, follow
 from eyas._session import Session, connected
+from eyas._types import Job
 
 _PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
 
@@ -88,6 +89,7 @@ def _settings(_: click.Context, __: click.Parameter, values: tuple[str, ...]) ->
 _EXAMPLES = """Trains, evaluates and uses image classifiers.
 
 \b
+  eyas inspect ./photos
   eyas train ./photos --model clothing
   eyas evaluate clothing ./photos/test
   eyas classify clothing a.jpg b.png --top-k 3
@@ -131,11 +133,7 @@ def train(
     .tar.bz2, .tar.xz). It is read by the trainer, so the path must lead to it there.
     """
     settings |= {name: value for name, value in named.items() if value is not None}
-    job = session.client.train(_absolute(dataset), model, alias=alias, **settings)
-    if no_wait:
-        session.show(job, lambda: f"Job {job.id} is {job.state}; follow it with: {session.hint(f'jobs watch {job.id}')}")
-        return
-    follow(session, job)
+    _follow(session, session.client.train(_absolute(dataset), model, alias=alias, **settings), no_wait=no_wait)
 
 
 @eyas.command()
@@ -148,6 +146,21 @@ def evaluate(session: Session, *, model: str, dataset: Path) -> None:
     DATASET is what `eyas train` takes; where it has splits, its test split is scored.
     """
     follow(session, session.client.evaluate(model, _absolute(dataset)))
+
+
+@eyas.command()
+@click.argument("dataset", type=click.Path(path_type=Path))
+@click.option("--backbone", metavar="NAME", help="The network of timm whose features judge the labels.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, help="Of every random choice, as in train [0].")
+@click.option("--no-wait", is_flag=True, help="Return as soon as the job is accepted.")
+@connected
+def inspect(session: Session, *, dataset: Path, backbone: str | None, seed: int, no_wait: bool) -> None:
+    """Look for what is wrong with a dataset: copies, leaks, wrong labels, unreadable files.
+
+    Nothing is trained. DATASET is what `eyas train` takes.
+    """
+    job = session.client.inspect(_absolute(dataset), backbone=backbone, seed=seed)
+    _follow(session, job, no_wait=no_wait)
 
 
 @eyas.command()
@@ -236,6 +249,14 @@ def alias(session: Session, *, model: str, alias: str, number: int, reason: str)
     """Point an alias to a version, such as: eyas models alias clothing production 3."""
     record = session.client.set_alias(model, alias, number, reason=reason)
     session.show(record, lambda: f"{record.name} -> {record.version}")
+
+
+def _follow(session: Session, job: Job, *, no_wait: bool) -> None:
+    """Shows a job to its end, or how that can be done later."""
+    if no_wait:
+        session.show(job, lambda: f"Job {job.id} is {job.state}; follow it with: {session.hint(f'jobs watch {job.id}')}")
+    else:
+        follow(session, job)
 
 
 def _absolute(path: Path) -> Path:

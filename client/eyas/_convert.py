@@ -12,6 +12,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from eyas import _findings
 from eyas import _types as t
 from eyas._errors import EyasError, InvalidArgument, from_status
 from eyas.v1 import classification_service_pb2, evaluation_pb2, job_pb2, job_service_pb2, model_pb2, training_spec_pb2
@@ -163,6 +164,8 @@ def evaluation(message: evaluation_pb2.Evaluation) -> t.Evaluation:
             for row in message.labels
         ),
         unreadable_files=_unreadable(message),
+        leaked_examples=message.leaked_examples,
+        accuracy_without_leaked=message.accuracy_without_leaked if message.HasField("accuracy_without_leaked") else None,
     )
 
 
@@ -173,7 +176,15 @@ def _unreadable(message: evaluation_pb2.Evaluation | evaluation_pb2.DatasetRepor
 def dataset_report(message: evaluation_pb2.DatasetReport) -> t.DatasetReport:
     """Returns the value."""
     labels = tuple(t.LabelCounts(row.label, row.train, row.validation, row.test) for row in message.labels)
-    return t.DatasetReport(labels, _unreadable(message), tuple(message.warnings), message.digest)
+    return t.DatasetReport(
+        labels,
+        _unreadable(message),
+        tuple(message.warnings),
+        message.digest,
+        pictures=_findings.picture_statistics(message.pictures) if message.HasField("pictures") else None,
+        duplicates=_findings.duplicates(message.duplicates) if message.HasField("duplicates") else None,
+        suspects=_findings.suspects(message.suspects) if message.HasField("suspects") else None,
+    )
 
 
 def progress(message: job_pb2.JobProgress) -> t.Progress:
@@ -204,10 +215,11 @@ def progress(message: job_pb2.JobProgress) -> t.Progress:
 
 def job(message: job_pb2.Job) -> t.Job:
     """Returns the value."""
-    training = message.training
+    training, inspection = message.training, message.inspection
     trained = message.HasField("training")
     version = training.model_version if trained else message.model
     scored = training.evaluation if trained else message.evaluation
+    found = training if trained else inspection
     return t.Job(
         id=short(message.name),
         type=t.JobType(_value(job_pb2.JobType.DESCRIPTOR, message.type)),
@@ -220,12 +232,17 @@ def job(message: job_pb2.Job) -> t.Job:
         version=short(version) or None,
         alias=training.alias or None,
         dataset=message.dataset,
-        settings=settings(training.spec),
+        settings=settings(training.spec) if trained else _options(inspection),
         progress=progress(message.progress) if message.HasField("progress") else None,
         error=from_status(message.error) if message.HasField("error") else None,
-        dataset_report=dataset_report(training.dataset_report) if training.HasField("dataset_report") else None,
+        dataset_report=dataset_report(found.dataset_report) if found.HasField("dataset_report") else None,
         evaluation=evaluation(scored) if message.HasField("evaluation") or training.HasField("evaluation") else None,
     )
+
+
+def _options(inspection: job_pb2.Inspection) -> dict[str, t.SettingValue]:
+    """Returns what is set in what was asked of an inspection."""
+    return {field.name: value for field, value in inspection.ListFields() if field.message_type is None}
 
 
 def settings(spec: training_spec_pb2.TrainingSpec) -> dict[str, t.SettingValue]:

@@ -82,11 +82,15 @@ def _ask(session: Session, job: Job) -> None:
 
 
 def _summary(session: Session, job: Job) -> Any:
+    if job.type == "inspection" and job.dataset_report is not None:
+        return _render.dataset(job.dataset_report, job.dataset)
     if job.evaluation is None:
         return f"Job {job.id} has {job.state}."
     if job.type == "evaluation":
         return _render.evaluation(job.evaluation, job.version or job.model)
     session.out.print(_render.headline(job.evaluation), f"on the {job.evaluation.examples} pictures of the test split.")
+    if job.evaluation.leaked_examples:
+        session.out.print(_render.leak(job.evaluation))
     aliases = [one for one in session.client.get_model(job.model).aliases if one.version == job.version]
     served = f", served as {', '.join(one.name for one in aliases)}" if aliases else ", not served yet"
     model, _, number = (job.version or job.model).partition("/")

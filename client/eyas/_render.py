@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from rich.console import Group, RenderableType
@@ -10,11 +10,16 @@ from rich.table import Table
 from rich.text import Text
 
 from eyas._errors import EyasError
-from eyas._types import Classification, Evaluation, Job, JobState, Model, ModelVersion, Progress
+from eyas._findings import Duplicates, PictureCount, PictureSize, PictureStatistics, Suspects
+from eyas._types import Classification, DatasetReport, Evaluation, Job, JobState, Model, ModelVersion, Progress, UnreadableFile
 
 _STATE_STYLES = {JobState.SUCCEEDED: "green", JobState.FAILED: "red", JobState.CANCELLED: "yellow", JobState.RUNNING: "cyan"}
 # A confusion matrix with names as headings fits 80 columns up to this many labels; beyond it the columns bear class indices.
 _NAMED_COLUMNS = 6
+# What a person reads in one go; --json has more.
+_MOST_FILES = 20
+_MOST_GROUPS = 10
+_MOST_GROUP_FILES = 5
 
 
 def evaluation(scored: Evaluation, title: str) -> RenderableType:
@@ -29,10 +34,94 @@ def evaluation(scored: Evaluation, title: str) -> RenderableType:
         "macro", str(scored.examples), f"{scored.macro_precision:.3f}", f"{scored.macro_recall:.3f}", f"{scored.macro_f1:.3f}"
     )
     parts: list[RenderableType] = [figures, Text(), _confusion(scored), Text(), headline(scored)]
-    if scored.unreadable_files:
-        parts.append(Text(f"{len(scored.unreadable_files)} files could not be read:", style="yellow"))
-        parts += [_plain(f"  {file.path}: {file.reason}") for file in scored.unreadable_files]
+    return Group(*parts, *_unreadable(scored.unreadable_files))
+
+
+def _unreadable(files: Sequence[UnreadableFile]) -> list[RenderableType]:
+    if not files:
+        return []
+    lines = [_plain(f"  {file.path}: {file.reason}") for file in files[:_MOST_FILES]]
+    return [Text(f"{len(files)} files could not be read:", style="yellow"), *lines, *_rest(len(files) - len(lines))]
+
+
+def _rest(count: int) -> list[RenderableType]:
+    return [Text(f"  and {count:,} more; see --json", style="dim")] if count > 0 else []
+
+
+def leak(scored: Evaluation) -> Text:
+    """Returns what copies in the test split do to its accuracy."""
+    text = f"{scored.leaked_examples:,} of them have an exact or near copy in train or validation"
+    if scored.accuracy_without_leaked is not None:
+        text += f"; accuracy on the others {scored.accuracy_without_leaked:.4f}"
+    return Text(f"{text}.", style="yellow")
+
+
+def dataset(report: DatasetReport, title: str) -> RenderableType:
+    """Returns what was found in a dataset: what it holds, then what is wrong with it, the gravest last."""
+    counts = [(row.train, row.validation, row.test) for row in report.labels]
+    sums = [sum(column) for column in zip(*counts, strict=True)]
+    figures = Table(show_edge=False, pad_edge=False)
+    figures.add_column("label")
+    for name in ("train", "validation", "test", "all"):
+        figures.add_column(name, justify="right")
+    for row, count in zip(report.labels, counts, strict=True):
+        figures.add_row(_plain(row.label), *(f"{number:,}" for number in (*count, sum(count))))
+    figures.add_section()
+    figures.add_row("all", *(f"{number:,}" for number in (*sums, sum(sums))))
+    # The title is no title of the table, which would fold a long path at the table's width.
+    parts: list[RenderableType] = [_plain(f"{title}: {sum(sums):,} pictures"), figures, Text()]
+    if report.pictures is not None:
+        parts.append(_statistics(report.pictures))
+    parts += _unreadable(report.unreadable_files)
+    parts += [Text(warning, style="yellow") for warning in report.warnings]
+    if report.duplicates is not None:
+        parts += [Text(), *_duplicates(report.duplicates)]
+    if report.suspects is not None:
+        parts += [Text(), *_suspects(report.suspects)]
     return Group(*parts)
+
+
+def _statistics(pictures: PictureStatistics) -> Text:
+    def size(value: PictureSize) -> str:
+        return f"{value.width_px} x {value.height_px}"
+
+    def counted(counts: Sequence[PictureCount]) -> str:
+        return ", ".join(f"{count.pictures:,} {count.name}" for count in counts)
+
+    sizes = f"smallest {size(pictures.smallest)}, median {size(pictures.median)}, largest {size(pictures.largest)} pixels"
+    return Text(f"{sizes}; {counted(pictures.formats)}; {counted(pictures.modes)}")
+
+
+def _duplicates(found: Duplicates) -> list[RenderableType]:
+    if not found.group_count:
+        return [Text("No picture has an exact or near copy.", style="green")]
+    groups = "1 group" if found.group_count == 1 else f"{found.group_count:,} groups"
+    across = f"across labels {found.files_across_labels:,}, across splits {found.files_across_splits:,}"
+    parts: list[RenderableType] = [Text(f"{found.file_count:,} pictures are copies of each other, in {groups}; {across}.")]
+    shown = found.groups[:_MOST_GROUPS]
+    for group in shown:
+        kinds = ["exact" if group.exact else "near"]
+        kinds += ["across labels"] * group.across_labels + ["across splits"] * group.across_splits
+        parts.append(Text(f"  {', '.join(kinds)}:", style="red" if len(kinds) > 1 else ""))
+        files = group.files[:_MOST_GROUP_FILES]
+        parts += [_plain(f"    {file.path}" + f"  ({file.label})" * group.across_labels) for file in files]
+        parts += [Text(f"    and {group.file_count - len(files):,} more", style="dim")] * (group.file_count > len(files))
+    return [*parts, *_rest(found.group_count - len(shown))]
+
+
+def _suspects(found: Suspects) -> list[RenderableType]:
+    if not found.count:
+        return [Text(f"No label of the {found.examined:,} pictures examined looks wrong.", style="green")]
+    table = Table(show_edge=False, pad_edge=False)
+    for name in ("picture", "label", "rather", "probability"):
+        table.add_column(name, overflow="fold", justify="right" if name == "probability" else "left")
+    shown = found.pictures[:_MOST_FILES]
+    for one in shown:
+        table.add_row(_plain(one.path), _plain(one.label), _plain(one.suggested_label), f"{one.probability:.2f}")
+    heading = (
+        f"{found.count:,} of {found.examined:,} labels look wrong, the most doubtful first. A hard picture is not a wrong one."
+    )
+    return [Text(heading), table, *_rest(found.count - len(shown))]
 
 
 def headline(scored: Evaluation) -> Text:
@@ -109,6 +198,8 @@ def jobs(listed: Iterable[Job]) -> Table:
 def _result(job: Job) -> str:
     if job.evaluation is not None:
         return f"accuracy {job.evaluation.accuracy:.4f}"
+    if job.type == "inspection" and job.dataset_report is not None:
+        return f"{sum(row.train + row.validation + row.test for row in job.dataset_report.labels):,} pictures"
     if job.error is not None:
         return job.error.message
     if job.state is JobState.RUNNING and job.progress is not None:

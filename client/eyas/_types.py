@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from eyas._errors import EyasError
+from eyas._findings import Duplicates, PictureStatistics, Suspects
 
 SettingValue = str | int | float | bool | timedelta
 
@@ -37,6 +38,7 @@ class JobType(StrEnum):
     UNSPECIFIED = "unspecified"
     TRAINING = "training"
     EVALUATION = "evaluation"
+    INSPECTION = "inspection"
 
 
 class ServingState(StrEnum):
@@ -111,7 +113,12 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What a version scored; the fields are those of `eyas.v1.Evaluation`, shares 0..1, log loss in nats."""
+    """What a version scored; the fields are those of `eyas.v1.Evaluation`, shares 0..1, log loss in nats.
+
+    Attributes:
+        leaked_examples: of a training's test split, how many pictures have an exact or near copy in train or validation.
+        accuracy_without_leaked: on the others; None where nothing leaked, or everything.
+    """
 
     examples: int
     accuracy: float
@@ -123,6 +130,8 @@ class Evaluation:
     calibration_error: float
     labels: tuple[LabelMetrics, ...]
     unreadable_files: tuple[UnreadableFile, ...]
+    leaked_examples: int = 0
+    accuracy_without_leaked: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +146,15 @@ class LabelCounts:
 
 @dataclass(frozen=True, slots=True)
 class DatasetReport:
-    """What was found in a dataset before training."""
+    """What was found in a dataset; the fields are those of `eyas.v1.DatasetReport`, None where they are not set."""
 
     labels: tuple[LabelCounts, ...]
     unreadable_files: tuple[UnreadableFile, ...]
     warnings: tuple[str, ...]
     digest: str
+    pictures: PictureStatistics | None = None
+    duplicates: Duplicates | None = None
+    suspects: Suspects | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,16 +187,16 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A training or an evaluation.
+    """A training, an evaluation or an inspection.
 
     Attributes:
-        model: name of the model trained or evaluated.
+        model: name of the model trained or evaluated; "" in an inspection.
         version: the version evaluated, or published by a training that succeeded.
         alias: the alias asked for.
-        settings: the hyper-parameters a training was asked for.
+        settings: the hyper-parameters a training was asked for, or the options of an inspection.
         error: why it failed.
-        dataset_report: of a training that succeeded.
-        evaluation: of a job that succeeded; a training's is on its test split.
+        dataset_report: of a training or an inspection that succeeded.
+        evaluation: of a training or an evaluation that succeeded; a training's is on its test split.
     """
 
     id: str

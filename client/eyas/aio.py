@@ -125,6 +125,12 @@ class Client:
         """Starts an evaluation, and returns its job at once."""
         return await self._run(_calls.evaluate(model, dataset, request_id))
 
+    async def inspect(
+        self, dataset: str | os.PathLike[str], *, backbone: str | None = None, seed: int = 0, request_id: str | None = None
+    ) -> Job:
+        """Starts an inspection of a dataset, and returns its job at once."""
+        return await self._run(_calls.inspect(dataset, backbone, seed, request_id))
+
     async def get_job(self, job: str) -> Job:
         """Returns a job."""
         return await self._run(_calls.get_job(job))

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from .conftest import House
 
@@ -92,6 +93,25 @@ def test_photographs_through_both_phases_with_files_that_are_no_pictures(house: 
     assert mixed.returncode == 1
     assert label in mixed.stdout
     assert "not a picture" in mixed.stdout + mixed.stderr
+
+
+def test_photographs_are_inspected(house: House, photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    shutil.copytree(photos, folder)
+    label, other = sorted(path.name for path in (folder / "train").iterdir())[:2]
+    source = min((folder / "train" / label).iterdir())
+    with Image.open(source) as picture:
+        picture.resize((picture.width // 2, picture.height // 2)).save(folder / "test" / label / "small.png")
+    wrong = max((folder / "train" / label).iterdir())
+    wrong.rename(folder / "train" / other / f"wrong{wrong.suffix}")
+    house.start()
+    report = house.json("inspect", folder)["dataset_report"]
+    (group,) = [one for one in report["duplicates"]["groups"] if one["across_splits"]]
+    assert {file["path"] for file in group["files"]} == {f"test/{label}/small.png", f"train/{label}/{source.name}"}
+    assert f"train/{other}/wrong{wrong.suffix}" in {one["path"] for one in report["suspects"]["pictures"][:5]}
+    said = house.eyas("jobs", "watch", house.json("jobs")["jobs"][0]["id"]).stdout
+    assert said.replace("\n", "").startswith(f"{folder}: 249 pictures")
+    assert house.json("models") == {"models": []}
 
 
 @pytest.mark.parametrize("killed", ["trainer", "daemon", "both", "daemon, gently"])

@@ -137,6 +137,17 @@ async def test_a_training_that_cannot_be_accepted(channel: grpc.aio.Channel, sen
     assert (caught.value.code().name, says in str(caught.value.details())) == (code, True), caught.value.details()
 
 
+async def test_an_inspection_that_cannot_be_accepted(channel: grpc.aio.Channel) -> None:
+    stub = TrainingServiceStub(channel)
+    for sent, code in (
+        ({"dataset": "/nowhere/at/all"}, "NOT_FOUND"),
+        ({"dataset": "/", "request_id": "x" * 65}, "INVALID_ARGUMENT"),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.InspectDataset(training_service_pb2.InspectDatasetRequest(**sent))
+        assert caught.value.code().name == code
+
+
 @pytest.mark.parametrize(
     ("name", "version", "code"),
     [

@@ -6,7 +6,7 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Evaluation(_message.Message):
-    __slots__ = ("examples", "accuracy", "accuracy_interval", "macro_precision", "macro_recall", "macro_f1", "log_loss", "calibration_error", "labels", "unreadable_files")
+    __slots__ = ("examples", "accuracy", "accuracy_interval", "macro_precision", "macro_recall", "macro_f1", "log_loss", "calibration_error", "labels", "unreadable_files", "leaked_examples", "accuracy_without_leaked")
     EXAMPLES_FIELD_NUMBER: _ClassVar[int]
     ACCURACY_FIELD_NUMBER: _ClassVar[int]
     ACCURACY_INTERVAL_FIELD_NUMBER: _ClassVar[int]
@@ -17,6 +17,8 @@ class Evaluation(_message.Message):
     CALIBRATION_ERROR_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     UNREADABLE_FILES_FIELD_NUMBER: _ClassVar[int]
+    LEAKED_EXAMPLES_FIELD_NUMBER: _ClassVar[int]
+    ACCURACY_WITHOUT_LEAKED_FIELD_NUMBER: _ClassVar[int]
     examples: int
     accuracy: float
     accuracy_interval: Interval
@@ -27,7 +29,9 @@ class Evaluation(_message.Message):
     calibration_error: float
     labels: _containers.RepeatedCompositeFieldContainer[LabelMetrics]
     unreadable_files: _containers.RepeatedCompositeFieldContainer[UnreadableFile]
-    def __init__(self, examples: _Optional[int] = ..., accuracy: _Optional[float] = ..., accuracy_interval: _Optional[_Union[Interval, _Mapping]] = ..., macro_precision: _Optional[float] = ..., macro_recall: _Optional[float] = ..., macro_f1: _Optional[float] = ..., log_loss: _Optional[float] = ..., calibration_error: _Optional[float] = ..., labels: _Optional[_Iterable[_Union[LabelMetrics, _Mapping]]] = ..., unreadable_files: _Optional[_Iterable[_Union[UnreadableFile, _Mapping]]] = ...) -> None: ...
+    leaked_examples: int
+    accuracy_without_leaked: float
+    def __init__(self, examples: _Optional[int] = ..., accuracy: _Optional[float] = ..., accuracy_interval: _Optional[_Union[Interval, _Mapping]] = ..., macro_precision: _Optional[float] = ..., macro_recall: _Optional[float] = ..., macro_f1: _Optional[float] = ..., log_loss: _Optional[float] = ..., calibration_error: _Optional[float] = ..., labels: _Optional[_Iterable[_Union[LabelMetrics, _Mapping]]] = ..., unreadable_files: _Optional[_Iterable[_Union[UnreadableFile, _Mapping]]] = ..., leaked_examples: _Optional[int] = ..., accuracy_without_leaked: _Optional[float] = ...) -> None: ...
 
 class Interval(_message.Message):
     __slots__ = ("low", "high")
@@ -54,16 +58,112 @@ class LabelMetrics(_message.Message):
     def __init__(self, label: _Optional[str] = ..., examples: _Optional[int] = ..., precision: _Optional[float] = ..., recall: _Optional[float] = ..., f1: _Optional[float] = ..., predicted_counts: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class DatasetReport(_message.Message):
-    __slots__ = ("labels", "unreadable_files", "warnings", "digest")
+    __slots__ = ("labels", "unreadable_files", "warnings", "digest", "pictures", "duplicates", "suspects")
     LABELS_FIELD_NUMBER: _ClassVar[int]
     UNREADABLE_FILES_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
+    PICTURES_FIELD_NUMBER: _ClassVar[int]
+    DUPLICATES_FIELD_NUMBER: _ClassVar[int]
+    SUSPECTS_FIELD_NUMBER: _ClassVar[int]
     labels: _containers.RepeatedCompositeFieldContainer[LabelCounts]
     unreadable_files: _containers.RepeatedCompositeFieldContainer[UnreadableFile]
     warnings: _containers.RepeatedScalarFieldContainer[str]
     digest: str
-    def __init__(self, labels: _Optional[_Iterable[_Union[LabelCounts, _Mapping]]] = ..., unreadable_files: _Optional[_Iterable[_Union[UnreadableFile, _Mapping]]] = ..., warnings: _Optional[_Iterable[str]] = ..., digest: _Optional[str] = ...) -> None: ...
+    pictures: PictureStatistics
+    duplicates: Duplicates
+    suspects: Suspects
+    def __init__(self, labels: _Optional[_Iterable[_Union[LabelCounts, _Mapping]]] = ..., unreadable_files: _Optional[_Iterable[_Union[UnreadableFile, _Mapping]]] = ..., warnings: _Optional[_Iterable[str]] = ..., digest: _Optional[str] = ..., pictures: _Optional[_Union[PictureStatistics, _Mapping]] = ..., duplicates: _Optional[_Union[Duplicates, _Mapping]] = ..., suspects: _Optional[_Union[Suspects, _Mapping]] = ...) -> None: ...
+
+class PictureStatistics(_message.Message):
+    __slots__ = ("smallest", "median", "largest", "formats", "modes")
+    SMALLEST_FIELD_NUMBER: _ClassVar[int]
+    MEDIAN_FIELD_NUMBER: _ClassVar[int]
+    LARGEST_FIELD_NUMBER: _ClassVar[int]
+    FORMATS_FIELD_NUMBER: _ClassVar[int]
+    MODES_FIELD_NUMBER: _ClassVar[int]
+    smallest: PictureSize
+    median: PictureSize
+    largest: PictureSize
+    formats: _containers.RepeatedCompositeFieldContainer[PictureCount]
+    modes: _containers.RepeatedCompositeFieldContainer[PictureCount]
+    def __init__(self, smallest: _Optional[_Union[PictureSize, _Mapping]] = ..., median: _Optional[_Union[PictureSize, _Mapping]] = ..., largest: _Optional[_Union[PictureSize, _Mapping]] = ..., formats: _Optional[_Iterable[_Union[PictureCount, _Mapping]]] = ..., modes: _Optional[_Iterable[_Union[PictureCount, _Mapping]]] = ...) -> None: ...
+
+class PictureSize(_message.Message):
+    __slots__ = ("width_px", "height_px")
+    WIDTH_PX_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_PX_FIELD_NUMBER: _ClassVar[int]
+    width_px: int
+    height_px: int
+    def __init__(self, width_px: _Optional[int] = ..., height_px: _Optional[int] = ...) -> None: ...
+
+class PictureCount(_message.Message):
+    __slots__ = ("name", "pictures")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PICTURES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    pictures: int
+    def __init__(self, name: _Optional[str] = ..., pictures: _Optional[int] = ...) -> None: ...
+
+class Duplicates(_message.Message):
+    __slots__ = ("groups", "group_count", "file_count", "files_across_labels", "files_across_splits")
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    GROUP_COUNT_FIELD_NUMBER: _ClassVar[int]
+    FILE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    FILES_ACROSS_LABELS_FIELD_NUMBER: _ClassVar[int]
+    FILES_ACROSS_SPLITS_FIELD_NUMBER: _ClassVar[int]
+    groups: _containers.RepeatedCompositeFieldContainer[DuplicateGroup]
+    group_count: int
+    file_count: int
+    files_across_labels: int
+    files_across_splits: int
+    def __init__(self, groups: _Optional[_Iterable[_Union[DuplicateGroup, _Mapping]]] = ..., group_count: _Optional[int] = ..., file_count: _Optional[int] = ..., files_across_labels: _Optional[int] = ..., files_across_splits: _Optional[int] = ...) -> None: ...
+
+class DuplicateGroup(_message.Message):
+    __slots__ = ("exact", "across_labels", "across_splits", "files", "file_count")
+    EXACT_FIELD_NUMBER: _ClassVar[int]
+    ACROSS_LABELS_FIELD_NUMBER: _ClassVar[int]
+    ACROSS_SPLITS_FIELD_NUMBER: _ClassVar[int]
+    FILES_FIELD_NUMBER: _ClassVar[int]
+    FILE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    exact: bool
+    across_labels: bool
+    across_splits: bool
+    files: _containers.RepeatedCompositeFieldContainer[DuplicateFile]
+    file_count: int
+    def __init__(self, exact: bool = ..., across_labels: bool = ..., across_splits: bool = ..., files: _Optional[_Iterable[_Union[DuplicateFile, _Mapping]]] = ..., file_count: _Optional[int] = ...) -> None: ...
+
+class DuplicateFile(_message.Message):
+    __slots__ = ("path", "label", "split")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    SPLIT_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    label: str
+    split: str
+    def __init__(self, path: _Optional[str] = ..., label: _Optional[str] = ..., split: _Optional[str] = ...) -> None: ...
+
+class Suspects(_message.Message):
+    __slots__ = ("pictures", "count", "examined")
+    PICTURES_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    EXAMINED_FIELD_NUMBER: _ClassVar[int]
+    pictures: _containers.RepeatedCompositeFieldContainer[Suspect]
+    count: int
+    examined: int
+    def __init__(self, pictures: _Optional[_Iterable[_Union[Suspect, _Mapping]]] = ..., count: _Optional[int] = ..., examined: _Optional[int] = ...) -> None: ...
+
+class Suspect(_message.Message):
+    __slots__ = ("path", "label", "suggested_label", "probability")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    SUGGESTED_LABEL_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    label: str
+    suggested_label: str
+    probability: float
+    def __init__(self, path: _Optional[str] = ..., label: _Optional[str] = ..., suggested_label: _Optional[str] = ..., probability: _Optional[float] = ...) -> None: ...
 
 class LabelCounts(_message.Message):
     __slots__ = ("label", "train", "validation", "test")

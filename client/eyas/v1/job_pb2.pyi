@@ -15,6 +15,7 @@ class JobType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     JOB_TYPE_UNSPECIFIED: _ClassVar[JobType]
     JOB_TYPE_TRAINING: _ClassVar[JobType]
     JOB_TYPE_EVALUATION: _ClassVar[JobType]
+    JOB_TYPE_INSPECTION: _ClassVar[JobType]
 
 class JobState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -27,6 +28,7 @@ class JobState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
 JOB_TYPE_UNSPECIFIED: JobType
 JOB_TYPE_TRAINING: JobType
 JOB_TYPE_EVALUATION: JobType
+JOB_TYPE_INSPECTION: JobType
 JOB_STATE_UNSPECIFIED: JobState
 JOB_STATE_QUEUED: JobState
 JOB_STATE_RUNNING: JobState
@@ -35,7 +37,7 @@ JOB_STATE_FAILED: JobState
 JOB_STATE_CANCELLED: JobState
 
 class Job(_message.Message):
-    __slots__ = ("name", "type", "state", "create_time", "start_time", "end_time", "attempt", "model", "dataset", "progress", "error", "training", "evaluation")
+    __slots__ = ("name", "type", "state", "create_time", "start_time", "end_time", "attempt", "model", "dataset", "progress", "error", "training", "evaluation", "inspection")
     NAME_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -49,6 +51,7 @@ class Job(_message.Message):
     ERROR_FIELD_NUMBER: _ClassVar[int]
     TRAINING_FIELD_NUMBER: _ClassVar[int]
     EVALUATION_FIELD_NUMBER: _ClassVar[int]
+    INSPECTION_FIELD_NUMBER: _ClassVar[int]
     name: str
     type: JobType
     state: JobState
@@ -62,7 +65,8 @@ class Job(_message.Message):
     error: _status_pb2.Status
     training: Training
     evaluation: _evaluation_pb2.Evaluation
-    def __init__(self, name: _Optional[str] = ..., type: _Optional[_Union[JobType, str]] = ..., state: _Optional[_Union[JobState, str]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., attempt: _Optional[int] = ..., model: _Optional[str] = ..., dataset: _Optional[str] = ..., progress: _Optional[_Union[JobProgress, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., training: _Optional[_Union[Training, _Mapping]] = ..., evaluation: _Optional[_Union[_evaluation_pb2.Evaluation, _Mapping]] = ...) -> None: ...
+    inspection: Inspection
+    def __init__(self, name: _Optional[str] = ..., type: _Optional[_Union[JobType, str]] = ..., state: _Optional[_Union[JobState, str]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., attempt: _Optional[int] = ..., model: _Optional[str] = ..., dataset: _Optional[str] = ..., progress: _Optional[_Union[JobProgress, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., training: _Optional[_Union[Training, _Mapping]] = ..., evaluation: _Optional[_Union[_evaluation_pb2.Evaluation, _Mapping]] = ..., inspection: _Optional[_Union[Inspection, _Mapping]] = ...) -> None: ...
 
 class Training(_message.Message):
     __slots__ = ("spec", "alias", "model_version", "dataset_report", "evaluation")
@@ -77,6 +81,16 @@ class Training(_message.Message):
     dataset_report: _evaluation_pb2.DatasetReport
     evaluation: _evaluation_pb2.Evaluation
     def __init__(self, spec: _Optional[_Union[_training_spec_pb2.TrainingSpec, _Mapping]] = ..., alias: _Optional[str] = ..., model_version: _Optional[str] = ..., dataset_report: _Optional[_Union[_evaluation_pb2.DatasetReport, _Mapping]] = ..., evaluation: _Optional[_Union[_evaluation_pb2.Evaluation, _Mapping]] = ...) -> None: ...
+
+class Inspection(_message.Message):
+    __slots__ = ("backbone", "seed", "dataset_report")
+    BACKBONE_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    DATASET_REPORT_FIELD_NUMBER: _ClassVar[int]
+    backbone: str
+    seed: int
+    dataset_report: _evaluation_pb2.DatasetReport
+    def __init__(self, backbone: _Optional[str] = ..., seed: _Optional[int] = ..., dataset_report: _Optional[_Union[_evaluation_pb2.DatasetReport, _Mapping]] = ...) -> None: ...
 
 class JobProgress(_message.Message):
     __slots__ = ("stage", "epoch", "epochs", "stage_fraction", "fraction", "images_per_second", "time_left", "loss", "validation")

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class TrainingServiceStub(object):
-    """Starts the jobs that make and measure model versions.
+    """Starts the jobs that inspect datasets, and make and measure model versions.
     """
 
     def __init__(self, channel):
@@ -45,10 +45,15 @@ class TrainingServiceStub(object):
                 request_serializer=eyas_dot_v1_dot_training__service__pb2.EvaluateRequest.SerializeToString,
                 response_deserializer=eyas_dot_v1_dot_training__service__pb2.EvaluateResponse.FromString,
                 _registered_method=True)
+        self.InspectDataset = channel.unary_unary(
+                '/eyas.v1.TrainingService/InspectDataset',
+                request_serializer=eyas_dot_v1_dot_training__service__pb2.InspectDatasetRequest.SerializeToString,
+                response_deserializer=eyas_dot_v1_dot_training__service__pb2.InspectDatasetResponse.FromString,
+                _registered_method=True)
 
 
 class TrainingServiceServicer(object):
-    """Starts the jobs that make and measure model versions.
+    """Starts the jobs that inspect datasets, and make and measure model versions.
     """
 
     def Train(self, request, context):
@@ -70,6 +75,16 @@ class TrainingServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def InspectDataset(self, request, context):
+        """Accepts an inspection. The job reads every picture of a dataset and reports what is wrong with it, without training a model:
+        unreadable files, copies, labels that look wrong, splits that leak, and why a training would refuse it.
+
+        Errors: as Train.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TrainingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -83,6 +98,11 @@ def add_TrainingServiceServicer_to_server(servicer, server):
                     request_deserializer=eyas_dot_v1_dot_training__service__pb2.EvaluateRequest.FromString,
                     response_serializer=eyas_dot_v1_dot_training__service__pb2.EvaluateResponse.SerializeToString,
             ),
+            'InspectDataset': grpc.unary_unary_rpc_method_handler(
+                    servicer.InspectDataset,
+                    request_deserializer=eyas_dot_v1_dot_training__service__pb2.InspectDatasetRequest.FromString,
+                    response_serializer=eyas_dot_v1_dot_training__service__pb2.InspectDatasetResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'eyas.v1.TrainingService', rpc_method_handlers)
@@ -92,7 +112,7 @@ def add_TrainingServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class TrainingService(object):
-    """Starts the jobs that make and measure model versions.
+    """Starts the jobs that inspect datasets, and make and measure model versions.
     """
 
     @staticmethod
@@ -139,6 +159,33 @@ class TrainingService(object):
             '/eyas.v1.TrainingService/Evaluate',
             eyas_dot_v1_dot_training__service__pb2.EvaluateRequest.SerializeToString,
             eyas_dot_v1_dot_training__service__pb2.EvaluateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def InspectDataset(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/eyas.v1.TrainingService/InspectDataset',
+            eyas_dot_v1_dot_training__service__pb2.InspectDatasetRequest.SerializeToString,
+            eyas_dot_v1_dot_training__service__pb2.InspectDatasetResponse.FromString,
             options,
             channel_credentials,
             insecure,

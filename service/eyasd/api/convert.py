@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from eyas.v1 import classification_service_pb2 as classification_pb2
 from eyas.v1 import evaluation_pb2, job_pb2, job_service_pb2, model_pb2, training_spec_pb2
+from eyasd.api import findings
 from eyasd.api.errors import status_of, status_of_reason
 from eyasd.core import types
 from eyasd.core.bundle import Manifest
@@ -110,6 +111,8 @@ def evaluation_message(evaluation: types.Evaluation) -> evaluation_pb2.Evaluatio
             for row in evaluation.labels
         ],
         unreadable_files=_unreadable(evaluation.unreadable_files),
+        leaked_examples=evaluation.leaked_examples,
+        accuracy_without_leaked=evaluation.accuracy_without_leaked,
     )
 
 
@@ -127,6 +130,9 @@ def dataset_report_message(report: types.DatasetReport) -> evaluation_pb2.Datase
         unreadable_files=_unreadable(report.unreadable_files),
         warnings=report.warnings,
         digest=report.digest,
+        pictures=findings.picture_statistics(report.pictures) if report.pictures else None,
+        duplicates=findings.duplicates(report.duplicates) if report.duplicates else None,
+        suspects=findings.suspects(report.suspects) if report.suspects else None,
     )
 
 
@@ -158,7 +164,6 @@ def progress_message(progress: types.Progress) -> job_pb2.JobProgress:
 
 def job_message(job: types.Job) -> job_pb2.Job:
     """Returns the message."""
-    evaluated = job.type is types.JobType.EVALUATION
     message = job_pb2.Job(
         name=job_name(job.id),
         type=f"JOB_TYPE_{job.type.upper()}",
@@ -167,7 +172,7 @@ def job_message(job: types.Job) -> job_pb2.Job:
         start_time=timestamp(job.start_time),
         end_time=timestamp(job.end_time),
         attempt=job.attempt,
-        model=version_name(job.model, job.version or 0) if evaluated else model_name(job.model),
+        model=_subject(job),
         dataset=job.dataset,
         progress=progress_message(job.progress) if job.progress else None,
         error=status_of_reason(job.error.reason, job.error.message) if job.error else None,
@@ -182,9 +187,28 @@ def job_message(job: types.Job) -> job_pb2.Job:
                 evaluation=evaluation_message(job.evaluation) if job.evaluation else None,
             )
         )
+    elif job.inspection is not None:
+        message.inspection.CopyFrom(
+            job_pb2.Inspection(
+                backbone=job.inspection.backbone or "",
+                seed=job.inspection.seed,
+                dataset_report=dataset_report_message(job.dataset_report) if job.dataset_report else None,
+            )
+        )
     elif job.evaluation is not None:
         message.evaluation.CopyFrom(evaluation_message(job.evaluation))
     return message
+
+
+def _subject(job: types.Job) -> str:
+    """Returns the name of what a job makes or measures."""
+    match job.type:
+        case types.JobType.TRAINING:
+            return model_name(job.model)
+        case types.JobType.EVALUATION:
+            return version_name(job.model, job.version or 0)
+        case types.JobType.INSPECTION:
+            return ""
 
 
 def event_message(event: types.JobEvent) -> job_service_pb2.WatchJobResponse:

@@ -10,6 +10,7 @@ from eyasd.api import paging
 from eyasd.api.convert import event_message, job_message, train_spec
 from eyasd.core.errors import InvalidArgument
 from eyasd.core.names import check_identifier, parse_job, parse_model, parse_model_ref
+from eyasd.core.spec import InspectionSpec
 from eyasd.jobs.scheduler import Scheduler
 
 _MAX_REQUEST_ID = 64
@@ -42,6 +43,19 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
             ref=parse_model_ref(request.model, "model"), dataset=request.dataset, request_id=_request_id(request.request_id)
         )
         return training_service_pb2.EvaluateResponse(job=job_message(job))
+
+    async def InspectDataset(  # noqa: N802 - gRPC's form
+        self,
+        request: training_service_pb2.InspectDatasetRequest,
+        context: Any,  # noqa: ARG002
+    ) -> training_service_pb2.InspectDatasetResponse:
+        """Accepts an inspection."""
+        job = await self._scheduler.submit_inspection(
+            dataset=request.dataset,
+            spec=InspectionSpec(request.backbone or None, request.seed),
+            request_id=_request_id(request.request_id),
+        )
+        return training_service_pb2.InspectDatasetResponse(job=job_message(job))
 
 
 class JobService(job_service_pb2_grpc.JobServiceServicer):

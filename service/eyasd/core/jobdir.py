@@ -1,10 +1,11 @@
 """JOB_DIR: the folder through which a job and its training program speak; the program is a function from it to itself.
 
     training.json    a TrainingTask, or
-    evaluation.json  an EvaluationTask: exactly one of the two, written before the program starts
+    evaluation.json  an EvaluationTask, or
+    inspection.json  an InspectionTask: exactly one of the three, written before the program starts
     bundle/          the version to score in an evaluation; the version made in a training, complete once result.json exists
     progress.jsonl   one ProgressLine a line, appended whole by the program
-    result.json      TrainingOutcome or Evaluation; written last, at once
+    result.json      TrainingOutcome, Evaluation or DatasetReport; written last, at once
     error.json       JobError; the program then ends with USER_ERROR
     lock             held, in the kernel's sense, for as long as the program lives
     trainer.log      its standard output and standard error
@@ -22,6 +23,7 @@ from eyasd.core.types import Progress
 
 TRAINING: Final = "training.json"
 EVALUATION: Final = "evaluation.json"
+INSPECTION: Final = "inspection.json"
 PROGRESS: Final = "progress.jsonl"
 RESULT: Final = "result.json"
 ERROR: Final = "error.json"

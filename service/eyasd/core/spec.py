@@ -114,3 +114,16 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "validation_fraction": (0.01, 0.5),
     "test_fraction": (0.01, 0.5),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class InspectionSpec:
+    """What an inspection is told, besides its dataset.
+
+    Attributes:
+        backbone: network of timm whose features judge the labels; None is the default of a training.
+        seed: of every random choice.
+    """
+
+    backbone: str | None = None
+    seed: int = 0

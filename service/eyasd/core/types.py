@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from eyasd.core.spec import TrainSpec
+from eyasd.core.findings import Duplicates, PictureStatistics, Suspects
+from eyasd.core.spec import InspectionSpec, TrainSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,118 +29,6 @@ class LabelCounts:
     train: int
     validation: int
     test: int
-
-
-@dataclass(frozen=True, slots=True)
-class PictureSize:
-    """Width and height of a picture as it is stored, in pixels."""
-
-    width_px: int
-    height_px: int
-
-
-@dataclass(frozen=True, slots=True)
-class PictureCount:
-    """How many pictures have a property, such as the format `JPEG`."""
-
-    name: str
-    pictures: int
-
-
-@dataclass(frozen=True, slots=True)
-class PictureStatistics:
-    """What the files of the readable pictures are like.
-
-    Attributes:
-        smallest: by number of pixels; so `median` and `largest`.
-        formats: encodings in Pillow's words, such as `JPEG`; the most frequent first.
-        modes: kinds of pixels in Pillow's words, such as `RGB`, `L` (grey) or `P` (palette); the most frequent first.
-    """
-
-    smallest: PictureSize
-    median: PictureSize
-    largest: PictureSize
-    formats: tuple[PictureCount, ...]
-    modes: tuple[PictureCount, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class DuplicateFile:
-    """A file that has a copy; `path` is relative to the dataset's folder."""
-
-    path: str
-    label: str
-    split: str
-
-
-@dataclass(frozen=True, slots=True)
-class DuplicateGroup:
-    """Files that are copies of each other.
-
-    Attributes:
-        exact: whether all of them have the same pixels once decoded; otherwise some differ a little.
-        across_labels: whether they lie under more than one label.
-        across_splits: whether they lie in more than one split.
-        files: at most 20, by path.
-        file_count: number of files, also of those not in `files`.
-    """
-
-    exact: bool
-    across_labels: bool
-    across_splits: bool
-    files: tuple[DuplicateFile, ...]
-    file_count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Duplicates:
-    """The copies within a dataset, exact ones and those that differ by a little compression, size or brightness.
-
-    Attributes:
-        groups: at most 100: those across labels first, then those across splits, then the largest.
-        group_count: number of groups, also of those not in `groups`.
-        file_count: number of files in all groups.
-        files_across_labels: number of files in groups across labels.
-        files_across_splits: number of files in groups across splits.
-    """
-
-    groups: tuple[DuplicateGroup, ...]
-    group_count: int
-    file_count: int
-    files_across_labels: int
-    files_across_splits: int
-
-
-@dataclass(frozen=True, slots=True)
-class Suspect:
-    """A picture whose label looks wrong to a model that was not fitted on it.
-
-    Attributes:
-        path: relative to the dataset's folder.
-        label: the label it has.
-        suggested_label: the label it seems to show.
-        probability: of the suggested label, 0..1.
-    """
-
-    path: str
-    label: str
-    suggested_label: str
-    probability: float
-
-
-@dataclass(frozen=True, slots=True)
-class Suspects:
-    """The pictures whose labels look wrong.
-
-    Attributes:
-        pictures: at most 50, the most suspect first.
-        count: number of suspects, also of those not in `pictures`.
-        examined: number of pictures that were judged.
-    """
-
-    pictures: tuple[Suspect, ...]
-    count: int
-    examined: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +114,8 @@ class Progress:
     """How far a job is.
 
     Attributes:
-        stage: `audit`, `decode`, `weights`, `head`, `fine-tune`, `export`, `evaluate` or `publish`.
+        stage: `audit`, `decode`, `weights`, `head`, `fine-tune`, `export`, `evaluate` or `publish`, and in an inspection
+            `features` and `suspects`.
         epoch: the epoch under way, from 1; 0 outside `fine-tune`.
         epochs: number of epochs planned; 0 outside `fine-tune`.
         stage_fraction: how much of the stage is done, 0..1.
@@ -290,6 +180,26 @@ class EvaluationTask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InspectionTask:
+    """JOB_DIR/inspection.json.
+
+    Attributes:
+        job: id of the job.
+        attempt: number of this attempt, from 1.
+        dataset: as in TrainingTask.
+        spec: what was asked for.
+        weights: as in TrainingTask; so `hub`.
+    """
+
+    job: str
+    attempt: int
+    dataset: str
+    spec: InspectionSpec
+    weights: str | None = None
+    hub: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingOutcome:
     """JOB_DIR/result.json of a training; the version's bundle lies in JOB_DIR/bundle."""
 
@@ -302,6 +212,7 @@ class JobType(StrEnum):
 
     TRAINING = "training"
     EVALUATION = "evaluation"
+    INSPECTION = "inspection"
 
 
 class JobState(StrEnum):
@@ -329,19 +240,20 @@ class JobError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A training or an evaluation, from its acceptance to its end.
+    """A training, an evaluation or an inspection, from its acceptance to its end.
 
     Attributes:
         id: last part of the resource name.
-        model: name of the model trained or evaluated.
+        model: name of the model trained or evaluated; "" in an inspection.
         version: the version evaluated, or published by the training; None until then.
         alias: the alias a training is to point to its version; None for the default rule.
         spec: of a training.
+        inspection: of an inspection.
         attempt: how often its process has been started.
         lost: how often its process ended through no fault of its own.
         cancelling: whether somebody asked it to end.
-        dataset_report: of a training that succeeded.
-        evaluation: of a job that succeeded.
+        dataset_report: of a training or an inspection that succeeded.
+        evaluation: of a training or an evaluation that succeeded.
     """
 
     id: str
@@ -362,6 +274,7 @@ class Job:
     error: JobError | None = None
     dataset_report: DatasetReport | None = None
     evaluation: Evaluation | None = None
+    inspection: InspectionSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,13 @@ from typing import Final
 from eyasd.core import bundle, document, jobdir
 from eyasd.core.errors import StorageFailed
 from eyasd.core.names import ModelRef
-from eyasd.core.types import EvaluationTask, Job, TrainingTask
+from eyasd.core.types import EvaluationTask, InspectionTask, Job, TrainingTask
 from eyasd.registry.models import Models
 
 # What a person may ask about an ended job. The pictures, features and checkpoints go.
-_KEPT: Final = frozenset({jobdir.TRAINING, jobdir.EVALUATION, jobdir.PROGRESS, jobdir.RESULT, jobdir.ERROR, jobdir.LOG})
+_KEPT: Final = frozenset(
+    {jobdir.TRAINING, jobdir.EVALUATION, jobdir.INSPECTION, jobdir.PROGRESS, jobdir.RESULT, jobdir.ERROR, jobdir.LOG}
+)
 _LOG_TAIL_BYTES: Final = 4096
 
 
@@ -46,6 +48,16 @@ def prepare(job_dir: Path, job: Job, models: Models, weights: Path | None, hub: 
                 deadline=job.start_time + job.spec.budget if job.start_time and job.spec.budget else None,
             )
             (job_dir / jobdir.TRAINING).write_text(document.dump(training))
+        elif job.inspection is not None:
+            inspection = InspectionTask(
+                job=job.id,
+                attempt=job.attempt,
+                dataset=job.dataset,
+                spec=job.inspection,
+                weights=str(weights) if weights else None,
+                hub=hub,
+            )
+            (job_dir / jobdir.INSPECTION).write_text(document.dump(inspection))
         else:
             _lay_out_version(job_dir / jobdir.BUNDLE, job.model, job.version or 0, models)
             reference = str(ModelRef(job.model, version=job.version))

@@ -20,8 +20,8 @@ from eyasd.core import document, jobdir
 from eyasd.core.errors import EyasError, InvalidArgument, JobEnded, StorageFailed, TrainerFailed, Unavailable
 from eyasd.core.form import form_of
 from eyasd.core.names import PRODUCTION, ModelRef
-from eyasd.core.spec import TrainSpec
-from eyasd.core.types import Evaluation, Job, JobError, JobEvent, JobState, JobType, Progress, TrainingOutcome
+from eyasd.core.spec import InspectionSpec, TrainSpec
+from eyasd.core.types import DatasetReport, Evaluation, Job, JobError, JobEvent, JobState, JobType, Progress, TrainingOutcome
 from eyasd.jobs import folder
 from eyasd.jobs.local import Process, Runner
 from eyasd.jobs.progress import read_progress
@@ -97,6 +97,11 @@ class Scheduler:
             id=_new_id(), type=JobType.EVALUATION, create_time=datetime.now(UTC), model=ref.model, version=version, dataset=dataset
         )
         return await self._submit(job, request_id, f"evaluate {ref} {dataset}")
+
+    async def submit_inspection(self, *, dataset: str, spec: InspectionSpec, request_id: str | None) -> Job:
+        """Accepts an inspection. Raises as `submit_training`."""
+        job = Job(id=_new_id(), type=JobType.INSPECTION, create_time=datetime.now(UTC), model="", dataset=dataset, inspection=spec)
+        return await self._submit(job, request_id, f"inspect {dataset} {document.dump(spec)}")
 
     async def get(self, job: str) -> Job:
         """Returns a job. Raises JobNotFound."""
@@ -291,6 +296,9 @@ class Scheduler:
         text = await asyncio.to_thread((job_dir / jobdir.RESULT).read_text)
         if job.type is JobType.EVALUATION:
             await self._end(job, JobState.SUCCEEDED, evaluation=document.load(Evaluation, text))
+            return
+        if job.type is JobType.INSPECTION:
+            await self._end(job, JobState.SUCCEEDED, dataset_report=document.load(DatasetReport, text))
             return
         outcome = document.load(TrainingOutcome, text)
         version = await self._publish(job, job_dir / jobdir.BUNDLE)

@@ -1,4 +1,4 @@
-"""`python -m eyasd.training JOB_DIR`: does what training.json or evaluation.json says; see `core.jobdir` for the contract."""
+"""`python -m eyasd.training JOB_DIR`: does what the task of JOB_DIR says; see `core.jobdir` for the contract."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 from eyasd.core import document, jobdir
 from eyasd.core.errors import EyasError, StorageFailed, TrainerFailed
 from eyasd.core.spec import Preset
-from eyasd.core.types import EvaluationTask, JobError, TrainingTask
+from eyasd.core.types import EvaluationTask, InspectionTask, JobError, TrainingTask
 from eyasd.training import durable
-from eyasd.training.journal import EVALUATION_SHARES, FAST_SHARES, FINE_TUNE_SHARES, Interrupted, Journal
+from eyasd.training.journal import EVALUATION_SHARES, FAST_SHARES, FINE_TUNE_SHARES, INSPECTION_SHARES, Interrupted, Journal
 from eyasd.training.machine import restart_tuned
 
 
@@ -23,7 +23,7 @@ def main() -> int:
         return 2
     folder = Path(sys.argv[1])
     try:
-        outcome = _train(folder) if (folder / jobdir.TRAINING).exists() else _evaluate(folder)
+        outcome = _run(folder)
         durable.write(folder / jobdir.RESULT, document.dump(outcome).encode())
     except Interrupted:
         return jobdir.TERMINATED
@@ -34,6 +34,12 @@ def main() -> int:
         durable.write(folder / jobdir.ERROR, document.dump(JobError(told.reason, told.message)).encode())
         return jobdir.USER_ERROR
     return jobdir.OK
+
+
+def _run(folder: Path) -> object:
+    if (folder / jobdir.TRAINING).exists():
+        return _train(folder)
+    return _inspect(folder) if (folder / jobdir.INSPECTION).exists() else _evaluate(folder)
 
 
 def _train(folder: Path) -> object:
@@ -52,6 +58,15 @@ def _evaluate(folder: Path) -> object:
     from eyasd.training.rescore import rescore  # noqa: PLC0415 -- ONNX Runtime is not needed to read a task
 
     return rescore(task, folder, journal)
+
+
+def _inspect(folder: Path) -> object:
+    restart_tuned()
+    task = document.load(InspectionTask, (folder / jobdir.INSPECTION).read_bytes())
+    journal = _journal(folder, INSPECTION_SHARES)
+    from eyasd.training.inspection import inspect  # noqa: PLC0415 -- torch takes seconds, and an evaluation does without
+
+    return inspect(task, folder, journal)
 
 
 def _journal(folder: Path, shares: dict[str, int]) -> Journal:

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyasd.core.errors import BadDataset
-from eyasd.core.types import DatasetReport, Duplicates, LabelCounts, UnreadableFile
+from eyasd.core.findings import Duplicates
+from eyasd.core.types import DatasetReport, LabelCounts, UnreadableFile
 from eyasd.training import findings
 from eyasd.training.cache import Pictures
 from eyasd.training.duplicates import Copies, Ids, find_copies, join

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from eyasd.training import durable
 from eyasd.training.report import render
 
 
-def write_bundle(folder: Path, model: str, manifest: Manifest, golden: Golden) -> None:
+def write_bundle(folder: Path, model: str, manifest: Manifest, golden: Golden, thumbnails: Mapping[str, str]) -> None:
     """Completes a bundle.
 
     Args:
@@ -19,9 +20,10 @@ def write_bundle(folder: Path, model: str, manifest: Manifest, golden: Golden) -
         model: name of the model, for the report.
         manifest: complete but for the digests and the size, which are filled in.
         golden: a few real inputs and what the file answers.
+        thumbnails: data URIs of the pictures that the report shows, by name.
     """
     manifest = replace(manifest, model_bytes=(folder / MODEL).stat().st_size)
     durable.write(folder / GOLDEN, golden.to_bytes())
-    durable.write(folder / REPORT, render(model, manifest).encode())
+    durable.write(folder / REPORT, render(model, manifest, thumbnails).encode())
     manifest = replace(manifest, files=file_digests(folder))
     durable.write(folder / MANIFEST, document.dump(manifest).encode())

@@ -33,6 +33,7 @@ def score(
     targets: NDArray[np.int64],
     labels: Sequence[str],
     unreadable_files: tuple[UnreadableFile, ...] = (),
+    leaked: NDArray[np.bool_] | None = None,
 ) -> Evaluation:
     """Returns the figures of an evaluation.
 
@@ -41,6 +42,7 @@ def score(
         targets: int64 [N], true class indices; N is at least 1.
         labels: in order of class index.
         unreadable_files: passed on.
+        leaked: bool [N], which pictures have a copy among those that the model was made with; None is none.
     """
     predicted = probabilities.argmax(1)
     right = predicted == targets
@@ -58,6 +60,8 @@ def score(
         calibration_error=calibration_error(probabilities.max(1), right),
         labels=rows,
         unreadable_files=unreadable_files,
+        leaked_examples=0 if leaked is None else int(leaked.sum()),
+        accuracy_without_leaked=None if leaked is None or not leaked.any() or leaked.all() else float(right[~leaked].mean()),
     )
 
 

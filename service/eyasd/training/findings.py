@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from eyasd.core.types import DuplicateFile, DuplicateGroup, Duplicates, PictureCount, PictureSize, PictureStatistics
+from eyasd.core.findings import DuplicateFile, DuplicateGroup, Duplicates, PictureCount, PictureSize, PictureStatistics
 from eyasd.training.cache import Header
 from eyasd.training.duplicates import Copies
 from eyasd.training.listing import File

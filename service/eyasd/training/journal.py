@@ -32,6 +32,7 @@ FINE_TUNE_SHARES: Final = {
     "publish": 1,
 }
 EVALUATION_SHARES: Final = {"audit": 2, "evaluate": 98}
+INSPECTION_SHARES: Final = {"audit": 1, "weights": 3, "decode": 17, "features": 30, "suspects": 3}
 
 
 class Interrupted(Exception):

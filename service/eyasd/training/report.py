@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from eyasd.core.bundle import Manifest
 from eyasd.core.types import EpochMetrics
+from eyasd.training.thumbnails import shown_groups
 
 # Labels and the names of files are a stranger's text: everything is escaped.
 _PAGES: Final = Environment(loader=PackageLoader("eyasd.training", "."), autoescape=True, undefined=StrictUndefined)
@@ -16,12 +17,13 @@ _PAGES: Final = Environment(loader=PackageLoader("eyasd.training", "."), autoesc
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 616, 16, 200
 
 
-def render(model: str, manifest: Manifest) -> str:
+def render(model: str, manifest: Manifest, thumbnails: Mapping[str, str]) -> str:
     """Returns the page.
 
     Args:
         model: name of the model.
         manifest: of the version; the digests of the files need not be known yet.
+        thumbnails: data URIs of the pictures it shows, by name; see `thumbnails.thumbnails`.
     """
     evaluation, report, lineage = manifest.evaluation, manifest.dataset_report, manifest.lineage
     parity, calibration = manifest.parity, manifest.calibration
@@ -31,6 +33,8 @@ def render(model: str, manifest: Manifest) -> str:
         manifest=manifest,
         evaluation=evaluation,
         report=report,
+        groups=shown_groups(report),
+        thumbnails=thumbnails,
         rows=list(zip(evaluation.labels, report.labels, strict=True)),
         curve=_curve(manifest.history) if len(manifest.history) > 1 else None,
         facts=[

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,10 +18,11 @@ from numpy.typing import NDArray
 
 from eyasd.core import document
 from eyasd.core.bundle import FORMAT_VERSION, LOGITS, MODEL, PROBABILITIES, Golden, Lineage, Manifest, Parity
+from eyasd.core.findings import Suspects
 from eyasd.core.jobdir import BUNDLE
 from eyasd.core.preprocess import Preprocess
 from eyasd.core.types import EpochMetrics, Evaluation, TrainingOutcome, TrainingTask
-from eyasd.training import archive, weights
+from eyasd.training import archive, suspects, weights
 from eyasd.training.audit import Audit, audit
 from eyasd.training.budget import Budget
 from eyasd.training.bundling import write_bundle
@@ -31,13 +33,14 @@ from eyasd.training.evaluate import predict, score
 from eyasd.training.export import PARITY_EXAMPLES, check_signature, prove_parity, to_onnx
 from eyasd.training.features import extract
 from eyasd.training.journal import Journal
-from eyasd.training.listing import TEST, TRAIN, VALIDATION, check_labels
+from eyasd.training.listing import TEST, TRAIN, VALIDATION, File, check_labels
 from eyasd.training.loop import FineTuning
 from eyasd.training.machine import cpu_count
 from eyasd.training.network import InputFormat, Network, Servable, input_format, pick_device
 from eyasd.training.probe import Split, fit_head
 from eyasd.training.recipe import DEFAULT_BACKBONE, Recipe, resolve
 from eyasd.training.session import open_session
+from eyasd.training.thumbnails import thumbnails
 from eyasd.training.validate import logits_of, measure
 
 # They decide the numbers; the others only carry them.
@@ -85,7 +88,8 @@ def train(task: TrainingTask, folder: Path, journal: Journal) -> TrainingOutcome
     # What lies in which row counts, too: a renamed file moves it.
     rows = [(entry.sha256, file.label) for entry, file in zip(pictures.entries, listing.files, strict=True)]
     key = hashlib.sha256(f"{preprocess} {rows} {data.report.digest} {source} {recipe}".encode()).hexdigest()
-    head = _fit_head(network, recipe, pictures.images, data, folder, key, journal)
+    head, doubtful = _fit_head(network, recipe, pictures.images, listing.files, data, folder, key, journal)
+    report = replace(data.report, suspects=doubtful)
     journal.measured(head)
 
     history: tuple[EpochMetrics, ...] = (head,)
@@ -118,7 +122,7 @@ def train(task: TrainingTask, folder: Path, journal: Journal) -> TrainingOutcome
         evaluation=evaluation,
         parity=parity,
         history=history,
-        dataset_report=data.report,
+        dataset_report=report,
         lineage=Lineage(
             job=task.job,
             attempt=task.attempt,
@@ -135,8 +139,8 @@ def train(task: TrainingTask, folder: Path, journal: Journal) -> TrainingOutcome
         files={},
         model_bytes=0,
     )
-    write_bundle(bundle, task.model, manifest, golden)
-    return TrainingOutcome(dataset_report=data.report, evaluation=evaluation)
+    write_bundle(bundle, task.model, manifest, golden, thumbnails(report, listing.files, pictures.images))
+    return TrainingOutcome(dataset_report=report, evaluation=evaluation)
 
 
 def _build(recipe: Recipe, form: InputFormat, labels: int, task: TrainingTask) -> tuple[Network, str]:
@@ -148,11 +152,26 @@ def _build(recipe: Recipe, form: InputFormat, labels: int, task: TrainingTask) -
 
 
 def _fit_head(
-    network: Network, recipe: Recipe, images: NDArray[np.uint8], data: Audit, folder: Path, key: str, journal: Journal
-) -> EpochMetrics:
-    """Fits the head on the frozen backbone; returns its figures as those of epoch 0."""
+    network: Network,
+    recipe: Recipe,
+    images: NDArray[np.uint8],
+    files: Sequence[File],
+    data: Audit,
+    folder: Path,
+    key: str,
+    journal: Journal,
+) -> tuple[EpochMetrics, Suspects | None]:
+    """Fits the head on the frozen backbone; returns its figures as those of epoch 0, and the labels that the features doubt."""
     rows = np.concatenate([data.rows[TRAIN], data.rows[VALIDATION]])
-    features = torch.from_numpy(extract(network.body, images, rows, folder, key, journal))
+    seen = extract(network.body, images, rows, folder, key, journal)
+    doubtful = suspects.examine(seen, rows, files, data, recipe.seed, journal.check)
+    if doubtful and doubtful.pictures:
+        first = doubtful.pictures[0]
+        journal.message(
+            f"{doubtful.count} of {doubtful.examined} pictures bear a label that looks wrong, such as {first.path!r}: "
+            f"{first.label!r}, rather {first.suggested_label!r}."
+        )
+    features = torch.from_numpy(seen)
     targets = torch.from_numpy(data.class_indices[rows])
     count = len(data.rows[TRAIN])
     train, validation = Split(features[:count], targets[:count]), Split(features[count:], targets[count:])
@@ -161,7 +180,7 @@ def _fit_head(
     with torch.inference_mode():
         logits = head.eval()(validation.features).numpy()
     network.head.to(pick_device())
-    return measure(0, train_loss, logits, validation.targets.numpy(), recipe.loss)
+    return measure(0, train_loss, logits, validation.targets.numpy(), recipe.loss), doubtful
 
 
 def _export(
@@ -190,7 +209,7 @@ def _evaluate(path: Path, images: NDArray[np.uint8], data: Audit, journal: Journ
     targets = data.class_indices[rows]
     # The first picture of each label, so that the golden examples are not all alike.
     chosen = np.unique(targets, return_index=True)[1][:_GOLDEN_EXAMPLES]
-    return score(probabilities, targets, data.labels), Golden(images[rows[chosen]], probabilities[chosen])
+    return score(probabilities, targets, data.labels, leaked=data.leaked[rows]), Golden(images[rows[chosen]], probabilities[chosen])
 
 
 def _device_name() -> str:

@@ -22,6 +22,7 @@ from fake_server import (
     Refusal,
     alias_message,
     classified,
+    inspected_message,
     job_message,
     model_message,
     progress_message,
@@ -124,9 +125,11 @@ async def test_a_training_is_asked_for(server: FakeServer, call: Caller) -> None
 async def test_a_repeated_training_has_the_same_request_id(server: FakeServer, call: Caller) -> None:
     server.answers("Train", GONE, training_service_pb2.TrainResponse(job=job_message("QUEUED")))
     server.answers("Evaluate", GONE, training_service_pb2.EvaluateResponse(job=job_message("QUEUED")))
+    server.answers("InspectDataset", GONE, training_service_pb2.InspectDatasetResponse(job=inspected_message("QUEUED")))
     await call("train", "/photos", "clothing")
     await call("evaluate", "clothing/3", Path("/photos"))
-    for method in ("Train", "Evaluate"):
+    await call("inspect", Path("/photos"), seed=3)
+    for method in ("Train", "Evaluate", "InspectDataset"):
         first, second = server.calls(method)
         assert first.request == second.request
         assert first.request.request_id

@@ -22,6 +22,7 @@ from fake_server import (
     alias_message,
     classified,
     evaluated_message,
+    inspected_message,
     job_message,
     model_message,
     update,
@@ -42,6 +43,7 @@ def server(server: FakeServer) -> FakeServer:
     queued = job_message("QUEUED")
     server.answers("Train", training_service_pb2.TrainResponse(job=queued))
     server.answers("Evaluate", training_service_pb2.EvaluateResponse(job=queued))
+    server.answers("InspectDataset", training_service_pb2.InspectDatasetResponse(job=inspected_message("QUEUED")))
     server.answers("Classify", classified)
     server.answers("GetJob", job_service_pb2.GetJobResponse(job=job_message()))
     server.answers("ListJobs", job_service_pb2.ListJobsResponse(jobs=[job_message(), job_message("RUNNING", "def")]))
@@ -82,6 +84,8 @@ def commands(folder: Path) -> dict[str, tuple[tuple[object, ...], str]]:
         "train": (("train", folder, "--model", "clothing"), "id"),
         "train --no-wait": (("train", folder, "--model", "clothing", "--no-wait"), "id"),
         "evaluate": (("evaluate", "clothing", folder), "id"),
+        "inspect": (("inspect", folder), "id"),
+        "inspect --no-wait": (("inspect", folder, "--no-wait"), "id"),
         "classify": (("classify", "clothing", folder / "a.jpg"), "results"),
         "jobs": (("jobs",), "jobs"),
         "jobs watch": (("jobs", "watch", "abc"), "id"),
@@ -93,7 +97,18 @@ def commands(folder: Path) -> dict[str, tuple[tuple[object, ...], str]]:
 
 
 COMMANDS = list(commands(Path()))
-METHODS = ("Train", "Evaluate", "Classify", "GetJob", "ListJobs", "CancelJob", "ListModels", "GetModel", "SetAlias")
+METHODS = (
+    "Train",
+    "Evaluate",
+    "InspectDataset",
+    "Classify",
+    "GetJob",
+    "ListJobs",
+    "CancelJob",
+    "ListModels",
+    "GetModel",
+    "SetAlias",
+)
 
 
 @pytest.fixture
@@ -182,7 +197,7 @@ def test_help_and_version(eyas: Eyas) -> None:
     status, out, _ = eyas("--help")
     assert status == 0
     assert "eyas train ./photos --model clothing\n" in out
-    for command in ("train", "evaluate", "classify", "jobs", "models"):
+    for command in ("train", "evaluate", "inspect", "classify", "jobs", "models"):
         status, out, _ = eyas(command, "--help")
         assert status == 0
         assert "--address" in out
@@ -258,6 +273,26 @@ def test_an_evaluation_is_shown_in_full(eyas: Eyas, server: FakeServer, photos: 
     for words in ("clothing/3", "label 9", "confusion matrix", "macro F1 0.9300", "0.744 to 0.965"):
         assert words in out
     assert max(map(len, out.splitlines())) <= 80
+
+
+def test_an_inspection_is_asked_for_and_shown(eyas: Eyas, server: FakeServer, photos: Path) -> None:
+    server.answers("GetJob", job_service_pb2.GetJobResponse(job=inspected_message()))
+    status, out, _ = eyas("inspect", photos, "--backbone", "resnet50", "--seed", "7")
+    assert status == 0
+    request = server.calls("InspectDataset")[0].request
+    assert (request.dataset, request.backbone, request.seed) == (str(photos), "resnet50", 7)
+    for words in ("/photos: 19 pictures", "in 2 groups", "3 of 1,900 labels look wrong"):
+        assert words in out
+    _, out, _ = eyas("jobs", "watch", "ins", "--json")
+    assert json.loads(out)["dataset_report"]["suspects"]["pictures"][0]["suggested_label"] == "shoes"
+
+
+def test_a_training_on_leaky_splits_says_so(eyas: Eyas, server: FakeServer, photos: Path) -> None:
+    job = job_message()
+    job.training.evaluation.leaked_examples, job.training.evaluation.accuracy_without_leaked = 4, 0.5
+    server.answers("GetJob", job_service_pb2.GetJobResponse(job=job))
+    _, out, _ = eyas("train", photos, "--model", "clothing")
+    assert "4 of them have an exact or near copy in train or validation; accuracy on the others 0.5000." in out
 
 
 def test_pictures_and_folders_of_pictures_are_labelled(eyas: Eyas, server: FakeServer, photos: Path) -> None:

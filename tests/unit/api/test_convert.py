@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, is_dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,9 +11,9 @@ import pytest
 from builders import evaluation
 from eyas.v1 import evaluation_pb2, job_pb2, training_spec_pb2
 from eyasd.api import convert
-from eyasd.core import bundle, types
+from eyasd.core import bundle, findings, types
 from eyasd.core.errors import BrokenBundle, InvalidArgument
-from eyasd.core.spec import Loss, Optimizer, Preset, Schedule, TrainSpec
+from eyasd.core.spec import InspectionSpec, Loss, Optimizer, Preset, Schedule, TrainSpec
 from eyasd.core.types import EpochMetrics, Job, JobError, JobState, JobType, Progress
 from eyasd.serving.fleet import ServingState
 
@@ -101,9 +101,53 @@ def test_a_finished_training() -> None:
 def test_every_figure_of_an_evaluation_arrives() -> None:
     message = convert.evaluation_message(evaluation())
     for field in evaluation_pb2.Evaluation.DESCRIPTOR.fields:
-        if field.name not in {"accuracy_interval", "labels", "unreadable_files"}:
+        if field.name not in {"accuracy_interval", "labels", "unreadable_files", "accuracy_without_leaked"}:
             assert getattr(message, field.name) == getattr(evaluation(), field.name)
+    assert not message.HasField("accuracy_without_leaked")
+    leaky = convert.evaluation_message(replace(evaluation(), leaked_examples=3, accuracy_without_leaked=0.0))
+    assert (leaky.leaked_examples, leaky.HasField("accuracy_without_leaked")) == (3, True)
     assert (message.accuracy_interval.low, message.accuracy_interval.high) == evaluation().accuracy_interval
+
+
+NOUNS = [
+    (types.DatasetReport, evaluation_pb2.DatasetReport),
+    *((noun, getattr(evaluation_pb2, noun.__name__)) for noun in vars(findings).values() if is_dataclass(noun)),
+]
+
+
+@pytest.mark.parametrize(("noun", "message"), NOUNS, ids=lambda value: value.__name__)
+def test_a_finding_and_its_message_have_the_same_fields(noun: type, message: type) -> None:
+    assert [f.name for f in message.DESCRIPTOR.fields] == [f.name for f in fields(noun)]  # type: ignore[attr-defined]
+
+
+def test_an_inspection_says_what_was_asked_and_what_was_found() -> None:
+    size, count = findings.PictureSize(3, 2), findings.PictureCount("JPEG", 5)
+    group = findings.DuplicateGroup(True, True, False, (findings.DuplicateFile("a/b.jpg", "a", "test"),), 2)
+    report = types.DatasetReport(
+        (),
+        (),
+        (),
+        "d",
+        findings.PictureStatistics(size, size, size, (count,), (count,)),
+        findings.Duplicates((group,), 1, 2, 2, 0),
+        findings.Suspects((findings.Suspect("a/b.jpg", "a", "c", 0.75),), 9, 99),
+    )
+    job = Job(
+        id="j",
+        type=JobType.INSPECTION,
+        create_time=datetime.now(UTC),
+        model="",
+        dataset="/d",
+        inspection=InspectionSpec("resnet50", 7),
+    )
+    message = convert.job_message(job)
+    assert (message.model, message.WhichOneof("detail"), message.inspection.backbone) == ("", "inspection", "resnet50")
+    assert not message.inspection.HasField("dataset_report")
+    found = convert.job_message(replace(job, dataset_report=report)).inspection.dataset_report
+    assert (found.pictures.median.width_px, found.pictures.modes[0].pictures) == (3, 5)
+    assert (found.duplicates.groups[0].exact, found.duplicates.groups[0].files[0].split) == (True, "test")
+    assert (found.duplicates.files_across_labels, found.suspects.count, found.suspects.examined) == (2, 9, 99)
+    assert (found.suspects.pictures[0].suggested_label, found.suspects.pictures[0].probability) == ("c", 0.75)
 
 
 def test_a_failed_evaluation_names_its_version_and_its_error() -> None:

@@ -24,6 +24,7 @@ def training(**values: Any) -> Call[eyas.Job]:
 CALLS: list[Call[Any]] = [
     training(),
     _calls.evaluate("clothing", "/photos", None),
+    _calls.inspect("/photos", None, 0, None),
     _calls.classify("clothing", [b"x"], 1),
     _calls.get_job("abc"),
     _calls.cancel_job("abc"),
@@ -47,8 +48,9 @@ def test_no_method_of_the_contract_is_forgotten() -> None:
 
 
 def test_every_request_that_makes_a_job_can_be_repeated() -> None:
-    ids = {call.request.request_id for make in (training, lambda: _calls.evaluate("m", "/d", "")) for call in (make(), make())}  # type: ignore[attr-defined]
-    assert len(ids) == 4
+    makers = (training, lambda: _calls.evaluate("m", "/d", ""), lambda: _calls.inspect("/d", None, 0, None))
+    ids = {call.request.request_id for make in makers for call in (make(), make())}  # type: ignore[attr-defined]
+    assert len(ids) == 6
     assert all(0 < len(one) <= 64 for one in ids)
     assert training(request_id="mine").request.request_id == "mine"  # type: ignore[attr-defined]
 

@@ -23,6 +23,7 @@ from fake_server import (
     Refusal,
     alias_message,
     evaluated_message,
+    inspected_message,
     job_message,
     model_message,
     progress_message,
@@ -89,6 +90,40 @@ def test_an_evaluation_names_its_version() -> None:
     assert (job.type, job.model, job.version) == (eyas.JobType.EVALUATION, "clothing", "clothing/3")
     assert job.evaluation is not None
     assert job.settings == {}
+
+
+def test_an_inspection_has_a_report_and_no_model() -> None:
+    job = _convert.job(inspected_message())
+    assert (job.type, job.model, job.version, job.evaluation) == (eyas.JobType.INSPECTION, "", None, None)
+    assert job.settings == {"backbone": "resnet50", "seed": 7}
+    report = job.dataset_report
+    assert report is not None
+    assert report.pictures == eyas.PictureStatistics(
+        eyas.PictureSize(40, 30),
+        eyas.PictureSize(80, 60),
+        eyas.PictureSize(120, 90),
+        (eyas.PictureCount("JPEG", 18), eyas.PictureCount("PNG", 1)),
+        (eyas.PictureCount("RGB", 19),),
+    )
+    assert report.duplicates is not None
+    group = report.duplicates.groups[0]
+    assert (report.duplicates.group_count, report.duplicates.file_count, report.duplicates.files_across_labels) == (2, 14, 7)
+    assert (group.exact, group.across_labels, group.across_splits, group.file_count) == (False, True, False, 7)
+    assert group.files[1] == eyas.DuplicateFile("train/label 0/b.jpg", "label 0", "train")
+    assert report.suspects is not None
+    assert (report.suspects.count, report.suspects.examined) == (3, 1900)
+    assert report.suspects.pictures[0] == eyas.Suspect("train/[hat]/00.jpg", "hat", "shoes", 0.98)
+    assert _convert.job(inspected_message("RUNNING")).dataset_report is None
+
+
+def test_a_leak_without_a_figure_is_kept_apart_from_zero() -> None:
+    message = evaluated_message()
+    message.evaluation.leaked_examples = 3
+    found = _convert.job(message).evaluation
+    assert found is not None
+    assert (found.leaked_examples, found.accuracy_without_leaked) == (3, None)
+    message.evaluation.accuracy_without_leaked = 0.0
+    assert _convert.evaluation(message.evaluation).accuracy_without_leaked == 0.0
 
 
 def test_progress_keeps_what_is_not_set_apart_from_zero() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +13,15 @@ from rich.console import Console
 import eyas
 from eyas import _convert, _render
 from eyas.v1.classification_service_pb2 import ClassifyRequest, Image
-from fake_server import classified, evaluation_message, job_message, model_message, progress_message, version_message
+from fake_server import (
+    classified,
+    evaluation_message,
+    inspected_message,
+    job_message,
+    model_message,
+    progress_message,
+    version_message,
+)
 
 
 def shown(renderable: Any, width: int = 80) -> str:
@@ -81,3 +90,63 @@ def test_a_clock(seconds: int, text: str) -> None:
 def test_every_state_has_a_row() -> None:
     for state in eyas.JobState:
         assert _render.jobs([_convert.job(job_message(state.upper()))]).row_count == 1
+
+
+def inspected(**found: int) -> str:
+    report = _convert.job(inspected_message(**found)).dataset_report  # type: ignore[arg-type]
+    assert report is not None
+    text = shown(_render.dataset(report, "/volumes/of/photographs/of/clothes"))
+    assert max(map(len, text.splitlines())) <= 80
+    return text
+
+
+def test_a_dataset_is_shown_with_what_is_wrong_with_it() -> None:
+    text = inspected()
+    for line in (
+        "/volumes/of/photographs/of/clothes: 19 pictures",
+        "label 0 │     8 │          1 │   10 │  19",
+        "smallest 40 x 30, median 80 x 60, largest 120 x 90 pixels; 18 JPEG, 1 PNG; 19 RGB",
+        "  a/b.jpg: It is cut short.",
+        "Few.",
+        "14 pictures are copies of each other, in 2 groups; across labels 7, across splits 0.",
+        "  near, across labels:\n    train/label 0/a.jpg  (label 0)\n",
+        "    train/label 0/e.jpg  (label 0)\n    and 2 more\n  exact:\n    train/label 1/a.jpg\n",
+        "3 of 1,900 labels look wrong, the most doubtful first. A hard picture is not a wrong one.",
+        "train/[hat]/00.jpg │ hat   │ shoes  │        0.98",
+    ):
+        assert " ".join(line.split()) in " ".join(text.split()), line
+
+
+def test_a_long_list_of_findings_is_cut_and_says_so() -> None:
+    text = inspected(groups=25, suspects=50)
+    assert text.count("  exact") + text.count("  near") == 10
+    assert text.count("shoes") == 20
+    assert "  and 15 more; see --json" in text
+    assert "  and 30 more; see --json" in text
+
+
+def test_a_clean_dataset_is_said_to_be_clean() -> None:
+    text = inspected(groups=0, suspects=0)
+    assert "No picture has an exact or near copy." in text
+    assert "No label of the 1,900 pictures examined looks wrong." in text
+
+
+def test_a_report_of_an_older_daemon_is_shown_as_far_as_it_goes() -> None:
+    report = _convert.job(job_message()).dataset_report
+    assert report is not None
+    assert "copies" not in shown(_render.dataset(report, "/photos"))
+
+
+def test_a_leak_is_told_with_and_without_a_figure() -> None:
+    scored = _convert.evaluation(evaluation_message())
+    leaky = replace(scored, leaked_examples=3, accuracy_without_leaked=0.875)
+    assert _render.leak(leaky).plain == (
+        "3 of them have an exact or near copy in train or validation; accuracy on the others 0.8750."
+    )
+    assert _render.leak(replace(leaky, accuracy_without_leaked=None)).plain.endswith("in train or validation.")
+
+
+def test_an_inspection_is_listed_with_its_size() -> None:
+    text = shown(_render.jobs([_convert.job(inspected_message()), _convert.job(inspected_message("RUNNING"))]), 120)
+    assert "inspection" in text
+    assert "19 pictures" in text

@@ -11,10 +11,29 @@ import structlog
 
 from builders import evaluation, write_bundle
 from eyasd.core import document, jobdir
-from eyasd.core.errors import DatasetNotFound, InvalidArgument, JobEnded, JobNotFound, ModelNotFound, StorageFailed, Unavailable
+from eyasd.core.errors import (
+    DatasetNotFound,
+    InvalidArgument,
+    JobEnded,
+    JobNotFound,
+    ModelNotFound,
+    RequestIdReused,
+    StorageFailed,
+    Unavailable,
+)
 from eyasd.core.names import ModelRef
-from eyasd.core.spec import Preset, TrainSpec
-from eyasd.core.types import EvaluationTask, Job, JobEvent, JobState, Progress, TrainingTask
+from eyasd.core.spec import InspectionSpec, Preset, TrainSpec
+from eyasd.core.types import (
+    DatasetReport,
+    EvaluationTask,
+    InspectionTask,
+    Job,
+    JobEvent,
+    JobState,
+    LabelCounts,
+    Progress,
+    TrainingTask,
+)
 from eyasd.jobs import scheduler as scheduler_module
 from eyasd.registry.models import Models
 from fake_trainer import House
@@ -85,6 +104,26 @@ async def test_an_evaluation_gets_the_bundle_of_the_version_it_names(house: Hous
     process.end(jobdir.OK)
     assert states(await follow(house, job))[-1] is JobState.SUCCEEDED
     assert (await house.scheduler.get(job.id)).evaluation == evaluation()
+
+
+async def test_an_inspection_ends_with_its_report(house: House) -> None:
+    asked = InspectionSpec("resnet50", 7)
+    submit = house.scheduler.submit_inspection
+    job = await submit(dataset=str(house.photos), spec=asked, request_id="r")
+    assert (await submit(dataset=str(house.photos), spec=asked, request_id="r")).id == job.id
+    with pytest.raises(RequestIdReused):
+        await submit(dataset=str(house.photos), spec=InspectionSpec(), request_id="r")
+    process = await house.runner.started.get()
+    task = document.load(InspectionTask, (process.job_dir / jobdir.INSPECTION).read_text())
+    assert (task.job, task.attempt, task.dataset, task.spec, task.hub) == (job.id, 1, str(house.photos), asked, False)
+    report = DatasetReport((LabelCounts("blue", 1, 1, 1),), (), ("few pictures",), "d")
+    (process.job_dir / jobdir.RESULT).write_text(document.dump(report))
+    process.end(jobdir.OK)
+    assert states(await follow(house, job))[-1] is JobState.SUCCEEDED
+    assert (await house.scheduler.get(job.id)).dataset_report == report
+    assert {path.name for path in process.job_dir.iterdir()} == {jobdir.INSPECTION, jobdir.RESULT}
+    with pytest.raises(DatasetNotFound, match="no folder '/nowhere/at/all'"):
+        await submit(dataset="/nowhere/at/all", spec=asked, request_id=None)
 
 
 async def test_what_cannot_be_accepted(house: House) -> None:

@@ -49,6 +49,16 @@ def test_a_certain_error_is_finite_and_unreadable_files_pass_through() -> None:
     assert found.unreadable_files == (file,)
 
 
+def test_leaked_pictures_are_taken_out() -> None:
+    probabilities, targets = np.array([[1, 0], [1, 0], [1, 0], [0, 1]], np.float32), np.array([0, 0, 1, 0])
+    leaked = np.array([True, False, False, False])
+    found = score(probabilities, targets, ["a", "b"], leaked=leaked)
+    assert (found.accuracy, found.leaked_examples, found.accuracy_without_leaked) == (0.5, 1, pytest.approx(1 / 3))
+    none, all_of_them = (score(probabilities, targets, ["a", "b"], leaked=np.full(4, value)) for value in (False, True))
+    assert (none.leaked_examples, none.accuracy_without_leaked) == (0, None)
+    assert (all_of_them.leaked_examples, all_of_them.accuracy_without_leaked) == (4, None)
+
+
 def test_wilson_interval() -> None:
     # Newcombe (1998), table I: 81 of 263, and 0 of 20.
     assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)

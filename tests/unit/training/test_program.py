@@ -18,13 +18,17 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+import timm
 import torch
+from safetensors.torch import save_file
 
 from eyasd.core import document, jobdir
 from eyasd.core.bundle import GOLDEN, GOLDEN_TOLERANCE, MANIFEST, MODEL, Golden, Manifest, file_digests, read_manifest
 from eyasd.core.spec import Preset, TrainSpec
-from eyasd.core.types import Evaluation, EvaluationTask, JobError, TrainingOutcome
+from eyasd.core.types import DatasetReport, Evaluation, EvaluationTask, JobError, TrainingOutcome
 from eyasd.training import __main__ as program
+
+from .conftest import JobFolder
 
 TINY = {"backbone": "test_resnet", "pretrained": False, "image_size_px": 32, "batch_size": 8}
 
@@ -175,6 +179,49 @@ def test_termination_is_obeyed_and_resumed(squares: Callable[..., Path], job: Ca
     text = (folder / jobdir.PROGRESS).read_text()
     assert "36 decoded pictures from an earlier attempt" in text
     assert "Went on from the checkpoint of an earlier attempt, after epoch" in text
+
+
+class TestInspection:
+    @pytest.fixture
+    def inspected(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+        """Runs an inspection of a dataset with a tiny network, and returns its folder."""
+        save_file(timm.create_model("test_resnet", num_classes=0).state_dict(), tmp_path / "test_resnet.safetensors")
+
+        def run_on(dataset: Path, **spec: Any) -> Path:
+            folder = tmp_path / "inspection"
+            folder.mkdir()
+            spec = {"backbone": "test_resnet", **spec}
+            task = {"job": "j3", "attempt": 1, "dataset": str(dataset), "spec": spec, "weights": str(tmp_path), "hub": False}
+            (folder / jobdir.INSPECTION).write_text(json.dumps(task))
+            main_on(folder, monkeypatch)
+            return folder
+
+        return run_on
+
+    def test_it_leaves_a_report_and_no_model(self, squares: Callable[..., Path], inspected: Callable[..., Path]) -> None:
+        root = squares({"red": 12, "blue": 12})
+        (root / "red" / "cut.png").write_bytes(b"no picture")
+        moved = root / "blue" / "001.png"
+        (root / "red" / "001.png").rename(moved)
+        folder = inspected(root)
+        report = document.load(DatasetReport, (folder / jobdir.RESULT).read_bytes())
+        assert [(c.label, c.train, c.validation, c.test) for c in report.labels] == [("blue", 9, 2, 2), ("red", 7, 2, 2)]
+        assert [file.path for file in report.unreadable_files] == ["red/cut.png"]
+        assert report.suspects is not None
+        assert report.suspects.examined == 24
+        assert (report.suspects.pictures[0].path, report.suspects.pictures[0].suggested_label) == ("blue/001.png", "red")
+        assert not (folder / jobdir.BUNDLE).exists()
+        stages = [line.progress.stage for line in JobFolder(folder).lines() if line.progress]
+        assert list(dict.fromkeys(stages)) == ["audit", "weights", "decode", "features", "suspects"]
+
+    def test_what_a_training_would_refuse_is_inspected(self, squares: Callable[..., Path], inspected: Callable[..., Path]) -> None:
+        report = document.load(DatasetReport, (inspected(squares({"red": 2, "blue": 12})) / jobdir.RESULT).read_bytes())
+        assert report.warnings[0].startswith("A training would refuse this dataset: The label 'red' has 2 distinct readable")
+        assert report.suspects is None
+
+    def test_a_backbone_that_is_none(self, squares: Callable[..., Path], inspected: Callable[..., Path]) -> None:
+        error = error_of(inspected(squares(), backbone="resnet05"))
+        assert "'resnet05' is not the name of a backbone" in error.message
 
 
 class TestEvaluation:

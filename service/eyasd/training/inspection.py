@@ -1,0 +1,66 @@
+"""Looks at a dataset without training on it: what the audit of a training says, and the labels that look wrong in every split."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+
+from eyasd.core.spec import Preset, TrainSpec
+from eyasd.core.types import DatasetReport, InspectionTask
+from eyasd.training import archive, weights
+from eyasd.training.audit import audit
+from eyasd.training.cache import decode
+from eyasd.training.dataset import open_dataset
+from eyasd.training.features import extract
+from eyasd.training.journal import Journal
+from eyasd.training.listing import SPLITS, TEST, VALIDATION
+from eyasd.training.machine import cpu_count
+from eyasd.training.network import Network, input_format, pick_device
+from eyasd.training.recipe import DEFAULT_BACKBONE, DEFAULT_FRACTION, resolve
+from eyasd.training.suspects import examine
+
+_FRACTIONS: Final = {VALIDATION: DEFAULT_FRACTION, TEST: DEFAULT_FRACTION}
+
+
+def inspect(task: InspectionTask, folder: Path, journal: Journal) -> DatasetReport:
+    """Inspects a dataset; one that a training would refuse is inspected as far as it goes, and the report says why.
+
+    Args:
+        task: what to do.
+        folder: JOB_DIR; what an earlier attempt left there is used again.
+        journal: hears of the progress.
+
+    Raises:
+        EyasError: there is no dataset, or no network to judge it; the message says what to do.
+    """
+    torch.set_num_threads(cpu_count())
+    journal.stage("audit")
+    listing = open_dataset(Path(task.dataset), folder, journal)
+    form = input_format(task.spec.backbone or DEFAULT_BACKBONE)
+    recipe = resolve(
+        TrainSpec(preset=Preset.FAST, backbone=task.spec.backbone, seed=task.spec.seed), len(listing.files), form.native_px
+    )
+
+    journal.stage("weights")
+    network = Network(recipe, form, len({file.label for file in listing.files}))
+    source = weights.load(network.backbone, recipe.backbone, task.weights, task.hub)
+
+    journal.stage("decode")
+    preprocess = form.preprocess(recipe.image_size_px)
+    pictures = decode(listing.files, preprocess, folder, journal)
+    archive.discard(folder)
+    data = audit(listing, pictures, _FRACTIONS, recipe.seed, strict=False)
+
+    journal.stage("features")
+    rows = np.sort(np.concatenate([data.rows[split] for split in SPLITS]))
+    contents = [(entry.sha256, entry.name) for entry in pictures.entries]
+    key = hashlib.sha256(f"{preprocess} {contents} {source}".encode()).hexdigest()
+    features = extract(network.to(pick_device()).body, pictures.images, rows, folder, key, journal)
+
+    journal.stage("suspects")
+    return replace(data.report, suspects=examine(features, rows, listing.files, data, recipe.seed, journal.check))
