@@ -45,7 +45,7 @@ class DuplicateFile:
 
 @dataclass(frozen=True, slots=True)
 class DuplicateGroup:
-    """Files that are copies of each other, with equal pixels (`exact`) or nearly so; at most 20 of them are named."""
+    """Files that are copies of each other, with equal pixels (`exact`) or nearly so; at most 10 of them are named."""
 
     exact: bool
     across_labels: bool

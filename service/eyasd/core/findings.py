@@ -55,7 +55,7 @@ class DuplicateGroup:
         exact: whether all of them have the same pixels once decoded; otherwise some differ a little.
         across_labels: whether they lie under more than one label.
         across_splits: whether they lie in more than one split.
-        files: at most 20, by path.
+        files: at most 10, by path.
         file_count: number of files, also of those not in `files`.
     """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
@@ -46,7 +46,15 @@ class Audit:
     report: DatasetReport
 
 
-def audit(listing: Listing, pictures: Pictures, fractions: Mapping[str, float], seed: int, *, strict: bool = True) -> Audit:
+def audit(
+    listing: Listing,
+    pictures: Pictures,
+    fractions: Mapping[str, float],
+    seed: int,
+    check: Callable[[], None],
+    *,
+    strict: bool = True,
+) -> Audit:
     """Judges a dataset, and splits it where it came without some split.
 
     Args:
@@ -54,6 +62,7 @@ def audit(listing: Listing, pictures: Pictures, fractions: Mapping[str, float], 
         pictures: what became of each when it was read.
         fractions: share of the pictures for `validation` and for `test`, where they have to be carved.
         seed: of the carving.
+        check: called again and again; may raise to end it.
         strict: whether to refuse a dataset that cannot be trained on; otherwise the report says so, and files without a split
             count as `train`.
 
@@ -68,7 +77,7 @@ def audit(listing: Listing, pictures: Pictures, fractions: Mapping[str, float], 
             f"None of the {len(entries)} files is a readable picture, such as {unreadable[0].path!r}: {unreadable[0].reason}"
         )
     files, digests = [listing.files[row] for row in readable], [entries[row].sha256 for row in readable]
-    copies = find_copies(pictures.images, readable, [file.label for file in files])
+    copies = find_copies(pictures.images, readable, [file.label for file in files], check)
     units = _units(files, copies.near)
     warnings = list(listing.warnings)
     try:

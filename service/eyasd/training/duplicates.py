@@ -7,7 +7,7 @@ Knows decoded pixels and labels, not files. Two pictures are near copies where t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -31,6 +31,7 @@ _LEAST_CONTRAST: Final = 4.0
 # Pictures of one label that look alike by the dozen are a scene, such as parts below one camera, and no copies.
 _MOST_COPIES: Final = 10
 _MOST_SHARE: Final = 0.1
+_CHUNK: Final = 512  # pictures
 _BLOCK_VALUES: Final = 2**24  # of the matrix of correlations, 64 MiB at a time
 
 Ids = NDArray[np.int64]
@@ -51,24 +52,32 @@ class Copies:
     scenes: int
 
 
-def find_copies(images: NDArray[np.uint8], rows: NDArray[np.int64], labels: Sequence[str]) -> Copies:
+def find_copies(images: NDArray[np.uint8], rows: NDArray[np.int64], labels: Sequence[str], check: Callable[[], None]) -> Copies:
     """Finds the copies among pictures; the order of the pictures changes nothing.
 
-    The time grows with n²: of 3,781 pictures 1.4 s, of 30,000 the matrix takes 12 s more (2 busy cores of an EPYC), of 100,000
-    two minutes, where decoding took six.
+    Part of the time grows with n², within one matrix product: 3,781 pictures take 1.4 s, the product of 30,000 takes 12 s (2 busy
+    cores of an EPYC), so 100,000 want some two and a half minutes, where their decoding wants six.
 
     Args:
         images: uint8 [N, H, W, 3].
         rows: int64 [n], which of the images.
         labels: of each row.
+        check: called again and again; may raise to end it.
     """
+    digests: list[bytes] = []
+    thumbnails: list[NDArray[np.uint8]] = []
     with ThreadPoolExecutor(cpu_count()) as pool:  # hashlib and Pillow work without the interpreter's lock
-        digests, thumbnails = zip(*pool.map(lambda row: _fingerprint(images[row]), rows), strict=True)
+        for start in range(0, len(rows), _CHUNK):
+            check()
+            for digest, thumbnail in pool.map(lambda row: _fingerprint(images[row]), rows[start : start + _CHUNK]):
+                digests.append(digest)
+                thumbnails.append(thumbnail)
     # Sorted by digest, so that a rounding error at the threshold falls the same way in any order.
     _, first, exact = np.unique(np.array(digests), return_index=True, return_inverse=True)
     vectors = _vectors(np.stack([thumbnails[i] for i in first]))
     roots = np.arange(len(first))
     for left, right in _near_pairs(vectors):
+        check()
         roots = join(roots, left, right)
     scenes = _scenes(roots, exact, labels)
     roots[scenes] = np.flatnonzero(scenes)
@@ -110,8 +119,9 @@ def _vectors(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
     centred -= centred.mean((1, 2), keepdims=True)
     vectors = centred.reshape(len(thumbnails), -1)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    flat = lengths < _LEAST_CONTRAST * np.sqrt(vectors.shape[1])
-    return np.where(flat, 0, vectors / np.maximum(lengths, 1)).astype(np.float32)
+    vectors /= np.maximum(lengths, 1)
+    vectors[lengths[:, 0] < _LEAST_CONTRAST * np.sqrt(vectors.shape[1])] = 0
+    return vectors
 
 
 def _near_pairs(vectors: NDArray[np.float32]) -> Iterator[tuple[Ids, Ids]]:

@@ -12,7 +12,7 @@ from eyasd.training.duplicates import Copies
 from eyasd.training.listing import File
 
 _MAX_GROUPS: Final = 100
-_MAX_GROUP_FILES: Final = 20
+_MAX_GROUP_FILES: Final = 10
 
 
 def picture_statistics(headers: Sequence[Header]) -> PictureStatistics:

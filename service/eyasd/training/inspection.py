@@ -53,8 +53,8 @@ def inspect(task: InspectionTask, folder: Path, journal: Journal) -> DatasetRepo
     journal.stage("decode")
     preprocess = form.preprocess(recipe.image_size_px)
     pictures = decode(listing.files, preprocess, folder, journal)
-    archive.discard(folder)
-    data = audit(listing, pictures, _FRACTIONS, recipe.seed, strict=False)
+    archive.discard(folder)  # from here on the cache is all that is read
+    data = audit(listing, pictures, _FRACTIONS, recipe.seed, journal.check, strict=False)
 
     journal.stage("features")
     rows = np.sort(np.concatenate([data.rows[split] for split in SPLITS]))

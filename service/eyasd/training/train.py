@@ -80,7 +80,7 @@ def train(task: TrainingTask, folder: Path, journal: Journal) -> TrainingOutcome
     pictures = decode(listing.files, preprocess, folder, journal)
     archive.discard(folder)  # from here on the cache is all that is read
     fractions = {VALIDATION: recipe.validation_fraction, TEST: recipe.test_fraction}
-    data = audit(listing, pictures, fractions, recipe.seed)
+    data = audit(listing, pictures, fractions, recipe.seed, journal.check)
     for warning in data.report.warnings:
         journal.message(warning)
 

@@ -34,9 +34,8 @@ def audited(root: Path, seed: int = 0, *, strict: bool = True, groups: Callable[
     listing = replace(listing, files=tuple(replace(file, group=groups(file)) for file in listing.files))
     read = [read_picture(file, Preprocess(crop_px=32)) for file in listing.files]
     images = np.stack([np.zeros((32, 32, 3), np.uint8) if image is None else image for _, image in read])
-    return audit(
-        listing, Pictures(images, tuple(entry for entry, _ in read)), {"validation": 0.15, "test": 0.15}, seed, strict=strict
-    )
+    pictures = Pictures(images, tuple(entry for entry, _ in read))
+    return audit(listing, pictures, {"validation": 0.15, "test": 0.15}, seed, lambda: None, strict=strict)
 
 
 def test_a_folder_of_labels_is_split(squares: Callable[..., Path]) -> None:

@@ -14,6 +14,7 @@ from PIL import Image, ImageEnhance
 from builders import scene
 from eyasd.training import duplicates
 from eyasd.training.duplicates import Copies, find_copies, join
+from eyasd.training.journal import Interrupted
 
 PX = 64
 
@@ -24,7 +25,7 @@ def pixels(picture: Image.Image) -> NDArray[np.uint8]:
 
 def found(pictures: list[Image.Image], labels: str | None = None) -> Copies:
     images = np.stack([pixels(picture) for picture in pictures])
-    return find_copies(images, np.arange(len(images)), labels or "a" * len(images))
+    return find_copies(images, np.arange(len(images)), labels or "a" * len(images), lambda: None)
 
 
 def jpeg(picture: Image.Image, quality: int) -> Image.Image:
@@ -96,10 +97,19 @@ def test_many_pictures_alike_are_a_scene() -> None:
     assert many.near[10] == many.near[12]  # exact copies stay what they are
 
 
+def test_it_can_be_stopped() -> None:
+    def stop() -> None:
+        raise Interrupted
+
+    with pytest.raises(Interrupted):
+        find_copies(np.zeros((1, PX, PX, 3), np.uint8), np.arange(1), "a", stop)
+
+
 def test_the_matrix_is_made_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = [scene(seed) for seed in range(9)] + [jpeg(scene(seed), 40) for seed in range(9)]
     whole = found(pictures)
     monkeypatch.setattr(duplicates, "_BLOCK_VALUES", 40)
+    monkeypatch.setattr(duplicates, "_CHUNK", 7)
     assert np.array_equal(found(pictures).near, whole.near)
     assert len(set(whole.near.tolist())) == 9
 

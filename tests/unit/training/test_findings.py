@@ -26,5 +26,5 @@ def test_groups_are_bounded_and_the_gravest_come_first() -> None:
     assert (first.across_labels, first.across_splits, first.exact) == (True, False, False)
     assert [file.label for file in first.files] == ["b", "a"]
     assert (second.across_labels, second.across_splits, second.exact) == (False, True, True)
-    assert (third.file_count, len(third.files)) == (25, 20)
+    assert (third.file_count, len(third.files)) == (25, 10)
     assert fourth.files[0].path == "000"

@@ -145,4 +145,7 @@ def test_a_leak_is_told_beside_the_accuracy(manifest: Manifest) -> None:
     assert "3 of these pictures have an exact or near copy in train or validation; on the others it is 87.5 % right." in text
     text = Page(render("m", replace(manifest, evaluation=replace(leaky, accuracy_without_leaked=None)), {})).text
     assert "3 of these pictures have an exact or near copy in train or validation." in text
-    assert "copy in train" not in Page(render("m", manifest, {})).text
+    assert "it had never seen" not in text
+    text = Page(render("m", manifest, {})).text
+    assert "test pictures it had never seen; with" in text
+    assert "copy in train" not in text
