@@ -40,7 +40,7 @@ class PictureStatistics:
 
 @dataclass(frozen=True, slots=True)
 class DuplicateFile:
-    """A file that has a copy; `path` is relative to the dataset's folder."""
+    """A file that has a copy; `path` is that of `UnreadableFile`."""
 
     path: str
     label: str
@@ -90,7 +90,7 @@ class Suspect:
     """A picture whose label looks wrong to a model that was not fitted on it.
 
     Attributes:
-        path: relative to the dataset's folder.
+        path: as that of `UnreadableFile`.
         label: the label it has.
         suggested_label: the label it seems to show.
         probability: of the suggested label, 0..1.

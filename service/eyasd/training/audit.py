@@ -224,7 +224,7 @@ def _duplicate_warnings(duplicates: Duplicates, copies: Copies) -> list[str]:
     if duplicates.files_across_labels:
         warnings.append(
             f"{duplicates.files_across_labels} files have an exact or near copy under another label; "
-            "at most one of the two labels is right."
+            "of one picture at most one label is right."
         )
     if copies.scenes:
         warnings.append(

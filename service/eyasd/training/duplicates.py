@@ -32,7 +32,7 @@ _LEAST_CONTRAST: Final = 4.0
 _MOST_COPIES: Final = 10
 _MOST_SHARE: Final = 0.1
 _CHUNK: Final = 512  # pictures
-_BLOCK_VALUES: Final = 2**24  # of the matrix of correlations, 64 MiB at a time
+_BLOCK_VALUES: Final = 2**23  # of the matrix of correlations, 32 MiB at a time
 
 Ids = NDArray[np.int64]
 

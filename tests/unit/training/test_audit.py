@@ -130,7 +130,7 @@ def test_copies_under_another_label_are_counted(squares: Callable[..., Path]) ->
     shutil.copy(next((root / "red").iterdir()), root / "blue" / "copy.png")
     data = audited(root)
     assert data.report.warnings == (
-        "2 files have an exact or near copy under another label; at most one of the two labels is right.",
+        "2 files have an exact or near copy under another label; of one picture at most one label is right.",
     )
     assert data.report.duplicates is not None
     assert data.report.duplicates.files_across_labels == 2

@@ -35,7 +35,7 @@ def colours(count: int = 60) -> tuple[np.ndarray, Audit]:
     images[np.arange(count), :, :, classes] += 80
     rows = np.arange(count)
     splits = {"train": rows[: count // 2], "validation": rows[count // 2 : -6], "test": rows[-6:]}
-    return images, Audit(("r", "g", "b"), splits, classes, DatasetReport((), (), (), ""))
+    return images, Audit(("r", "g", "b"), splits, classes, rows, np.zeros(count, np.bool_), DatasetReport((), (), (), ""))
 
 
 def recipe_of(**wishes: object) -> Recipe:
