@@ -49,7 +49,7 @@ LOSS_CROSS_ENTROPY: Loss
 LOSS_BINARY_CROSS_ENTROPY: Loss
 
 class TrainingSpec(_message.Message):
-    __slots__ = ("preset", "backbone", "pretrained", "budget", "seed", "epochs", "batch_size", "learning_rate", "backbone_learning_rate_ratio", "weight_decay", "optimizer", "schedule", "warmup_fraction", "loss", "label_smoothing", "hidden_units", "dropout", "rotation_degrees", "shift_fraction", "shear_degrees", "zoom_fraction", "horizontal_flip", "image_size_px", "early_stopping_patience", "validation_fraction", "test_fraction")
+    __slots__ = ("preset", "backbone", "pretrained", "budget", "seed", "epochs", "batch_size", "learning_rate", "backbone_learning_rate_ratio", "weight_decay", "optimizer", "schedule", "warmup_fraction", "loss", "label_smoothing", "hidden_units", "dropout", "rotation_degrees", "shift_fraction", "shear_degrees", "zoom_fraction", "horizontal_flip", "image_size_px", "early_stopping_patience", "validation_fraction", "test_fraction", "layer_decay", "min_crop_fraction", "color_fraction", "erasing_probability", "train_image_size_px")
     PRESET_FIELD_NUMBER: _ClassVar[int]
     BACKBONE_FIELD_NUMBER: _ClassVar[int]
     PRETRAINED_FIELD_NUMBER: _ClassVar[int]
@@ -76,6 +76,11 @@ class TrainingSpec(_message.Message):
     EARLY_STOPPING_PATIENCE_FIELD_NUMBER: _ClassVar[int]
     VALIDATION_FRACTION_FIELD_NUMBER: _ClassVar[int]
     TEST_FRACTION_FIELD_NUMBER: _ClassVar[int]
+    LAYER_DECAY_FIELD_NUMBER: _ClassVar[int]
+    MIN_CROP_FRACTION_FIELD_NUMBER: _ClassVar[int]
+    COLOR_FRACTION_FIELD_NUMBER: _ClassVar[int]
+    ERASING_PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+    TRAIN_IMAGE_SIZE_PX_FIELD_NUMBER: _ClassVar[int]
     preset: Preset
     backbone: str
     pretrained: bool
@@ -102,4 +107,9 @@ class TrainingSpec(_message.Message):
     early_stopping_patience: int
     validation_fraction: float
     test_fraction: float
-    def __init__(self, preset: _Optional[_Union[Preset, str]] = ..., backbone: _Optional[str] = ..., pretrained: bool = ..., budget: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., seed: _Optional[int] = ..., epochs: _Optional[int] = ..., batch_size: _Optional[int] = ..., learning_rate: _Optional[float] = ..., backbone_learning_rate_ratio: _Optional[float] = ..., weight_decay: _Optional[float] = ..., optimizer: _Optional[_Union[Optimizer, str]] = ..., schedule: _Optional[_Union[Schedule, str]] = ..., warmup_fraction: _Optional[float] = ..., loss: _Optional[_Union[Loss, str]] = ..., label_smoothing: _Optional[float] = ..., hidden_units: _Optional[int] = ..., dropout: _Optional[float] = ..., rotation_degrees: _Optional[float] = ..., shift_fraction: _Optional[float] = ..., shear_degrees: _Optional[float] = ..., zoom_fraction: _Optional[float] = ..., horizontal_flip: bool = ..., image_size_px: _Optional[int] = ..., early_stopping_patience: _Optional[int] = ..., validation_fraction: _Optional[float] = ..., test_fraction: _Optional[float] = ...) -> None: ...
+    layer_decay: float
+    min_crop_fraction: float
+    color_fraction: float
+    erasing_probability: float
+    train_image_size_px: int
+    def __init__(self, preset: _Optional[_Union[Preset, str]] = ..., backbone: _Optional[str] = ..., pretrained: bool = ..., budget: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., seed: _Optional[int] = ..., epochs: _Optional[int] = ..., batch_size: _Optional[int] = ..., learning_rate: _Optional[float] = ..., backbone_learning_rate_ratio: _Optional[float] = ..., weight_decay: _Optional[float] = ..., optimizer: _Optional[_Union[Optimizer, str]] = ..., schedule: _Optional[_Union[Schedule, str]] = ..., warmup_fraction: _Optional[float] = ..., loss: _Optional[_Union[Loss, str]] = ..., label_smoothing: _Optional[float] = ..., hidden_units: _Optional[int] = ..., dropout: _Optional[float] = ..., rotation_degrees: _Optional[float] = ..., shift_fraction: _Optional[float] = ..., shear_degrees: _Optional[float] = ..., zoom_fraction: _Optional[float] = ..., horizontal_flip: bool = ..., image_size_px: _Optional[int] = ..., early_stopping_patience: _Optional[int] = ..., validation_fraction: _Optional[float] = ..., test_fraction: _Optional[float] = ..., layer_decay: _Optional[float] = ..., min_crop_fraction: _Optional[float] = ..., color_fraction: _Optional[float] = ..., erasing_probability: _Optional[float] = ..., train_image_size_px: _Optional[int] = ...) -> None: ...

@@ -57,6 +57,7 @@ class TrainSpec:
     batch_size: int | None = None
     learning_rate: float | None = None
     backbone_learning_rate_ratio: float | None = None
+    layer_decay: float | None = None
     weight_decay: float | None = None
     optimizer: Optimizer = Optimizer.ADAMW
     schedule: Schedule = Schedule.COSINE
@@ -69,8 +70,12 @@ class TrainSpec:
     shift_fraction: float | None = None
     shear_degrees: float | None = None
     zoom_fraction: float | None = None
+    min_crop_fraction: float | None = None
+    color_fraction: float | None = None
+    erasing_probability: float | None = None
     horizontal_flip: bool | None = None
     image_size_px: int | None = None
+    train_image_size_px: int | None = None
     early_stopping_patience: int | None = None
     validation_fraction: float | None = None
     test_fraction: float | None = None
@@ -100,6 +105,7 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "batch_size": (2, 4096),
     "learning_rate": (1e-8, 10),
     "backbone_learning_rate_ratio": (0, 1),
+    "layer_decay": (0.1, 1),
     "weight_decay": (0, 1),
     "warmup_fraction": (0, 0.5),
     "label_smoothing": (0, 0.5),
@@ -109,7 +115,11 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "shift_fraction": (0, 0.5),
     "shear_degrees": (0, 45),
     "zoom_fraction": (0, 0.9),
+    "min_crop_fraction": (0.05, 1),
+    "color_fraction": (0, 0.9),
+    "erasing_probability": (0, 1),
     "image_size_px": (32, 1024),
+    "train_image_size_px": (32, 1024),
     "early_stopping_patience": (1, 1000),
     "validation_fraction": (0.01, 0.5),
     "test_fraction": (0.01, 0.5),

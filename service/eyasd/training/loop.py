@@ -1,7 +1,7 @@
-"""Fine-tuning: the whole network from the head's start, epoch by epoch, the best weights kept.
+"""Fine-tuning: the whole network from the head's start, step by step, the best weights kept.
 
-Knows batches, steps and time; not where pictures come from nor what becomes of the network. Every random choice of an epoch
-follows from the seed and the number of the epoch, so a training that was interrupted ends as it would have ended.
+Knows batches, steps and time; not where pictures come from nor what becomes of the network. Every random choice of a step follows
+from the seed and the number of the step, so a training that was interrupted, anywhere, ends as it would have ended.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from math import ceil
+from math import ceil, isfinite
 from pathlib import Path
 from typing import Final
 
@@ -18,17 +18,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from eyasd.core.spec import Optimizer
+from eyasd.core.errors import TrainerFailed
 from eyasd.core.types import EpochMetrics
 from eyasd.training import checkpoint
 from eyasd.training.audit import Audit
 from eyasd.training.augment import Augmentation
+from eyasd.training.average import Candidate, State, copy_of, follow, refine
 from eyasd.training.budget import Budget
 from eyasd.training.checkpoint import Standing
 from eyasd.training.export import PARITY_BATCH_SIZES, PARITY_EXAMPLES
-from eyasd.training.journal import Journal
+from eyasd.training.journal import Interrupted, Journal
 from eyasd.training.listing import TEST, TRAIN, VALIDATION
 from eyasd.training.network import Network, to_pixels
+from eyasd.training.optimizer import build_optimizer
+from eyasd.training.pace import Pace
 from eyasd.training.probe import criterion
 from eyasd.training.recipe import Recipe, learning_rate_factor
 from eyasd.training.validate import logits_of, measure
@@ -38,8 +41,9 @@ _PLATEAU_EPOCHS: Final = 2
 # Fewer pictures a step give statistics too wild to normalise by.
 _MIN_BATCH_FOR_STATISTICS: Final = 16
 _MEASURED_STEPS: Final = 5
-# Of tf_efficientnet_lite0 to vgg16 on 2 cores: 6 to 12 s for the export alone.
-_EXPORT_SECONDS: Final = 15.0
+# What a process that is killed outright may lose; writing a large network's checkpoint may take a twentieth of the time.
+_CHECKPOINT_SECONDS: Final = 60.0
+_CHECKPOINT_SHARE: Final = 20
 
 
 class FineTuning:
@@ -69,7 +73,7 @@ class FineTuning:
             journal: hears of the progress.
         """
         self._network, self._recipe, self._images, self._data = network, recipe, images, data
-        self._budget, self._folder, self._journal = budget, folder, journal
+        self._folder, self._journal = folder, journal
         self._device = next(network.parameters()).device
         self._rows = data.rows[TRAIN]
         self._optimizer = build_optimizer(network, recipe)
@@ -77,10 +81,14 @@ class FineTuning:
         self._augmentation = Augmentation.of(recipe)
         self._criterion = criterion(recipe.loss, recipe.label_smoothing)
         self._epoch_steps = ceil(len(self._rows) / recipe.batch_size)
-        self._standing = Standing(key, 0, recipe.epochs * self._epoch_steps, (), 0, 0)
-        self._best: dict[str, Tensor] = {}
+        self._wanted = recipe.epochs * self._epoch_steps
+        self._pace = Pace(budget, self._epoch_steps)
+        self._micro_batch = recipe.batch_size
+        self._standing = Standing(key, self._wanted)
+        self._start = copy_of(network.state_dict())
+        self._best, self._average = self._start, copy_of(self._start)
         self._stopped = False
-        self._step_seconds = self._validation_seconds = self._reserve_seconds = 0.0
+        self._written, self._checkpoint_seconds = time.monotonic(), _CHECKPOINT_SECONDS
 
     def run(self, head: EpochMetrics) -> tuple[EpochMetrics, ...]:
         """Trains until the epochs, the time or the hope is over.
@@ -90,92 +98,161 @@ class FineTuning:
 
         Returns:
             The figures of every epoch, `head` first.
+
+        Raises:
+            Interrupted: the program was told to stop; a later attempt goes on at the step where this one was.
+            TrainerFailed: the loss is no number any more.
         """
         if not self._resume():
             self._standing = replace(self._standing, history=(head,))
-            self._keep_best()
-        self._measure_reserve()
+        self._measure_end()
         self._plan()
-        while self._standing.step < self._standing.steps and not self._stopped:
-            self._epoch()
-        wanted = self._recipe.epochs * self._epoch_steps
-        if self._standing.steps < wanted and not self._stopped:
-            self._journal.message(f"The time budget had room for {self._standing.step} of {wanted} steps of fine-tuning.")
-        self._network.load_state_dict(self._best)
-        best = self._standing.history[self._standing.best_epoch]
-        what = f"epoch {best.epoch}" if best.epoch else "the head on the frozen backbone"
-        self._journal.message(f"Kept the weights of {what}: validation accuracy {best.accuracy:.1%}, loss {best.loss:.3f}.")
+        while (self._standing.step < self._standing.steps or self._standing.epoch_step) and not self._stopped:
+            try:
+                self._epoch()
+            except Interrupted:
+                self._write_checkpoint()
+                raise
+        if self._standing.steps < self._wanted and not self._stopped:
+            self._journal.message(f"The time budget had room for {self._standing.step} of {self._wanted} steps of fine-tuning.")
+        self._conclude()
         return self._standing.history
 
     def _epoch(self) -> None:
-        first = self._standing.step
         epoch = len(self._standing.history)
         self._journal.epoch(epoch, ceil(self._standing.steps / self._epoch_steps))
         self._set_training_mode()
-        losses = 0.0
-        pictures = 0
-        start = time.monotonic()
-        for pixels, targets in self._batches(epoch):
-            losses += self._step(pixels, targets) * len(targets)
-            pictures += len(targets)
-            self._standing = replace(self._standing, step=self._standing.step + 1)
+        start, begun, pictures = time.monotonic(), self._standing.step, self._standing.epoch_pictures
+        for pixels, targets in self._batches(epoch, self._standing.epoch_step):
+            loss = self._step(pixels, targets)
+            standing = self._standing = replace(
+                self._standing,
+                step=self._standing.step + 1,
+                epoch_step=self._standing.epoch_step + 1,
+                epoch_loss=self._standing.epoch_loss + loss * len(targets),
+                epoch_pictures=self._standing.epoch_pictures + len(targets),
+            )
+            follow(self._average, self._network.state_dict(), standing.step, standing.steps)
             elapsed = time.monotonic() - start
-            self._step_seconds = elapsed / (self._standing.step - first)
-            if self._standing.step - first == _MEASURED_STEPS and epoch == 1:
+            self._pace.step_seconds = elapsed / (standing.step - begun)
+            if standing.step - begun == _MEASURED_STEPS and epoch == 1:
                 self._plan()
             self._journal.advance(
-                self._standing.step / self._standing.steps, images_per_second=pictures / elapsed, loss=losses / pictures
+                standing.step / self._standing.steps,
+                images_per_second=(standing.epoch_pictures - pictures) / elapsed,
+                loss=standing.epoch_loss / standing.epoch_pictures,
             )
-            if self._standing.step >= self._standing.steps or self._budget.left_seconds() < self._reserve_seconds:
+            if standing.step >= self._standing.steps or self._pace.is_over:
                 break
-        self._validate(epoch, losses / pictures)
+            if time.monotonic() - self._written > self._checkpoint_seconds:
+                self._write_checkpoint()
+        self._validate(epoch)
 
-    def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields the pixels float32 [n, 3, H, W] and the class indices int64 [n] of an epoch's steps, moved at random."""
-        generator = torch.Generator().manual_seed(seed_of(self._recipe.seed, epoch))
-        torch.manual_seed(seed_of(self._recipe.seed, epoch))  # of the dropout
+    def _batches(self, epoch: int, first: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields the pixels float32 [n, 3, H, W] and the class indices int64 [n] of an epoch's steps from `first` on."""
+        recipe = self._recipe
+        generator = torch.Generator().manual_seed(seed_of(recipe.seed, epoch))
         order = torch.randperm(len(self._rows), generator=generator).numpy()
+        # A picture is mirrored in every other epoch, not by chance: in any two it is seen both ways (Jordan, airbench, 2024).
+        sides = torch.randint(2, (len(self._images),), generator=torch.Generator().manual_seed(seed_of(recipe.seed, 0)))
         # Of nearly equal size, so that no last batch of one picture upsets the batch normalisation.
-        for chosen in np.array_split(self._rows[order], self._epoch_steps):
+        for index, chosen in enumerate(np.array_split(self._rows[order], self._epoch_steps)[first:], first):
+            generator.manual_seed(seed_of(recipe.seed, epoch, index + 1))
+            torch.manual_seed(seed_of(recipe.seed, epoch, index + 1))  # of the dropout
             images = torch.from_numpy(self._images[chosen]).to(self._device)
             targets = torch.from_numpy(self._data.class_indices[chosen]).to(self._device)
-            yield self._augmentation.apply(to_pixels(images), generator), targets
+            flipped = (sides[chosen] + epoch) % 2 == 1 if recipe.horizontal_flip else torch.zeros(len(chosen), dtype=torch.bool)
+            yield self._augmentation.apply(to_pixels(images), flipped, recipe.train_image_size_px, generator), targets
 
     def _step(self, pixels: Tensor, targets: Tensor) -> float:
+        """Moves the weights once; returns the mean loss of the batch."""
         standing, recipe = self._standing, self._recipe
         factor = learning_rate_factor(recipe.schedule, standing.step, standing.steps, recipe.warmup_fraction, standing.drops)
         for group, peak in zip(self._optimizer.param_groups, self._peaks, strict=True):
             group["lr"] = peak * factor
-        self._optimizer.zero_grad()
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._device.type == "cuda"):
-            logits = self._network(pixels)
-        loss = self._criterion(logits.float(), targets)
-        loss.backward()
+        loss = self._gradients(pixels, targets)
+        if not isfinite(loss):
+            raise TrainerFailed(
+                f"The training diverged: its loss was {loss} at step {standing.step + 1}. "
+                f"Choose a learning_rate below {recipe.learning_rate:g}."
+            )
         nn.utils.clip_grad_norm_(self._network.parameters(), _MAX_GRADIENT_NORM)
         self._optimizer.step()
+        return loss
+
+    def _gradients(self, pixels: Tensor, targets: Tensor) -> float:
+        """Fills in the gradients of the batch, in as many parts as fit the memory; returns the mean loss."""
+        while True:
+            self._optimizer.zero_grad()
+            try:
+                parts = zip(torch.split(pixels, self._micro_batch), torch.split(targets, self._micro_batch), strict=True)
+                return sum((self._gradients_of_part(*part, len(targets)) for part in parts), 0.0)
+            except torch.OutOfMemoryError:
+                if self._micro_batch == 1:
+                    raise
+                self._micro_batch = ceil(self._micro_batch / 2)
+            # Outside the handler: the exception holds on to the tensors of the failed pass.
+            torch.cuda.empty_cache()
+            self._journal.message(f"The memory was too small: each step now takes {self._micro_batch} pictures at a time.")
+
+    def _gradients_of_part(self, pixels: Tensor, targets: Tensor, batch_size: int) -> float:
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._device.type == "cuda"):
+            logits = self._network(pixels)
+        loss = self._criterion(logits.float(), targets) * (len(targets) / batch_size)
+        loss.backward()
         return float(loss.detach())
 
-    def _validate(self, epoch: int, train_loss: float) -> None:
+    def _validate(self, epoch: int) -> None:
         """Measures the epoch, keeps its weights if they are the best, writes the checkpoint, and decides whether to go on."""
         start = time.monotonic()
-        rows = self._data.rows[VALIDATION]
-        logits = logits_of(self._network, self._images, rows, self._journal)
-        figures = measure(epoch, train_loss, logits, self._data.class_indices[rows], self._recipe.loss)
+        figures = self._measure(epoch, self._standing.epoch_loss / self._standing.epoch_pictures)
         self._journal.measured(figures)
-        self._standing = replace(self._standing, history=(*self._standing.history, figures))
+        self._standing = replace(
+            self._standing, history=(*self._standing.history, figures), epoch_step=0, epoch_loss=0.0, epoch_pictures=0
+        )
         best = self._standing.history[self._standing.best_epoch]
         if figures.loss < best.loss:
             self._standing = replace(self._standing, best_epoch=epoch)
-            self._keep_best()
+            self._best = copy_of(self._network.state_dict())
         waited = epoch - self._standing.best_epoch
         if waited and waited % _PLATEAU_EPOCHS == 0:
             self._standing = replace(self._standing, drops=self._standing.drops + 1)
-        self._validation_seconds = time.monotonic() - start
+        self._pace.validation_seconds = time.monotonic() - start
         self._plan()
         if waited >= self._recipe.early_stopping_patience and self._standing.step < self._standing.steps:
             self._journal.message(f"Fine-tuning stopped early at epoch {epoch}: {waited} epochs without a lower validation loss.")
             self._stopped = True
-        checkpoint.write(self._folder, self._standing, self._network, self._best, self._optimizer)
+        self._write_checkpoint()
+
+    def _conclude(self) -> None:
+        """Leaves the network with the best of the weights seen and of their averages."""
+        history, last = self._standing.history, copy_of(self._network.state_dict())
+        best = history[self._standing.best_epoch]
+        found = [Candidate(f"epoch {best.epoch}" if best.epoch else "the head on the frozen backbone", self._best, best)]
+        if len(history) > 1:
+            if history[-1] is not best:
+                found.append(Candidate(f"epoch {history[-1].epoch}", last, history[-1]))
+            if figures := self._score(self._average):
+                found.append(Candidate("the moving average", self._average, figures))
+        kept = refine(found, self._start, self._score)
+        self._network.load_state_dict(kept.state)
+        self._journal.measured(kept.figures)
+        figures = kept.figures
+        self._journal.message(
+            f"Kept the weights of {kept.name}: validation accuracy {figures.accuracy:.1%}, loss {figures.loss:.3f}."
+        )
+
+    def _score(self, state: State) -> EpochMetrics | None:
+        """Returns what weights score on the validation split; None where the time is needed for the export."""
+        if not self._pace.may_refine:
+            return None
+        self._network.load_state_dict(state)
+        return self._measure(self._standing.best_epoch, self._standing.history[-1].train_loss)
+
+    def _measure(self, epoch: int, train_loss: float) -> EpochMetrics:
+        rows = self._data.rows[VALIDATION]
+        logits = logits_of(self._network, self._images, rows, self._journal)
+        return measure(epoch, train_loss, logits, self._data.class_indices[rows], self._recipe.loss)
 
     def _resume(self) -> bool:
         try:
@@ -185,15 +262,19 @@ class FineTuning:
             return False
         if found is None:
             return False
-        self._standing, self._best = found
+        self._standing, *states = found
+        self._best, self._average = ({name: value.to(self._device) for name, value in state.items()} for state in states)
         done = len(self._standing.history) - 1
         self._stopped = done - self._standing.best_epoch >= self._recipe.early_stopping_patience
-        self._journal.message(f"Went on from the checkpoint of an earlier attempt, after epoch {done}.")
+        self._journal.message(f"Went on from the checkpoint of an earlier attempt, after epoch {done}, step {self._standing.step}.")
         self._journal.measured(self._standing.history[-1])
         return True
 
-    def _keep_best(self) -> None:
-        self._best = {name: value.detach().clone() for name, value in self._network.state_dict().items()}
+    def _write_checkpoint(self) -> None:
+        start = time.monotonic()
+        checkpoint.write(self._folder, self._standing, self._network, self._best, self._average, self._optimizer)
+        self._written = time.monotonic()
+        self._checkpoint_seconds = max(_CHECKPOINT_SECONDS, _CHECKPOINT_SHARE * (self._written - start))
 
     def _set_training_mode(self) -> None:
         """Switches to training; batch normalisation goes by the statistics of pre-trained weights, where there are some.
@@ -209,7 +290,7 @@ class FineTuning:
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
 
-    def _measure_reserve(self) -> None:
+    def _measure_end(self) -> None:
         """Measures how long the end of the job will take, so that the fine-tuning leaves that much."""
         rows = self._data.rows[VALIDATION]
         sample = rows[:32]
@@ -217,47 +298,17 @@ class FineTuning:
         start = time.monotonic()
         logits_of(self._network, self._images, sample, self._journal)
         seconds = (time.monotonic() - start) / len(sample)
-        self._validation_seconds = seconds * len(rows)
-        # Calibration, parity in torch and in ONNX Runtime, and the test; a quarter more for a machine that others use, too.
-        pictures = len(rows) + (1 + len(PARITY_BATCH_SIZES)) * PARITY_EXAMPLES + len(self._data.rows[TEST])
-        self._reserve_seconds = 1.25 * (_EXPORT_SECONDS + seconds * pictures) + self._validation_seconds
+        # Calibration, parity in torch and in ONNX Runtime, and the test.
+        others = (1 + len(PARITY_BATCH_SIZES)) * PARITY_EXAMPLES + len(self._data.rows[TEST])
+        self._pace.expect_end(seconds, len(rows), others)
 
     def _plan(self) -> None:
-        """Plans as many steps as the recipe wants and the time allows, so that the learning rate has fallen when time is up."""
-        wanted = self._recipe.epochs * self._epoch_steps
-        left = self._budget.left_seconds() - self._reserve_seconds
-        if left <= 0:
-            affordable = self._standing.step
-        elif self._step_seconds == 0 or left == float("inf"):
-            affordable = wanted
-        else:
-            affordable = self._standing.step + int(left / (self._step_seconds + self._validation_seconds / self._epoch_steps))
-        self._standing = replace(self._standing, steps=min(wanted, affordable))
-        if self._step_seconds:
-            seconds = self._step_seconds + self._validation_seconds / self._epoch_steps
+        """Plans as many steps as the recipe wants and the time allows."""
+        self._standing = replace(self._standing, steps=self._pace.steps(self._standing.step, self._wanted))
+        if seconds := self._pace.seconds_of_step():
             self._journal.expect(self._standing.steps * seconds)
 
 
-def build_optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
-    """Returns the optimizer: the backbone at its share of the learning rate, biases and normalisation without weight decay."""
-    groups = []
-    for module, ratio in ((network.backbone, recipe.backbone_learning_rate_ratio), (network.head, 1.0)):
-        for parameter in module.parameters():
-            parameter.requires_grad_(ratio > 0)
-        for decays in (True, False):
-            parameters = [p for p in module.parameters() if p.requires_grad and (p.ndim > 1) is decays]
-            if parameters:
-                decay = recipe.weight_decay if decays else 0.0
-                groups.append({"params": parameters, "lr": recipe.learning_rate * ratio, "weight_decay": decay})
-    match recipe.optimizer:
-        case Optimizer.ADAMW:
-            return torch.optim.AdamW(groups)
-        case Optimizer.ADAM:
-            return torch.optim.Adam(groups)
-        case Optimizer.SGD:
-            return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=0.9, nesterov=True)
-
-
-def seed_of(seed: int, epoch: int) -> int:
-    """Returns the seed of an epoch's random choices; neighbouring seeds and epochs share none."""
-    return (seed << 16) + epoch
+def seed_of(*numbers: int) -> int:
+    """Returns the seed that belongs to some numbers, such as the job's seed, the epoch and the step; others have another."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))

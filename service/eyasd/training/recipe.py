@@ -32,6 +32,7 @@ class Recipe:
     batch_size: int
     learning_rate: float
     backbone_learning_rate_ratio: float
+    layer_decay: float
     weight_decay: float
     optimizer: Optimizer
     schedule: Schedule
@@ -44,8 +45,12 @@ class Recipe:
     shift_fraction: float
     shear_degrees: float
     zoom_fraction: float
+    min_crop_fraction: float
+    color_fraction: float
+    erasing_probability: float
     horizontal_flip: bool
     image_size_px: int
+    train_image_size_px: int
     early_stopping_patience: int
     validation_fraction: float
     test_fraction: float
@@ -72,6 +77,7 @@ def resolve(spec: TrainSpec, examples: int, native_px: int) -> Recipe:
         "learning_rate": _LEARNING_RATES[spec.optimizer],
         # Weights that know nothing yet have nothing to lose.
         "backbone_learning_rate_ratio": _BACKBONE_RATIO if spec.pretrained else 1.0,
+        "layer_decay": 1.0,
         "weight_decay": 0.02,
         "warmup_fraction": 0.1,
         "label_smoothing": 0.1 if spec.loss is Loss.CROSS_ENTROPY else 0.0,
@@ -80,8 +86,12 @@ def resolve(spec: TrainSpec, examples: int, native_px: int) -> Recipe:
         "shift_fraction": 0.1,
         "shear_degrees": 5.0,
         "zoom_fraction": 0.2,
+        "min_crop_fraction": 1.0,
+        "color_fraction": 0.0,
+        "erasing_probability": 0.0,
         "horizontal_flip": True,
         "image_size_px": native_px,
+        "train_image_size_px": spec.image_size_px or native_px,
         "early_stopping_patience": 5 if spec.preset is not Preset.BEST else 10,
         "validation_fraction": DEFAULT_FRACTION,
         "test_fraction": DEFAULT_FRACTION,

@@ -1,0 +1,73 @@
+"""How many steps a fine-tuning has time for: what was measured, and what the end of the job will need.
+
+Knows seconds, not networks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from typing import Final
+
+from eyasd.training.budget import Budget
+
+# Of tf_efficientnet_lite0 to vgg16 on 2 cores: 6 to 12 s for the export alone.
+_EXPORT_SECONDS: Final = 15.0
+# For a machine that others use, too.
+_MARGIN: Final = 1.25
+# Of the averages that are tried at the end; where time is short, the others are left out.
+_REFINEMENTS: Final = 2
+
+
+@dataclass
+class Pace:
+    """The time of a fine-tuning.
+
+    Attributes:
+        budget: when the job has to end.
+        epoch_steps: number of steps between two validations.
+        step_seconds: of one step; 0 until measured.
+        validation_seconds: of one pass over the validation split.
+        export_seconds: from the last step to the published version.
+    """
+
+    budget: Budget
+    epoch_steps: int
+    step_seconds: float = 0.0
+    validation_seconds: float = 0.0
+    export_seconds: float = 0.0
+
+    def expect_end(self, picture_seconds: float, validation: int, others: int) -> None:
+        """Notes how long the end will take.
+
+        Args:
+            picture_seconds: of one picture through the network.
+            validation: number of pictures of the validation split.
+            others: number of pictures, counted once for each time that the network sees them, between export and publication.
+        """
+        self.validation_seconds = picture_seconds * validation
+        self.export_seconds = _MARGIN * (_EXPORT_SECONDS + picture_seconds * (validation + others))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no step is to follow: what is left is for a validation, some averages and the end."""
+        return self._left_seconds() < 0
+
+    @property
+    def may_refine(self) -> bool:
+        """Whether another average can be tried and the end still be in time."""
+        return self.budget.left_seconds() > self.export_seconds + self.validation_seconds
+
+    def steps(self, done: int, wanted: int) -> int:
+        """Returns how many steps there will be in all, so that the learning rate has fallen when time is up."""
+        left = self._left_seconds()
+        if left <= 0:
+            return min(done, wanted)
+        return wanted if left == inf or not self.step_seconds else min(wanted, done + int(left / self.seconds_of_step()))
+
+    def seconds_of_step(self) -> float:
+        """Returns the time of a step with its share of a validation; 0 until measured."""
+        return self.step_seconds + self.validation_seconds / self.epoch_steps if self.step_seconds else 0.0
+
+    def _left_seconds(self) -> float:
+        return self.budget.left_seconds() - self.export_seconds - (1 + _REFINEMENTS) * self.validation_seconds
