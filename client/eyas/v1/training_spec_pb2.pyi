@@ -32,6 +32,7 @@ class Loss(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LOSS_UNSPECIFIED: _ClassVar[Loss]
     LOSS_CROSS_ENTROPY: _ClassVar[Loss]
     LOSS_BINARY_CROSS_ENTROPY: _ClassVar[Loss]
+    LOSS_FOCAL: _ClassVar[Loss]
 PRESET_UNSPECIFIED: Preset
 PRESET_FAST: Preset
 PRESET_BALANCED: Preset
@@ -47,9 +48,10 @@ SCHEDULE_PLATEAU: Schedule
 LOSS_UNSPECIFIED: Loss
 LOSS_CROSS_ENTROPY: Loss
 LOSS_BINARY_CROSS_ENTROPY: Loss
+LOSS_FOCAL: Loss
 
 class TrainingSpec(_message.Message):
-    __slots__ = ("preset", "backbone", "pretrained", "budget", "seed", "epochs", "batch_size", "learning_rate", "backbone_learning_rate_ratio", "weight_decay", "optimizer", "schedule", "warmup_fraction", "loss", "label_smoothing", "hidden_units", "dropout", "rotation_degrees", "shift_fraction", "shear_degrees", "zoom_fraction", "horizontal_flip", "image_size_px", "early_stopping_patience", "validation_fraction", "test_fraction", "layer_decay", "min_crop_fraction", "color_fraction", "erasing_probability", "train_image_size_px")
+    __slots__ = ("preset", "backbone", "pretrained", "budget", "seed", "epochs", "batch_size", "learning_rate", "backbone_learning_rate_ratio", "layer_decay", "weight_decay", "optimizer", "schedule", "warmup_fraction", "loss", "label_smoothing", "class_weight_power", "hidden_units", "dropout", "rotation_degrees", "shift_fraction", "shear_degrees", "zoom_fraction", "min_crop_fraction", "color_fraction", "erasing_probability", "mixup_alpha", "cutmix_alpha", "horizontal_flip", "image_size_px", "train_image_size_px", "early_stopping_patience", "validation_fraction", "test_fraction")
     PRESET_FIELD_NUMBER: _ClassVar[int]
     BACKBONE_FIELD_NUMBER: _ClassVar[int]
     PRETRAINED_FIELD_NUMBER: _ClassVar[int]
@@ -59,28 +61,31 @@ class TrainingSpec(_message.Message):
     BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
     LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
     BACKBONE_LEARNING_RATE_RATIO_FIELD_NUMBER: _ClassVar[int]
+    LAYER_DECAY_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_DECAY_FIELD_NUMBER: _ClassVar[int]
     OPTIMIZER_FIELD_NUMBER: _ClassVar[int]
     SCHEDULE_FIELD_NUMBER: _ClassVar[int]
     WARMUP_FRACTION_FIELD_NUMBER: _ClassVar[int]
     LOSS_FIELD_NUMBER: _ClassVar[int]
     LABEL_SMOOTHING_FIELD_NUMBER: _ClassVar[int]
+    CLASS_WEIGHT_POWER_FIELD_NUMBER: _ClassVar[int]
     HIDDEN_UNITS_FIELD_NUMBER: _ClassVar[int]
     DROPOUT_FIELD_NUMBER: _ClassVar[int]
     ROTATION_DEGREES_FIELD_NUMBER: _ClassVar[int]
     SHIFT_FRACTION_FIELD_NUMBER: _ClassVar[int]
     SHEAR_DEGREES_FIELD_NUMBER: _ClassVar[int]
     ZOOM_FRACTION_FIELD_NUMBER: _ClassVar[int]
-    HORIZONTAL_FLIP_FIELD_NUMBER: _ClassVar[int]
-    IMAGE_SIZE_PX_FIELD_NUMBER: _ClassVar[int]
-    EARLY_STOPPING_PATIENCE_FIELD_NUMBER: _ClassVar[int]
-    VALIDATION_FRACTION_FIELD_NUMBER: _ClassVar[int]
-    TEST_FRACTION_FIELD_NUMBER: _ClassVar[int]
-    LAYER_DECAY_FIELD_NUMBER: _ClassVar[int]
     MIN_CROP_FRACTION_FIELD_NUMBER: _ClassVar[int]
     COLOR_FRACTION_FIELD_NUMBER: _ClassVar[int]
     ERASING_PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+    MIXUP_ALPHA_FIELD_NUMBER: _ClassVar[int]
+    CUTMIX_ALPHA_FIELD_NUMBER: _ClassVar[int]
+    HORIZONTAL_FLIP_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_SIZE_PX_FIELD_NUMBER: _ClassVar[int]
     TRAIN_IMAGE_SIZE_PX_FIELD_NUMBER: _ClassVar[int]
+    EARLY_STOPPING_PATIENCE_FIELD_NUMBER: _ClassVar[int]
+    VALIDATION_FRACTION_FIELD_NUMBER: _ClassVar[int]
+    TEST_FRACTION_FIELD_NUMBER: _ClassVar[int]
     preset: Preset
     backbone: str
     pretrained: bool
@@ -90,26 +95,29 @@ class TrainingSpec(_message.Message):
     batch_size: int
     learning_rate: float
     backbone_learning_rate_ratio: float
+    layer_decay: float
     weight_decay: float
     optimizer: Optimizer
     schedule: Schedule
     warmup_fraction: float
     loss: Loss
     label_smoothing: float
+    class_weight_power: float
     hidden_units: int
     dropout: float
     rotation_degrees: float
     shift_fraction: float
     shear_degrees: float
     zoom_fraction: float
-    horizontal_flip: bool
-    image_size_px: int
-    early_stopping_patience: int
-    validation_fraction: float
-    test_fraction: float
-    layer_decay: float
     min_crop_fraction: float
     color_fraction: float
     erasing_probability: float
+    mixup_alpha: float
+    cutmix_alpha: float
+    horizontal_flip: bool
+    image_size_px: int
     train_image_size_px: int
-    def __init__(self, preset: _Optional[_Union[Preset, str]] = ..., backbone: _Optional[str] = ..., pretrained: bool = ..., budget: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., seed: _Optional[int] = ..., epochs: _Optional[int] = ..., batch_size: _Optional[int] = ..., learning_rate: _Optional[float] = ..., backbone_learning_rate_ratio: _Optional[float] = ..., weight_decay: _Optional[float] = ..., optimizer: _Optional[_Union[Optimizer, str]] = ..., schedule: _Optional[_Union[Schedule, str]] = ..., warmup_fraction: _Optional[float] = ..., loss: _Optional[_Union[Loss, str]] = ..., label_smoothing: _Optional[float] = ..., hidden_units: _Optional[int] = ..., dropout: _Optional[float] = ..., rotation_degrees: _Optional[float] = ..., shift_fraction: _Optional[float] = ..., shear_degrees: _Optional[float] = ..., zoom_fraction: _Optional[float] = ..., horizontal_flip: bool = ..., image_size_px: _Optional[int] = ..., early_stopping_patience: _Optional[int] = ..., validation_fraction: _Optional[float] = ..., test_fraction: _Optional[float] = ..., layer_decay: _Optional[float] = ..., min_crop_fraction: _Optional[float] = ..., color_fraction: _Optional[float] = ..., erasing_probability: _Optional[float] = ..., train_image_size_px: _Optional[int] = ...) -> None: ...
+    early_stopping_patience: int
+    validation_fraction: float
+    test_fraction: float
+    def __init__(self, preset: _Optional[_Union[Preset, str]] = ..., backbone: _Optional[str] = ..., pretrained: bool = ..., budget: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., seed: _Optional[int] = ..., epochs: _Optional[int] = ..., batch_size: _Optional[int] = ..., learning_rate: _Optional[float] = ..., backbone_learning_rate_ratio: _Optional[float] = ..., layer_decay: _Optional[float] = ..., weight_decay: _Optional[float] = ..., optimizer: _Optional[_Union[Optimizer, str]] = ..., schedule: _Optional[_Union[Schedule, str]] = ..., warmup_fraction: _Optional[float] = ..., loss: _Optional[_Union[Loss, str]] = ..., label_smoothing: _Optional[float] = ..., class_weight_power: _Optional[float] = ..., hidden_units: _Optional[int] = ..., dropout: _Optional[float] = ..., rotation_degrees: _Optional[float] = ..., shift_fraction: _Optional[float] = ..., shear_degrees: _Optional[float] = ..., zoom_fraction: _Optional[float] = ..., min_crop_fraction: _Optional[float] = ..., color_fraction: _Optional[float] = ..., erasing_probability: _Optional[float] = ..., mixup_alpha: _Optional[float] = ..., cutmix_alpha: _Optional[float] = ..., horizontal_flip: bool = ..., image_size_px: _Optional[int] = ..., train_image_size_px: _Optional[int] = ..., early_stopping_patience: _Optional[int] = ..., validation_fraction: _Optional[float] = ..., test_fraction: _Optional[float] = ...) -> None: ...

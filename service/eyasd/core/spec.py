@@ -39,6 +39,7 @@ class Loss(StrEnum):
 
     CROSS_ENTROPY = "cross_entropy"
     BINARY_CROSS_ENTROPY = "binary_cross_entropy"
+    FOCAL = "focal"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,7 @@ class TrainSpec:
     warmup_fraction: float | None = None
     loss: Loss = Loss.CROSS_ENTROPY
     label_smoothing: float | None = None
+    class_weight_power: float | None = None
     hidden_units: int = 0
     dropout: float | None = None
     rotation_degrees: float | None = None
@@ -73,6 +75,8 @@ class TrainSpec:
     min_crop_fraction: float | None = None
     color_fraction: float | None = None
     erasing_probability: float | None = None
+    mixup_alpha: float | None = None
+    cutmix_alpha: float | None = None
     horizontal_flip: bool | None = None
     image_size_px: int | None = None
     train_image_size_px: int | None = None
@@ -109,6 +113,7 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "weight_decay": (0, 1),
     "warmup_fraction": (0, 0.5),
     "label_smoothing": (0, 0.5),
+    "class_weight_power": (0, 1),
     "hidden_units": (0, 8192),
     "dropout": (0, 0.9),
     "rotation_degrees": (0, 180),
@@ -118,6 +123,8 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "min_crop_fraction": (0.05, 1),
     "color_fraction": (0, 0.9),
     "erasing_probability": (0, 1),
+    "mixup_alpha": (0, 10),
+    "cutmix_alpha": (0, 10),
     "image_size_px": (32, 1024),
     "train_image_size_px": (32, 1024),
     "early_stopping_patience": (1, 1000),

@@ -18,9 +18,9 @@ from eyasd.training import findings
 from eyasd.training.cache import Pictures
 from eyasd.training.duplicates import Copies, Ids, find_copies, join
 from eyasd.training.listing import SPLITS, TEST, TRAIN, File, Listing, check_labels
+from eyasd.training.recipe import MAX_IMBALANCE
 from eyasd.training.split import carve
 
-_MAX_IMBALANCE: Final = 10
 _FEW_PICTURES: Final = 10
 Value = TypeVar("Value", bound=np.generic)
 
@@ -202,7 +202,7 @@ def _size_warnings(files: Sequence[File]) -> list[str]:
     counts = Counter(file.label for file in files).most_common()
     (largest, most), (smallest, fewest) = counts[0], counts[-1]
     warnings = []
-    if most > _MAX_IMBALANCE * fewest:
+    if most > MAX_IMBALANCE * fewest:
         warnings.append(
             f"The labels are lopsided: {largest!r} has {most} pictures and {smallest!r} {fewest}; "
             f"expect {smallest!r} to be recognised less often than it should."

@@ -81,6 +81,8 @@ def refine(candidates: Sequence[Candidate], start: State, score: Score) -> Candi
         if kept:
             names, mixed = [*names, other.name], mixed + 1
     end = best
+    if end.state is start:
+        return end
     for share in _SHARES:
         best, _ = _better(best, f"{end.name}, {share:.0%} of the way from the head's start", mix(start, end.state, share), score)
     return best

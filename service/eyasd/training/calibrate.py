@@ -55,7 +55,7 @@ def _minimum(logits: Logits, targets: NDArray[np.int64], loss: Loss) -> float:
 def log_loss(logits: Logits, targets: NDArray[np.int64], loss: Loss) -> float:
     """Returns the mean negative log-likelihood, in nats; of a sigmoid it is the sum over the labels."""
     rows = np.arange(len(targets))
-    if loss is Loss.CROSS_ENTROPY:
+    if loss is not Loss.BINARY_CROSS_ENTROPY:
         return float(-_log_probabilities(logits, loss)[rows, targets].mean())
     signs = np.ones_like(logits)
     signs[rows, targets] = -1

@@ -29,10 +29,11 @@ from eyasd.training.checkpoint import Standing
 from eyasd.training.export import PARITY_BATCH_SIZES, PARITY_EXAMPLES
 from eyasd.training.journal import Interrupted, Journal
 from eyasd.training.listing import TEST, TRAIN, VALIDATION
+from eyasd.training.losses import Criterion, class_weights
+from eyasd.training.mixing import Mixing
 from eyasd.training.network import Network, to_pixels
 from eyasd.training.optimizer import build_optimizer
 from eyasd.training.pace import Pace
-from eyasd.training.probe import criterion
 from eyasd.training.recipe import Recipe, learning_rate_factor
 from eyasd.training.validate import logits_of, measure
 
@@ -79,7 +80,10 @@ class FineTuning:
         self._optimizer = build_optimizer(network, recipe)
         self._peaks = [group["lr"] for group in self._optimizer.param_groups]
         self._augmentation = Augmentation.of(recipe)
-        self._criterion = criterion(recipe.loss, recipe.label_smoothing)
+        self._mixing = Mixing(recipe.mixup_alpha, recipe.cutmix_alpha, len(data.labels))
+        counts = torch.from_numpy(np.bincount(data.class_indices[self._rows], minlength=len(data.labels)))
+        weights = class_weights(counts, recipe.class_weight_power)
+        self._criterion = Criterion(recipe.loss, recipe.label_smoothing, weights).to(self._device)
         self._epoch_steps = ceil(len(self._rows) / recipe.batch_size)
         self._wanted = recipe.epochs * self._epoch_steps
         self._pace = Pace(budget, self._epoch_steps)
@@ -149,7 +153,10 @@ class FineTuning:
         self._validate(epoch)
 
     def _batches(self, epoch: int, first: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields the pixels float32 [n, 3, H, W] and the class indices int64 [n] of an epoch's steps from `first` on."""
+        """Yields the pixels float32 [n, 3, H, W] and what they show of an epoch's steps from `first` on.
+
+        The latter is int64 [n] class indices, or float32 [n, C] shares where pictures are mixed.
+        """
         recipe = self._recipe
         generator = torch.Generator().manual_seed(seed_of(recipe.seed, epoch))
         order = torch.randperm(len(self._rows), generator=generator).numpy()
@@ -162,7 +169,8 @@ class FineTuning:
             images = torch.from_numpy(self._images[chosen]).to(self._device)
             targets = torch.from_numpy(self._data.class_indices[chosen]).to(self._device)
             flipped = (sides[chosen] + epoch) % 2 == 1 if recipe.horizontal_flip else torch.zeros(len(chosen), dtype=torch.bool)
-            yield self._augmentation.apply(to_pixels(images), flipped, recipe.train_image_size_px, generator), targets
+            pixels = self._augmentation.apply(to_pixels(images), flipped, recipe.train_image_size_px, generator)
+            yield self._mixing.apply(pixels, targets, generator)
 
     def _step(self, pixels: Tensor, targets: Tensor) -> float:
         """Moves the weights once; returns the mean loss of the batch."""

@@ -11,9 +11,9 @@ from typing import Final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from eyasd.core.spec import Loss
+from eyasd.training.losses import Criterion
 
 # Strengths of the L2 penalty on standardised features, from strong to weak, each fitted from the one before. On the clothing data
 # set (3,068 pictures, 1,280 features) the validation loss is least at 0.02; the ends are for datasets of 10 and of 100,000.
@@ -34,15 +34,6 @@ class Split:
     targets: Tensor
 
 
-def criterion(loss: Loss, label_smoothing: float = 0.0) -> nn.Module:
-    """Returns the mean loss of logits [N, C] and class indices [N]."""
-    return (
-        _BinaryCrossEntropy(label_smoothing)
-        if loss is Loss.BINARY_CROSS_ENTROPY
-        else nn.CrossEntropyLoss(label_smoothing=label_smoothing)
-    )
-
-
 def fit_head(head: nn.Sequential, train: Split, validation: Split, loss: Loss, seed: int) -> float:
     """Fits the head in place; what it keeps has the least validation loss of all that it tries.
 
@@ -53,11 +44,11 @@ def fit_head(head: nn.Sequential, train: Split, validation: Split, loss: Loss, s
     train = Split((train.features - mean) / deviation, train.targets)
     validation = Split((validation.features - mean) / deviation, validation.targets)
     if sum(isinstance(layer, nn.Linear) for layer in head) > 1:
-        _fit_hidden(head, train, validation, criterion(loss), seed)
+        _fit_hidden(head, train, validation, Criterion(loss), seed)
     else:
-        _fit_linear(_linear(head), train, validation, criterion(loss))
+        _fit_linear(_linear(head), train, validation, Criterion(loss))
     with torch.inference_mode():
-        train_loss = float(criterion(loss)(head.eval()(train.features), train.targets))
+        train_loss = float(Criterion(loss)(head.eval()(train.features), train.targets))
     fold_standardisation(_linear(head), mean, deviation)
     return train_loss
 
@@ -127,16 +118,3 @@ def _fit_hidden(head: nn.Sequential, train: Split, validation: Split, loss: nn.M
         if achieved < best[0]:
             best = (achieved, {name: value.clone() for name, value in head.state_dict().items()})
     head.load_state_dict(best[1])
-
-
-class _BinaryCrossEntropy(nn.Module):
-    """A sigmoid for each label, against 1 for the true one and 0 for the others; summed over the labels, mean over the pictures."""
-
-    def __init__(self, label_smoothing: float) -> None:
-        super().__init__()
-        self.label_smoothing = label_smoothing
-
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        wanted = functional.one_hot(targets, logits.shape[1]).to(logits.dtype)
-        wanted = wanted * (1 - self.label_smoothing) + self.label_smoothing / logits.shape[1]
-        return functional.binary_cross_entropy_with_logits(logits, wanted, reduction="sum") / len(logits)

@@ -9,13 +9,20 @@ from dataclasses import dataclass, fields
 from math import ceil, cos, pi
 from typing import Any, Final
 
+from eyasd.core.errors import InvalidArgument
 from eyasd.core.spec import Loss, Optimizer, Preset, Schedule, TrainSpec
 
 # Ships its ImageNet weights as an ordinary package, so that it needs no download of its own; 13 MB, and the quickest on a CPU.
 DEFAULT_BACKBONE: Final = "tf_efficientnet_lite0"
 DEFAULT_FRACTION: Final = 0.15
 
+# One label with so many times the pictures of another is worth a warning, and a weight.
+MAX_IMBALANCE: Final = 10.0
+
 _BATCH_SIZE: Final = 32
+# Below these mixup has been found to cost accuracy (Kolesnikov et al., BiT, 2020, use it from 20,000 pictures on).
+_EPOCHS_TO_MIX: Final = 20
+_EXAMPLES_TO_MIX: Final = 20_000
 _BACKBONE_RATIO: Final = 0.3
 _LEARNING_RATES: Final = {Optimizer.ADAMW: 1e-3, Optimizer.ADAM: 1e-3, Optimizer.SGD: 1e-2}
 
@@ -39,6 +46,7 @@ class Recipe:
     warmup_fraction: float
     loss: Loss
     label_smoothing: float
+    class_weight_power: float
     hidden_units: int
     dropout: float
     rotation_degrees: float
@@ -48,6 +56,8 @@ class Recipe:
     min_crop_fraction: float
     color_fraction: float
     erasing_probability: float
+    mixup_alpha: float
+    cutmix_alpha: float
     horizontal_flip: bool
     image_size_px: int
     train_image_size_px: int
@@ -60,19 +70,25 @@ class Recipe:
         return {field.name: f"{getattr(self, field.name)}" for field in fields(self)}
 
 
-def resolve(spec: TrainSpec, examples: int, native_px: int) -> Recipe:
+def resolve(spec: TrainSpec, examples: int, native_px: int, *, imbalance: float = 1.0, fixed_px: bool = False) -> Recipe:
     """Returns the recipe of a job.
 
     Args:
         spec: what the caller asked for.
         examples: number of pictures offered for training.
         native_px: size at which the backbone's weights were trained, in pixels.
+        imbalance: pictures of the commonest label for each picture of the rarest.
+        fixed_px: whether the backbone is built for one size of pictures.
+
+    Raises:
+        InvalidArgument: a training size of its own was asked for where the backbone is built for one size.
     """
     wishes: dict[str, Any] = {field.name: getattr(spec, field.name) for field in fields(Recipe)}
     batch_size = spec.batch_size or _BATCH_SIZE
+    epochs = _epochs(spec, examples, batch_size)
     defaults: dict[str, Any] = {
         "backbone": DEFAULT_BACKBONE,
-        "epochs": _epochs(spec, examples, batch_size),
+        "epochs": epochs,
         "batch_size": batch_size,
         "learning_rate": _LEARNING_RATES[spec.optimizer],
         # Weights that know nothing yet have nothing to lose.
@@ -81,6 +97,7 @@ def resolve(spec: TrainSpec, examples: int, native_px: int) -> Recipe:
         "weight_decay": 0.02,
         "warmup_fraction": 0.1,
         "label_smoothing": 0.1 if spec.loss is Loss.CROSS_ENTROPY else 0.0,
+        "class_weight_power": 0.5 if imbalance > MAX_IMBALANCE else 0.0,
         "dropout": 0.2,
         "rotation_degrees": 10.0,
         "shift_fraction": 0.1,
@@ -89,6 +106,8 @@ def resolve(spec: TrainSpec, examples: int, native_px: int) -> Recipe:
         "min_crop_fraction": 1.0,
         "color_fraction": 0.0,
         "erasing_probability": 0.0,
+        "mixup_alpha": 0.2 if (spec.epochs or epochs) >= _EPOCHS_TO_MIX and examples >= _EXAMPLES_TO_MIX else 0.0,
+        "cutmix_alpha": 0.0,
         "horizontal_flip": True,
         "image_size_px": native_px,
         "train_image_size_px": spec.image_size_px or native_px,
@@ -96,7 +115,14 @@ def resolve(spec: TrainSpec, examples: int, native_px: int) -> Recipe:
         "validation_fraction": DEFAULT_FRACTION,
         "test_fraction": DEFAULT_FRACTION,
     }
-    return Recipe(**{name: defaults[name] if wish is None else wish for name, wish in wishes.items()})
+    recipe = Recipe(**{name: defaults[name] if wish is None else wish for name, wish in wishes.items()})
+    if fixed_px and recipe.train_image_size_px != recipe.image_size_px:
+        raise InvalidArgument(
+            "spec.train_image_size_px",
+            f"train_image_size_px is {recipe.train_image_size_px} and image_size_px {recipe.image_size_px}; "
+            f"{recipe.backbone} is built for one size: leave train_image_size_px out.",
+        )
+    return recipe
 
 
 def _epochs(spec: TrainSpec, examples: int, batch_size: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -70,7 +71,9 @@ def train(task: TrainingTask, folder: Path, journal: Journal) -> TrainingOutcome
     check_labels(listing.files, listing.splits)
     form = input_format(spec.backbone or DEFAULT_BACKBONE)
     preprocess = form.preprocess(spec.image_size_px or form.native_px)
-    recipe = resolve(spec, sum(file.split in {None, TRAIN} for file in listing.files), form.native_px)
+    counts = Counter(file.label for file in listing.files if file.split in {None, TRAIN})
+    imbalance = max(counts.values()) / min(counts.values())
+    recipe = resolve(spec, counts.total(), form.native_px, imbalance=imbalance, fixed_px=form.fixed_px)
 
     journal.stage("weights")  # before the decoding, which takes longer: who has no weights shall know at once
     network, source = _build(recipe, form, len({file.label for file in listing.files}), task)
