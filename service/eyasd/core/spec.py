@@ -79,7 +79,6 @@ class TrainSpec:
     cutmix_alpha: float | None = None
     horizontal_flip: bool | None = None
     image_size_px: int | None = None
-    train_image_size_px: int | None = None
     early_stopping_patience: int | None = None
     validation_fraction: float | None = None
     test_fraction: float | None = None
@@ -126,7 +125,6 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "mixup_alpha": (0, 10),
     "cutmix_alpha": (0, 10),
     "image_size_px": (32, 1024),
-    "train_image_size_px": (32, 1024),
     "early_stopping_patience": (1, 1000),
     "validation_fraction": (0.01, 0.5),
     "test_fraction": (0.01, 0.5),

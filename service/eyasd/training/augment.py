@@ -1,9 +1,9 @@
 """Random changes to training pictures, on the whole batch and on its device.
 
-Rotation, shift, shear, zoom, crop, stretch and flip are one affine warp a picture, which also brings it to the size of training:
-composing first and sampling once blurs once, where one operation after another would blur each time. Brightness, contrast and
-saturation are one matrix a picture. How strong each is, every picture draws evenly from zero to the recipe's limit. Validation
-and test pictures never come here: only the training loop calls it.
+Rotation, shift, shear, zoom, crop, stretch and flip are one affine warp a picture: composing first and sampling once blurs once,
+where one operation after another would blur each time. Brightness, contrast and saturation are one matrix a picture. How strong
+each is, every picture draws evenly from zero to the recipe's limit. Validation and test pictures never come here: only the
+training loop and the report's contact sheet call it.
 """
 
 from __future__ import annotations
@@ -42,20 +42,19 @@ class Augmentation:
         """Returns the recipe's."""
         return cls(**{field.name: getattr(recipe, field.name) for field in fields(cls)})
 
-    def apply(self, pixels: Tensor, flipped: Tensor, px: int, generator: torch.Generator) -> Tensor:
+    def apply(self, pixels: Tensor, flipped: Tensor, generator: torch.Generator) -> Tensor:
         """Changes every picture of a batch in its own way.
 
         Args:
             pixels: float32 [N, 3, H, W] of 0..255.
             flipped: bool [N], the pictures to mirror left to right.
-            px: side of the result, in pixels.
             generator: on the CPU, so that the same seed changes pictures the same way on every device.
 
         Returns:
-            float32 [N, 3, px, px] of 0..255; what lies beyond the edge is the picture's reflection.
+            float32 [N, 3, H, W] of 0..255; what lies beyond the edge is the picture's reflection.
         """
         matrices = self._warps(flipped, generator).to(pixels.device)
-        grid = functional.affine_grid(matrices, [len(pixels), 3, px, px], align_corners=False)
+        grid = functional.affine_grid(matrices, list(pixels.shape), align_corners=False)
         pixels = functional.grid_sample(pixels, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
         if self.color_fraction:
             pixels = self._coloured(pixels, generator)

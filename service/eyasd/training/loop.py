@@ -169,7 +169,7 @@ class FineTuning:
             images = torch.from_numpy(self._images[chosen]).to(self._device)
             targets = torch.from_numpy(self._data.class_indices[chosen]).to(self._device)
             flipped = (sides[chosen] + epoch) % 2 == 1 if recipe.horizontal_flip else torch.zeros(len(chosen), dtype=torch.bool)
-            pixels = self._augmentation.apply(to_pixels(images), flipped, recipe.train_image_size_px, generator)
+            pixels = self._augmentation.apply(to_pixels(images), flipped, generator)
             yield self._mixing.apply(pixels, targets, generator)
 
     def _step(self, pixels: Tensor, targets: Tensor) -> float:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, fields
 from math import ceil, cos, pi
 from typing import Any, Final
 
-from eyasd.core.errors import InvalidArgument
 from eyasd.core.spec import Loss, Optimizer, Preset, Schedule, TrainSpec
 
 # Ships its ImageNet weights as an ordinary package, so that it needs no download of its own; 13 MB, and the quickest on a CPU.
@@ -60,7 +59,6 @@ class Recipe:
     cutmix_alpha: float
     horizontal_flip: bool
     image_size_px: int
-    train_image_size_px: int
     early_stopping_patience: int
     validation_fraction: float
     test_fraction: float
@@ -70,7 +68,7 @@ class Recipe:
         return {field.name: f"{getattr(self, field.name)}" for field in fields(self)}
 
 
-def resolve(spec: TrainSpec, examples: int, native_px: int, *, imbalance: float = 1.0, fixed_px: bool = False) -> Recipe:
+def resolve(spec: TrainSpec, examples: int, native_px: int, *, imbalance: float = 1.0) -> Recipe:
     """Returns the recipe of a job.
 
     Args:
@@ -78,10 +76,6 @@ def resolve(spec: TrainSpec, examples: int, native_px: int, *, imbalance: float 
         examples: number of pictures offered for training.
         native_px: size at which the backbone's weights were trained, in pixels.
         imbalance: pictures of the commonest label for each picture of the rarest.
-        fixed_px: whether the backbone is built for one size of pictures.
-
-    Raises:
-        InvalidArgument: a training size of its own was asked for where the backbone is built for one size.
     """
     wishes: dict[str, Any] = {field.name: getattr(spec, field.name) for field in fields(Recipe)}
     batch_size = spec.batch_size or _BATCH_SIZE
@@ -110,19 +104,11 @@ def resolve(spec: TrainSpec, examples: int, native_px: int, *, imbalance: float 
         "cutmix_alpha": 0.0,
         "horizontal_flip": True,
         "image_size_px": native_px,
-        "train_image_size_px": spec.image_size_px or native_px,
         "early_stopping_patience": 5 if spec.preset is not Preset.BEST else 10,
         "validation_fraction": DEFAULT_FRACTION,
         "test_fraction": DEFAULT_FRACTION,
     }
-    recipe = Recipe(**{name: defaults[name] if wish is None else wish for name, wish in wishes.items()})
-    if fixed_px and recipe.train_image_size_px != recipe.image_size_px:
-        raise InvalidArgument(
-            "spec.train_image_size_px",
-            f"train_image_size_px is {recipe.train_image_size_px} and image_size_px {recipe.image_size_px}; "
-            f"{recipe.backbone} is built for one size: leave train_image_size_px out.",
-        )
-    return recipe
+    return Recipe(**{name: defaults[name] if wish is None else wish for name, wish in wishes.items()})
 
 
 def _epochs(spec: TrainSpec, examples: int, batch_size: int) -> int:

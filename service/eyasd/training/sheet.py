@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 
 from eyasd.training.augment import Augmentation
 from eyasd.training.network import to_pixels
@@ -29,12 +30,12 @@ def contact_sheet(images: NDArray[np.uint8], augmentation: Augmentation, flips: 
         seed: another one shows other changes.
     """
     generator = torch.Generator().manual_seed(seed)
-    pixels = to_pixels(torch.from_numpy(images))
+    pixels = functional.interpolate(to_pixels(torch.from_numpy(images)), (_PX, _PX), mode="bilinear", antialias=True)
     unchanged = torch.zeros(len(images), dtype=torch.bool)
-    columns = [Augmentation().apply(pixels, unchanged, _PX, generator)]
+    columns = [Augmentation().apply(pixels, unchanged, generator)]
     for column in range(1, _COLUMNS):
         mirrored = torch.full_like(unchanged, flips and column % 2 == 0)
-        columns.append(augmentation.apply(pixels, mirrored, _PX, generator))
+        columns.append(augmentation.apply(pixels, mirrored, generator))
     buffer = BytesIO()
     Image.fromarray(_tiled(torch.stack(columns, 1))).save(buffer, "JPEG", quality=_QUALITY)
     return buffer.getvalue()

@@ -73,7 +73,7 @@ def train(task: TrainingTask, folder: Path, journal: Journal) -> TrainingOutcome
     preprocess = form.preprocess(spec.image_size_px or form.native_px)
     counts = Counter(file.label for file in listing.files if file.split in {None, TRAIN})
     imbalance = max(counts.values()) / min(counts.values())
-    recipe = resolve(spec, counts.total(), form.native_px, imbalance=imbalance, fixed_px=form.fixed_px)
+    recipe = resolve(spec, counts.total(), form.native_px, imbalance=imbalance)
 
     journal.stage("weights")  # before the decoding, which takes longer: who has no weights shall know at once
     network, source = _build(recipe, form, len({file.label for file in listing.files}), task)

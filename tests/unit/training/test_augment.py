@@ -18,9 +18,9 @@ def seeded(seed: int = 1) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def apply(pixels: Tensor = PIXELS, *, seed: int = 1, px: int = 0, flipped: Tensor | None = None, **wishes: Any) -> Tensor:
+def apply(pixels: Tensor = PIXELS, *, seed: int = 1, flipped: Tensor | None = None, **wishes: Any) -> Tensor:
     flipped = NONE[: len(pixels)] if flipped is None else flipped
-    return Augmentation(**wishes).apply(pixels, flipped, px or pixels.shape[-1], seeded(seed))
+    return Augmentation(**wishes).apply(pixels, flipped, seeded(seed))
 
 
 def test_nothing_asked_for_changes_nothing() -> None:
@@ -60,15 +60,6 @@ def test_the_range_of_values_is_kept() -> None:
     assert changed.min() >= 0
     assert changed.max() <= 255
     assert changed.shape == PIXELS.shape
-
-
-@pytest.mark.parametrize("px", [20, 33, 64])
-def test_the_result_has_the_size_of_training(px: int) -> None:
-    pixels = torch.linspace(0, 255, 40).expand(2, 3, 40, 40)
-    changed = apply(pixels, px=px, flipped=torch.tensor([False, True]))
-    assert changed.shape == (2, 3, px, px)
-    assert (changed[0].diff(dim=2) > 0).all()
-    assert (changed[1].diff(dim=2) < 0).all()
 
 
 def test_a_half_turn_is_a_half_turn(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -225,13 +225,6 @@ def test_in_any_two_epochs_a_picture_is_seen_from_both_sides(tmp_path: Path) -> 
         assert sides <= seen[0] | seen[1]
 
 
-def test_it_may_train_on_pictures_of_another_size_than_it_is_measured_on(tmp_path: Path) -> None:
-    tuning = Tuning(tmp_path, recipe_of(train_image_size_px=48, epochs=1))
-    pixels, _ = next(tuning.tuning._batches(1, 0))
-    assert pixels.shape[1:] == (3, 48, 48)
-    assert len(tuning.run()) == 2
-
-
 def test_a_finished_training_is_not_trained_again(tmp_path: Path) -> None:
     first = Tuning(tmp_path, recipe_of())
     first.run()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from eyasd.core.errors import InvalidArgument
 from eyasd.core.spec import Loss, Optimizer, Preset, Schedule, TrainSpec
 from eyasd.training.recipe import DEFAULT_BACKBONE, learning_rate_factor, resolve
 
@@ -54,12 +53,6 @@ def test_rare_labels_weigh_more_where_the_audit_warns_of_them(imbalance: float, 
 def test_pictures_are_mixed_where_there_are_many_and_many_epochs(wishes: dict[str, int], examples: int, mixes: bool) -> None:
     recipe = resolve(TrainSpec(**wishes), examples, 224)
     assert (recipe.mixup_alpha > 0, recipe.cutmix_alpha) == (mixes, 0.0)
-
-
-def test_a_network_of_one_size_is_trained_at_that_size() -> None:
-    assert resolve(TrainSpec(image_size_px=160), 100, 224, fixed_px=True).train_image_size_px == 160
-    with pytest.raises(InvalidArgument, match="train_image_size_px is 128 and image_size_px 224; .* is built for one size"):
-        resolve(TrainSpec(train_image_size_px=128), 100, 224, fixed_px=True)
 
 
 def test_every_value_is_told() -> None:
