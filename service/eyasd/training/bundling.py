@@ -12,7 +12,7 @@ from eyasd.training import durable
 from eyasd.training.report import render
 
 
-def write_bundle(folder: Path, model: str, manifest: Manifest, golden: Golden, thumbnails: Mapping[str, str]) -> None:
+def write_bundle(folder: Path, model: str, manifest: Manifest, golden: Golden, thumbnails: Mapping[str, str], sheet: str) -> None:
     """Completes a bundle.
 
     Args:
@@ -21,9 +21,10 @@ def write_bundle(folder: Path, model: str, manifest: Manifest, golden: Golden, t
         manifest: complete but for the digests and the size, which are filled in.
         golden: a few real inputs and what the file answers.
         thumbnails: data URIs of the pictures that the report shows, by name.
+        sheet: data URI of the contact sheet, or "".
     """
     manifest = replace(manifest, model_bytes=(folder / MODEL).stat().st_size)
     durable.write(folder / GOLDEN, golden.to_bytes())
-    durable.write(folder / REPORT, render(model, manifest, thumbnails).encode())
+    durable.write(folder / REPORT, render(model, manifest, thumbnails, sheet).encode())
     manifest = replace(manifest, files=file_digests(folder))
     durable.write(folder / MANIFEST, document.dump(manifest).encode())

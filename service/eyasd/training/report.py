@@ -17,13 +17,14 @@ _PAGES: Final = Environment(loader=PackageLoader("eyasd.training", "."), autoesc
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 616, 16, 200
 
 
-def render(model: str, manifest: Manifest, thumbnails: Mapping[str, str]) -> str:
+def render(model: str, manifest: Manifest, thumbnails: Mapping[str, str], sheet: str = "") -> str:
     """Returns the page.
 
     Args:
         model: name of the model.
         manifest: of the version; the digests of the files need not be known yet.
         thumbnails: data URIs of the pictures it shows, by name; see `thumbnails.thumbnails`.
+        sheet: data URI of the contact sheet, or "" where no picture was changed.
     """
     evaluation, report, lineage = manifest.evaluation, manifest.dataset_report, manifest.lineage
     parity, calibration = manifest.parity, manifest.calibration
@@ -35,6 +36,7 @@ def render(model: str, manifest: Manifest, thumbnails: Mapping[str, str]) -> str
         report=report,
         groups=shown_groups(report),
         thumbnails=thumbnails,
+        sheet=sheet,
         rows=list(zip(evaluation.labels, report.labels, strict=True)),
         curve=_curve(manifest.history) if len(manifest.history) > 1 else None,
         facts=[

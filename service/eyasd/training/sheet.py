@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from typing import Final
 
 import numpy as np
@@ -17,11 +16,10 @@ from eyasd.training.network import to_pixels
 
 _PX: Final = 96
 _COLUMNS: Final = 8
-_QUALITY: Final = 80  # some 5 kB a row
 
 
-def contact_sheet(images: NDArray[np.uint8], augmentation: Augmentation, flips: bool, seed: int) -> bytes:
-    """Returns a JPEG picture: a row for each image, itself first, then as training sees it.
+def contact_sheet(images: NDArray[np.uint8], augmentation: Augmentation, flips: bool, seed: int) -> Image.Image:
+    """Returns a picture: a row for each image, itself first, then as training sees it.
 
     Args:
         images: uint8 [N, H, W, 3].
@@ -36,9 +34,7 @@ def contact_sheet(images: NDArray[np.uint8], augmentation: Augmentation, flips: 
     for column in range(1, _COLUMNS):
         mirrored = torch.full_like(unchanged, flips and column % 2 == 0)
         columns.append(augmentation.apply(pixels, mirrored, generator))
-    buffer = BytesIO()
-    Image.fromarray(_tiled(torch.stack(columns, 1))).save(buffer, "JPEG", quality=_QUALITY)
-    return buffer.getvalue()
+    return Image.fromarray(_tiled(torch.stack(columns, 1)))
 
 
 def _tiled(pixels: Tensor) -> NDArray[np.uint8]:

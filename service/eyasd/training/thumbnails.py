@@ -41,12 +41,17 @@ def thumbnails(report: DatasetReport, files: Sequence[File], images: NDArray[np.
     suspects = report.suspects.pictures if report.suspects else ()
     names = {suspect.path for suspect in suspects}
     names |= {file.path for group in shown_groups(report) for file in group.files[:_MAX_GROUP_FILES]}
-    return {file.name: _data_uri(images[row]) for row, file in enumerate(files) if file.name in names}
+    return {file.name: _thumbnail(images[row]) for row, file in enumerate(files) if file.name in names}
 
 
-def _data_uri(image: NDArray[np.uint8]) -> str:
+def _thumbnail(image: NDArray[np.uint8]) -> str:
     small = Image.fromarray(image)
     small.thumbnail((_SIDE_PX, _SIDE_PX))
+    return data_uri(small)
+
+
+def data_uri(picture: Image.Image) -> str:
+    """Returns a picture as a JPEG file in a data URI."""
     buffer = BytesIO()
-    small.save(buffer, "JPEG", quality=_QUALITY)
+    picture.save(buffer, "JPEG", quality=_QUALITY)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -25,6 +25,7 @@ from eyasd.core.preprocess import Preprocess
 from eyasd.core.types import EpochMetrics, Evaluation, TrainingOutcome, TrainingTask
 from eyasd.training import archive, suspects, weights
 from eyasd.training.audit import Audit, audit
+from eyasd.training.augment import Augmentation
 from eyasd.training.budget import Budget
 from eyasd.training.bundling import write_bundle
 from eyasd.training.cache import decode
@@ -41,13 +42,15 @@ from eyasd.training.network import InputFormat, Network, Servable, input_format,
 from eyasd.training.probe import Split, fit_head
 from eyasd.training.recipe import DEFAULT_BACKBONE, Recipe, resolve
 from eyasd.training.session import open_session
-from eyasd.training.thumbnails import thumbnails
+from eyasd.training.sheet import contact_sheet
+from eyasd.training.thumbnails import data_uri, thumbnails
 from eyasd.training.validate import logits_of, measure
 
 # They decide the numbers; the others only carry them.
 _PACKAGES: Final = ("numpy", "onnx", "onnxruntime", "onnxscript", "pillow", "timm", "torch")
 _BATCH: Final = 32
 _GOLDEN_EXAMPLES: Final = 8
+_SHEET_ROWS: Final = 6
 
 
 def train(task: TrainingTask, folder: Path, journal: Journal) -> TrainingOutcome:
@@ -142,7 +145,8 @@ def train(task: TrainingTask, folder: Path, journal: Journal) -> TrainingOutcome
         files={},
         model_bytes=0,
     )
-    write_bundle(bundle, task.model, manifest, golden, thumbnails(report, listing.files, pictures.images))
+    sheet = _contact_sheet(recipe, pictures.images, data) if recipe.epochs else ""
+    write_bundle(bundle, task.model, manifest, golden, thumbnails(report, listing.files, pictures.images), sheet)
     return TrainingOutcome(dataset_report=report, evaluation=evaluation)
 
 
@@ -213,6 +217,13 @@ def _evaluate(path: Path, images: NDArray[np.uint8], data: Audit, journal: Journ
     # The first picture of each label, so that the golden examples are not all alike.
     chosen = np.unique(targets, return_index=True)[1][:_GOLDEN_EXAMPLES]
     return score(probabilities, targets, data.labels, leaked=data.leaked[rows]), Golden(images[rows[chosen]], probabilities[chosen])
+
+
+def _contact_sheet(recipe: Recipe, images: NDArray[np.uint8], data: Audit) -> str:
+    """Returns the data URI of a sheet with one training picture of each of the first labels."""
+    rows = data.rows[TRAIN]
+    chosen = np.unique(data.class_indices[rows], return_index=True)[1][:_SHEET_ROWS]
+    return data_uri(contact_sheet(images[rows[chosen]], Augmentation.of(recipe), recipe.horizontal_flip, recipe.seed))
 
 
 def _device_name() -> str:

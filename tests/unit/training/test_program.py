@@ -24,7 +24,7 @@ import torch
 from safetensors.torch import save_file
 
 from eyasd.core import document, jobdir
-from eyasd.core.bundle import GOLDEN, GOLDEN_TOLERANCE, MANIFEST, MODEL, Golden, Manifest, file_digests, read_manifest
+from eyasd.core.bundle import GOLDEN, GOLDEN_TOLERANCE, MANIFEST, MODEL, REPORT, Golden, Manifest, file_digests, read_manifest
 from eyasd.core.spec import Preset, TrainSpec
 from eyasd.core.types import DatasetReport, Evaluation, EvaluationTask, JobError, TrainingOutcome
 from eyasd.training import __main__ as program
@@ -119,6 +119,8 @@ def test_epochs_that_were_asked_for_beat_the_preset(
     assert main_on(tmp_path, monkeypatch) == jobdir.OK
     history = read_manifest((tmp_path / jobdir.BUNDLE / MANIFEST).read_bytes()).history
     assert [figures.epoch for figures in history][-1] == last_epoch
+    # What was fine-tuned shows what the network saw; a head alone has seen the pictures as they are.
+    assert ("What training makes of a picture" in (tmp_path / jobdir.BUNDLE / REPORT).read_text()) == (last_epoch > 0)
 
 
 def test_a_second_attempt_gives_the_same_model(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,6 +63,14 @@ def test_it_stands_alone_and_is_well_formed(manifest: Manifest) -> None:
     assert "script" not in page.tags
 
 
+def test_a_contact_sheet_is_shown_where_there_is_one(manifest: Manifest) -> None:
+    assert "What training makes of a picture" not in Page(render("colours", manifest, {})).text
+    page = Page(render("colours", manifest, {}, "data:image/jpeg;base64,AAAA"))
+    assert page.links == ["data:image/jpeg;base64,AAAA"]
+    assert page.open == []
+    assert "What training makes of a picture" in page.text
+
+
 def test_it_leads_with_the_accuracy_and_its_interval(manifest: Manifest) -> None:
     text = Page(render("colours", manifest, {})).text
     low, high = manifest.evaluation.accuracy_interval

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from io import BytesIO
-
 import numpy as np
-from PIL import Image
 
 from eyasd.training.augment import Augmentation
 from eyasd.training.sheet import contact_sheet
@@ -16,7 +13,7 @@ def tiles(augmentation: Augmentation, flips: bool = False) -> np.ndarray:
     halves = np.zeros((96, 96, 3), np.uint8)
     halves[:, 48:] = 255
     red = np.full((96, 96, 3), (250, 10, 10), np.uint8)
-    sheet = np.asarray(Image.open(BytesIO(contact_sheet(np.stack([halves, red]), augmentation, flips, 0))), float)
+    sheet = np.asarray(contact_sheet(np.stack([halves, red]), augmentation, flips, 0), float)
     return sheet.reshape(2, 96, 8, 96, 3).swapaxes(1, 2)
 
 
