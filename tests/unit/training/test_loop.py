@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -328,6 +329,18 @@ def test_biases_and_normalisation_do_not_decay() -> None:
     assert all((p.ndim > 1) == (group["weight_decay"] == 0.1) for group in groups for p in group["params"])
     head = {id(p) for p in network.head.parameters()}
     assert all(group["lr"] == (0.008 if id(p) in head else 0.002) for group in groups for p in group["params"])
+
+
+def test_each_layer_is_slower_than_the_next() -> None:
+    recipe = recipe_of(layer_decay=0.5, backbone_learning_rate_ratio=1.0, learning_rate=0.008)
+    network = Network(recipe, input_format("test_resnet"), 3)
+    groups = build_optimizer(network, recipe).param_groups
+    rate = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
+    backbone = network.backbone
+    stem, first, last = (rate[id(next(part.parameters()))] for part in (backbone.conv1, backbone.layer1, backbone.layer4))
+    assert stem < first < last <= 0.008
+    assert {rate[id(parameter)] for parameter in network.head.parameters()} == {0.008}
+    assert last / stem == pytest.approx(2 ** round(math.log2(last / stem)))
 
 
 def test_a_ratio_of_zero_freezes_the_backbone(tmp_path: Path) -> None:
