@@ -227,10 +227,19 @@ class FineTuning:
             self._standing = replace(self._standing, drops=self._standing.drops + 1)
         self._pace.validation_seconds = time.monotonic() - start
         self._plan()
-        if waited >= self._recipe.early_stopping_patience and self._standing.step < self._standing.steps:
+        self._stopped = self._is_hopeless()
+        if self._stopped:
             self._journal.message(f"Fine-tuning stopped early at epoch {epoch}: {waited} epochs without a lower validation loss.")
-            self._stopped = True
         self._write_checkpoint()
+
+    def _is_hopeless(self) -> bool:
+        """Returns whether the losses say that going on is in vain.
+
+        In the first half they do not: until the learning rate has fallen, an epoch may well be worse than the head that it began with.
+        """
+        standing = self._standing
+        waited = len(standing.history) - 1 - standing.best_epoch
+        return waited >= self._recipe.early_stopping_patience and standing.steps / 2 <= standing.step < standing.steps
 
     def _conclude(self) -> None:
         """Leaves the network with the best of the weights seen and of their averages."""
@@ -273,7 +282,7 @@ class FineTuning:
         self._standing, *states = found
         self._best, self._average = ({name: value.to(self._device) for name, value in state.items()} for state in states)
         done = len(self._standing.history) - 1
-        self._stopped = done - self._standing.best_epoch >= self._recipe.early_stopping_patience
+        self._stopped = self._is_hopeless()
         self._journal.message(f"Went on from the checkpoint of an earlier attempt, after epoch {done}, step {self._standing.step}.")
         self._journal.measured(self._standing.history[-1])
         return True
