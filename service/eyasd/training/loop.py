@@ -1,13 +1,12 @@
 """Fine-tuning: the whole network from the head's start, step by step, the best weights kept.
 
-Knows batches, steps and time; not where pictures come from nor what becomes of the network. Every random choice of a step follows
-from the seed and the number of the step, so a training that was interrupted, anywhere, ends as it would have ended.
+Knows steps, losses and time; not where pictures come from nor what becomes of the network. A training that was interrupted,
+anywhere, ends as it would have ended.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from math import ceil, isfinite
 from pathlib import Path
@@ -22,16 +21,15 @@ from eyasd.core.errors import TrainerFailed
 from eyasd.core.types import EpochMetrics
 from eyasd.training import checkpoint
 from eyasd.training.audit import Audit
-from eyasd.training.augment import Augmentation
 from eyasd.training.average import Candidate, State, copy_of, follow, refine
+from eyasd.training.batches import Batches
 from eyasd.training.budget import Budget
 from eyasd.training.checkpoint import Standing
 from eyasd.training.export import PARITY_BATCH_SIZES, PARITY_EXAMPLES
 from eyasd.training.journal import Interrupted, Journal
 from eyasd.training.listing import TEST, TRAIN, VALIDATION
 from eyasd.training.losses import Criterion, class_weights
-from eyasd.training.mixing import Mixing
-from eyasd.training.network import Network, to_pixels
+from eyasd.training.network import Network
 from eyasd.training.optimizer import build_optimizer
 from eyasd.training.pace import Pace
 from eyasd.training.recipe import Recipe, learning_rate_factor
@@ -76,17 +74,14 @@ class FineTuning:
         self._network, self._recipe, self._images, self._data = network, recipe, images, data
         self._folder, self._journal = folder, journal
         self._device = next(network.parameters()).device
-        self._rows = data.rows[TRAIN]
         self._optimizer = build_optimizer(network, recipe)
         self._peaks = [group["lr"] for group in self._optimizer.param_groups]
-        self._augmentation = Augmentation.of(recipe)
-        self._mixing = Mixing(recipe.mixup_alpha, recipe.cutmix_alpha, len(data.labels))
-        counts = torch.from_numpy(np.bincount(data.class_indices[self._rows], minlength=len(data.labels)))
+        self._batches = Batches(recipe, images, data, self._device)
+        counts = torch.from_numpy(np.bincount(data.class_indices[data.rows[TRAIN]], minlength=len(data.labels)))
         weights = class_weights(counts, recipe.class_weight_power)
         self._criterion = Criterion(recipe.loss, recipe.label_smoothing, weights).to(self._device)
-        self._epoch_steps = ceil(len(self._rows) / recipe.batch_size)
-        self._wanted = recipe.epochs * self._epoch_steps
-        self._pace = Pace(budget, self._epoch_steps)
+        self._wanted = recipe.epochs * self._batches.epoch_steps
+        self._pace = Pace(budget, self._batches.epoch_steps)
         self._micro_batch = recipe.batch_size
         self._standing = Standing(key, self._wanted)
         self._start = copy_of(network.state_dict())
@@ -124,10 +119,10 @@ class FineTuning:
 
     def _epoch(self) -> None:
         epoch = len(self._standing.history)
-        self._journal.epoch(epoch, ceil(self._standing.steps / self._epoch_steps))
+        self._journal.epoch(epoch, ceil(self._standing.steps / self._batches.epoch_steps))
         self._set_training_mode()
         start, begun, pictures = time.monotonic(), self._standing.step, self._standing.epoch_pictures
-        for pixels, targets in self._batches(epoch, self._standing.epoch_step):
+        for pixels, targets in self._batches.of_epoch(epoch, self._standing.epoch_step):
             loss = self._step(pixels, targets)
             standing = self._standing = replace(
                 self._standing,
@@ -151,26 +146,6 @@ class FineTuning:
             if time.monotonic() - self._written > self._checkpoint_seconds:
                 self._write_checkpoint()
         self._validate(epoch)
-
-    def _batches(self, epoch: int, first: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields the pixels float32 [n, 3, H, W] and what they show of an epoch's steps from `first` on.
-
-        The latter is int64 [n] class indices, or float32 [n, C] shares where pictures are mixed.
-        """
-        recipe = self._recipe
-        generator = torch.Generator().manual_seed(seed_of(recipe.seed, epoch))
-        order = torch.randperm(len(self._rows), generator=generator).numpy()
-        # A picture is mirrored in every other epoch, not by chance: in any two it is seen both ways (Jordan, airbench, 2024).
-        sides = torch.randint(2, (len(self._images),), generator=torch.Generator().manual_seed(seed_of(recipe.seed, 0)))
-        # Of nearly equal size, so that no last batch of one picture upsets the batch normalisation.
-        for index, chosen in enumerate(np.array_split(self._rows[order], self._epoch_steps)[first:], first):
-            generator.manual_seed(seed_of(recipe.seed, epoch, index + 1))
-            torch.manual_seed(seed_of(recipe.seed, epoch, index + 1))  # of the dropout
-            images = torch.from_numpy(self._images[chosen]).to(self._device)
-            targets = torch.from_numpy(self._data.class_indices[chosen]).to(self._device)
-            flipped = (sides[chosen] + epoch) % 2 == 1 if recipe.horizontal_flip else torch.zeros(len(chosen), dtype=torch.bool)
-            pixels = self._augmentation.apply(to_pixels(images), flipped, generator)
-            yield self._mixing.apply(pixels, targets, generator)
 
     def _step(self, pixels: Tensor, targets: Tensor) -> float:
         """Moves the weights once; returns the mean loss of the batch."""
@@ -235,7 +210,7 @@ class FineTuning:
     def _is_hopeless(self) -> bool:
         """Returns whether the losses say that going on is in vain.
 
-        In the first half they do not: until the learning rate has fallen, an epoch may well be worse than the head that it began with.
+        In the first half they do not: until the learning rate has fallen, an epoch may well be worse than the head it began with.
         """
         standing = self._standing
         waited = len(standing.history) - 1 - standing.best_epoch
@@ -324,8 +299,3 @@ class FineTuning:
         self._standing = replace(self._standing, steps=self._pace.steps(self._standing.step, self._wanted))
         if seconds := self._pace.seconds_of_step():
             self._journal.expect(self._standing.steps * seconds)
-
-
-def seed_of(*numbers: int) -> int:
-    """Returns the seed that belongs to some numbers, such as the job's seed, the epoch and the step; others have another."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -18,6 +18,7 @@ from eyasd.core.spec import Loss, Optimizer, Schedule, TrainSpec
 from eyasd.core.types import DatasetReport, EpochMetrics
 from eyasd.training import loop
 from eyasd.training.audit import Audit
+from eyasd.training.augment import Augmentation
 from eyasd.training.budget import Budget
 from eyasd.training.checkpoint import CHECKPOINT
 from eyasd.training.journal import Interrupted, Journal
@@ -216,7 +217,7 @@ def test_in_any_two_epochs_a_picture_is_seen_from_both_sides(tmp_path: Path) -> 
     recipe = replace(recipe_of(), **UNMOVED)
     tuning = Tuning(tmp_path, recipe)
     seen = [
-        {tuple(image.flatten().round().int().tolist()) for pixels, _ in tuning.tuning._batches(epoch, 0) for image in pixels}
+        {tuple(image.flatten().round().int().tolist()) for pixels, _ in tuning.tuning._batches.of_epoch(epoch) for image in pixels}
         for epoch in (1, 2)
     ]
     pictures = torch.from_numpy(tuning.images[tuning.data.rows["train"]]).permute(0, 3, 1, 2).int()
@@ -363,7 +364,7 @@ def test_statistics_of_pretrained_weights_and_small_batches_are_kept(tmp_path: P
 
 def test_validation_pictures_are_never_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     moved = []
-    monkeypatch.setattr(loop.Augmentation, "apply", lambda self, pixels, *_: moved.append(pixels) or pixels)
+    monkeypatch.setattr(Augmentation, "apply", lambda self, pixels, *_: moved.append(pixels) or pixels)
     tuning = Tuning(tmp_path, recipe_of(epochs=1))
     tuning.run()
     train = {image.tobytes() for image in tuning.images[tuning.data.rows["train"]]}
@@ -373,5 +374,5 @@ def test_validation_pictures_are_never_moved(tmp_path: Path, monkeypatch: pytest
 
 def test_labels_stay_with_their_pictures(tmp_path: Path) -> None:
     tuning = Tuning(tmp_path, replace(recipe_of(horizontal_flip=False), **UNMOVED))
-    for pixels, targets in tuning.tuning._batches(1, 0):
+    for pixels, targets in tuning.tuning._batches.of_epoch(1):
         assert torch.equal(pixels.mean((2, 3)).argmax(1), targets)
