@@ -34,8 +34,8 @@ def test_small_datasets_get_more_epochs() -> None:
 
 
 def test_random_weights_learn_at_the_full_rate() -> None:
-    assert resolve(TrainSpec(pretrained=False), 100, 224).layer_decay == 1.0
-    assert resolve(TrainSpec(pretrained=True), 100, 224).layer_decay < 1.0
+    assert resolve(TrainSpec(pretrained=False), 100, 224).backbone_learning_rate_ratio == 1.0
+    assert resolve(TrainSpec(pretrained=True), 100, 224).backbone_learning_rate_ratio < 1.0
 
 
 def test_binary_cross_entropy_is_not_smoothed_by_default() -> None:
