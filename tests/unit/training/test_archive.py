@@ -103,8 +103,10 @@ class TestAgain:
             place = unpack(tmp_path / "a.zip", job_dir, journal)
         assert content_of(place) == {"red/9.png": b"9"}
 
-    def test_discarding_what_is_not_there_is_no_error(self, job_dir: Path) -> None:
+    def test_discarding_what_is_not_there_changes_nothing(self, job_dir: Path) -> None:
+        before = list(job_dir.iterdir())
         discard(job_dir)
+        assert list(job_dir.iterdir()) == before
 
     def test_it_stops_when_asked_and_leaves_nothing(self, tmp_path: Path, job_dir: Path, journal: Journal) -> None:
         (tmp_path / "a.tar").write_bytes(tarred(FILES))
