@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from eyasd.core.errors import InvalidArgument
 from eyasd.core.preprocess import Interpolation, Preprocess
 from eyasd.core.spec import Loss
+from eyasd.training.machine import cpu_count
 from eyasd.training.recipe import Recipe
 
 
@@ -143,6 +144,12 @@ def build_head(features: int, hidden_units: int, dropout: float, labels: int) ->
 def pick_device() -> torch.device:
     """Returns the GPU where there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def device_name() -> str:
+    """Returns what `pick_device` picks, for people."""
+    device = pick_device()
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"the CPU ({cpu_count()} threads)"
 
 
 _PROBE_BATCH: Final = 2

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -19,32 +16,29 @@ from numpy.typing import NDArray
 
 from eyasd.core import document
 from eyasd.core.bundle import FORMAT_VERSION, LOGITS, MODEL, PROBABILITIES, Golden, Lineage, Manifest, Parity
-from eyasd.core.findings import Suspects
 from eyasd.core.jobdir import BUNDLE
 from eyasd.core.preprocess import Preprocess
 from eyasd.core.types import EpochMetrics, Evaluation, TrainingOutcome, TrainingTask
-from eyasd.training import archive, suspects, weights
-from eyasd.training.audit import Audit, audit
+from eyasd.training import archive
+from eyasd.training.audit import Audit
 from eyasd.training.augment import Augmentation
 from eyasd.training.budget import Budget
 from eyasd.training.bundling import write_bundle
-from eyasd.training.cache import decode
 from eyasd.training.calibrate import fit_temperature
 from eyasd.training.dataset import open_dataset
 from eyasd.training.evaluate import predict, score
 from eyasd.training.export import PARITY_EXAMPLES, check_signature, prove_parity, to_onnx
-from eyasd.training.features import extract
 from eyasd.training.journal import Journal
-from eyasd.training.listing import TEST, TRAIN, VALIDATION, File, check_labels
+from eyasd.training.listing import TEST, TRAIN, VALIDATION, check_labels
 from eyasd.training.loop import FineTuning
 from eyasd.training.machine import cpu_count
-from eyasd.training.network import InputFormat, Network, Servable, input_format, pick_device
-from eyasd.training.probe import Split, fit_head
-from eyasd.training.recipe import DEFAULT_BACKBONE, Recipe, resolve
+from eyasd.training.network import Servable, device_name
+from eyasd.training.recipe import DEFAULT_BACKBONE, Recipe
 from eyasd.training.session import open_session
 from eyasd.training.sheet import contact_sheet
+from eyasd.training.start import prepare
 from eyasd.training.thumbnails import data_uri, thumbnails
-from eyasd.training.validate import logits_of, measure
+from eyasd.training.validate import logits_of
 
 # They decide the numbers; the others only carry them.
 _PACKAGES: Final = ("numpy", "onnx", "onnxruntime", "onnxscript", "pillow", "timm", "torch")
@@ -64,7 +58,7 @@ def train(task: TrainingTask, folder: Path, journal: Journal) -> TrainingOutcome
     Raises:
         EyasError: the dataset, the request or the machine does not allow it; the message says what to do.
     """
-    start = time.monotonic()
+    begun = time.monotonic()
     budget = Budget(task.deadline)
     spec = task.spec
     torch.set_num_threads(cpu_count())
@@ -72,63 +66,39 @@ def train(task: TrainingTask, folder: Path, journal: Journal) -> TrainingOutcome
     journal.stage("audit")
     listing = open_dataset(Path(task.dataset), folder, journal)
     check_labels(listing.files, listing.splits)
-    form = input_format(spec.backbone or DEFAULT_BACKBONE)
-    preprocess = form.preprocess(spec.image_size_px or form.native_px)
-    counts = Counter(file.label for file in listing.files if file.split in {None, TRAIN})
-    imbalance = max(counts.values()) / min(counts.values())
-    recipe = resolve(spec, counts.total(), form.native_px, imbalance=imbalance)
-
-    journal.stage("weights")  # before the decoding, which takes longer: who has no weights shall know at once
-    network, source = _build(recipe, form, len({file.label for file in listing.files}), task)
-    journal.message(f"Training starts from {source or 'random weights'}, on {_device_name()}.")
-
-    journal.stage("decode")
-    pictures = decode(listing.files, preprocess, folder, journal)
+    start = prepare(task, spec.backbone or DEFAULT_BACKBONE, listing, folder, journal)
     archive.discard(folder)  # from here on the cache is all that is read
-    fractions = {VALIDATION: recipe.validation_fraction, TEST: recipe.test_fraction}
-    data = audit(listing, pictures, fractions, recipe.seed, journal.check)
-    for warning in data.report.warnings:
-        journal.message(warning)
+    recipe, network, images, data = start.recipe, start.network, start.images, start.data
 
-    journal.stage("head")
-    # What lies in which row counts, too: a renamed file moves it.
-    rows = [(entry.sha256, file.label) for entry, file in zip(pictures.entries, listing.files, strict=True)]
-    key = hashlib.sha256(f"{preprocess} {rows} {data.report.digest} {source} {recipe}".encode()).hexdigest()
-    head, doubtful = _fit_head(network, recipe, pictures.images, listing.files, data, folder, key, journal)
-    report = replace(data.report, suspects=doubtful)
-    journal.measured(head)
-
-    history: tuple[EpochMetrics, ...] = (head,)
+    history: tuple[EpochMetrics, ...] = (start.head,)
     if recipe.epochs:
         journal.stage("fine-tune")
-        history = FineTuning(network, recipe, pictures.images, data, budget, folder, key, journal).run(head)
+        history = FineTuning(network, recipe, images, data, budget, folder, start.key, journal).run(start.head)
 
     journal.stage("export")
     network.cpu()
     validation_targets = data.class_indices[data.rows[VALIDATION]]
-    calibration = fit_temperature(
-        logits_of(network, pictures.images, data.rows[VALIDATION], journal), validation_targets, recipe.loss
-    )
+    calibration = fit_temperature(logits_of(network, images, data.rows[VALIDATION], journal), validation_targets, recipe.loss)
     servable = Servable(network, recipe.loss, calibration.temperature).eval()
     bundle = folder / BUNDLE
     shutil.rmtree(bundle, ignore_errors=True)
     bundle.mkdir()
-    parity = _export(servable, bundle / MODEL, pictures.images, data, preprocess, journal)
+    parity = _export(servable, bundle / MODEL, images, data, start.preprocess, journal)
 
     journal.stage("evaluate")
-    evaluation, golden = _evaluate(bundle / MODEL, pictures.images, data, journal)
+    evaluation, golden = _evaluate(bundle / MODEL, images, data, journal)
 
     journal.stage("publish")
     manifest = Manifest(
         format_version=FORMAT_VERSION,
         create_time=datetime.now(UTC),
         labels=data.labels,
-        preprocess=preprocess,
+        preprocess=start.preprocess,
         calibration=calibration,
         evaluation=evaluation,
         parity=parity,
         history=history,
-        dataset_report=report,
+        dataset_report=start.report,
         lineage=Lineage(
             job=task.job,
             attempt=task.attempt,
@@ -136,58 +106,18 @@ def train(task: TrainingTask, folder: Path, journal: Journal) -> TrainingOutcome
             code_version=version("eyas"),
             seed=recipe.seed,
             backbone=recipe.backbone,
-            weights_source=source,
+            weights_source=start.source,
             recipe=recipe.to_strings(),
             packages={package: version(package) for package in _PACKAGES},
-            device=_device_name(),
-            duration_seconds=round(time.monotonic() - start, 1),
+            device=device_name(),
+            duration_seconds=round(time.monotonic() - begun, 1),
         ),
         files={},
         model_bytes=0,
     )
-    sheet = _contact_sheet(recipe, pictures.images, data) if recipe.epochs else ""
-    write_bundle(bundle, task.model, manifest, golden, thumbnails(report, listing.files, pictures.images), sheet)
-    return TrainingOutcome(dataset_report=report, evaluation=evaluation)
-
-
-def _build(recipe: Recipe, form: InputFormat, labels: int, task: TrainingTask) -> tuple[Network, str]:
-    """Returns the network on its device, and where its weights came from."""
-    torch.manual_seed(recipe.seed)
-    network = Network(recipe, form, labels)
-    source = weights.load(network.backbone, recipe.backbone, task.weights, task.hub) if recipe.pretrained else ""
-    return network.to(pick_device()), source
-
-
-def _fit_head(
-    network: Network,
-    recipe: Recipe,
-    images: NDArray[np.uint8],
-    files: Sequence[File],
-    data: Audit,
-    folder: Path,
-    key: str,
-    journal: Journal,
-) -> tuple[EpochMetrics, Suspects | None]:
-    """Fits the head on the frozen backbone; returns its figures as those of epoch 0, and the labels that the features doubt."""
-    rows = np.concatenate([data.rows[TRAIN], data.rows[VALIDATION]])
-    seen = extract(network.body, images, rows, folder, key, journal)
-    doubtful = suspects.examine(seen, rows, files, data, recipe.seed, journal.check)
-    if doubtful and doubtful.pictures:
-        first = doubtful.pictures[0]
-        journal.message(
-            f"{doubtful.count} of {doubtful.examined} pictures bear a label that looks wrong, such as {first.path!r}: "
-            f"{first.label!r}, rather {first.suggested_label!r}."
-        )
-    features = torch.from_numpy(seen)
-    targets = torch.from_numpy(data.class_indices[rows])
-    count = len(data.rows[TRAIN])
-    train, validation = Split(features[:count], targets[:count]), Split(features[count:], targets[count:])
-    head = network.head.cpu()
-    train_loss = fit_head(head, train, validation, recipe.loss, recipe.seed)
-    with torch.inference_mode():
-        logits = head.eval()(validation.features).numpy()
-    network.head.to(pick_device())
-    return measure(0, train_loss, logits, validation.targets.numpy(), recipe.loss), doubtful
+    sheet = _contact_sheet(recipe, images, data) if recipe.epochs else ""
+    write_bundle(bundle, task.model, manifest, golden, thumbnails(start.report, listing.files, images), sheet)
+    return TrainingOutcome(dataset_report=start.report, evaluation=evaluation)
 
 
 def _export(
@@ -224,8 +154,3 @@ def _contact_sheet(recipe: Recipe, images: NDArray[np.uint8], data: Audit) -> st
     rows = data.rows[TRAIN]
     chosen = np.unique(data.class_indices[rows], return_index=True)[1][:_SHEET_ROWS]
     return data_uri(contact_sheet(images[rows[chosen]], Augmentation.of(recipe), recipe.horizontal_flip, recipe.seed))
-
-
-def _device_name() -> str:
-    device = pick_device()
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"the CPU ({cpu_count()} threads)"

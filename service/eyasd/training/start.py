@@ -1,0 +1,138 @@
+"""What a fine-tuning starts from: a backbone with its weights, the dataset as it sees it, and a head that was fitted to it.
+
+Can be made for each of several backbones; the split, once made, is the same for all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from eyasd.core.preprocess import Preprocess
+from eyasd.core.types import DatasetReport, EpochMetrics, TrainingTask
+from eyasd.training import suspects, weights
+from eyasd.training.audit import Audit, audit
+from eyasd.training.cache import Pictures, decode
+from eyasd.training.features import extract
+from eyasd.training.journal import Journal
+from eyasd.training.listing import TEST, TRAIN, VALIDATION, Listing
+from eyasd.training.network import InputFormat, Network, device_name, input_format, pick_device
+from eyasd.training.probe import Split, fit_head
+from eyasd.training.recipe import Recipe, resolve
+from eyasd.training.validate import measure
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a fine-tuning starts from.
+
+    Attributes:
+        recipe: of the backbone.
+        preprocess: how a picture becomes the input of the network.
+        network: with the fitted head, on its device.
+        source: where its weights came from; "" is none.
+        images: uint8 [N, H, W, 3], a row a listed file.
+        data: which of them are in which split, and what they show.
+        report: of the dataset, with the labels that the backbone doubts.
+        key: names everything that decides the training.
+        head: figures of the head on the frozen backbone, those of epoch 0.
+    """
+
+    recipe: Recipe
+    preprocess: Preprocess
+    network: Network
+    source: str
+    images: NDArray[np.uint8]
+    data: Audit
+    report: DatasetReport
+    key: str
+    head: EpochMetrics
+
+
+def prepare(task: TrainingTask, backbone: str, listing: Listing, folder: Path, journal: Journal) -> Start:
+    """Takes a backbone through the stages `weights`, `decode` and `head`.
+
+    Args:
+        task: what to do.
+        backbone: name of a network of timm.
+        listing: the files of the dataset.
+        folder: where the decoded pictures and the features are kept; what an earlier attempt left there is used again.
+        journal: hears of the progress.
+
+    Raises:
+        EyasError: the dataset, the request or the machine does not allow it; the message says what to do.
+    """
+    form = input_format(backbone)
+    preprocess = form.preprocess(task.spec.image_size_px or form.native_px)
+    counts = Counter(file.label for file in listing.files if file.split in {None, TRAIN})
+    imbalance = max(counts.values()) / min(counts.values())
+    recipe = resolve(replace(task.spec, backbone=backbone), counts.total(), form.native_px, imbalance=imbalance)
+
+    journal.stage("weights")  # before the decoding, which takes longer: who has no weights shall know at once
+    network, source = _build(recipe, form, len({file.label for file in listing.files}), task)
+    journal.message(f"Training starts from {source or 'random weights'}, on {device_name()}.")
+
+    journal.stage("decode")
+    pictures = decode(listing.files, preprocess, folder, journal)
+    fractions = {VALIDATION: recipe.validation_fraction, TEST: recipe.test_fraction}
+    data = audit(listing, pictures, fractions, recipe.seed, journal.check)
+    for warning in data.report.warnings:
+        journal.message(warning)
+
+    journal.stage("head")
+    key = _key(preprocess, pictures, listing, data, source, recipe)
+    rows = np.concatenate([data.rows[TRAIN], data.rows[VALIDATION]])
+    features = extract(network.body, pictures.images, rows, folder, key, journal)
+    doubtful = suspects.examine(features, rows, listing.files, data, recipe.seed, journal.check)
+    if doubtful and doubtful.pictures:
+        first = doubtful.pictures[0]
+        journal.message(
+            f"{doubtful.count} of {doubtful.examined} pictures bear a label that looks wrong, such as {first.path!r}: "
+            f"{first.label!r}, rather {first.suggested_label!r}."
+        )
+    head = _fit_head(network, recipe, features, data)
+    journal.measured(head)
+    report = replace(data.report, suspects=doubtful)
+    return Start(recipe, preprocess, network, source, pictures.images, data, report, key, head)
+
+
+def _build(recipe: Recipe, form: InputFormat, labels: int, task: TrainingTask) -> tuple[Network, str]:
+    """Returns the network on its device, and where its weights came from."""
+    torch.manual_seed(recipe.seed)
+    network = Network(recipe, form, labels)
+    source = weights.load(network.backbone, recipe.backbone, task.weights, task.hub) if recipe.pretrained else ""
+    return network.to(pick_device()), source
+
+
+def _key(preprocess: Preprocess, pictures: Pictures, listing: Listing, data: Audit, source: str, recipe: Recipe) -> str:
+    """Returns a name of everything that decides the features and the training, for what an earlier attempt left of them."""
+    # What lies in which row counts, too: a renamed file moves it.
+    rows = [(entry.sha256, file.label) for entry, file in zip(pictures.entries, listing.files, strict=True)]
+    return hashlib.sha256(f"{preprocess} {rows} {data.report.digest} {source} {recipe}".encode()).hexdigest()
+
+
+def _fit_head(network: Network, recipe: Recipe, seen: NDArray[np.float32], data: Audit) -> EpochMetrics:
+    """Fits the head on the frozen backbone; returns its figures as those of epoch 0.
+
+    Args:
+        network: its head is fitted in place.
+        recipe: of the backbone.
+        seen: float32 [n, F], the features of the training split, then of the validation split.
+        data: the splits.
+    """
+    features = torch.from_numpy(seen)
+    targets = torch.from_numpy(data.class_indices[np.concatenate([data.rows[TRAIN], data.rows[VALIDATION]])])
+    count = len(data.rows[TRAIN])
+    train, validation = Split(features[:count], targets[:count]), Split(features[count:], targets[count:])
+    head = network.head.cpu()
+    train_loss = fit_head(head, train, validation, recipe.loss, recipe.seed)
+    with torch.inference_mode():
+        logits = head.eval()(validation.features).numpy()
+    network.head.to(pick_device())
+    return measure(0, train_loss, logits, validation.targets.numpy(), recipe.loss)
