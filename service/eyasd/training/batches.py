@@ -15,6 +15,7 @@ from torch import Tensor
 
 from eyasd.training.audit import Audit
 from eyasd.training.augment import Augmentation
+from eyasd.training.feed import Feed
 from eyasd.training.listing import TRAIN
 from eyasd.training.mixing import Mixing
 from eyasd.training.network import to_pixels
@@ -39,6 +40,7 @@ class Batches:
         """
         self._recipe, self._images, self._data, self._device = recipe, images, data, device
         self._rows = data.rows[TRAIN]
+        self._feed = Feed(images, device, self._rows)
         self._augmentation = Augmentation.of(recipe)
         self._mixing = Mixing(recipe.mixup_alpha, recipe.cutmix_alpha, len(data.labels))
         self.epoch_steps = ceil(len(self._rows) / recipe.batch_size)
@@ -58,10 +60,10 @@ class Batches:
         # A picture is mirrored in every other epoch, not by chance: in any two it is seen both ways (Jordan, airbench, 2024).
         sides = torch.randint(2, (len(self._images),), generator=torch.Generator().manual_seed(seed_of(recipe.seed, 0)))
         # Of nearly equal size, so that no last batch of one picture upsets the batch normalisation.
-        for index, chosen in enumerate(np.array_split(self._rows[order], self.epoch_steps)[first:], first):
+        steps = np.array_split(self._rows[order], self.epoch_steps)[first:]
+        for index, (chosen, images) in enumerate(zip(steps, self._feed.batches(steps), strict=True), first):
             generator.manual_seed(seed_of(recipe.seed, epoch, index + 1))
             torch.manual_seed(seed_of(recipe.seed, epoch, index + 1))  # of the dropout
-            images = torch.from_numpy(self._images[chosen]).to(self._device)
             targets = torch.from_numpy(self._data.class_indices[chosen]).to(self._device)
             flipped = (sides[chosen] + epoch) % 2 == 1 if recipe.horizontal_flip else torch.zeros(len(chosen), dtype=torch.bool)
             pixels = self._augmentation.apply(to_pixels(images), flipped, generator)

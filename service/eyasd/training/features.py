@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from eyasd.core.bundle import INPUT
 from eyasd.training import durable
 from eyasd.training.export import to_onnx
+from eyasd.training.feed import Feed
 from eyasd.training.journal import Journal
 from eyasd.training.network import to_pixels
 from eyasd.training.session import open_session
@@ -66,12 +67,15 @@ def extract(
                 return features
     except (OSError, ValueError, KeyError, BadZipFile):
         pass  # none, or damaged: they are computed
-    forward = _forward(body.eval(), images.shape[1], len(rows), folder)
+    device = next(body.parameters()).device
+    forward = _forward(body.eval(), device, images.shape[1], len(rows), folder)
     batches = []
     start = time.monotonic()
-    for i in range(0, len(rows), _BATCH):
-        batches.append(forward(images[rows[i : i + _BATCH]]))
-        done = min(i + _BATCH, len(rows))
+    feed = Feed(images, device)
+    done = 0
+    for batch in feed.batches([rows[i : i + _BATCH] for i in range(0, len(rows), _BATCH)]):
+        batches.append(forward(batch))
+        done += len(batch)
         journal.advance(done / len(rows), images_per_second=done / (time.monotonic() - start))
     features = np.concatenate(batches)
     buffer = BytesIO()
@@ -80,13 +84,14 @@ def extract(
     return features
 
 
-def _forward(body: nn.Module, px: int, pictures: int, folder: Path) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    """Returns the quickest way from images to features on this machine."""
-    device = next(body.parameters()).device
+def _forward(
+    body: nn.Module, device: torch.device, px: int, pictures: int, folder: Path
+) -> Callable[[Tensor], NDArray[np.float32]]:
+    """Returns the quickest way from images on the device to features on this machine."""
 
-    def with_torch(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def with_torch(batch: Tensor) -> NDArray[np.float32]:
         with torch.inference_mode():
-            features: NDArray[np.float32] = body(to_pixels(torch.from_numpy(batch).to(device))).cpu().numpy()
+            features: NDArray[np.float32] = body(to_pixels(batch)).cpu().numpy()
         return features
 
     if device.type != "cpu" or pictures < _WORTH_EXPORTING:
@@ -96,8 +101,8 @@ def _forward(body: nn.Module, px: int, pictures: int, folder: Path) -> Callable[
     session = open_session(path)
     path.unlink()
 
-    def with_onnx(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        features: NDArray[np.float32] = session.run([_OUTPUT], {INPUT: batch})[0]
+    def with_onnx(batch: Tensor) -> NDArray[np.float32]:
+        features: NDArray[np.float32] = session.run([_OUTPUT], {INPUT: batch.numpy()})[0]
         return features
 
     return with_onnx

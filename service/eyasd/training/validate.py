@@ -10,6 +10,7 @@ from eyasd.core.spec import Loss
 from eyasd.core.types import EpochMetrics
 from eyasd.training.calibrate import fit_temperature, log_loss
 from eyasd.training.evaluate import confusion_matrix, label_metrics
+from eyasd.training.feed import Feed
 from eyasd.training.journal import Journal
 from eyasd.training.network import Network, to_pixels
 
@@ -19,12 +20,11 @@ _BATCH = 32
 def logits_of(network: Network, images: NDArray[np.uint8], rows: NDArray[np.int64], journal: Journal) -> NDArray[np.float32]:
     """Returns float32 [n, C] logits of the `rows` of uint8 [N, H, W, 3] images; leaves the network in evaluation mode."""
     network.eval()
-    device = next(network.parameters()).device
+    feed = Feed(images, next(network.parameters()).device)
     batches = []
     with torch.inference_mode():
-        for start in range(0, len(rows), _BATCH):
+        for batch in feed.batches([rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]):
             journal.check()
-            batch = torch.from_numpy(images[rows[start : start + _BATCH]]).to(device)
             batches.append(network(to_pixels(batch)).float().cpu().numpy())
     return np.concatenate(batches)
 
