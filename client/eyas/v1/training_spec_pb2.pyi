@@ -19,6 +19,17 @@ class Optimizer(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     OPTIMIZER_ADAMW: _ClassVar[Optimizer]
     OPTIMIZER_ADAM: _ClassVar[Optimizer]
     OPTIMIZER_SGD: _ClassVar[Optimizer]
+    OPTIMIZER_NADAMW: _ClassVar[Optimizer]
+    OPTIMIZER_LION: _ClassVar[Optimizer]
+    OPTIMIZER_LAMB: _ClassVar[Optimizer]
+    OPTIMIZER_ADAFACTORBV: _ClassVar[Optimizer]
+    OPTIMIZER_ADOPTW: _ClassVar[Optimizer]
+    OPTIMIZER_LAPROP: _ClassVar[Optimizer]
+    OPTIMIZER_MARS: _ClassVar[Optimizer]
+    OPTIMIZER_MUON: _ClassVar[Optimizer]
+    OPTIMIZER_ADANW: _ClassVar[Optimizer]
+    OPTIMIZER_SGDW: _ClassVar[Optimizer]
+    OPTIMIZER_RMSPROP: _ClassVar[Optimizer]
 
 class Schedule(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -41,6 +52,17 @@ OPTIMIZER_UNSPECIFIED: Optimizer
 OPTIMIZER_ADAMW: Optimizer
 OPTIMIZER_ADAM: Optimizer
 OPTIMIZER_SGD: Optimizer
+OPTIMIZER_NADAMW: Optimizer
+OPTIMIZER_LION: Optimizer
+OPTIMIZER_LAMB: Optimizer
+OPTIMIZER_ADAFACTORBV: Optimizer
+OPTIMIZER_ADOPTW: Optimizer
+OPTIMIZER_LAPROP: Optimizer
+OPTIMIZER_MARS: Optimizer
+OPTIMIZER_MUON: Optimizer
+OPTIMIZER_ADANW: Optimizer
+OPTIMIZER_SGDW: Optimizer
+OPTIMIZER_RMSPROP: Optimizer
 SCHEDULE_UNSPECIFIED: Schedule
 SCHEDULE_COSINE: Schedule
 SCHEDULE_STEP: Schedule

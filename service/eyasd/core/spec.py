@@ -19,11 +19,26 @@ class Preset(StrEnum):
 
 
 class Optimizer(StrEnum):
-    """The rule by which gradients become steps."""
+    """The rule by which gradients become steps, by its name in timm.
+
+    Left out are those of timm that need a second derivative (adahessian), keep state where no checkpoint finds it (kron), or have a
+    warm-up of their own beside the schedule's (radam); and most variations of what is here.
+    """
 
     ADAMW = "adamw"
     ADAM = "adam"
     SGD = "sgd"
+    NADAMW = "nadamw"
+    LION = "lion"
+    LAMB = "lamb"
+    ADAFACTORBV = "adafactorbv"
+    ADOPTW = "adoptw"
+    LAPROP = "laprop"
+    MARS = "mars"
+    MUON = "muon"
+    ADANW = "adanw"
+    SGDW = "sgdw"
+    RMSPROP = "rmsprop"
 
 
 class Schedule(StrEnum):

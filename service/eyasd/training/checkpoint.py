@@ -24,6 +24,9 @@ _NETWORK: Final = "network."
 _BEST: Final = "best."
 _AVERAGE: Final = "average."
 _OPTIMIZER: Final = "optimizer."
+_GROUP: Final = "group."
+# An optimizer's plain numbers become tensors of these; the scalars that it keeps as tensors are of float32.
+_NUMBERS: Final = {torch.float64, torch.int64, torch.bool}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,9 @@ def write(
     for prefix, state in ((_NETWORK, network.state_dict()), (_BEST, best), (_AVERAGE, average)):
         tensors |= {prefix + name: value for name, value in state.items()}
     for index, values in optimizer.state_dict()["state"].items():
-        tensors |= {f"{_OPTIMIZER}{index}.{name}": torch.as_tensor(value) for name, value in values.items() if value is not None}
+        tensors |= {f"{_OPTIMIZER}{index}.{name}": _tensor(value) for name, value in values.items() if value is not None}
+    # Some count their steps here, not by parameter.
+    tensors |= {f"{_GROUP}{i}.step": _tensor(group["step"]) for i, group in enumerate(optimizer.param_groups) if "step" in group}
     plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     durable.write(folder / CHECKPOINT, save(plain, {"standing": document.dump(standing)}))
 
@@ -87,13 +92,30 @@ def read(folder: Path, key: str, network: nn.Module, optimizer: torch.optim.Opti
     except (SafetensorError, OSError, KeyError) as error:
         raise ValueError(f"{CHECKPOINT} is damaged: {error}") from error
     network.load_state_dict(_below(tensors, _NETWORK))
-    state: dict[int, dict[str, Tensor]] = {}
+    whole = optimizer.state_dict()
+    whole["state"] = {}
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for name, value in _below(tensors, _OPTIMIZER).items():
         index, field = name.split(".", 1)
-        state.setdefault(int(index), {})[field] = value
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+        parameter = parameters[int(index)]
+        # Laid out in memory as it was: another layout is another order of summation, and another last digit.
+        laid = torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else _plain(value)
+        whole["state"].setdefault(int(index), {})[field] = laid
+    for name, value in _below(tensors, _GROUP).items():
+        index, field = name.split(".", 1)
+        whole["param_groups"][int(index)][field] = _plain(value)
+    optimizer.load_state_dict(whole)
     return standing, _below(tensors, _BEST), _below(tensors, _AVERAGE)
 
 
 def _below(tensors: State, prefix: str) -> State:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _tensor(value: Tensor | float) -> Tensor:
+    return torch.tensor(value, dtype=torch.float64) if isinstance(value, float) else torch.as_tensor(value)
+
+
+def _plain(value: Tensor) -> Tensor | float:
+    """Returns what `_tensor` was given."""
+    return value.item() if value.ndim == 0 and value.dtype in _NUMBERS else value

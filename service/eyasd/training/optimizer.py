@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined] # it lists its optimizers alone
+from timm.optim import create_optimizer_v2, param_groups_layer_decay  # type: ignore[attr-defined] # it lists its optimizers alone
 
-from eyasd.core.spec import Optimizer
 from eyasd.training.network import Network
 from eyasd.training.recipe import Recipe
 
@@ -27,11 +26,6 @@ def build_optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
     ]
     for decay, matrices in ((recipe.weight_decay, True), (0.0, False)):
         parameters = [parameter for parameter in network.head.parameters() if (parameter.ndim > 1) is matrices]
-        groups.append({"params": parameters, "lr": recipe.learning_rate, "weight_decay": decay})
-    match recipe.optimizer:
-        case Optimizer.ADAMW:
-            return torch.optim.AdamW(groups)
-        case Optimizer.ADAM:
-            return torch.optim.Adam(groups)
-        case Optimizer.SGD:
-            return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=0.9, nesterov=True)
+        # Muon is for matrices between hidden layers; its fallback is AdamW. The others do not look at it.
+        groups.append({"params": parameters, "lr": recipe.learning_rate, "weight_decay": decay, "use_fallback": True})
+    return create_optimizer_v2(groups, recipe.optimizer, lr=recipe.learning_rate)

@@ -198,7 +198,7 @@ def test_all_settings_at_once_come_back() -> None:
     [
         ({"lerning_rate": 1}, "'lerning_rate' is not a setting of a training: did you mean learning_rate"),
         ({"colour": 1}, "use one of preset, backbone, "),
-        ({"optimizer": "lion"}, "'lion' is not a optimizer: use one of adamw, adam, sgd."),
+        ({"schedule": "linear"}, "'linear' is not a schedule: use one of cosine, step, plateau."),
         ({"loss": 1}, "use one of cross_entropy, binary_cross_entropy, focal."),
         ({"preset": "unspecified"}, "use one of fast, balanced, best."),
         ({"epochs": "many"}, "epochs cannot be 'many': it is a whole number"),

@@ -19,6 +19,7 @@ from eyasd.core.types import DatasetReport, EpochMetrics
 from eyasd.training import loop
 from eyasd.training.audit import Audit
 from eyasd.training.augment import Augmentation
+from eyasd.training.average import copy_of
 from eyasd.training.budget import Budget
 from eyasd.training.checkpoint import CHECKPOINT
 from eyasd.training.journal import Interrupted, Journal
@@ -134,7 +135,9 @@ def test_it_stops_early_when_nothing_gets_better(tmp_path: Path) -> None:
     assert "stopped early at epoch 4: 4 epochs without a lower validation loss" in tuning.path.read_text()
 
 
-@pytest.mark.parametrize(("optimizer", "steps"), [*((Optimizer.ADAMW, steps) for steps in range(6)), ("adam", 3), ("sgd", 4)])
+@pytest.mark.parametrize(
+    ("optimizer", "steps"), [*((Optimizer.ADAMW, steps) for steps in range(6)), *((optimizer, 3) for optimizer in Optimizer)]
+)
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: Optimizer, steps: int
 ) -> None:
@@ -320,6 +323,27 @@ class TestBudget:
 def test_a_deadline_is_counted_down() -> None:
     assert Budget().left_seconds() == float("inf")
     assert 59 < Budget(datetime.now(UTC) + timedelta(seconds=60)).left_seconds() <= 60
+
+
+@pytest.mark.parametrize("optimizer", list(Optimizer))
+def test_each_optimizer_learns_at_its_own_learning_rate(tmp_path: Path, optimizer: Optimizer) -> None:
+    history = Tuning(tmp_path, recipe_of(optimizer=optimizer, learning_rate=None, epochs=6)).run()
+    assert history[-1].train_loss < history[1].train_loss
+
+
+# SGD's steps follow the size of the gradients, LAMB's that of the weights.
+@pytest.mark.parametrize("optimizer", sorted({*Optimizer} - {Optimizer.SGD, Optimizer.SGDW, Optimizer.LAMB}))
+def test_the_default_learning_rates_make_steps_of_about_the_size_of_adamw_s(optimizer: Optimizer) -> None:
+    recipe = recipe_of(optimizer=optimizer, learning_rate=None, weight_decay=0.0)
+    network = Network(recipe, input_format("test_resnet"), 3)
+    noise, stepping = torch.Generator().manual_seed(0), build_optimizer(network, recipe)
+    for _ in range(30):
+        for parameter in network.parameters():
+            parameter.grad = torch.randn(parameter.shape, generator=noise)
+        before = copy_of(network.state_dict())
+        stepping.step()
+    moved = network.backbone.layer4[0].conv1.weight.detach() - before["body.1.layer4.0.conv1.weight"]
+    assert 0.23e-3 / 3 < float(moved.square().mean().sqrt()) < 0.23e-3 * 3
 
 
 def test_biases_and_normalisation_do_not_decay() -> None:
