@@ -61,8 +61,9 @@ check-protos: $(GENERATED) .venv-protos/ready ## fail if client/eyas/v1 is not w
 	cp client/eyas/v1/__init__.py build/generated/eyas/v1
 	diff -r --exclude=__pycache__ client/eyas/v1 build/generated/eyas/v1
 
-bench: setup ## measure; DATA=FOLDER with train/, validation/ and test/ inside
-	$(BIN)/python bench/train.py '$(or $(DATA),$(error Name a folder: make bench DATA=path/to/folder))'
+bench: setup ## measure, beside other tools; DATA=FOLDER with train/, validation/ and test/ inside
+	$(BIN)/pip install --quiet --group bench
+	$(BIN)/python bench/train.py 'photos=$(or $(DATA),$(error Name a folder: make bench DATA=path/to/folder))' digits
 	$(BIN)/python bench/serve.py '$(DATA)'
 
 clean: ## remove everything that was made here, the environments too
