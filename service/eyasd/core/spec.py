@@ -81,6 +81,7 @@ class TrainSpec:
     loss: Loss = Loss.CROSS_ENTROPY
     label_smoothing: float | None = None
     class_weight_power: float | None = None
+    sampling_power: float | None = None
     hidden_units: int = 0
     dropout: float | None = None
     rotation_degrees: float | None = None
@@ -108,6 +109,12 @@ class TrainSpec:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise InvalidArgument(f"spec.{name}", f"{name} is {value}; it must be from {low} to {high}.")
+        if (self.class_weight_power or 0) + (self.sampling_power or 0) > 1:
+            raise InvalidArgument(
+                "spec.sampling_power",
+                f"sampling_power is {self.sampling_power} and class_weight_power {self.class_weight_power}; "
+                "together they must be at most 1, where every label counts alike.",
+            )
         if self.budget is not None and not MIN_BUDGET <= self.budget <= MAX_BUDGET:
             seconds = self.budget.total_seconds()
             raise InvalidArgument("spec.budget", f"budget is {seconds:g} s; it must be from 10 s to 30 days.")
@@ -128,6 +135,7 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "warmup_fraction": (0, 0.5),
     "label_smoothing": (0, 0.5),
     "class_weight_power": (0, 1),
+    "sampling_power": (0, 1),
     "hidden_units": (0, 8192),
     "dropout": (0, 0.9),
     "rotation_degrees": (0, 180),

@@ -20,13 +20,14 @@ from eyasd.training.listing import TRAIN
 from eyasd.training.mixing import Mixing
 from eyasd.training.network import to_pixels
 from eyasd.training.recipe import Recipe
+from eyasd.training.sampling import epoch_order
 
 
 class Batches:
     """The training split, step by step.
 
     Attributes:
-        epoch_steps: number of steps in which every picture is seen once.
+        epoch_steps: number of steps in which as many pictures are seen as there are.
     """
 
     def __init__(self, recipe: Recipe, images: NDArray[np.uint8], data: Audit, device: torch.device) -> None:
@@ -55,8 +56,8 @@ class Batches:
             first: number of the epoch's steps to leave out.
         """
         recipe = self._recipe
-        generator = torch.Generator().manual_seed(seed_of(recipe.seed, epoch))
-        order = torch.randperm(len(self._rows), generator=generator).numpy()
+        generator = torch.Generator()
+        order = epoch_order(self._data.class_indices[self._rows], recipe.sampling_power, seed_of(recipe.seed, epoch))
         # A picture is mirrored in every other epoch, not by chance: in any two it is seen both ways (Jordan, airbench, 2024).
         sides = torch.randint(2, (len(self._images),), generator=torch.Generator().manual_seed(seed_of(recipe.seed, 0)))
         # Of nearly equal size, so that no last batch of one picture upsets the batch normalisation.

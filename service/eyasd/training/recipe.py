@@ -59,6 +59,7 @@ class Recipe:
     loss: Loss
     label_smoothing: float
     class_weight_power: float
+    sampling_power: float
     hidden_units: int
     dropout: float
     rotation_degrees: float
@@ -104,7 +105,10 @@ def resolve(spec: TrainSpec, examples: int, native_px: int, *, imbalance: float 
         "weight_decay": 0.02,
         "warmup_fraction": 0.1,
         "label_smoothing": 0.1 if spec.loss is Loss.CROSS_ENTROPY else 0.0,
-        "class_weight_power": 0.5 if imbalance > MAX_IMBALANCE else 0.0,
+        # Weights rather than sampling, which shows some of the common labels' pictures not at all and repeats the rare ones'; never
+        # both, as each does the other's work again. Which one is more accurate was not measured here.
+        "class_weight_power": 0.5 if imbalance > MAX_IMBALANCE and not spec.sampling_power else 0.0,
+        "sampling_power": 0.0,
         "dropout": 0.2,
         "rotation_degrees": 10.0,
         "shift_fraction": 0.1,

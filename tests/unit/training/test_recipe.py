@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from eyasd.core.errors import InvalidArgument
 from eyasd.core.spec import Loss, Optimizer, Preset, Schedule, TrainSpec
 from eyasd.training.recipe import DEFAULT_BACKBONE, learning_rate_factor, resolve
 
@@ -44,7 +45,14 @@ def test_binary_cross_entropy_is_not_smoothed_by_default() -> None:
 
 @pytest.mark.parametrize(("imbalance", "power"), [(1.0, 0.0), (10.0, 0.0), (10.5, 0.5)])
 def test_rare_labels_weigh_more_where_the_audit_warns_of_them(imbalance: float, power: float) -> None:
-    assert resolve(TrainSpec(), 100, 224, imbalance=imbalance).class_weight_power == power
+    recipe = resolve(TrainSpec(), 100, 224, imbalance=imbalance)
+    assert (recipe.class_weight_power, recipe.sampling_power) == (power, 0.0)
+
+
+def test_rare_labels_are_not_both_seen_more_often_and_weighed_more() -> None:
+    assert resolve(TrainSpec(sampling_power=0.5), 100, 224, imbalance=50.0).class_weight_power == 0.0
+    with pytest.raises(InvalidArgument, match=r"sampling_power is 0.8 and class_weight_power 0.5; together they must be at most 1"):
+        TrainSpec(sampling_power=0.8, class_weight_power=0.5)
 
 
 @pytest.mark.parametrize(
