@@ -44,4 +44,5 @@ def epoch_order(class_indices: NDArray[np.int64], power: float, seed: int) -> ND
     ends = np.cumsum(count * chances(class_indices, power)[line])
     places = np.arange(count) + float(torch.rand(1, generator=generator, dtype=torch.float64))
     taken: NDArray[np.int64] = line[np.searchsorted(ends, places, side="right").clip(max=count - 1)]
-    return taken[torch.randperm(count, generator=generator).numpy()]
+    shuffled: NDArray[np.int64] = torch.randperm(count, generator=generator).numpy()
+    return np.take(taken, shuffled)
