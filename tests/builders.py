@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
+from safetensors.numpy import save
 
 from eyasd.core import bundle, document
 from eyasd.core.bundle import Calibration, Golden, Lineage, Manifest, Parity
@@ -106,6 +107,7 @@ def write_bundle(folder: Path, *, job: str = "job1", gain: float = 0.05, work: i
     model = network if network is not None else colour_network(gain, work=work)
     (folder / bundle.MODEL).write_bytes(model)
     (folder / bundle.GOLDEN).write_bytes(golden(gain).to_bytes())
+    (folder / bundle.WEIGHTS).write_bytes(save({"head.weight": np.full((3, 3), gain, np.float32)}))
     (folder / bundle.REPORT).write_text("<!doctype html><title>colours</title>")
     manifest = Manifest(
         format_version=bundle.FORMAT_VERSION,

@@ -188,6 +188,7 @@ def job_message(state: str = "SUCCEEDED", job: str = "abc", labels: int = 3) -> 
     message.training.spec.preset = 1
     message.training.spec.budget.FromTimedelta(timedelta(minutes=10))
     message.training.spec.epochs = 3
+    message.training.base_version = "models/garments/versions/2"
     if state in {"SUCCEEDED", "FAILED", "CANCELLED"}:
         message.end_time.FromDatetime(NOW + timedelta(seconds=91))
     if state == "SUCCEEDED":
@@ -285,6 +286,7 @@ def version_message(number: int = 3, state: str = "READY") -> model_pb2.ModelVer
         dataset_digest="d1",
         weights_source="package",
         serving_state=f"SERVING_STATE_{state}",
+        base_version="models/garments/versions/2",
     )
     message.create_time.FromDatetime(NOW)
     return message

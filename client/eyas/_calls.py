@@ -58,6 +58,7 @@ def train(
     preset: str,
     budget: float | timedelta | None,
     alias: str | None,
+    base_version: str | None,
     request_id: str | None,
     settings: Mapping[str, SettingValue],
 ) -> Call[Job]:
@@ -71,6 +72,7 @@ def train(
         spec=_convert.training_spec(asked),
         alias=alias or "",
         request_id=request_id or uuid.uuid4().hex,
+        base_version=_convert.reference_resource(base_version) if base_version else "",
     )
     return Call("/eyas.v1.TrainingService/Train", request, training_service_pb2.TrainResponse, lambda r: _convert.job(r.job))
 

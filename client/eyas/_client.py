@@ -138,6 +138,7 @@ class Client:
         preset: str = "balanced",
         budget: float | timedelta | None = None,
         alias: str | None = None,
+        base_version: str | None = None,
         request_id: str | None = None,
         **settings: SettingValue,
     ) -> Job:
@@ -150,10 +151,21 @@ class Client:
             preset: `fast`, `balanced` or `best`.
             budget: wall-clock time it may take, in seconds or as a timedelta.
             alias: the alias to point to the version; None is `production` for a first version, and none later.
+            base_version: the version whose weights it starts from, named as in `classify`; of any model, whatever its labels. None
+                starts from the backbone's pre-trained weights.
             request_id: makes the call safe to repeat by hand; by itself the client makes a fresh one for every call.
             **settings: any field of `eyas.v1.TrainingSpec`, such as `epochs=5` or `optimizer="sgd"`.
         """
-        call = _calls.train(dataset, model, preset=preset, budget=budget, alias=alias, request_id=request_id, settings=settings)
+        call = _calls.train(
+            dataset,
+            model,
+            preset=preset,
+            budget=budget,
+            alias=alias,
+            base_version=base_version,
+            request_id=request_id,
+            settings=settings,
+        )
         return self._run(call)
 
     def evaluate(self, model: str, dataset: str | os.PathLike[str], *, request_id: str | None = None) -> Job:

@@ -111,6 +111,9 @@ def eyas(_: Session) -> None:
 @click.option("--budget", type=Time(), metavar="TIME", help="Wall-clock time it may take: 90s, 10m, 1h30m.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Of every random choice [0].")
 @click.option("--alias", metavar="NAME", help="Point this alias to the version; a first version becomes production by itself.")
+@click.option(
+    "--from", "base_version", metavar="VERSION", help="Start from the weights of this version, which may know other labels."
+)
 @click.option("--no-wait", is_flag=True, help="Return as soon as the job is accepted.")
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", callback=_settings, help="Any field of the training specification."
@@ -122,6 +125,7 @@ def train(
     dataset: Path,
     model: str,
     alias: str | None,
+    base_version: str | None,
     no_wait: bool,
     settings: dict[str, Any],
     **named: Any,
@@ -133,7 +137,8 @@ def train(
     .tar.bz2, .tar.xz). It is read by the trainer, so the path must lead to it there.
     """
     settings |= {name: value for name, value in named.items() if value is not None}
-    _follow(session, session.client.train(_absolute(dataset), model, alias=alias, **settings), no_wait=no_wait)
+    job = session.client.train(_absolute(dataset), model, alias=alias, base_version=base_version, **settings)
+    _follow(session, job, no_wait=no_wait)
 
 
 @eyas.command()

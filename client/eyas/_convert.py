@@ -231,6 +231,7 @@ def job(message: job_pb2.Job) -> t.Job:
         model=short(message.model).split("/")[0],
         version=short(version) or None,
         alias=training.alias or None,
+        base_version=short(training.base_version) or None,
         dataset=message.dataset,
         settings=settings(training.spec) if trained else _options(inspection),
         progress=progress(message.progress) if message.HasField("progress") else None,
@@ -313,6 +314,7 @@ def model_version(message: model_pb2.ModelVersion) -> t.ModelVersion:
         weights_source=message.weights_source,
         serving_state=t.ServingState(_value(model_pb2.ServingState.DESCRIPTOR, message.serving_state)),
         serving_error=from_status(message.serving_error) if message.HasField("serving_error") else None,
+        base_version=short(message.base_version) or None,
     )
 
 

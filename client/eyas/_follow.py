@@ -97,7 +97,8 @@ def _summary(session: Session, job: Job) -> Any:
     steps = [f"classify {model if aliases else job.version} PICTURE.jpg", f"models show {model}"]
     if not aliases:
         steps.append(f"models alias {model} production {number}")
-    return f"Published {job.version}{served}.\n\n" + "\n".join(f"  {session.hint(step)}" for step in steps)
+    base = f", which started from {job.base_version}" if job.base_version else ""
+    return f"Published {job.version}{base}{served}.\n\n" + "\n".join(f"  {session.hint(step)}" for step in steps)
 
 
 class _Display:

@@ -223,6 +223,7 @@ def model(shown: Model, versions: Iterable[ModelVersion]) -> RenderableType:
     table = Table(title=shown.name, title_justify="left", show_edge=False, pad_edge=False)
     for name in ("version", "created", "backbone", "labels", "size", "accuracy", "macro F1", "served"):
         table.add_column(name, overflow="fold", min_width=10 if name == "created" else None)  # a date is read as one word
+    origins: list[RenderableType] = []
     problems: list[RenderableType] = []
     for version in versions:
         scored = version.evaluation
@@ -237,12 +238,14 @@ def model(shown: Model, versions: Iterable[ModelVersion]) -> RenderableType:
             f"{scored.macro_f1:.4f}",
             served,
         )
+        if version.base_version is not None:
+            origins.append(Text(f"{version.name} started from {version.base_version}"))
         if version.serving_error is not None:
             problems.append(Text(f"{version.name} cannot be served: {version.serving_error.message}", style="red"))
     aliases = [
         _plain(f"{alias.name} -> {alias.version}  since {_when(alias.update_time)}, by {alias.actor}") for alias in shown.aliases
     ]
-    return Group(table, Text(), *aliases, *problems)
+    return Group(table, Text(), *aliases, *origins, *problems)
 
 
 def progress_line(progress: Progress) -> str:

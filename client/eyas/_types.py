@@ -193,6 +193,7 @@ class Job:
         model: name of the model trained or evaluated; "" in an inspection.
         version: the version evaluated, or published by a training that succeeded.
         alias: the alias asked for.
+        base_version: the version whose weights a training starts from.
         settings: the hyper-parameters a training was asked for, or the options of an inspection.
         error: why it failed.
         dataset_report: of a training or an inspection that succeeded.
@@ -215,6 +216,7 @@ class Job:
     error: EyasError | None
     dataset_report: DatasetReport | None
     evaluation: Evaluation | None
+    base_version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,3 +281,4 @@ class ModelVersion:
     weights_source: str
     serving_state: ServingState
     serving_error: EyasError | None
+    base_version: str | None = None

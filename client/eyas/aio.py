@@ -114,11 +114,21 @@ class Client:
         preset: str = "balanced",
         budget: float | timedelta | None = None,
         alias: str | None = None,
+        base_version: str | None = None,
         request_id: str | None = None,
         **settings: SettingValue,
     ) -> Job:
         """Starts a training, and returns its job at once."""
-        call = _calls.train(dataset, model, preset=preset, budget=budget, alias=alias, request_id=request_id, settings=settings)
+        call = _calls.train(
+            dataset,
+            model,
+            preset=preset,
+            budget=budget,
+            alias=alias,
+            base_version=base_version,
+            request_id=request_id,
+            settings=settings,
+        )
         return await self._run(call)
 
     async def evaluate(self, model: str, dataset: str | os.PathLike[str], *, request_id: str | None = None) -> Job:

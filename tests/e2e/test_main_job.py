@@ -26,6 +26,7 @@ def test_digits_from_folder_to_labels(house: House, digits: Path) -> None:
         "model.onnx",
         "manifest.json",
         "golden.npz",
+        "weights.safetensors",
         "report.html",
     }
     manifest = json.loads((house.data_dir / "models/digits/1/manifest.json").read_text())

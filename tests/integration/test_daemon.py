@@ -128,6 +128,18 @@ async def test_without_the_token_nobody_gets_in(daemon: Any, published: Models, 
             "INVALID_ARGUMENT",
             "dropout is 2.0; it must be from 0 to 0.9",
         ),
+        ({"model": "models/m", "dataset": "/", "base_version": "m/1"}, "INVALID_ARGUMENT", "'m/1' does not name a model version"),
+        ({"model": "models/m", "dataset": "/", "base_version": "models/m"}, "NOT_FOUND", "no model 'm'; the models are: colours"),
+        (
+            {"model": "models/m", "dataset": "/", "base_version": "models/colours/versions/7"},
+            "NOT_FOUND",
+            "Model 'colours' has no version 7",
+        ),
+        (
+            {"model": "models/m", "dataset": "/", "base_version": "models/colours", "spec": {"backbone": "resnet50"}},
+            "INVALID_ARGUMENT",
+            "backbone is resnet50, but that of colours/1 is colours",
+        ),
         ({"model": "models/m", "dataset": "/", "request_id": "x" * 65}, "INVALID_ARGUMENT", "request_id has 65 characters"),
     ],
 )

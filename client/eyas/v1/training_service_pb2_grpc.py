@@ -60,7 +60,8 @@ class TrainingServiceServicer(object):
         """Accepts a training. The job fits a network to a dataset of labelled pictures, exports it, measures it and publishes it.
 
         Errors: INVALID_ARGUMENT for a malformed name, a value out of range, or a path that is not absolute or leads to no dataset;
-        NOT_FOUND for a path that leads nowhere; ALREADY_EXISTS where `request_id` was used for another request.
+        NOT_FOUND for a path that leads nowhere, and for a base version that does not exist; ALREADY_EXISTS where `request_id` was used
+        for another request.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -16,7 +16,7 @@ from eyasd.api.errors import status_of, status_of_reason
 from eyasd.core import types
 from eyasd.core.bundle import Manifest
 from eyasd.core.errors import EyasError, InvalidArgument, UndecodableImage
-from eyasd.core.names import alias_name, job_name, model_name, version_name
+from eyasd.core.names import ModelRef, alias_name, job_name, model_name, version_name
 from eyasd.core.spec import Loss, Optimizer, Preset, Schedule, TrainSpec
 from eyasd.serving.classifier import Classified
 from eyasd.serving.fleet import ServingState
@@ -185,6 +185,7 @@ def job_message(job: types.Job) -> job_pb2.Job:
                 model_version=version_name(job.model, job.version) if job.version else "",
                 dataset_report=dataset_report_message(job.dataset_report) if job.dataset_report else None,
                 evaluation=evaluation_message(job.evaluation) if job.evaluation else None,
+                base_version=_base_version(job.base_version),
             )
         )
     elif job.inspection is not None:
@@ -198,6 +199,10 @@ def job_message(job: types.Job) -> job_pb2.Job:
     elif job.evaluation is not None:
         message.evaluation.CopyFrom(evaluation_message(job.evaluation))
     return message
+
+
+def _base_version(version: ModelRef | None) -> str:
+    return version_name(version.model, version.version or 0) if version else ""
 
 
 def _subject(job: types.Job) -> str:
@@ -258,6 +263,7 @@ def version_message(
         weights_source=manifest.lineage.weights_source,
         serving_state=f"SERVING_STATE_{state.upper() if state else 'UNSPECIFIED'}",
         serving_error=status_of(error) if error else None,
+        base_version=_base_version(manifest.lineage.base_version),
     )
 
 

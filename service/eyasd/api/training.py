@@ -30,6 +30,7 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
             spec=train_spec(request.spec),
             alias=check_identifier(request.alias, "alias", "an alias") if request.alias else None,
             request_id=_request_id(request.request_id),
+            base=parse_model_ref(request.base_version, "base_version") if request.base_version else None,
         )
         return training_service_pb2.TrainResponse(job=job_message(job))
 

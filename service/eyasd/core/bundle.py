@@ -1,9 +1,10 @@
 """A bundle: one model version as a folder of files, and its manifest.
 
-    model.onnx     images uint8 [N, H, W, 3] -> probabilities float32 [N, C], logits float32 [N, C]
-    golden.npz     images uint8 [G, H, W, 3], a few real inputs; probabilities float32 [G, C], what they must give
-    report.html    what a person wants to know of the version; self-contained
-    manifest.json  everything else, with the SHA-256 of each file; written last
+    model.onnx           images uint8 [N, H, W, 3] -> probabilities float32 [N, C], logits float32 [N, C]
+    golden.npz           images uint8 [G, H, W, 3], a few real inputs; probabilities float32 [G, C], what they must give
+    weights.safetensors  the network before its temperature, `backbone.` and timm's names, `head.` and its own; for trainings alone
+    report.html          what a person wants to know of the version; self-contained
+    manifest.json        everything else, with the SHA-256 of each file; written last
 
 Knows the format, not where bundles are kept: that is the registry's.
 """
@@ -23,12 +24,14 @@ from numpy.typing import NDArray
 
 from eyasd.core import document
 from eyasd.core.errors import BrokenBundle
+from eyasd.core.names import ModelRef
 from eyasd.core.preprocess import Preprocess
 from eyasd.core.types import DatasetReport, EpochMetrics, Evaluation
 
 FORMAT_VERSION: Final = 1
 MODEL: Final = "model.onnx"
 GOLDEN: Final = "golden.npz"
+WEIGHTS: Final = "weights.safetensors"
 REPORT: Final = "report.html"
 MANIFEST: Final = "manifest.json"
 INPUT: Final = "images"
@@ -76,11 +79,12 @@ class Lineage:
         code_version: version of Eyas.
         seed: of every random choice.
         backbone: name of the network in timm.
-        weights_source: where the pre-trained weights came from, and their SHA-256 where they were a file; "" is none.
+        weights_source: where the weights it started from came from, and their SHA-256 where they were a file; "" is none.
         recipe: every hyper-parameter as it was used.
         packages: versions of the libraries that decide the result.
         device: what it was trained on.
         duration_seconds: wall-clock time of the attempt up to the manifest.
+        base_version: the version whose weights it started from; None is none.
     """
 
     job: str
@@ -94,6 +98,7 @@ class Lineage:
     packages: Mapping[str, str]
     device: str
     duration_seconds: float
+    base_version: ModelRef | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +132,7 @@ class Manifest:
 
 def file_digests(folder: Path) -> dict[str, str]:
     """Returns the SHA-256, hexadecimal, of each of the bundle's files in `folder`, the manifest's apart."""
-    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (MODEL, GOLDEN, REPORT)}
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (MODEL, GOLDEN, WEIGHTS, REPORT)}
 
 
 def read_manifest(text: bytes) -> Manifest:

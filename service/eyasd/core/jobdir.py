@@ -3,6 +3,7 @@
     training.json    a TrainingTask, or
     evaluation.json  an EvaluationTask, or
     inspection.json  an InspectionTask: exactly one of the three, written before the program starts
+    base/            manifest and weights of the version that a training starts from
     bundle/          the version to score in an evaluation; the version made in a training, complete once result.json exists
     progress.jsonl   one ProgressLine a line, appended whole by the program
     result.json      TrainingOutcome, Evaluation or DatasetReport; written last, at once
@@ -27,6 +28,7 @@ INSPECTION: Final = "inspection.json"
 PROGRESS: Final = "progress.jsonl"
 RESULT: Final = "result.json"
 ERROR: Final = "error.json"
+BASE: Final = "base"
 BUNDLE: Final = "bundle"
 LOCK: Final = "lock"
 LOG: Final = "trainer.log"

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from eyasd.core.findings import Duplicates, PictureStatistics, Suspects
+from eyasd.core.names import ModelRef
 from eyasd.core.spec import InspectionSpec, TrainSpec
 
 
@@ -150,6 +151,7 @@ class TrainingTask:
         weights: file or folder of pre-trained weights given by the operator, searched first; None is none.
         hub: whether weights may be downloaded.
         deadline: when the budget ends, UTC; None is no budget.
+        base_version: the version that JOB_DIR/base holds, to start from; None is none.
     """
 
     job: str
@@ -160,6 +162,7 @@ class TrainingTask:
     weights: str | None = None
     hub: bool = True
     deadline: datetime | None = None
+    base_version: ModelRef | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,6 +251,7 @@ class Job:
         version: the version evaluated, or published by the training; None until then.
         alias: the alias a training is to point to its version; None for the default rule.
         spec: of a training.
+        base_version: the version that a training starts from, by its number; None is none.
         inspection: of an inspection.
         attempt: how often its process has been started.
         lost: how often its process ended through no fault of its own.
@@ -275,6 +279,7 @@ class Job:
     dataset_report: DatasetReport | None = None
     evaluation: Evaluation | None = None
     inspection: InspectionSpec | None = None
+    base_version: ModelRef | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,13 +25,13 @@ def prepare(job_dir: Path, job: Job, models: Models, weights: Path | None, hub: 
     Args:
         job_dir: made if need be.
         job: about to run.
-        models: where an evaluation's version comes from.
+        models: where an evaluation's version, and the one that a training starts from, come from.
         weights: file or folder of pre-trained weights given by the operator.
         hub: whether weights may be downloaded.
 
     Raises:
         StorageFailed: the folder cannot be written.
-        BrokenBundle: the version to evaluate is damaged.
+        BrokenBundle: the version to evaluate, or to start from, is damaged.
     """
     try:
         job_dir.mkdir(parents=True, exist_ok=True)
@@ -46,7 +46,11 @@ def prepare(job_dir: Path, job: Job, models: Models, weights: Path | None, hub: 
                 weights=str(weights) if weights else None,
                 hub=hub,
                 deadline=job.start_time + job.spec.budget if job.start_time and job.spec.budget else None,
+                base_version=job.base_version,
             )
+            if job.base_version is not None:
+                base = job.base_version
+                _lay_out_version(job_dir / jobdir.BASE, base.model, base.version or 0, bundle.WEIGHTS, models)
             (job_dir / jobdir.TRAINING).write_text(document.dump(training))
         elif job.inspection is not None:
             inspection = InspectionTask(
@@ -59,7 +63,7 @@ def prepare(job_dir: Path, job: Job, models: Models, weights: Path | None, hub: 
             )
             (job_dir / jobdir.INSPECTION).write_text(document.dump(inspection))
         else:
-            _lay_out_version(job_dir / jobdir.BUNDLE, job.model, job.version or 0, models)
+            _lay_out_version(job_dir / jobdir.BUNDLE, job.model, job.version or 0, bundle.MODEL, models)
             reference = str(ModelRef(job.model, version=job.version))
             evaluation = EvaluationTask(job=job.id, attempt=job.attempt, model=reference, dataset=job.dataset)
             (job_dir / jobdir.EVALUATION).write_text(document.dump(evaluation))
@@ -67,9 +71,10 @@ def prepare(job_dir: Path, job: Job, models: Models, weights: Path | None, hub: 
         raise StorageFailed(f"The job's folder could not be written: {error.strerror}. Free the disk, then try again.") from error
 
 
-def _lay_out_version(place: Path, model: str, version: int, models: Models) -> None:
+def _lay_out_version(place: Path, model: str, version: int, file: str, models: Models) -> None:
+    """Writes a version's manifest and one of its files."""
     place.mkdir(exist_ok=True)
-    (place / bundle.MODEL).write_bytes(models.fetch(model, version, bundle.MODEL))
+    (place / file).write_bytes(models.fetch(model, version, file))
     (place / bundle.MANIFEST).write_text(document.dump(models.manifest(model, version)))
 
 

@@ -22,6 +22,7 @@ from eyasd.core.form import form_of
 from eyasd.core.names import PRODUCTION, ModelRef
 from eyasd.core.spec import InspectionSpec, TrainSpec
 from eyasd.core.types import DatasetReport, Evaluation, Job, JobError, JobEvent, JobState, JobType, Progress, TrainingOutcome
+from eyasd.core.warmstart import inherited
 from eyasd.jobs import folder
 from eyasd.jobs.local import Process, Runner
 from eyasd.jobs.progress import read_progress
@@ -71,18 +72,36 @@ class Scheduler:
         self._news_count = 0
         self._closing = False
 
-    async def submit_training(self, *, model: str, dataset: str, spec: TrainSpec, alias: str | None, request_id: str | None) -> Job:
-        """Accepts a training.
+    async def submit_training(
+        self,
+        *,
+        model: str,
+        dataset: str,
+        spec: TrainSpec,
+        alias: str | None,
+        request_id: str | None,
+        base: ModelRef | None = None,
+    ) -> Job:
+        """Accepts a training, which starts from the weights of the version that `base` names now.
 
         Raises:
-            InvalidArgument: the dataset's path is not absolute, or leads to no folder, manifest or archive.
-            DatasetNotFound: it leads nowhere.
+            InvalidArgument: the dataset's path is not absolute, or leads to no folder, manifest or archive; or the base version has
+                no weights, or others than the specification asks for.
+            NotFound: the path leads nowhere, or there is no such base version.
             RequestIdReused: the request id belongs to another request.
         """
         job = Job(
-            id=_new_id(), type=JobType.TRAINING, create_time=datetime.now(UTC), model=model, dataset=dataset, spec=spec, alias=alias
+            id=_new_id(),
+            type=JobType.TRAINING,
+            create_time=datetime.now(UTC),
+            model=model,
+            dataset=dataset,
+            spec=spec,
+            alias=alias,
+            base_version=await asyncio.to_thread(self._base_version, base, spec) if base else None,
         )
-        return await self._submit(job, request_id, f"train {model} {dataset} {alias} {document.dump(spec)}")
+        request = f"train {model} {dataset} {alias} {document.dump(spec)}"
+        return await self._submit(job, request_id, f"{request} from {base}" if base else request)
 
     async def submit_evaluation(self, *, ref: ModelRef, dataset: str, request_id: str | None) -> Job:
         """Accepts an evaluation of the version that `ref` names now.
@@ -179,6 +198,12 @@ class Scheduler:
             if not self._processes:  # what is left waits for a disk, not for a process
                 task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    def _base_version(self, ref: ModelRef, spec: TrainSpec) -> ModelRef:
+        """Returns the version that `ref` names now, by its number, and makes sure that a training can start from it."""
+        version = ModelRef(ref.model, version=self._models.resolve(ref))
+        inherited(spec, self._models.manifest(version.model, version.version or 0), str(version))
+        return version
 
     def _job_dir(self, job: str) -> Path:
         return self._jobs_dir / job

@@ -16,7 +16,7 @@ def write_bundle(folder: Path, model: str, manifest: Manifest, golden: Golden, t
     """Completes a bundle.
 
     Args:
-        folder: of the bundle; model.onnx lies in it.
+        folder: of the bundle; model.onnx and weights.safetensors lie in it.
         model: name of the model, for the report.
         manifest: complete but for the digests and the size, which are filled in.
         golden: a few real inputs and what the file answers.

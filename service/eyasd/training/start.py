@@ -26,6 +26,7 @@ from eyasd.training.network import InputFormat, Network, device_name, input_form
 from eyasd.training.probe import Split, fit_head
 from eyasd.training.recipe import Recipe, resolve
 from eyasd.training.validate import measure
+from eyasd.training.warm import Base
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class Start:
     head: EpochMetrics
 
 
-def prepare(task: TrainingTask, backbone: str, listing: Listing, folder: Path, journal: Journal) -> Start:
+def prepare(task: TrainingTask, backbone: str, listing: Listing, folder: Path, journal: Journal, base: Base | None = None) -> Start:
     """Takes a backbone through the stages `weights`, `decode` and `head`.
 
     Args:
@@ -64,6 +65,7 @@ def prepare(task: TrainingTask, backbone: str, listing: Listing, folder: Path, j
         listing: the files of the dataset.
         folder: where the decoded pictures and the features are kept; what an earlier attempt left there is used again.
         journal: hears of the progress.
+        base: the version whose weights to start from; None is the backbone's own.
 
     Raises:
         EyasError: the dataset, the request or the machine does not allow it; the message says what to do.
@@ -75,7 +77,7 @@ def prepare(task: TrainingTask, backbone: str, listing: Listing, folder: Path, j
     recipe = resolve(replace(task.spec, backbone=backbone), counts.total(), form.native_px, imbalance=imbalance)
 
     journal.stage("weights")  # before the decoding, which takes longer: who has no weights shall know at once
-    network, source = _build(recipe, form, len({file.label for file in listing.files}), task)
+    network, source = _build(recipe, form, len({file.label for file in listing.files}), task, base)
     journal.message(f"Training starts from {source or 'random weights'}, on {device_name()}.")
 
     journal.stage("decode")
@@ -96,16 +98,18 @@ def prepare(task: TrainingTask, backbone: str, listing: Listing, folder: Path, j
             f"{doubtful.count} of {doubtful.examined} pictures bear a label that looks wrong, such as {first.path!r}: "
             f"{first.label!r}, rather {first.suggested_label!r}."
         )
-    head = _fit_head(network, recipe, features, data)
+    head = _fit_head(network, recipe, features, data, base, journal)
     journal.measured(head)
     report = replace(data.report, suspects=doubtful)
     return Start(recipe, preprocess, network, source, pictures.images, data, report, key, head)
 
 
-def _build(recipe: Recipe, form: InputFormat, labels: int, task: TrainingTask) -> tuple[Network, str]:
+def _build(recipe: Recipe, form: InputFormat, labels: int, task: TrainingTask, base: Base | None) -> tuple[Network, str]:
     """Returns the network on its device, and where its weights came from."""
     torch.manual_seed(recipe.seed)
     network = Network(recipe, form, labels)
+    if base:
+        return network.to(pick_device()), base.give(network.backbone)
     source = weights.load(network.backbone, recipe.backbone, task.weights, task.hub) if recipe.pretrained else ""
     return network.to(pick_device()), source
 
@@ -117,14 +121,18 @@ def _key(preprocess: Preprocess, pictures: Pictures, listing: Listing, data: Aud
     return hashlib.sha256(f"{preprocess} {rows} {data.report.digest} {source} {recipe}".encode()).hexdigest()
 
 
-def _fit_head(network: Network, recipe: Recipe, seen: NDArray[np.float32], data: Audit) -> EpochMetrics:
-    """Fits the head on the frozen backbone; returns its figures as those of epoch 0.
+def _fit_head(
+    network: Network, recipe: Recipe, seen: NDArray[np.float32], data: Audit, base: Base | None, journal: Journal
+) -> EpochMetrics:
+    """Fits the head on the frozen backbone, or takes that of the base version if it is better; returns its figures as of epoch 0.
 
     Args:
         network: its head is fitted in place.
         recipe: of the backbone.
         seen: float32 [n, F], the features of the training split, then of the validation split.
         data: the splits.
+        base: the version that the backbone is of, or None.
+        journal: hears which head was taken.
     """
     features = torch.from_numpy(seen)
     targets = torch.from_numpy(data.class_indices[np.concatenate([data.rows[TRAIN], data.rows[VALIDATION]])])
@@ -134,5 +142,9 @@ def _fit_head(network: Network, recipe: Recipe, seen: NDArray[np.float32], data:
     train_loss = fit_head(head, train, validation, recipe.loss, recipe.seed)
     with torch.inference_mode():
         logits = head.eval()(validation.features).numpy()
+    figures = measure(0, train_loss, logits, validation.targets.numpy(), recipe.loss)
+    if base:
+        figures, message = base.keep_better_head(head, figures, data.labels, recipe.loss, train, validation)
+        journal.message(message)
     network.head.to(pick_device())
-    return measure(0, train_loss, logits, validation.targets.numpy(), recipe.loss)
+    return figures

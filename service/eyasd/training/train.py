@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 
 from eyasd.core import document
-from eyasd.core.bundle import FORMAT_VERSION, LOGITS, MODEL, PROBABILITIES, Golden, Lineage, Manifest, Parity
+from eyasd.core.bundle import FORMAT_VERSION, LOGITS, MODEL, PROBABILITIES, WEIGHTS, Golden, Lineage, Manifest, Parity
 from eyasd.core.jobdir import BUNDLE
 from eyasd.core.preprocess import Preprocess
 from eyasd.core.types import EpochMetrics, Evaluation, TrainingOutcome, TrainingTask
-from eyasd.training import archive
+from eyasd.training import archive, durable, warm
 from eyasd.training.audit import Audit
 from eyasd.training.augment import Augmentation
 from eyasd.training.budget import Budget
@@ -60,13 +60,14 @@ def train(task: TrainingTask, folder: Path, journal: Journal) -> TrainingOutcome
     """
     begun = time.monotonic()
     budget = Budget(task.deadline)
+    task, base = warm.take_up(task, folder)
     spec = task.spec
     torch.set_num_threads(cpu_count())
 
     journal.stage("audit")
     listing = open_dataset(Path(task.dataset), folder, journal)
     check_labels(listing.files, listing.splits)
-    start = prepare(task, spec.backbone or DEFAULT_BACKBONE, listing, folder, journal)
+    start = prepare(task, spec.backbone or DEFAULT_BACKBONE, listing, folder, journal, base)
     archive.discard(folder)  # from here on the cache is all that is read
     recipe, network, images, data = start.recipe, start.network, start.images, start.data
 
@@ -83,6 +84,7 @@ def train(task: TrainingTask, folder: Path, journal: Journal) -> TrainingOutcome
     bundle = folder / BUNDLE
     shutil.rmtree(bundle, ignore_errors=True)
     bundle.mkdir()
+    durable.write(bundle / WEIGHTS, warm.dump(network))
     parity = _export(servable, bundle / MODEL, images, data, start.preprocess, journal)
 
     journal.stage("evaluate")
@@ -111,6 +113,7 @@ def train(task: TrainingTask, folder: Path, journal: Journal) -> TrainingOutcome
             packages={package: version(package) for package in _PACKAGES},
             device=device_name(),
             duration_seconds=round(time.monotonic() - begun, 1),
+            base_version=task.base_version,
         ),
         files={},
         model_bytes=0,

@@ -115,11 +115,21 @@ async def test_a_message_over_the_limit_says_what_to_do(server: FakeServer, call
 
 async def test_a_training_is_asked_for(server: FakeServer, call: Caller) -> None:
     server.answers("Train", training_service_pb2.TrainResponse(job=job_message("QUEUED")))
-    job = await call("train", "/photos", "clothing", preset="fast", budget=timedelta(minutes=10), alias="canary", optimizer="sgd")
+    job = await call(
+        "train",
+        "/photos",
+        "clothing",
+        preset="fast",
+        budget=timedelta(minutes=10),
+        alias="canary",
+        base_version="garments@production",
+        optimizer="sgd",
+    )
     assert (job.id, job.state) == ("abc", eyas.JobState.QUEUED)
     request = server.received[0].request
     assert (request.model, request.dataset, request.alias) == ("models/clothing", "/photos", "canary")
     assert (request.spec.preset, request.spec.budget.seconds, request.spec.optimizer) == (1, 600, 3)
+    assert request.base_version == "models/garments/aliases/production"
 
 
 async def test_a_repeated_training_has_the_same_request_id(server: FakeServer, call: Caller) -> None:

@@ -225,18 +225,19 @@ def test_a_training_says_what_was_asked_and_what_came_of_it(
 ) -> None:
     monkeypatch.chdir(photos.parent)
     options = shlex.split(
-        "--preset fast --backbone resnet50 --budget 1h30m --seed 7 --alias canary --set optimizer=sgd --set dropout=0.5"
+        "--preset fast --backbone resnet50 --budget 1h30m --seed 7 --alias canary --from garments/2 --set optimizer=sgd "
+        "--set dropout=0.5"
     )
     status, out, err = eyas("train", f"./{photos.name}", "--model", "clothing", *options)
     assert status == 0
     (request,) = [received.request for received in server.calls("Train")]
     assert (request.dataset, request.model, request.alias) == (str(photos), "models/clothing", "canary")
+    assert request.base_version == "models/garments/versions/2"
     spec = request.spec
     assert (spec.preset, spec.backbone, spec.budget.seconds, spec.seed) == (1, "resnet50", 5400, 7)
     assert (spec.optimizer, spec.dropout) == (3, 0.5)
     assert "0.9000 (95 % interval 0.744 to 0.965)" in out
-    assert "clothing/3" in out
-    assert "production" in out
+    assert "Published clothing/3, which started from garments/2, served as clothing@production." in out
     assert "eyas classify clothing" in out
     # One line for a warning and one for each epoch, though the epoch reported twice.
     assert err.splitlines() == [

@@ -13,6 +13,7 @@ from eyas.v1 import evaluation_pb2, job_pb2, training_spec_pb2
 from eyasd.api import convert
 from eyasd.core import bundle, findings, types
 from eyasd.core.errors import BrokenBundle, InvalidArgument
+from eyasd.core.names import ModelRef
 from eyasd.core.spec import InspectionSpec, Loss, Optimizer, Preset, Schedule, TrainSpec
 from eyasd.core.types import EpochMetrics, Job, JobError, JobState, JobType, Progress
 from eyasd.serving.fleet import ServingState
@@ -87,8 +88,10 @@ def test_a_finished_training() -> None:
         progress=Progress(stage="publish", validation=EpochMetrics(3, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)),
         dataset_report=report,
         evaluation=evaluation(),
+        base_version=ModelRef("other", version=3),
     )
     message = convert.job_message(job)
+    assert message.training.base_version == "models/other/versions/3"
     assert (message.name, message.model, message.training.model_version) == ("jobs/j", "models/m", "models/m/versions/4")
     assert message.create_time.ToDatetime(UTC) == now
     assert not message.HasField("start_time")

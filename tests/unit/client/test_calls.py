@@ -17,7 +17,14 @@ from fake_server import SERVICES, job_message
 
 
 def training(**values: Any) -> Call[eyas.Job]:
-    asked: dict[str, Any] = {"preset": "fast", "budget": None, "alias": None, "request_id": None, "settings": {}}
+    asked: dict[str, Any] = {
+        "preset": "fast",
+        "budget": None,
+        "alias": None,
+        "base_version": None,
+        "request_id": None,
+        "settings": {},
+    }
     return _calls.train("/photos", "clothing", **(asked | values))
 
 

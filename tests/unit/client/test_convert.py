@@ -58,6 +58,7 @@ def test_a_training() -> None:
     job = _convert.job(job_message())
     assert (job.id, job.type, job.state, job.attempt) == ("abc", eyas.JobType.TRAINING, eyas.JobState.SUCCEEDED, 1)
     assert (job.model, job.version, job.alias, job.dataset) == ("clothing", "clothing/3", None, "/photos")
+    assert job.base_version == "garments/2"
     assert (job.create_time, job.end_time) == (NOW, NOW + timedelta(seconds=91))
     assert job.settings == {"preset": "fast", "budget": timedelta(minutes=10), "epochs": 3}
     assert job.dataset_report == eyas.DatasetReport((eyas.LabelCounts("label 0", 8, 1, 10),), (), ("Few.",), "d1")

@@ -74,6 +74,7 @@ def test_jobs_and_models() -> None:
     text = shown(_render.model(model, [_convert.model_version(version_message()), _convert.model_version(broken)]))
     assert "2026-03-01" in text
     assert "clothing/2 cannot be served: model.onnx was changed." in text
+    assert "clothing/3 started from garments/2" in text
     assert max(map(len, text.splitlines())) <= 80
 
 

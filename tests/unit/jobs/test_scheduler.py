@@ -106,6 +106,47 @@ async def test_an_evaluation_gets_the_bundle_of_the_version_it_names(house: Hous
     assert (await house.scheduler.get(job.id)).evaluation == evaluation()
 
 
+async def test_a_training_gets_the_weights_of_the_version_it_starts_from(house: House, tmp_path: Path) -> None:
+    house.models.publish("colours", write_bundle(tmp_path / "b"), "job1")
+    house.models.aliases.set("colours", "production", 1, actor="ann", reason="")
+    base = ModelRef("colours", alias="production")
+    submit = house.scheduler.submit_training
+    asked = {"model": "shades", "dataset": str(house.photos), "spec": TrainSpec(), "alias": None, "request_id": "r"}
+    job = await submit(**asked, base=base)
+    assert job.base_version == ModelRef("colours", version=1)  # and stays that, wherever the alias goes
+    assert (await submit(**asked, base=base)).id == job.id
+    with pytest.raises(RequestIdReused):
+        await submit(**asked)
+    process = await house.runner.started.get()
+    task = document.load(TrainingTask, (process.job_dir / jobdir.TRAINING).read_text())
+    assert (task.base_version, task.spec) == (ModelRef("colours", version=1), TrainSpec())
+    given = process.job_dir / jobdir.BASE
+    assert {path.name for path in given.iterdir()} == {"manifest.json", "weights.safetensors"}
+    assert (given / "weights.safetensors").read_bytes() == (tmp_path / "b/weights.safetensors").read_bytes()
+    process.succeed()
+    assert states(await follow(house, job))[-1] is JobState.SUCCEEDED
+    assert {path.name for path in process.job_dir.iterdir()} == {jobdir.TRAINING, jobdir.PROGRESS, jobdir.RESULT}
+
+
+@pytest.mark.parametrize("content", [None, b"changed"])
+async def test_a_training_does_not_start_from_damaged_weights(house: House, tmp_path: Path, content: bytes | None) -> None:
+    house.models.publish("colours", write_bundle(tmp_path / "b"), "job1")
+    weights = tmp_path / "models/colours/1/weights.safetensors"
+    weights.unlink()
+    if content is not None:
+        weights.write_bytes(content)
+    base = ModelRef("colours", version=1)
+    job = await house.scheduler.submit_training(
+        model="colours", dataset=str(house.photos), spec=TrainSpec(), alias=None, request_id=None, base=base
+    )
+    assert states(await follow(house, job))[-1] is JobState.FAILED
+    error = (await house.scheduler.get(job.id)).error
+    assert error is not None
+    assert error.reason == "BROKEN_BUNDLE"
+    assert "weights.safetensors" in error.message
+    assert house.runner.started.empty()
+
+
 async def test_an_inspection_ends_with_its_report(house: House) -> None:
     asked = InspectionSpec("resnet50", 7)
     submit = house.scheduler.submit_inspection

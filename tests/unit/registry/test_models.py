@@ -50,7 +50,7 @@ def test_a_job_has_one_version_however_often_it_publishes(models: Models, tiny_b
     assert models.versions("colours") == [1]
 
 
-@pytest.mark.parametrize("writes", range(6))
+@pytest.mark.parametrize("writes", range(7))
 def test_a_publication_cut_short_is_invisible_and_can_be_taken_up(tmp_path: Path, tiny_bundle: Path, writes: int) -> None:
     store = FailingStore(tmp_path / "models", writes)
     with pytest.raises(StorageFailed):

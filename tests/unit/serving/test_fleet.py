@@ -99,6 +99,13 @@ async def test_a_broken_version_is_reported_and_the_old_one_keeps_serving(
     assert metrics.registry.get_sample_value("eyas_version_load_failures_total", {"model": "colours"}) == 1
 
 
+async def test_the_weights_for_trainings_are_never_fetched(fleet: Fleet, models: Models, tmp_path: Path) -> None:
+    publish(models, tmp_path)
+    (tmp_path / "models/colours/1" / bundle.WEIGHTS).unlink()
+    await look(fleet)
+    assert fleet.state("colours", 1) == (ServingState.READY, None)
+
+
 async def test_a_version_that_gives_other_answers_than_recorded_is_refused(fleet: Fleet, models: Models, tmp_path: Path) -> None:
     publish(models, tmp_path, network=colour_network(gain=0.01))
     await look(fleet)

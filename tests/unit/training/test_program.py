@@ -24,7 +24,18 @@ import torch
 from safetensors.torch import save_file
 
 from eyasd.core import document, jobdir
-from eyasd.core.bundle import GOLDEN, GOLDEN_TOLERANCE, MANIFEST, MODEL, REPORT, Golden, Manifest, file_digests, read_manifest
+from eyasd.core.bundle import (
+    GOLDEN,
+    GOLDEN_TOLERANCE,
+    MANIFEST,
+    MODEL,
+    REPORT,
+    WEIGHTS,
+    Golden,
+    Manifest,
+    file_digests,
+    read_manifest,
+)
 from eyasd.core.spec import Preset, TrainSpec
 from eyasd.core.types import DatasetReport, Evaluation, EvaluationTask, JobError, TrainingOutcome
 from eyasd.training import __main__ as program
@@ -80,7 +91,7 @@ class TestTraining:
         manifest = read_manifest((bundle / MANIFEST).read_bytes())
         assert manifest.files == file_digests(bundle)
         assert manifest.model_bytes == (bundle / MODEL).stat().st_size
-        assert sorted(path.name for path in bundle.iterdir()) == ["golden.npz", "manifest.json", "model.onnx", "report.html"]
+        assert sorted(path.name for path in bundle.iterdir()) == [GOLDEN, MANIFEST, MODEL, REPORT, WEIGHTS]
         assert manifest.labels == ("dark", "light")
         assert (manifest.lineage.job, manifest.lineage.attempt, manifest.lineage.backbone) == ("j1", 2, "test_resnet")
         assert manifest.lineage.recipe["batch_size"] == "8"
