@@ -18,7 +18,7 @@ from eyasd.core.preprocess import Preprocess
 from eyasd.core.types import DatasetReport, Evaluation, LabelCounts, LabelMetrics
 
 COLOURS = {"blue": (20, 30, 220), "green": (20, 200, 30), "red": (220, 30, 20)}
-SIDE = 8
+SIDE = 32
 
 
 def picture(colour: tuple[int, int, int] = COLOURS["red"], size: tuple[int, int] = (40, 30), form: str = "PNG") -> bytes:

@@ -125,7 +125,7 @@ async def test_a_training_gets_the_weights_of_the_version_it_starts_from(house: 
     assert (given / "weights.safetensors").read_bytes() == (tmp_path / "b/weights.safetensors").read_bytes()
     process.succeed()
     assert states(await follow(house, job))[-1] is JobState.SUCCEEDED
-    assert {path.name for path in process.job_dir.iterdir()} == {jobdir.TRAINING, jobdir.PROGRESS, jobdir.RESULT}
+    assert (await house.scheduler.get(job.id)).base_version == ModelRef("colours", version=1)
 
 
 @pytest.mark.parametrize("content", [None, b"changed"])
