@@ -1,8 +1,12 @@
-"""`python -m eyasd.training JOB_DIR`: does what the task of JOB_DIR says; see `core.jobdir` for the contract."""
+"""`python -m eyasd.training JOB_DIR`: does what the task of JOB_DIR says; see `core.jobdir` for the contract.
+
+Under torchrun, or `eyasd.training.launch`, several of it fine-tune together; the first does all else.
+"""
 
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import sys
 from pathlib import Path
@@ -13,7 +17,7 @@ from eyasd.core.spec import Preset
 from eyasd.core.types import EvaluationTask, InspectionTask, JobError, TrainingTask
 from eyasd.training import durable
 from eyasd.training.journal import EVALUATION_SHARES, FAST_SHARES, FINE_TUNE_SHARES, INSPECTION_SHARES, Interrupted, Journal
-from eyasd.training.machine import restart_tuned
+from eyasd.training.machine import rank_and_world, restart_tuned
 
 
 def main() -> int:
@@ -24,7 +28,8 @@ def main() -> int:
     folder = Path(sys.argv[1])
     try:
         outcome = _run(folder)
-        durable.write(folder / jobdir.RESULT, document.dump(outcome).encode())
+        if outcome is not None:
+            durable.write(folder / jobdir.RESULT, document.dump(outcome).encode())
     except Interrupted:
         return jobdir.TERMINATED
     except Exception as error:
@@ -39,6 +44,8 @@ def main() -> int:
 def _run(folder: Path) -> object:
     if (folder / jobdir.TRAINING).exists():
         return _train(folder)
+    if rank_and_world()[0]:  # all but a training is the work of one process
+        return None
     return _inspect(folder) if (folder / jobdir.INSPECTION).exists() else _evaluate(folder)
 
 
@@ -47,9 +54,15 @@ def _train(folder: Path) -> object:
     task = document.load(TrainingTask, (folder / jobdir.TRAINING).read_bytes())
     fine_tunes = task.spec.preset is not Preset.FAST if task.spec.epochs is None else task.spec.epochs > 0
     journal = _journal(folder, FINE_TUNE_SHARES if fine_tunes else FAST_SHARES)
-    from eyasd.training.train import train  # noqa: PLC0415 -- torch takes seconds, and an evaluation does without
+    from eyasd.training.ranks import connect  # noqa: PLC0415 -- torch takes seconds, and an evaluation does without
+    from eyasd.training.together import assist  # noqa: PLC0415
+    from eyasd.training.train import train  # noqa: PLC0415
 
-    return train(task, folder, journal)
+    with connect() as ranks:
+        if ranks.first:
+            return train(task, folder, journal, ranks)
+        assist(journal, ranks)
+    return None
 
 
 def _evaluate(folder: Path) -> object:
@@ -70,7 +83,8 @@ def _inspect(folder: Path) -> object:
 
 
 def _journal(folder: Path, shares: dict[str, int]) -> Journal:
-    journal = Journal(folder / jobdir.PROGRESS, shares)
+    # One process of a group tells what happens; the others have nothing to add.
+    journal = Journal(Path(os.devnull) if rank_and_world()[0] else folder / jobdir.PROGRESS, shares)
     signal.signal(signal.SIGTERM, lambda *_: journal.stop())
     return journal
 

@@ -42,24 +42,27 @@ class Augmentation:
         """Returns the recipe's."""
         return cls(**{field.name: getattr(recipe, field.name) for field in fields(cls)})
 
-    def apply(self, pixels: Tensor, flipped: Tensor, generator: torch.Generator) -> Tensor:
+    def apply(self, pixels: Tensor, flipped: Tensor, generator: torch.Generator, chosen: Tensor | None = None) -> Tensor:
         """Changes every picture of a batch in its own way.
 
         Args:
-            pixels: float32 [N, 3, H, W] of 0..255.
+            pixels: float32 [n, 3, H, W] of 0..255.
             flipped: bool [N], the pictures to mirror left to right.
             generator: on the CPU, so that the same seed changes pictures the same way on every device.
+            chosen: int64 [n], which of the batch's N pictures the pixels are; the others draw their changes, too, so that a picture
+                is changed the same way whoever is here. None is all.
 
         Returns:
-            float32 [N, 3, H, W] of 0..255; what lies beyond the edge is the picture's reflection.
+            float32 [n, 3, H, W] of 0..255; what lies beyond the edge is the picture's reflection.
         """
-        matrices = self._warps(flipped, generator).to(pixels.device)
+        here: Tensor | slice = slice(None) if chosen is None else chosen
+        matrices = self._warps(flipped, generator)[here].to(pixels.device)
         grid = functional.affine_grid(matrices, list(pixels.shape), align_corners=False)
         pixels = functional.grid_sample(pixels, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
         if self.color_fraction:
-            pixels = self._coloured(pixels, generator)
+            pixels = self._coloured(pixels, len(flipped), generator, here)
         if self.erasing_probability:
-            pixels = self._erased(pixels, generator)
+            pixels = self._erased(pixels, len(flipped), generator, here)
         return pixels.contiguous(memory_format=torch.channels_last)
 
     def _warps(self, flipped: Tensor, generator: torch.Generator) -> Tensor:
@@ -85,12 +88,11 @@ class Augmentation:
             1,
         )
 
-    def _coloured(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+    def _coloured(self, pixels: Tensor, count: int, generator: torch.Generator, here: Tensor | slice) -> Tensor:
         """Varies brightness, then contrast about the mean luma, then saturation, in one product with a 3 x 3 matrix."""
-        count = len(pixels)
         limit = self.color_fraction
         brightness, contrast, saturation = (
-            (1 + _between(limit, count, generator)).to(pixels.device).view(-1, 1, 1) for _ in range(3)
+            (1 + _between(limit, count, generator))[here].to(pixels.device).view(-1, 1, 1) for _ in range(3)
         )
         luma = torch.tensor(_LUMA, device=pixels.device)
         grey = luma.expand(3, 3)
@@ -100,12 +102,12 @@ class Augmentation:
         flat = torch.baddbmm(offsets, matrices, pixels.flatten(2))
         return flat.view_as(pixels).clamp(0, 255)
 
-    def _erased(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+    def _erased(self, pixels: Tensor, count: int, generator: torch.Generator, here: Tensor | slice) -> Tensor:
         """Fills a rectangle of some pictures with a colour, so that no single part of a picture is all there is to learn."""
-        count, _, height, width = pixels.shape
+        height, width = pixels.shape[2:]
 
         def drawn(low: float, high: float) -> Tensor:
-            return low + (high - low) * torch.rand(count, generator=generator)
+            return low + (high - low) * torch.rand(count, generator=generator)[here]
 
         chosen = drawn(0, 1) < self.erasing_probability
         side = drawn(*_ERASED).sqrt()
@@ -116,8 +118,8 @@ class Augmentation:
             first = drawn(0, 1) * (length - size)
             places = torch.arange(length) + 0.5
             within = (places >= first[:, None]) & (places < (first + size)[:, None])
-            inside = inside & within.view(count, *shape).to(pixels.device)
-        colour = (255 * torch.rand(count, 3, 1, 1, generator=generator)).to(pixels.device)
+            inside = inside & within.view(len(within), *shape).to(pixels.device)
+        colour = (255 * torch.rand(count, 3, 1, 1, generator=generator))[here].to(pixels.device)
         return torch.where(inside[:, None], colour, pixels)
 
 

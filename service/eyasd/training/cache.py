@@ -131,7 +131,7 @@ def decode(files: Sequence[File], spec: Preprocess, folder: Path, journal: Journ
     entries = _decoded_before(files, spec, folder)
     if entries:
         journal.message(f"Took {len(files):,} decoded pictures from an earlier attempt.")
-        return Pictures(np.memmap(folder / _PIXELS, np.uint8, "r", shape=shape), entries)
+        return Pictures(open_pixels(folder, shape), entries)
     (folder / _INDEX).unlink(missing_ok=True)
     with (folder / _PIXELS).open("wb") as file:
         # Without this a full disk would show itself as a bus error in the middle of a write.
@@ -153,6 +153,11 @@ def decode(files: Sequence[File], spec: Preprocess, folder: Path, journal: Journ
     images.flush()
     durable.write(folder / _INDEX, document.dump(_Index(spec, tuple(found))).encode())
     return Pictures(images, tuple(found))
+
+
+def open_pixels(folder: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Returns what `decode` left in a folder, uint8 of that shape."""
+    return np.memmap(folder / _PIXELS, np.uint8, "r", shape=shape)
 
 
 def _decoded_before(files: Sequence[File], spec: Preprocess, folder: Path) -> tuple[Entry, ...] | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -53,6 +53,8 @@ class Journal:
 
     def __post_init__(self) -> None:
         self._stop = threading.Event()
+        # Where several processes train together, all have to stop at the same step: any of them stops all.
+        self.agree: Callable[[bool], bool] = bool
         self._start = self._written = time.monotonic()
         self._stage_start = 0.0  # seconds after the start
         self._measured = False
@@ -66,7 +68,7 @@ class Journal:
 
     def check(self) -> None:
         """Raises Interrupted once somebody asked the program to stop."""
-        if self._stop.is_set():
+        if self.agree(self._stop.is_set()):
             raise Interrupted
 
     def message(self, text: str) -> None:

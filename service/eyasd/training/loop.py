@@ -1,7 +1,8 @@
 """Fine-tuning: the whole network from the head's start, step by step, the best weights kept.
 
 Knows steps, losses and time; not where pictures come from nor what becomes of the network. A training that was interrupted,
-anywhere, ends as it would have ended.
+anywhere, ends as it would have ended. Each of several processes runs it, and all are at the same step: what the clock decides, the
+first process decides, and it alone writes.
 """
 
 from __future__ import annotations
@@ -15,23 +16,25 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from eyasd.core.errors import TrainerFailed
 from eyasd.core.types import EpochMetrics
 from eyasd.training import checkpoint
 from eyasd.training.audit import Audit
 from eyasd.training.average import Candidate, State, copy_of, follow, refine
-from eyasd.training.batches import Batches
+from eyasd.training.batches import Batch, Batches
 from eyasd.training.budget import Budget
 from eyasd.training.checkpoint import Standing
 from eyasd.training.export import PARITY_BATCH_SIZES, PARITY_EXAMPLES
+from eyasd.training.gradients import Gradients
 from eyasd.training.journal import Interrupted, Journal
 from eyasd.training.listing import TEST, TRAIN, VALIDATION
 from eyasd.training.losses import Criterion, class_weights
 from eyasd.training.network import Network
 from eyasd.training.optimizer import build_optimizer
 from eyasd.training.pace import Pace
+from eyasd.training.ranks import ALONE, Ranks
 from eyasd.training.recipe import Recipe, learning_rate_factor
 from eyasd.training.validate import logits_of, measure
 
@@ -40,6 +43,8 @@ _PLATEAU_EPOCHS: Final = 2
 # Fewer pictures a step give statistics too wild to normalise by.
 _MIN_BATCH_FOR_STATISTICS: Final = 16
 _MEASURED_STEPS: Final = 5
+# To read the loss is to wait for the device; a GPU is asked this seldom, and between two askings the steps queue up.
+_UNREAD_STEPS: Final = 16
 # What a process that is killed outright may lose; writing a large network's checkpoint may take a twentieth of the time.
 _CHECKPOINT_SECONDS: Final = 60.0
 _CHECKPOINT_SHARE: Final = 20
@@ -58,6 +63,7 @@ class FineTuning:
         folder: Path,
         key: str,
         journal: Journal,
+        ranks: Ranks = ALONE,
     ) -> None:
         """Prepares the first step.
 
@@ -70,23 +76,26 @@ class FineTuning:
             folder: of the checkpoint.
             key: names everything that decides the training, for the checkpoint.
             journal: hears of the progress.
+            ranks: the processes that train together; the network is the same in all.
         """
+        self._ranks = ranks
         self._network, self._recipe, self._images, self._data = network, recipe, images, data
         self._folder, self._journal = folder, journal
         self._device = next(network.parameters()).device
         self._optimizer = build_optimizer(network, recipe)
         self._peaks = [group["lr"] for group in self._optimizer.param_groups]
-        self._batches = Batches(recipe, images, data, self._device)
+        self._batches = Batches(recipe, images, data, self._device, ranks)
         counts = torch.from_numpy(np.bincount(data.class_indices[data.rows[TRAIN]], minlength=len(data.labels)))
         weights = class_weights(counts, recipe.class_weight_power)
-        self._criterion = Criterion(recipe.loss, recipe.label_smoothing, weights).to(self._device)
+        criterion = Criterion(recipe.loss, recipe.label_smoothing, weights).to(self._device)
+        self._gradients = Gradients(network, criterion, recipe.batch_size, ranks, journal)
         self._wanted = recipe.epochs * self._batches.epoch_steps
         self._pace = Pace(budget, self._batches.epoch_steps)
-        self._micro_batch = recipe.batch_size
         self._standing = Standing(key, self._wanted)
         self._start = copy_of(network.state_dict())
         self._best, self._average = self._start, copy_of(self._start)
         self._stopped = False
+        self._unread, self._unread_pictures = torch.zeros((), dtype=torch.float64, device=self._device), 0
         self._written, self._checkpoint_seconds = time.monotonic(), _CHECKPOINT_SECONDS
 
     def run(self, head: EpochMetrics) -> tuple[EpochMetrics, ...]:
@@ -104,6 +113,8 @@ class FineTuning:
         """
         if not self._resume():
             self._standing = replace(self._standing, history=(head,))
+        if self._ranks.any(self._ranks.broadcast(self._standing) != self._standing):
+            raise TrainerFailed("The processes found different checkpoints: the job's folder must be one that all machines share.")
         self._measure_end()
         self._plan()
         while (self._standing.step < self._standing.steps or self._standing.epoch_step) and not self._stopped:
@@ -122,72 +133,64 @@ class FineTuning:
         self._journal.epoch(epoch, ceil(self._standing.steps / self._batches.epoch_steps))
         self._set_training_mode()
         start, begun, pictures = time.monotonic(), self._standing.step, self._standing.epoch_pictures
-        for pixels, targets in self._batches.of_epoch(epoch, self._standing.epoch_step):
-            loss = self._step(pixels, targets)
+        speed, interval = 0.0, _UNREAD_STEPS if self._device.type == "cuda" else 1
+        for batch in self._batches.of_epoch(epoch, self._standing.epoch_step):
+            self._step(batch)
             standing = self._standing = replace(
-                self._standing,
-                step=self._standing.step + 1,
-                epoch_step=self._standing.epoch_step + 1,
-                epoch_loss=self._standing.epoch_loss + loss * len(targets),
-                epoch_pictures=self._standing.epoch_pictures + len(targets),
+                self._standing, step=self._standing.step + 1, epoch_step=self._standing.epoch_step + 1
             )
             follow(self._average, self._network.state_dict(), standing.step, standing.steps)
-            elapsed = time.monotonic() - start
-            self._pace.step_seconds = elapsed / (standing.step - begun)
-            if standing.step - begun == _MEASURED_STEPS and epoch == 1:
-                self._plan()
-            self._journal.advance(
-                standing.step / self._standing.steps,
-                images_per_second=(standing.epoch_pictures - pictures) / elapsed,
-                loss=standing.epoch_loss / standing.epoch_pictures,
-            )
-            if standing.step >= self._standing.steps or self._pace.is_over:
+            done, over, late = standing.step - begun, standing.step >= standing.steps, False
+            if over or done % interval == 0 or done == _MEASURED_STEPS:
+                standing = self._read_loss()
+                elapsed = time.monotonic() - start
+                self._pace.step_seconds, speed = elapsed / done, (standing.epoch_pictures - pictures) / elapsed
+                late = time.monotonic() - self._written > self._checkpoint_seconds
+                over, late = self._ranks.broadcast((over or self._pace.is_over, late))
+                if done == _MEASURED_STEPS and epoch == 1:
+                    self._plan()
+            loss = standing.epoch_loss / standing.epoch_pictures if standing.epoch_pictures else None
+            self._journal.advance(standing.step / self._standing.steps, images_per_second=speed, loss=loss)
+            if over or self._standing.step >= self._standing.steps:
                 break
-            if time.monotonic() - self._written > self._checkpoint_seconds:
+            if late:
                 self._write_checkpoint()
         self._validate(epoch)
 
-    def _step(self, pixels: Tensor, targets: Tensor) -> float:
-        """Moves the weights once; returns the mean loss of the batch."""
+    def _step(self, batch: Batch) -> None:
+        """Moves the weights once."""
         standing, recipe = self._standing, self._recipe
         factor = learning_rate_factor(recipe.schedule, standing.step, standing.steps, recipe.warmup_fraction, standing.drops)
         for group, peak in zip(self._optimizer.param_groups, self._peaks, strict=True):
             group["lr"] = peak * factor
-        loss = self._gradients(pixels, targets)
-        if not isfinite(loss):
-            raise TrainerFailed(
-                f"The training diverged: its loss was {loss} at step {standing.step + 1}. "
-                f"Choose a learning_rate below {recipe.learning_rate:g}."
-            )
+        self._unread += self._gradients.of(batch).double() * batch.size
+        self._unread_pictures += batch.size
         nn.utils.clip_grad_norm_(self._network.parameters(), _MAX_GRADIENT_NORM)
         self._optimizer.step()
-        return loss
 
-    def _gradients(self, pixels: Tensor, targets: Tensor) -> float:
-        """Fills in the gradients of the batch, in as many parts as fit the memory; returns the mean loss."""
-        while True:
-            self._optimizer.zero_grad()
-            try:
-                parts = zip(torch.split(pixels, self._micro_batch), torch.split(targets, self._micro_batch), strict=True)
-                return sum((self._gradients_of_part(*part, len(targets)) for part in parts), 0.0)
-            except torch.OutOfMemoryError:
-                if self._micro_batch == 1:
-                    raise
-                self._micro_batch = ceil(self._micro_batch / 2)
-            # Outside the handler: the exception holds on to the tensors of the failed pass.
-            torch.cuda.empty_cache()
-            self._journal.message(f"The memory was too small: each step now takes {self._micro_batch} pictures at a time.")
+    def _read_loss(self) -> Standing:
+        """Waits for the device, and notes the losses since the last time.
 
-    def _gradients_of_part(self, pixels: Tensor, targets: Tensor, batch_size: int) -> float:
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._device.type == "cuda"):
-            logits = self._network(pixels)
-        loss = self._criterion(logits.float(), targets) * (len(targets) / batch_size)
-        loss.backward()
-        return float(loss.detach())
+        Raises:
+            TrainerFailed: one is no number; nothing that came of it was kept or written.
+        """
+        loss, standing = float(self._unread), self._standing
+        if not isfinite(loss):
+            raise TrainerFailed(
+                f"The training diverged: its loss was {loss} by step {standing.step}. "
+                f"Choose a learning_rate below {self._recipe.learning_rate:g}."
+            )
+        self._standing = replace(
+            standing, epoch_loss=standing.epoch_loss + loss, epoch_pictures=standing.epoch_pictures + self._unread_pictures
+        )
+        self._unread.zero_()
+        self._unread_pictures = 0
+        return self._standing
 
     def _validate(self, epoch: int) -> None:
         """Measures the epoch, keeps its weights if they are the best, writes the checkpoint, and decides whether to go on."""
         start = time.monotonic()
+        self._read_loss()
         figures = self._measure(epoch, self._standing.epoch_loss / self._standing.epoch_pictures)
         self._journal.measured(figures)
         self._standing = replace(
@@ -243,8 +246,8 @@ class FineTuning:
 
     def _measure(self, epoch: int, train_loss: float) -> EpochMetrics:
         rows = self._data.rows[VALIDATION]
-        logits = logits_of(self._network, self._images, rows, self._journal)
-        return measure(epoch, train_loss, logits, self._data.class_indices[rows], self._recipe.loss)
+        logits = logits_of(self._network, self._images, rows, self._journal, self._ranks)
+        return self._ranks.broadcast(measure(epoch, train_loss, logits, self._data.class_indices[rows], self._recipe.loss))
 
     def _resume(self) -> bool:
         try:
@@ -263,8 +266,11 @@ class FineTuning:
         return True
 
     def _write_checkpoint(self) -> None:
+        self._read_loss()
         start = time.monotonic()
-        checkpoint.write(self._folder, self._standing, self._network, self._best, self._average, self._optimizer)
+        if self._ranks.first:
+            checkpoint.write(self._folder, self._standing, self._network, self._best, self._average, self._optimizer)
+        self._ranks.wait()  # whoever is told to stop ends once it is written
         self._written = time.monotonic()
         self._checkpoint_seconds = max(_CHECKPOINT_SECONDS, _CHECKPOINT_SHARE * (self._written - start))
 
@@ -292,10 +298,11 @@ class FineTuning:
         seconds = (time.monotonic() - start) / len(sample)
         # Calibration, parity in torch and in ONNX Runtime, and the test.
         others = (1 + len(PARITY_BATCH_SIZES)) * PARITY_EXAMPLES + len(self._data.rows[TEST])
-        self._pace.expect_end(seconds, len(rows), others)
+        self._pace.expect_end(seconds, ceil(len(rows) / self._ranks.world), others)
 
     def _plan(self) -> None:
         """Plans as many steps as the recipe wants and the time allows."""
-        self._standing = replace(self._standing, steps=self._pace.steps(self._standing.step, self._wanted))
+        steps = self._ranks.broadcast(self._pace.steps(self._standing.step, self._wanted))
+        self._standing = replace(self._standing, steps=steps)
         if seconds := self._pace.seconds_of_step():
             self._journal.expect(self._standing.steps * seconds)

@@ -35,6 +35,12 @@ def cpu_count(quota_file: Path = _CPU_QUOTA) -> int:
         return available
 
 
+def rank_and_world() -> tuple[int, int]:
+    """Returns the number of this process among those that train together, from 0, and how many they are, as torchrun says it."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    return (int(os.environ["RANK"]) if world > 1 else 0), world
+
+
 def tuned_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Returns the environment in which training is fast; what the given one decides, it keeps."""
     return {**_SETTINGS, **environment}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -27,37 +28,61 @@ class Mixing:
     cutmix_alpha: float
     labels: int
 
-    def apply(self, pixels: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Mixes each picture of a batch with another one, all in the same proportion.
-
-        Args:
-            pixels: float32 [N, 3, H, W].
-            targets: int64 [N], class indices.
-            generator: on the CPU.
-
-        Returns:
-            The pixels, and float32 [N, C] how much of each label there is; or both as they are where nothing is to be mixed.
-        """
-        random = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
+    def draw(self, count: int, seed: int) -> Mix | None:
+        """Returns how the pictures of a batch are mixed, all in the same proportion; None where nothing is to be mixed."""
+        random = np.random.default_rng(seed)
         cuts = random.random() < 0.5 if self.mixup_alpha and self.cutmix_alpha else bool(self.cutmix_alpha)
         alpha = self.cutmix_alpha if cuts else self.mixup_alpha
         if not alpha:
-            return pixels, targets
+            return None
         share = random.beta(alpha, alpha)
-        partners = torch.from_numpy(random.permutation(len(pixels))).to(pixels.device)
-        if cuts:
-            height, width = pixels.shape[2:]
-            rows, columns = (_part(length, np.sqrt(1 - share), random) for length in (height, width))
-            mixed = pixels.clone()
-            mixed[:, :, rows, columns] = pixels[partners, :, rows, columns]
-            share = 1 - (rows.stop - rows.start) * (columns.stop - columns.start) / (height * width)
+        middle = (random.random(), random.random()) if cuts else None
+        return Mix(random.permutation(count), share, middle, self.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """How the pictures of one batch are mixed.
+
+    Attributes:
+        partners: int64 [N], the picture that each picture is mixed with.
+        share: of the picture itself, 0..1; of its partner is the rest.
+        middle: of the rectangle that the partner fills, in shares of height and width; None blends the two.
+        labels: number of labels.
+    """
+
+    partners: NDArray[np.int64]
+    share: float
+    middle: tuple[float, float] | None
+    labels: int
+
+    def apply(self, pixels: Tensor, targets: Tensor, other_pixels: Tensor, other_targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Mixes some pictures of the batch with their partners.
+
+        Args:
+            pixels: float32 [n, 3, H, W].
+            targets: int64 [n], class indices.
+            other_pixels: float32 [n, 3, H, W], the partner of each.
+            other_targets: int64 [n].
+
+        Returns:
+            The pixels, and float32 [n, C] how much of each label there is.
+        """
+        share = self.share
+        if self.middle is None:
+            mixed = torch.lerp(other_pixels, pixels, share)
         else:
-            mixed = torch.lerp(pixels[partners], pixels, float(share))
-        shares = functional.one_hot(targets, self.labels).float()
-        return mixed, torch.lerp(shares[partners], shares, float(share))
+            height, width = pixels.shape[2:]
+            side = np.sqrt(1 - share)
+            rows, columns = (_part(length, side, at) for length, at in zip((height, width), self.middle, strict=True))
+            mixed = pixels.clone()
+            mixed[:, :, rows, columns] = other_pixels[:, :, rows, columns]
+            share = 1 - (rows.stop - rows.start) * (columns.stop - columns.start) / (height * width)
+        shares, other_shares = (functional.one_hot(indices, self.labels).float() for indices in (targets, other_targets))
+        return mixed, torch.lerp(other_shares, shares, share)
 
 
-def _part(length: int, share: float, random: np.random.Generator) -> slice:
-    """Returns a stretch about a place at random; what lies beyond an end is cut off."""
-    middle, half = random.integers(length), round(length * share / 2)
+def _part(length: int, share: float, at: float) -> slice:
+    """Returns a stretch about a place, 0..1; what lies beyond an end is cut off."""
+    middle, half = int(length * at), round(length * share / 2)
     return slice(max(0, middle - half), min(length, middle + half))

@@ -30,14 +30,15 @@ from eyasd.training.evaluate import predict, score
 from eyasd.training.export import PARITY_EXAMPLES, check_signature, prove_parity, to_onnx
 from eyasd.training.journal import Journal
 from eyasd.training.listing import TEST, TRAIN, VALIDATION, check_labels
-from eyasd.training.loop import FineTuning
 from eyasd.training.machine import cpu_count
 from eyasd.training.network import Servable, device_name
+from eyasd.training.ranks import Ranks
 from eyasd.training.recipe import DEFAULT_BACKBONE, Recipe
 from eyasd.training.session import open_session
 from eyasd.training.sheet import contact_sheet
 from eyasd.training.start import prepare
 from eyasd.training.thumbnails import data_uri, thumbnails
+from eyasd.training.together import fine_tune
 from eyasd.training.validate import logits_of
 
 # They decide the numbers; the others only carry them.
@@ -47,13 +48,14 @@ _GOLDEN_EXAMPLES: Final = 8
 _SHEET_ROWS: Final = 6
 
 
-def train(task: TrainingTask, folder: Path, journal: Journal) -> TrainingOutcome:
+def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> TrainingOutcome:
     """Trains a model and leaves its bundle in JOB_DIR.
 
     Args:
         task: what to do.
         folder: JOB_DIR; what an earlier attempt left there is used again.
         journal: hears of the progress.
+        ranks: the processes that fine-tune together; this is the first.
 
     Raises:
         EyasError: the dataset, the request or the machine does not allow it; the message says what to do.
@@ -74,7 +76,7 @@ def train(task: TrainingTask, folder: Path, journal: Journal) -> TrainingOutcome
     history: tuple[EpochMetrics, ...] = (start.head,)
     if recipe.epochs:
         journal.stage("fine-tune")
-        history = FineTuning(network, recipe, images, data, budget, folder, start.key, journal).run(start.head)
+        history = fine_tune(start, budget, folder, journal, ranks)
 
     journal.stage("export")
     network.cpu()

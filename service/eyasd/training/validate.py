@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,20 +15,28 @@ from eyasd.training.evaluate import confusion_matrix, label_metrics
 from eyasd.training.feed import Feed
 from eyasd.training.journal import Journal
 from eyasd.training.network import Network, to_pixels
+from eyasd.training.ranks import ALONE, Ranks
 
 _BATCH = 32
 
 
-def logits_of(network: Network, images: NDArray[np.uint8], rows: NDArray[np.int64], journal: Journal) -> NDArray[np.float32]:
-    """Returns float32 [n, C] logits of the `rows` of uint8 [N, H, W, 3] images; leaves the network in evaluation mode."""
+def logits_of(
+    network: Network, images: NDArray[np.uint8], rows: NDArray[np.int64], journal: Journal, ranks: Ranks = ALONE
+) -> NDArray[np.float32]:
+    """Returns float32 [n, C] logits of the `rows` of uint8 [N, H, W, 3] images; leaves the network in evaluation mode.
+
+    The processes of `ranks` share the rows, none padded or left out, and each of them gets all logits.
+    """
     network.eval()
     feed = Feed(images, next(network.parameters()).device)
-    batches = []
+    mine, batches = ranks.share(rows), []
+    coming = feed.batches([mine[start : start + _BATCH] for start in range(0, len(mine), _BATCH)])
     with torch.inference_mode():
-        for batch in feed.batches([rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]):
+        for _ in range(0, ceil(len(rows) / ranks.world), _BATCH):  # as many rounds in each process, since they check together
             journal.check()
-            batches.append(network(to_pixels(batch)).float().cpu().numpy())
-    return np.concatenate(batches)
+            if (batch := next(coming, None)) is not None:
+                batches.append(network(to_pixels(batch)).float().cpu().numpy())
+    return ranks.gather(batches)
 
 
 def measure(epoch: int, train_loss: float, logits: NDArray[np.float32], targets: NDArray[np.int64], loss: Loss) -> EpochMetrics:

@@ -113,7 +113,7 @@ def test_colours_change_alike_over_the_whole_picture() -> None:
 
 def test_erasing_fills_one_rectangle_of_the_pictures_it_chooses() -> None:
     pixels = torch.full((64, 3, 50, 50), -1.0)
-    erased = Augmentation(erasing_probability=0.5)._erased(pixels, seeded()) != -1
+    erased = Augmentation(erasing_probability=0.5)._erased(pixels, len(pixels), seeded(), slice(None)) != -1
     areas = erased[:, 0].float().mean((1, 2))
     assert 20 < (areas > 0).sum() < 44
     assert areas.max() <= 0.3

@@ -20,8 +20,10 @@ from eyasd.training import loop
 from eyasd.training.audit import Audit
 from eyasd.training.augment import Augmentation
 from eyasd.training.average import copy_of
+from eyasd.training.batches import Batch
 from eyasd.training.budget import Budget
 from eyasd.training.checkpoint import CHECKPOINT
+from eyasd.training.gradients import Gradients
 from eyasd.training.journal import Interrupted, Journal
 from eyasd.training.loop import FineTuning
 from eyasd.training.network import Network, input_format
@@ -96,12 +98,12 @@ def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 def interrupt_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     step, done = FineTuning._step, 0
 
-    def counting(self: FineTuning, pixels: torch.Tensor, targets: torch.Tensor) -> float:
+    def counting(self: FineTuning, batch: Batch) -> None:
         nonlocal done
         done += 1
         if done > steps:
             self._journal.stop()
-        return step(self, pixels, targets)
+        step(self, batch)
 
     monkeypatch.setattr(FineTuning, "_step", counting)
 
@@ -161,11 +163,11 @@ def test_a_killed_training_loses_what_came_after_the_last_checkpoint(tmp_path: P
     history = whole.run()
     step = FineTuning._step
 
-    def killed(self: FineTuning, pixels: torch.Tensor, targets: torch.Tensor) -> float:
+    def killed(self: FineTuning, batch: Batch) -> None:
         self._checkpoint_seconds = 0.0
         if self._standing.step == 3:
             raise KeyboardInterrupt  # nobody catches it, as nobody catches a signal 9
-        return step(self, pixels, targets)
+        step(self, batch)
 
     with monkeypatch.context() as patch:
         patch.setattr(FineTuning, "_step", killed)
@@ -182,7 +184,7 @@ def test_a_loss_that_is_no_number_ends_the_training_with_a_sentence(tmp_path: Pa
     with torch.no_grad():
         tuning.network.head[-1].weight.fill_(float("nan"))
     with pytest.raises(
-        TrainerFailed, match=r"The training diverged: its loss was nan at step 1\. Choose a learning_rate below 0.003\."
+        TrainerFailed, match=r"The training diverged: its loss was nan by step 1\. Choose a learning_rate below 0.003\."
     ):
         tuning.run()
     assert not (tmp_path / CHECKPOINT).exists()
@@ -213,7 +215,7 @@ def test_memory_for_not_even_one_picture_is_an_error(tmp_path: Path, monkeypatch
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     tuning = Tuning(tmp_path, recipe_of())
-    monkeypatch.setattr(FineTuning, "_gradients_of_part", lambda self, pixels, targets, size: no_memory(self._network, pixels))
+    monkeypatch.setattr(Gradients, "_of_part", lambda self, pixels, targets, size: no_memory(self._network, pixels))
     with pytest.raises(torch.OutOfMemoryError):
         tuning.run()
 
@@ -222,7 +224,11 @@ def test_in_any_two_epochs_a_picture_is_seen_from_both_sides(tmp_path: Path) -> 
     recipe = replace(recipe_of(), **UNMOVED)
     tuning = Tuning(tmp_path, recipe)
     seen = [
-        {tuple(image.flatten().round().int().tolist()) for pixels, _ in tuning.tuning._batches.of_epoch(epoch) for image in pixels}
+        {
+            tuple(image.flatten().round().int().tolist())
+            for batch in tuning.tuning._batches.of_epoch(epoch)
+            for image in batch.pixels
+        }
         for epoch in (1, 2)
     ]
     pictures = torch.from_numpy(tuning.images[tuning.data.rows["train"]]).permute(0, 3, 1, 2).int()
@@ -275,9 +281,9 @@ class TestBudget:
         now = [0.0]
         step = FineTuning._step
 
-        def slow(self: FineTuning, pixels: torch.Tensor, targets: torch.Tensor) -> float:
+        def slow(self: FineTuning, batch: Batch) -> None:
             now[0] += 10
-            return step(self, pixels, targets)
+            step(self, batch)
 
         monkeypatch.setattr(FineTuning, "_step", slow)
         monkeypatch.setattr(loop.time, "monotonic", lambda: now[0])
@@ -306,9 +312,9 @@ class TestBudget:
     def test_a_machine_that_slows_down_is_stopped_in_time(self, tmp_path: Path, seconds: list[float], monkeypatch) -> None:
         slow = FineTuning._step
 
-        def slower(self: FineTuning, pixels: torch.Tensor, targets: torch.Tensor) -> float:
+        def slower(self: FineTuning, batch: Batch) -> None:
             seconds[0] += 300 if seconds[0] > 40 else 0
-            return slow(self, pixels, targets)
+            slow(self, batch)
 
         monkeypatch.setattr(FineTuning, "_step", slower)
         Tuning(tmp_path, recipe_of(epochs=20, early_stopping_patience=100), self.budget(300)).run()
@@ -400,5 +406,5 @@ def test_validation_pictures_are_never_moved(tmp_path: Path, monkeypatch: pytest
 
 def test_labels_stay_with_their_pictures(tmp_path: Path) -> None:
     tuning = Tuning(tmp_path, replace(recipe_of(horizontal_flip=False), **UNMOVED))
-    for pixels, targets in tuning.tuning._batches.of_epoch(1):
-        assert torch.equal(pixels.mean((2, 3)).argmax(1), targets)
+    for batch in tuning.tuning._batches.of_epoch(1):
+        assert torch.equal(batch.pixels.mean((2, 3)).argmax(1), batch.targets)

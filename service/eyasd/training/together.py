@@ -1,0 +1,88 @@
+"""A fine-tuning in one process or in several: the first prepares it and calls the others in, which do nothing before and after.
+
+So all that is read, decided and written beside the steps is done once, by the program that a single process runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from eyasd.core.types import EpochMetrics
+from eyasd.training.audit import Audit
+from eyasd.training.budget import Budget
+from eyasd.training.cache import open_pixels
+from eyasd.training.journal import Journal
+from eyasd.training.loop import FineTuning
+from eyasd.training.machine import cpu_count
+from eyasd.training.network import Network, input_format, pick_device
+from eyasd.training.ranks import Ranks
+from eyasd.training.recipe import Recipe
+from eyasd.training.start import Start
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What the other processes have to know.
+
+    Attributes:
+        recipe: of the fine-tuning.
+        data: which pictures are for training, and what they show.
+        budget: when it has to end.
+        folder: of the decoded pictures and the checkpoint, on a disk that all processes see.
+        key: names everything that decides the training.
+        head: figures of the head on the frozen backbone.
+        shape: of the decoded pictures, [N, H, W, 3].
+    """
+
+    recipe: Recipe
+    data: Audit
+    budget: Budget
+    folder: Path
+    key: str
+    head: EpochMetrics
+    shape: tuple[int, ...]
+
+
+def fine_tune(start: Start, budget: Budget, folder: Path, journal: Journal, ranks: Ranks) -> tuple[EpochMetrics, ...]:
+    """Fine-tunes a network in all processes; called by the first.
+
+    Args:
+        start: with the network, which ends with the best weights.
+        budget: when it has to end.
+        folder: of the decoded pictures and the checkpoint.
+        journal: hears of the progress.
+        ranks: the processes.
+
+    Returns:
+        The figures of every epoch, those of the head first.
+
+    Raises:
+        Interrupted: one of the processes was told to stop.
+        TrainerFailed: the loss is no number any more.
+    """
+    task = Task(start.recipe, start.data, budget, folder, start.key, start.head, start.images.shape)
+    ranks.call(task)
+    return _run(task, start.network, start.images, journal, ranks)
+
+
+def assist(journal: Journal, ranks: Ranks) -> None:
+    """Takes part in every fine-tuning that the first process calls for, until it ends; raises as `fine_tune`."""
+    while isinstance(task := ranks.called(journal.check), Task):
+        network = Network(task.recipe, input_format(task.recipe.backbone), len(task.data.labels)).to(pick_device())
+        _run(task, network, open_pixels(task.folder, task.shape), journal, ranks)
+
+
+def _run(task: Task, network: Network, images: NDArray[np.uint8], journal: Journal, ranks: Ranks) -> tuple[EpochMetrics, ...]:
+    torch.set_num_threads(max(1, cpu_count() // ranks.local_world))
+    ranks.copy(list(network.state_dict().values()))
+    journal.agree = ranks.any
+    tuning = FineTuning(network, task.recipe, images, task.data, task.budget, task.folder, task.key, journal, ranks)
+    history = tuning.run(task.head)
+    journal.agree = bool
+    torch.set_num_threads(cpu_count())
+    return history
