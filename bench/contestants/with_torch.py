@@ -29,7 +29,10 @@ def main() -> None:
     train, validation, test = loaders(task)
     labels = train.dataset.classes
     overlay = {"file": str(task.weights)}
-    model = timm.create_model(rules.BACKBONE, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=len(labels)).to(DEVICE)
+    model = timm.create_model(rules.BACKBONE, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=0)
+    # The head is ours, as in the tutorials: that of timm begins with weights so large that the loss is 4 where chance gives 2.3.
+    model.classifier = head = nn.Linear(model.num_features, len(labels))
+    model = model.to(DEVICE)
     if task.channels_last:
         model = model.to(memory_format=torch.channels_last)
     with task.clock.stopped():
@@ -52,7 +55,6 @@ def main() -> None:
             best, kept = accuracy, {name: value.clone() for name, value in model.state_dict().items()}
 
     best, kept = -1.0, model.state_dict()
-    head = model.get_classifier()
     model.requires_grad_(requires_grad=False)
     head.requires_grad_(requires_grad=True)
     optimizer, head_epochs, whole_epochs, time_left = torch.optim.Adam(head.parameters(), lr=1e-3), 0, 0, task.clock.left()
