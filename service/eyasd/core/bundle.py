@@ -109,6 +109,7 @@ class Manifest:
         format_version: of the bundle; a reader refuses one it does not know.
         create_time: when the training ended, UTC.
         labels: in order of class index.
+        thresholds: of each label, the probability from which on it applies; None where a picture has one label, the most probable.
         preprocess: how a picture becomes the input of model.onnx.
         evaluation: of model.onnx on the test split.
         history: figures on the validation split after each epoch.
@@ -128,6 +129,7 @@ class Manifest:
     lineage: Lineage
     files: Mapping[str, str]
     model_bytes: int
+    thresholds: tuple[float, ...] | None = None
 
 
 def file_digests(folder: Path) -> dict[str, str]:

@@ -78,7 +78,7 @@ class TrainSpec:
     optimizer: Optimizer = Optimizer.ADAMW
     schedule: Schedule = Schedule.COSINE
     warmup_fraction: float | None = None
-    loss: Loss = Loss.CROSS_ENTROPY
+    loss: Loss | None = None
     label_smoothing: float | None = None
     class_weight_power: float | None = None
     sampling_power: float | None = None

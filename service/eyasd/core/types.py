@@ -56,14 +56,20 @@ class DatasetReport:
 
 @dataclass(frozen=True, slots=True)
 class LabelMetrics:
-    """One label's figures within an evaluation; `predicted_counts` is its row of the confusion matrix."""
+    """One label's figures within an evaluation.
+
+    Attributes:
+        predicted_counts: its row of the confusion matrix; empty for a multi-label model, which has none.
+        threshold: the probability from which on a multi-label model says that it applies; None for others.
+    """
 
     label: str
     examples: int
     precision: float
     recall: float
     f1: float
-    predicted_counts: tuple[int, ...]
+    predicted_counts: tuple[int, ...] = ()
+    threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +78,19 @@ class Evaluation:
 
     Attributes:
         examples: number of pictures scored.
-        accuracy: share labelled right, 0..1.
+        accuracy: share labelled right, 0..1; of a multi-label model, the share whose whole set of labels is right.
         accuracy_interval: ends of its 95 % Wilson score interval.
         macro_precision: unweighted mean over the labels that have an example; so `macro_recall` and `macro_f1`.
-        log_loss: mean negative log-likelihood of the true label, in nats.
-        calibration_error: expected calibration error, 15 equally wide bins.
+        log_loss: mean negative log-likelihood of the true label, in nats; of a multi-label model, of the whole set of labels.
+        calibration_error: expected calibration error, 15 equally wide bins; of a multi-label model, over every label of every
+            picture.
         labels: one row a label, in order of class index.
         unreadable_files: not scored.
         leaked_examples: of a training's test split, how many pictures have an exact or near copy in train or validation.
         accuracy_without_leaked: accuracy on the others; None where nothing leaked, or everything.
+        micro_f1: of a multi-label model, F1 over every label of every picture; None for others.
+        mean_average_precision: of a multi-label model, the unweighted mean over the labels that have an example; it needs no
+            thresholds. None for others.
     """
 
     examples: int
@@ -95,6 +105,8 @@ class Evaluation:
     unreadable_files: tuple[UnreadableFile, ...] = ()
     leaked_examples: int = 0
     accuracy_without_leaked: float | None = None
+    micro_f1: float | None = None
+    mean_average_precision: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from eyasd.training.duplicates import Copies, Ids, find_copies, join
 from eyasd.training.listing import SPLITS, TEST, TRAIN, File, Listing, check_labels
 from eyasd.training.recipe import MAX_IMBALANCE
 from eyasd.training.split import carve
+from eyasd.training.targets import Targets, targets_of
 
 _FEW_PICTURES: Final = 10
 Value = TypeVar("Value", bound=np.generic)
@@ -32,7 +33,8 @@ class Audit:
     Attributes:
         labels: in order of class index.
         rows: by split, int64 [n]: which of the listed files it holds.
-        class_indices: int64 [N]: of each listed file, whether readable or not.
+        targets: what each listed file shows, whether readable or not: int64 [N] class indices, or float32 [N, C] of 0 and 1 in a
+            multi-label dataset.
         units: int64 [N]: listed files of the same number are copies or of one group, and belong together; -1 if unreadable.
         leaked: bool [N]: which files of the test split have an exact or near copy in train or validation.
         report: for people and for the manifest.
@@ -40,10 +42,15 @@ class Audit:
 
     labels: tuple[str, ...]
     rows: Mapping[str, NDArray[np.int64]]
-    class_indices: NDArray[np.int64]
+    targets: Targets
     units: Ids
     leaked: NDArray[np.bool_]
     report: DatasetReport
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a picture has any number of labels, rather than one."""
+        return self.targets.ndim == 2
 
 
 def audit(
@@ -77,11 +84,11 @@ def audit(
             f"None of the {len(entries)} files is a readable picture, such as {unreadable[0].path!r}: {unreadable[0].reason}"
         )
     files, digests = [listing.files[row] for row in readable], [entries[row].sha256 for row in readable]
-    copies = find_copies(pictures.images, readable, [file.label for file in files], check)
+    copies = find_copies(pictures.images, readable, [file.labels for file in files], check)
     units = _units(files, copies.near)
     warnings = list(listing.warnings)
     try:
-        _check(listing, files, copies.exact)
+        _check(listing, replace(listing, files=tuple(files)), copies.exact)
         files, found = _split(files, digests, (units, _units(files, copies.exact)), listing.splits, fractions, seed)
         warnings += found
     except BadDataset as error:
@@ -90,18 +97,17 @@ def audit(
         files = [replace(file, split=file.split or TRAIN) for file in files]
         warnings.append(f"A training would refuse this dataset: {error.message}")
     duplicates = findings.duplicates(files, copies)
-    warnings += [*_size_warnings(files), *_duplicate_warnings(duplicates, copies), *_group_warnings(files)]
+    warnings += [*_size_warnings(files), *_duplicate_warnings(duplicates, copies, listing.multi_label), *_group_warnings(files)]
     if unreadable:
         warnings.append(f"Left out {len(unreadable)} file(s) that are no readable pictures, such as {unreadable[0].path!r}.")
-    labels = tuple(sorted({file.label for file in listing.files}))
-    class_index = {label: index for index, label in enumerate(labels)}
-    counts = Counter((file.split, file.label) for file in files)
+    labels = listing.labels
+    counts = Counter((file.split, label) for file in files for label in file.labels)
     splits = np.array([file.split for file in files])
     headers = [entry.header for entry in entries if entry.header]
     return Audit(
         labels=labels,
         rows={split: readable[splits == split] for split in SPLITS},
-        class_indices=np.array([class_index[file.label] for file in listing.files], np.int64),
+        targets=targets_of(listing, labels),
         units=_scattered(units, readable, len(entries), -1),
         leaked=_scattered(_leaked(splits, copies.near), readable, len(entries), 0),
         report=DatasetReport(
@@ -115,19 +121,19 @@ def audit(
     )
 
 
-def _check(listing: Listing, files: Sequence[File], exact: Ids) -> None:
-    """Refuses labels that cannot be learnt or scored."""
-    if lost := sorted({file.label for file in listing.files} - {file.label for file in files}):
+def _check(listing: Listing, readable: Listing, exact: Ids) -> None:
+    """Refuses labels that cannot be learnt or scored; `exact` is of the readable files."""
+    if lost := sorted({*listing.labels} - {*readable.labels}):
         raise BadDataset(f"None of the files of the label {lost[0]!r} is a readable picture; replace them, or remove the label.")
-    check_labels(files, listing.splits, "readable pictures")
-    labels_of: defaultdict[int, set[str]] = defaultdict(set)
-    for file, picture in zip(files, exact.tolist(), strict=True):
-        labels_of[picture].add(file.label)
-    own = {label for labels in labels_of.values() if len(labels) == 1 for label in labels}
-    if copied := sorted({file.label for file in files} - own):
+    check_labels(readable, "readable pictures")
+    labels_of: defaultdict[int, set[tuple[str, ...]]] = defaultdict(set)
+    for file, picture in zip(readable.files, exact.tolist(), strict=True):
+        labels_of[picture].add(file.labels)
+    own = {label for sets in labels_of.values() if len(sets) == 1 for labels in sets for label in labels}
+    if copied := sorted({*readable.labels} - own):
+        where = "has a copy with other labels" if listing.multi_label else "lies under another label, too"
         raise BadDataset(
-            f"Every picture of the label {copied[0]!r} lies under another label, too, and at most one of them is right; "
-            "remove the wrong ones."
+            f"Every picture of the label {copied[0]!r} {where}, and at most one of them is right; remove the wrong ones."
         )
 
 
@@ -161,7 +167,7 @@ def _split(
     if not missing:
         return files, []
     pool = [i for i, file in enumerate(files) if file.split in (None, TRAIN)]
-    labels = [files[i].label for i in pool]
+    labels = [files[i].labels for i in pool]
     warnings = []
     wanted, least = ([names[i] for i in pool] for names in (_names(kind, digests) for kind in units))
     try:
@@ -199,7 +205,9 @@ def _scattered(values: NDArray[Value], rows: NDArray[np.int64], count: int, miss
 
 
 def _size_warnings(files: Sequence[File]) -> list[str]:
-    counts = Counter(file.label for file in files).most_common()
+    counts = Counter(label for file in files for label in file.labels).most_common()
+    if not counts:
+        return []
     (largest, most), (smallest, fewest) = counts[0], counts[-1]
     warnings = []
     if most > MAX_IMBALANCE * fewest:
@@ -214,7 +222,7 @@ def _size_warnings(files: Sequence[File]) -> list[str]:
     return warnings
 
 
-def _duplicate_warnings(duplicates: Duplicates, copies: Copies) -> list[str]:
+def _duplicate_warnings(duplicates: Duplicates, copies: Copies, multi_label: bool) -> list[str]:
     warnings = []
     if duplicates.files_across_splits:
         warnings.append(
@@ -222,10 +230,10 @@ def _duplicate_warnings(duplicates: Duplicates, copies: Copies) -> list[str]:
             "the figures flatter the model as far as they do."
         )
     if duplicates.files_across_labels:
-        warnings.append(
-            f"{duplicates.files_across_labels} files have an exact or near copy under another label; "
-            "of one picture at most one label is right."
-        )
+        said = "with other labels; of one picture at most one set of labels is right."
+        if not multi_label:
+            said = "under another label; of one picture at most one label is right."
+        warnings.append(f"{duplicates.files_across_labels} files have an exact or near copy {said}")
     if copies.scenes:
         warnings.append(
             f"{copies.scenes} pictures look like many others of their label, as those of one camera do; "

@@ -24,6 +24,7 @@ from eyasd.training.network import to_pixels
 from eyasd.training.ranks import ALONE, Ranks
 from eyasd.training.recipe import Recipe
 from eyasd.training.sampling import epoch_order
+from eyasd.training.targets import groups_of
 
 
 class Batch(NamedTuple):
@@ -31,7 +32,7 @@ class Batch(NamedTuple):
 
     Attributes:
         pixels: float32 [n, 3, H, W] of 0..255; perhaps of no picture.
-        targets: int64 [n] class indices, or float32 [n, C] shares where pictures are mixed.
+        targets: int64 [n] class indices, or float32 [n, C] shares where pictures are mixed or have several labels.
         size: number of pictures of the batch, in all processes.
     """
 
@@ -74,7 +75,7 @@ class Batches:
         """
         recipe, ranks = self._recipe, self._ranks
         generator = torch.Generator()
-        order = epoch_order(self._data.class_indices[self._rows], recipe.sampling_power, seed_of(recipe.seed, epoch))
+        order = epoch_order(groups_of(self._data.targets[self._rows]), recipe.sampling_power, seed_of(recipe.seed, epoch))
         # A picture is mirrored in every other epoch, not by chance: in any two it is seen both ways (Jordan, airbench, 2024).
         sides = torch.randint(2, (len(self._images),), generator=torch.Generator().manual_seed(seed_of(recipe.seed, 0)))
         # Of nearly equal size, so that no last batch of one picture upsets the batch normalisation.
@@ -86,7 +87,7 @@ class Batches:
             generator.manual_seed(seed_of(recipe.seed, epoch, index + 1))
             # Of the dropout, in which no two processes shall be alike.
             torch.manual_seed(seed_of(recipe.seed, epoch, index + 1, *([ranks.rank + 1] if ranks.rank else [])))
-            targets = torch.from_numpy(self._data.class_indices[chosen[part.here]]).to(self._device)
+            targets = torch.from_numpy(self._data.targets[chosen[part.here]]).to(self._device)
             flipped = (sides[chosen] + epoch) % 2 == 1 if recipe.horizontal_flip else torch.zeros(len(chosen), dtype=torch.bool)
             pixels = to_pixels(images)
             if len(part.here):

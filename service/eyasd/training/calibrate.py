@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from eyasd.core.bundle import Calibration
 from eyasd.core.spec import Loss
 from eyasd.training.evaluate import calibration_error
+from eyasd.training.targets import Targets, as_flags
 
 # A validation split without an error would be answered by a temperature of zero; beyond these nothing is learnt from pictures.
 _BOUNDS: Final = (0.2, 10.0)
@@ -22,12 +23,12 @@ _ITERATIONS: Final = 25  # of the golden section; the bracket shrinks by 0.618 e
 Logits = NDArray[np.float64]
 
 
-def fit_temperature(logits: NDArray[np.float32], targets: NDArray[np.int64], loss: Loss) -> Calibration:
+def fit_temperature(logits: NDArray[np.float32], targets: Targets, loss: Loss) -> Calibration:
     """Returns the temperature of the least negative log-likelihood.
 
     Args:
         logits: float32 [N, C], of the validation split.
-        targets: int64 [N], true class indices.
+        targets: int64 [N], true class indices; or float32 [N, C], 1 for each label that applies.
         loss: decides between softmax and sigmoid.
     """
     values = logits.astype(np.float64)
@@ -35,12 +36,14 @@ def fit_temperature(logits: NDArray[np.float32], targets: NDArray[np.int64], los
 
     def error(temperature: float) -> float:
         probabilities = np.exp(_log_probabilities(values / temperature, loss))
+        if targets.ndim == 2:
+            return calibration_error(probabilities.ravel().astype(np.float32), targets.ravel() == 1)
         return calibration_error(probabilities.max(1).astype(np.float32), probabilities.argmax(1) == targets)
 
     return Calibration(temperature, error(1.0), error(temperature))
 
 
-def _minimum(logits: Logits, targets: NDArray[np.int64], loss: Loss) -> float:
+def _minimum(logits: Logits, targets: Targets, loss: Loss) -> float:
     """Golden section over the logarithm of the temperature, in which the loss has one minimum."""
     low, high = map(log, _BOUNDS)
     for _ in range(_ITERATIONS):
@@ -52,13 +55,11 @@ def _minimum(logits: Logits, targets: NDArray[np.int64], loss: Loss) -> float:
     return exp((low + high) / 2)
 
 
-def log_loss(logits: Logits, targets: NDArray[np.int64], loss: Loss) -> float:
+def log_loss(logits: Logits, targets: Targets, loss: Loss) -> float:
     """Returns the mean negative log-likelihood, in nats; of a sigmoid it is the sum over the labels."""
-    rows = np.arange(len(targets))
     if loss is not Loss.BINARY_CROSS_ENTROPY:
-        return float(-_log_probabilities(logits, loss)[rows, targets].mean())
-    signs = np.ones_like(logits)
-    signs[rows, targets] = -1
+        return float(-_log_probabilities(logits, loss)[np.arange(len(targets)), targets].mean())
+    signs = 1 - 2 * as_flags(targets, logits.shape[1])
     return float(np.logaddexp(0, signs * logits).sum(1).mean())
 
 

@@ -52,7 +52,7 @@ def _group(files: Sequence[File], *, exact: bool) -> DuplicateGroup:
     named = sorted(files, key=lambda file: file.name)[:_MAX_GROUP_FILES]
     return DuplicateGroup(
         exact=exact,
-        across_labels=len({file.label for file in files}) > 1,
+        across_labels=len({file.labels for file in files}) > 1,
         across_splits=len({file.split for file in files}) > 1,
         files=tuple(DuplicateFile(file.name, file.label, file.split or "") for file in named),
         file_count=len(files),

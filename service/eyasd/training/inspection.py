@@ -47,7 +47,7 @@ def inspect(task: InspectionTask, folder: Path, journal: Journal) -> DatasetRepo
     )
 
     journal.stage("weights")
-    network = Network(recipe, form, len({file.label for file in listing.files}))
+    network = Network(recipe, form, len(listing.labels))
     source = weights.load(network.backbone, recipe.backbone, task.weights, task.hub)
 
     journal.stage("decode")

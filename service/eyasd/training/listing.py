@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +20,8 @@ VALIDATION: Final = "validation"
 TEST: Final = "test"
 SPLITS: Final = (TRAIN, VALIDATION, TEST)
 SPLIT_NAMES: Final = {"train": TRAIN, "validation": VALIDATION, "val": VALIDATION, "valid": VALIDATION, "test": TEST}
+# Between labels that are written as one text, as in a manifest; so none of a picture's several labels holds it.
+SEPARATOR: Final = "|"
 # What desktops leave in every folder they show; files that begin with a dot are hidden anyway.
 _HIDDEN: Final = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})
 PICTURE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"})
@@ -32,15 +34,21 @@ class File:
     Attributes:
         path: where it is.
         name: its path relative to the dataset, for people; bytes that are not UTF-8 are replaced.
+        labels: sorted; exactly one, unless the dataset is multi-label.
         split: `train`, `validation` or `test`; None where the dataset has no split.
         group: pictures of one group belong into one split; None is a group of its own.
     """
 
     path: Path
     name: str
-    label: str
+    labels: tuple[str, ...]
     split: str | None
     group: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Its labels as one text; "" where it has none."""
+        return SEPARATOR.join(self.labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +59,22 @@ class Listing:
         files: sorted by name.
         splits: those that the dataset came with, in the order of SPLITS; empty where it has none.
         warnings: sentences for a person.
+        multi_label: whether a file has any number of labels, none included, rather than one.
     """
 
     files: tuple[File, ...]
     splits: tuple[str, ...]
     warnings: tuple[str, ...]
+    multi_label: bool = False
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """All labels, sorted: in order of class index."""
+        return tuple(sorted({label for file in self.files for label in file.labels}))
 
     def of_split(self, split: str) -> Listing:
         """Returns the files of one split alone."""
-        return Listing(tuple(f for f in self.files if f.split == split), (split,), self.warnings)
+        return replace(self, files=tuple(f for f in self.files if f.split == split), splits=(split,))
 
 
 def list_files(root: Path) -> Listing:
@@ -94,20 +109,20 @@ def list_files(root: Path) -> Listing:
     return Listing(tuple(sorted(files, key=lambda file: file.name)), splits, tuple(warnings))
 
 
-def check_labels(files: Iterable[File], splits: tuple[str, ...], noun: str = "files") -> None:
+def check_labels(listing: Listing, noun: str = "files") -> None:
     """Refuses labels that cannot be learnt or scored.
 
     Args:
-        files: all, or those that turned out to be pictures.
-        splits: those that the dataset came with.
+        listing: all files, or those that turned out to be pictures.
         noun: what the files are called in a message.
 
     Raises:
-        BadDataset: fewer than two labels, or labels that are not the same in every split.
+        BadDataset: there is nothing to tell apart, or the labels are not the same in every split.
     """
-    counts = Counter((file.split, file.label) for file in files)
-    labels = sorted({label for _, label in counts})
-    if len(labels) < 2:
+    splits = listing.splits
+    if listing.multi_label:
+        _check_sets(listing, noun)
+    elif len(labels := listing.labels) < 2:
         raise BadDataset(
             f"The dataset has {noun} of {len(labels)} label(s), {names(labels)}; a classifier needs at least two labels."
         )
@@ -115,13 +130,23 @@ def check_labels(files: Iterable[File], splits: tuple[str, ...], noun: str = "fi
         raise BadDataset(
             f"The dataset has {' and '.join(splits)} but no train split: add the folder train/, or rows of that split."
         )
-    found = {split: {label for s, label in counts if s == split} for split in splits}
+    found = {split: set(listing.of_split(split).labels) for split in splits}
     for split in splits:
         if unknown := found[split] - found[TRAIN]:
             raise BadDataset(f"The {split} split has labels that the train split lacks: {names(sorted(unknown))}.")
     for split in splits:
         if missing := found[TRAIN] - found[split]:
             raise BadDataset(f"The {split} split has no {noun} of {names(sorted(missing))}; every split needs some of each label.")
+
+
+def _check_sets(listing: Listing, noun: str) -> None:
+    """Refuses labels that no file has, or every file; one label is enough, as a picture may be without it."""
+    counts = Counter(label for file in listing.files for label in file.labels)
+    if not counts:
+        raise BadDataset(f"None of the dataset's {len(listing.files):,} {noun} has a label; a classifier needs at least one.")
+    for label, count in sorted(counts.items()):
+        if count == len(listing.files):
+            raise BadDataset(f"All {noun} have the label {label!r}: add pictures that it does not apply to, or remove it.")
 
 
 def _labelled(root: Path, folder: Path, split: str | None, warnings: list[str]) -> list[File]:
@@ -143,7 +168,7 @@ def _labelled(root: Path, folder: Path, split: str | None, warnings: list[str]) 
         paths = [path for path in _walk(label_folder) if path.is_file()]
         if not paths:
             raise BadDataset(f"The folder {as_text(str(label_folder.relative_to(root)))!r} is empty; fill it, or remove it.")
-        files += [File(path, as_text(path.relative_to(root).as_posix()), label, split) for path in paths]
+        files += [File(path, as_text(path.relative_to(root).as_posix()), (label,), split) for path in paths]
     return files
 
 

@@ -36,6 +36,7 @@ from eyasd.training.optimizer import build_optimizer
 from eyasd.training.pace import Pace
 from eyasd.training.ranks import ALONE, Ranks
 from eyasd.training.recipe import Recipe, learning_rate_factor
+from eyasd.training.targets import as_flags
 from eyasd.training.validate import logits_of, measure
 
 _MAX_GRADIENT_NORM: Final = 1.0
@@ -85,7 +86,7 @@ class FineTuning:
         self._optimizer = build_optimizer(network, recipe)
         self._peaks = [group["lr"] for group in self._optimizer.param_groups]
         self._batches = Batches(recipe, images, data, self._device, ranks)
-        counts = torch.from_numpy(np.bincount(data.class_indices[data.rows[TRAIN]], minlength=len(data.labels)))
+        counts = torch.from_numpy(as_flags(data.targets[data.rows[TRAIN]], len(data.labels)).sum(0))
         weights = class_weights(counts, recipe.class_weight_power)
         criterion = Criterion(recipe.loss, recipe.label_smoothing, weights).to(self._device)
         self._gradients = Gradients(network, criterion, recipe.batch_size, ranks, journal)
@@ -247,7 +248,7 @@ class FineTuning:
     def _measure(self, epoch: int, train_loss: float) -> EpochMetrics:
         rows = self._data.rows[VALIDATION]
         logits = logits_of(self._network, self._images, rows, self._journal, self._ranks)
-        return self._ranks.broadcast(measure(epoch, train_loss, logits, self._data.class_indices[rows], self._recipe.loss))
+        return self._ranks.broadcast(measure(epoch, train_loss, logits, self._data.targets[rows], self._recipe.loss))
 
     def _resume(self) -> bool:
         try:

@@ -38,7 +38,7 @@ class Criterion(nn.Module):
 
         Args:
             logits: float32 [N, C].
-            targets: int64 [N] class indices, or float32 [N, C] shares of each label in a mixed picture.
+            targets: int64 [N] class indices, or float32 [N, C] shares of each label, which several can have in full.
         """
         labels = logits.shape[1]
         wanted = targets if targets.is_floating_point() else functional.one_hot(targets, labels).to(logits.dtype)
@@ -57,8 +57,8 @@ def class_weights(counts: Tensor, power: float) -> Tensor:
     """Returns float32 [C]: the rarer a label, the more it counts; 1 on average over the pictures.
 
     Args:
-        counts: int64 [C], training pictures of each label.
+        counts: float32 [C], training pictures of each label.
         power: 0 weighs all alike, 1 gives every label the same say in all.
     """
-    weights = counts.clamp_min(1).float() ** -power
+    weights = counts.clamp_min(1) ** -power
     return weights * (counts.sum() / (weights * counts).sum())

@@ -61,9 +61,9 @@ class Mix:
 
         Args:
             pixels: float32 [n, 3, H, W].
-            targets: int64 [n], class indices.
+            targets: int64 [n], class indices; or float32 [n, C], 1 for each label that applies.
             other_pixels: float32 [n, 3, H, W], the partner of each.
-            other_targets: int64 [n].
+            other_targets: those of the partners.
 
         Returns:
             The pixels, and float32 [n, C] how much of each label there is.
@@ -78,8 +78,9 @@ class Mix:
             mixed = pixels.clone()
             mixed[:, :, rows, columns] = other_pixels[:, :, rows, columns]
             share = 1 - (rows.stop - rows.start) * (columns.stop - columns.start) / (height * width)
-        shares, other_shares = (functional.one_hot(indices, self.labels).float() for indices in (targets, other_targets))
-        return mixed, torch.lerp(other_shares, shares, share)
+        if not targets.is_floating_point():
+            targets, other_targets = (functional.one_hot(indices, self.labels).float() for indices in (targets, other_targets))
+        return mixed, torch.lerp(other_targets, targets, share)
 
 
 def _part(length: int, share: float, at: float) -> slice:

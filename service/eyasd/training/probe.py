@@ -28,7 +28,7 @@ _MLP_LEARNING_RATE: Final = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Features float32 [n, F] and class indices int64 [n] of one split."""
+    """Features float32 [n, F] of one split, and what its pictures show: int64 [n] class indices, or float32 [n, C] of 0 and 1."""
 
     features: Tensor
     targets: Tensor

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from math import ceil, cos, pi
 from typing import Any, Final
 
+from eyasd.core.errors import InvalidArgument
 from eyasd.core.spec import Loss, Optimizer, Preset, Schedule, TrainSpec
 
 # Ships its ImageNet weights as an ordinary package, so that it needs no download of its own; 13 MB, and the quickest on a CPU.
@@ -82,7 +83,7 @@ class Recipe:
         return {field.name: f"{getattr(self, field.name)}" for field in fields(self)}
 
 
-def resolve(spec: TrainSpec, examples: int, native_px: int, *, imbalance: float = 1.0) -> Recipe:
+def resolve(spec: TrainSpec, examples: int, native_px: int, *, imbalance: float = 1.0, multi_label: bool = False) -> Recipe:
     """Returns the recipe of a job.
 
     Args:
@@ -90,7 +91,18 @@ def resolve(spec: TrainSpec, examples: int, native_px: int, *, imbalance: float 
         examples: number of pictures offered for training.
         native_px: size at which the backbone's weights were trained, in pixels.
         imbalance: pictures of the commonest label for each picture of the rarest.
+        multi_label: whether a picture has any number of labels, rather than one.
+
+    Raises:
+        InvalidArgument: the loss that was asked for knows one label a picture.
     """
+    loss = spec.loss or (Loss.BINARY_CROSS_ENTROPY if multi_label else Loss.CROSS_ENTROPY)
+    if multi_label and loss is not Loss.BINARY_CROSS_ENTROPY:
+        raise InvalidArgument(
+            "spec.loss",
+            f"loss is {loss}, but the pictures of this dataset have several labels: leave it out, or ask for "
+            f"{Loss.BINARY_CROSS_ENTROPY}.",
+        )
     wishes: dict[str, Any] = {field.name: getattr(spec, field.name) for field in fields(Recipe)}
     batch_size = spec.batch_size or _BATCH_SIZE
     epochs = _epochs(spec, examples, batch_size)
@@ -104,7 +116,8 @@ def resolve(spec: TrainSpec, examples: int, native_px: int, *, imbalance: float 
         "layer_decay": 1.0,
         "weight_decay": 0.02,
         "warmup_fraction": 0.1,
-        "label_smoothing": 0.1 if spec.loss is Loss.CROSS_ENTROPY else 0.0,
+        "loss": loss,
+        "label_smoothing": 0.1 if loss is Loss.CROSS_ENTROPY else 0.0,
         # Weights rather than sampling, which shows some of the common labels' pictures not at all and repeats the rare ones'; never
         # both, as each does the other's work again. Which one is more accurate was not measured here.
         "class_weight_power": 0.5 if imbalance > MAX_IMBALANCE and not spec.sampling_power else 0.0,

@@ -17,9 +17,10 @@ from eyasd.training.cache import read_picture
 from eyasd.training.dataset import open_dataset
 from eyasd.training.evaluate import predict, score
 from eyasd.training.journal import Journal
-from eyasd.training.listing import TEST, Listing
+from eyasd.training.listing import TEST, File, Listing
 from eyasd.training.machine import cpu_count
 from eyasd.training.session import open_session
+from eyasd.training.targets import targets_of
 
 _BATCH = 32
 
@@ -28,7 +29,8 @@ def rescore(task: EvaluationTask, folder: Path, journal: Journal) -> Evaluation:
     """Scores the version of JOB_DIR/bundle on every picture of a dataset, or on its test split where it has splits.
 
     Raises:
-        BadDataset: it has labels that the model does not know, no test split among its splits, or no readable picture.
+        BadDataset: it has labels that the model does not know, several a picture though the model knows one, no test split among
+            its splits, or no readable picture.
         BrokenBundle: the version is damaged.
     """
     journal.stage("audit")
@@ -40,8 +42,7 @@ def rescore(task: EvaluationTask, folder: Path, journal: Journal) -> Evaluation:
         journal.message(warning)
 
     journal.stage("evaluate")
-    class_index = {label: index for index, label in enumerate(manifest.labels)}
-    targets: list[int] = []
+    readable: list[File] = []
     unreadable: list[UnreadableFile] = []
 
     def batches() -> Iterator[NDArray[np.uint8]]:
@@ -58,16 +59,19 @@ def rescore(task: EvaluationTask, folder: Path, journal: Journal) -> Evaluation:
                         unreadable.append(UnreadableFile(file.name, entry.problem))
                     else:
                         images.append(image)
-                        targets.append(class_index[file.label])
+                        readable.append(file)
                 if images:
                     yield np.stack(images)
 
     probabilities = predict(open_session(bundle / MODEL), batches())
-    if not targets:
+    if not readable:
         raise BadDataset(
             f"None of the {len(listing.files)} files is a readable picture, such as {unreadable[0].path!r}: {unreadable[0].reason}"
         )
-    return score(probabilities, np.array(targets), manifest.labels, tuple(unreadable))
+    # What a model of one label a picture is measured on is one label a picture; one of several takes one for a set of one.
+    scored = Listing(tuple(readable), (), (), multi_label=manifest.thresholds is not None)
+    targets = targets_of(scored, manifest.labels)
+    return score(probabilities, targets, manifest.labels, tuple(unreadable), thresholds=manifest.thresholds)
 
 
 def _scored(listing: Listing, manifest: Manifest, model: str) -> Listing:
@@ -78,10 +82,15 @@ def _scored(listing: Listing, manifest: Manifest, model: str) -> Listing:
                 f"The dataset has {' and '.join(listing.splits)} but no test split; name a dataset that has one, or none."
             )
         listing = listing.of_split(TEST)
-    foreign = sorted({file.label for file in listing.files} - set(manifest.labels))
+    foreign = sorted(set(listing.labels) - set(manifest.labels))
     if foreign:
         raise BadDataset(
             f"The dataset has labels that {model} does not know: {', '.join(map(repr, foreign[:5]))}; "
             f"it knows {', '.join(map(repr, manifest.labels[:20]))}."
+        )
+    if manifest.thresholds is None and (file := next((file for file in listing.files if len(file.labels) != 1), None)):
+        raise BadDataset(
+            f"{file.name!r} has {len(file.labels)} labels, but {model} gives every picture one: "
+            "name a dataset of one label a picture, or a model that was trained on several."
         )
     return listing

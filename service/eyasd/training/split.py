@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from math import fsum
+from typing import Final
 
 from eyasd.core.errors import BadDataset
 from eyasd.training.listing import TRAIN
 
+_NONE: Final = ""  # no label's name
 
-def carve(units: Sequence[str], labels: Sequence[str], fractions: Mapping[str, float], seed: int) -> list[str]:
+
+def carve(units: Sequence[str], labels: Sequence[Sequence[str]], fractions: Mapping[str, float], seed: int) -> list[str]:
     """Assigns each file to `train` or to one of the splits to carve.
 
     The files of a unit stay together, else the test would ask what the training has answered. What decides is each unit's name,
@@ -19,7 +23,7 @@ def carve(units: Sequence[str], labels: Sequence[str], fractions: Mapping[str, f
 
     Args:
         units: of each file, the name of the unit it belongs to, such as its SHA-256 where only identical files belong together.
-        labels: of each file.
+        labels: those of each file; files without any are shared out like those of a label, but need not be in every split.
         fractions: share of each label's files that each carved split receives, as nearly as its units allow; one unit at least.
         seed: another seed gives another split.
 
@@ -30,10 +34,13 @@ def carve(units: Sequence[str], labels: Sequence[str], fractions: Mapping[str, f
         BadDataset: a label has too few units to be in every split.
     """
     files: dict[str, Counter[str]] = {}
-    for unit, label in zip(units, labels, strict=True):
-        files.setdefault(unit, Counter())[label] += 1
-    counts, distinct = Counter(labels), Counter(label for held in files.values() for label in held)
-    for label in sorted(counts):
+    for unit, held in zip(units, labels, strict=True):
+        files.setdefault(unit, Counter()).update(held or (_NONE,))
+    counts, distinct = Counter[str](), Counter(label for held in files.values() for label in held)
+    for counted in files.values():
+        counts.update(counted)
+    needed = sorted(counts.keys() - {_NONE})
+    for label in needed:
         _check(label, distinct[label], fractions)
     wanted = {label: _sizes(count, fractions) for label, count in counts.items()}
     left = {split: {label: wanted[label][split] for label in counts} for split in fractions}
@@ -41,16 +48,18 @@ def carve(units: Sequence[str], labels: Sequence[str], fractions: Mapping[str, f
     order = sorted(files, key=lambda unit: hashlib.sha256(f"{seed}:{unit}".encode()).digest())
     assigned: dict[str, str] = {}
     for unit in order:
-        # Where it brings a split closer to its share, label by label; that of a unit of one file is to be one file less short.
+        # Where it brings a split closer to its share, label by label; that of a unit of one file is to be one file less short. A
+        # file of a rare label weighs more, else the commoner labels that it has, too, would decide.
         gains = {
-            split: sum(abs(rest[label]) - abs(rest[label] - n) for label, n in files[unit].items()) for split, rest in left.items()
+            split: fsum((abs(rest[label]) - abs(rest[label] - n)) / counts[label] for label, n in files[unit].items())
+            for split, rest in left.items()
         }
         best = max(gains, key=lambda split: gains[split])
         assigned[unit] = best if gains[best] > 0 else TRAIN
         if assigned[unit] != TRAIN:
             for label, n in files[unit].items():
                 left[best][label] -= n
-    _fill(assigned, files, sorted(counts), (*fractions, TRAIN), order)
+    _fill(assigned, files, needed, (*fractions, TRAIN), order)
     return [assigned[unit] for unit in units]
 
 
@@ -63,7 +72,9 @@ def _fill(
         for split in splits:
             if held[split, label]:
                 continue
-            spare = [u for u in order if label in files[u] and all(held[assigned[u], other] > 1 for other in files[u])]
+            spare = [
+                u for u in order if label in files[u] and all(held[assigned[u], other] > 1 or other == _NONE for other in files[u])
+            ]
             if not spare:
                 raise BadDataset(
                     f"The pictures of {label!r} are in groups that cannot be divided over {len(splits)} splits so that each has "

@@ -72,12 +72,19 @@ def prepare(task: TrainingTask, backbone: str, listing: Listing, folder: Path, j
     """
     form = input_format(backbone)
     preprocess = form.preprocess(task.spec.image_size_px or form.native_px)
-    counts = Counter(file.label for file in listing.files if file.split in {None, TRAIN})
+    offered = [file for file in listing.files if file.split in {None, TRAIN}]
+    counts = Counter(label for file in offered for label in file.labels)
     imbalance = max(counts.values()) / min(counts.values())
-    recipe = resolve(replace(task.spec, backbone=backbone), counts.total(), form.native_px, imbalance=imbalance)
+    recipe = resolve(
+        replace(task.spec, backbone=backbone),
+        len(offered),
+        form.native_px,
+        imbalance=imbalance,
+        multi_label=listing.multi_label,
+    )
 
     journal.stage("weights")  # before the decoding, which takes longer: who has no weights shall know at once
-    network, source = _build(recipe, form, len({file.label for file in listing.files}), task, base)
+    network, source = _build(recipe, form, len(listing.labels), task, base)
     journal.message(f"Training starts from {source or 'random weights'}, on {device_name()}.")
 
     journal.stage("decode")
@@ -135,7 +142,7 @@ def _fit_head(
         journal: hears which head was taken.
     """
     features = torch.from_numpy(seen)
-    targets = torch.from_numpy(data.class_indices[np.concatenate([data.rows[TRAIN], data.rows[VALIDATION]])])
+    targets = torch.from_numpy(data.targets[np.concatenate([data.rows[TRAIN], data.rows[VALIDATION]])])
     count = len(data.rows[TRAIN])
     train, validation = Split(features[:count], targets[:count]), Split(features[count:], targets[count:])
     head = network.head.cpu()

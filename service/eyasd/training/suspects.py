@@ -49,9 +49,11 @@ def examine(
         check: called again and again; may raise to end it.
 
     Returns:
-        None where fewer than two labels have pictures enough to be judged.
+        None where fewer than two labels have pictures enough to be judged, and of a multi-label dataset.
     """
-    targets, units = data.class_indices[rows], data.units[rows]
+    if data.multi_label:
+        return None
+    targets, units = data.targets[rows], data.units[rows]
     # Without five pictures that differ, a label would be unknown to the probe that is asked about it.
     enough = [label for label in np.unique(targets) if len(np.unique(units[targets == label])) >= _FOLDS]
     judged = np.isin(targets, enough)

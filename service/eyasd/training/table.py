@@ -1,7 +1,8 @@
 """Reads a dataset's manifest: a table with a row a picture, as CSV or as JSON Lines; opens none of the pictures.
 
 path      of the picture, relative to the manifest's folder, or absolute
-label     of the picture
+label     of the picture; or in its place, in every row of a multi-label dataset:
+labels    all that apply to it, or none: a list in JSON, separated by | in CSV
 split     optional: train, validation (or val, valid) or test; every row has one, or none has
 group     optional: pictures of one group are never on both sides of a split that Eyas makes
 
@@ -18,16 +19,15 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final
 
 from eyasd.core.errors import BadDataset
-from eyasd.training.listing import SPLIT_NAMES, SPLITS, File, Listing, names
+from eyasd.training.listing import SEPARATOR, SPLIT_NAMES, SPLITS, File, Listing, names
 
-_PATH, _LABEL, _SPLIT, _GROUP = COLUMNS = ("path", "label", "split", "group")
+_PATH, _LABEL, _LABELS, _SPLIT, _GROUP = COLUMNS = ("path", "label", "labels", "split", "group")
 # Seven times ImageNet-1k; a row takes 0.8 KB of memory and, on one core of an AMD EPYC, 28 us: 8 GB and five minutes.
 MAX_ROWS: Final = 10_000_000
 # Tables of attributes have some hundreds; a file of one endless line has more.
 MAX_COLUMNS: Final = 1_000
 # A path has at most 4 KiB on Linux. Below the limit of Python's csv module for one field, 128 KiB.
 MAX_ROW_BYTES: Final = 65_536
-_SEVERAL_LABELS: Final = "several labels a picture are not supported yet: give each picture one label, in the column 'label'"
 
 _Values = Mapping[str, object]
 
@@ -67,7 +67,8 @@ class _Table:
         self._unknown: set[str] = set()
         self._rows = self._wrong = self._again = 0
         self._first_wrong = ""
-        self._with_split = self._without_split = 0  # the first line of each kind; 0 where there is none
+        # The first line of each kind; 0 where there is none.
+        self._with_split = self._without_split = self._with_label = self._with_labels = 0
 
     def add(self, line: int, row: _Values | str) -> None:
         """Takes one row: its values, or what is wrong with it."""
@@ -75,7 +76,8 @@ class _Table:
         if self._rows > MAX_ROWS:
             raise BadDataset(f"{self._name!r} has more than {MAX_ROWS:,} rows: make several datasets of it.")
         try:
-            self._add_file(line, self._file(row))
+            file = self._file(row)
+            self._add_file(line, file, several=_LABELS in row)
         except _BadRow as wrong:
             self._first_wrong = self._first_wrong or f"Line {line} of {self._name!r} {wrong}."
             self._wrong += 1
@@ -98,6 +100,11 @@ class _Table:
                 f"Line {self._without_split} of {self._name!r} has no split, but line {self._with_split} has one: "
                 "give every row a split, or none."
             )
+        if self._with_label and self._with_labels:
+            raise BadDataset(
+                f"Line {self._with_label} of {self._name!r} has a 'label', but line {self._with_labels} has 'labels': "
+                "give every row the one, or the other."
+            )
         files = sorted((file for _, file in self._files.values()), key=lambda file: file.name)
         if not any(_exists(file.path) for file in files):
             raise BadDataset(
@@ -112,26 +119,30 @@ class _Table:
         if self._again:
             warnings.append(f"Left out {self._again:,} row(s) of {self._name!r} that name a picture again.")
         found = {file.split for file in files}
-        return Listing(tuple(files), tuple(split for split in SPLITS if split in found), tuple(warnings))
+        splits = tuple(split for split in SPLITS if split in found)
+        return Listing(tuple(files), splits, tuple(warnings), multi_label=bool(self._with_labels))
 
     def _file(self, row: _Values | str) -> File:
         if isinstance(row, str):
             raise _BadRow(row)
         self.see_columns(row)
-        path, label = _text(row, _PATH), _text(row, _LABEL).strip()
-        if "labels" in row:
-            raise _BadRow(f"has 'labels'; {_SEVERAL_LABELS}")
-        if not path or not label:
-            raise _BadRow(f"has no {_LABEL if path else _PATH}")
+        path = _text(row, _PATH)
+        if not path:
+            raise _BadRow(f"has no {_PATH}")
+        labels = _labels(row)
         named = PurePosixPath(path)
         if self._confined and (named.is_absolute() or ".." in named.parts):
             raise _BadRow(f"names {path!r}, which leaves the archive; name it relative to the manifest, without '..'")
         split = _text(row, _SPLIT).strip()
         if split and split.lower() not in SPLIT_NAMES:
             raise _BadRow(f"has the split {split!r}; it must be one of {', '.join(SPLITS)}")
-        return File(self._root / named, str(named), label, SPLIT_NAMES.get(split.lower()), _text(row, _GROUP).strip() or None)
+        return File(self._root / named, str(named), labels, SPLIT_NAMES.get(split.lower()), _text(row, _GROUP).strip() or None)
 
-    def _add_file(self, line: int, file: File) -> None:
+    def _add_file(self, line: int, file: File, *, several: bool) -> None:
+        if several:
+            self._with_labels = self._with_labels or line
+        else:
+            self._with_label = self._with_label or line
         if file.split:
             self._with_split = self._with_split or line
         else:
@@ -144,7 +155,7 @@ class _Table:
             if then != now:
                 raise _BadRow(
                     f"gives {file.name!r} the {column} {now or 'none'!r}, but line {before} gives it {then or 'none'!r}; "
-                    f"a picture has one {column}"
+                    f"a picture has one {column}" + (f", or several in {_LABELS!r}" if column == _LABEL else "")
                 )
         self._again += 1
 
@@ -199,7 +210,10 @@ def _csv_rows(lines: _Lines, table: _Table) -> Iterator[tuple[int, _Values | str
                 table.see_columns(header)
                 known = [(column, header.index(column)) for column in COLUMNS if column in header]
             elif len(fields) == len(header):
-                yield line, {column: fields[index] for column, index in known}
+                values: dict[str, object] = {column: fields[index] for column, index in known}
+                if _LABELS in values:
+                    values[_LABELS] = _separated(fields[header.index(_LABELS)])
+                yield line, values
             else:
                 yield line, f"has {len(fields)} field(s), but the header has {len(header)}"
     except csv.Error as error:
@@ -207,13 +221,13 @@ def _csv_rows(lines: _Lines, table: _Table) -> Iterator[tuple[int, _Values | str
 
 
 def _check_header(header: list[str], name: str) -> None:
-    if "labels" in header:
-        raise BadDataset(f"{name!r} has a column 'labels'; {_SEVERAL_LABELS}.")
-    for column in (_PATH, _LABEL):
-        if column not in header:
+    if _LABEL in header and _LABELS in header:
+        raise BadDataset(f"{name!r} has the columns {_LABEL!r} and {_LABELS!r}: remove one.")
+    for column, other in ((_PATH, _PATH), (_LABEL, _LABELS)):
+        if column not in header and other not in header:
             raise BadDataset(
                 f"{name!r} has no column {column!r}. Its first line, cut at the commas, names {names(header)}; "
-                f"{_PATH!r} and {_LABEL!r} are needed."
+                f"{_PATH!r} and {_LABEL!r} (or {_LABELS!r}) are needed."
             )
     if twice := [column for column in COLUMNS if header.count(column) > 1]:
         raise BadDataset(f"{name!r} has two columns {twice[0]!r}: remove one.")
@@ -232,6 +246,33 @@ def _json_rows(lines: _Lines) -> Iterator[tuple[int, _Values | str]]:
         yield lines.number, row if isinstance(row, dict) else 'is not a JSON object such as {"path": "1.jpg", "label": "shirt"}'
 
 
+def _separated(field: str) -> list[str]:
+    """Returns the labels in a field of CSV; none where it is blank."""
+    return field.split(SEPARATOR) if field.strip() else []
+
+
+def _labels(row: _Values) -> tuple[str, ...]:
+    """Returns the one label of a row, or all that its list holds."""
+    if _LABELS not in row:
+        if isinstance(row.get(_LABEL), list):
+            raise _BadRow(f"has a list as its {_LABEL}: call it {_LABELS!r} in every row")
+        label = _text(row, _LABEL).strip()
+        if not label:
+            raise _BadRow(f"has no {_LABEL}")
+        return (label,)
+    if _LABEL in row:
+        raise _BadRow(f"has {_LABEL!r} and {_LABELS!r}; it may have one of them")
+    listed = row[_LABELS]
+    if not isinstance(listed, list):
+        raise _BadRow(f'has {_LABELS} that are no list, such as ["shirt", "red"]; where none applies, []')
+    labels = {_text({_LABEL: label}, _LABEL).strip() for label in listed}
+    if "" in labels:
+        raise _BadRow(f"has an empty label among its {_LABELS}")
+    if bad := [label for label in labels if SEPARATOR in label]:
+        raise _BadRow(f"has the label {min(bad)!r}; {SEPARATOR!r} is what separates labels")
+    return tuple(sorted(labels))
+
+
 def _text(row: _Values, column: str) -> str:
     """Returns the text of a field; "" where it has none."""
     value = row.get(column)
@@ -239,8 +280,6 @@ def _text(row: _Values, column: str) -> str:
         return ""
     if isinstance(value, int) and not isinstance(value, bool):  # JSON's 7 is as good a label as "7"
         return str(value)
-    if column == _LABEL and isinstance(value, list | dict):
-        raise _BadRow(f"has a list of labels; {_SEVERAL_LABELS}")
     if not isinstance(value, str):
         raise _BadRow(f"has a {column} that is not text")
     # What no file's name can hold; and JSON can spell halves of a character, which no encoder takes.

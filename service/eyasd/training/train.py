@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from eyasd.core import document
 from eyasd.core.bundle import FORMAT_VERSION, LOGITS, MODEL, PROBABILITIES, WEIGHTS, Golden, Lineage, Manifest, Parity
 from eyasd.core.jobdir import BUNDLE
-from eyasd.core.preprocess import Preprocess
 from eyasd.core.types import EpochMetrics, Evaluation, TrainingOutcome, TrainingTask
 from eyasd.training import archive, durable, warm
 from eyasd.training.audit import Audit
@@ -37,6 +36,8 @@ from eyasd.training.recipe import DEFAULT_BACKBONE, Recipe
 from eyasd.training.session import open_session
 from eyasd.training.sheet import contact_sheet
 from eyasd.training.start import prepare
+from eyasd.training.targets import as_flags
+from eyasd.training.thresholds import choose_thresholds
 from eyasd.training.thumbnails import data_uri, thumbnails
 from eyasd.training.together import fine_tune
 from eyasd.training.validate import logits_of
@@ -68,7 +69,7 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
 
     journal.stage("audit")
     listing = open_dataset(Path(task.dataset), folder, journal)
-    check_labels(listing.files, listing.splits)
+    check_labels(listing)
     start = prepare(task, spec.backbone or DEFAULT_BACKBONE, listing, folder, journal, base)
     archive.discard(folder)  # from here on the cache is all that is read
     recipe, network, images, data = start.recipe, start.network, start.images, start.data
@@ -80,23 +81,30 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
 
     journal.stage("export")
     network.cpu()
-    validation_targets = data.class_indices[data.rows[VALIDATION]]
-    calibration = fit_temperature(logits_of(network, images, data.rows[VALIDATION], journal), validation_targets, recipe.loss)
+    logits, targets = logits_of(network, images, data.rows[VALIDATION], journal), data.targets[data.rows[VALIDATION]]
+    calibration = fit_temperature(logits, targets, recipe.loss)
+    thresholds = (
+        choose_thresholds(logits, calibration.temperature, as_flags(targets, len(data.labels))) if data.multi_label else None
+    )
     servable = Servable(network, recipe.loss, calibration.temperature).eval()
     bundle = folder / BUNDLE
     shutil.rmtree(bundle, ignore_errors=True)
     bundle.mkdir()
     durable.write(bundle / WEIGHTS, warm.dump(network))
-    parity = _export(servable, bundle / MODEL, images, data, start.preprocess, journal)
+    metadata = {"eyas.labels": document.dump(data.labels), "eyas.preprocess": document.dump(start.preprocess)}
+    if thresholds:
+        metadata["eyas.thresholds"] = document.dump(thresholds)
+    parity = _export(servable, bundle / MODEL, images, data, metadata, journal)
 
     journal.stage("evaluate")
-    evaluation, golden = _evaluate(bundle / MODEL, images, data, journal)
+    evaluation, golden = _evaluate(bundle / MODEL, images, data, thresholds, journal)
 
     journal.stage("publish")
     manifest = Manifest(
         format_version=FORMAT_VERSION,
         create_time=datetime.now(UTC),
         labels=data.labels,
+        thresholds=thresholds,
         preprocess=start.preprocess,
         calibration=calibration,
         evaluation=evaluation,
@@ -126,11 +134,10 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
 
 
 def _export(
-    servable: Servable, path: Path, images: NDArray[np.uint8], data: Audit, preprocess: Preprocess, journal: Journal
+    servable: Servable, path: Path, images: NDArray[np.uint8], data: Audit, metadata: Mapping[str, str], journal: Journal
 ) -> Parity:
     """Writes the ONNX file, and proves it on pictures of the validation split, then of the training split."""
-    px = preprocess.crop_px
-    metadata = {"eyas.labels": document.dump(data.labels), "eyas.preprocess": document.dump(preprocess)}
+    px = images.shape[1]
     to_onnx(servable, torch.zeros(1, px, px, 3, dtype=torch.uint8), path, [PROBABILITIES, LOGITS], metadata)
     check_signature(path, px, len(data.labels))
     journal.advance(0.6)
@@ -138,7 +145,9 @@ def _export(
     return prove_parity(servable, path, images[rows])
 
 
-def _evaluate(path: Path, images: NDArray[np.uint8], data: Audit, journal: Journal) -> tuple[Evaluation, Golden]:
+def _evaluate(
+    path: Path, images: NDArray[np.uint8], data: Audit, thresholds: tuple[float, ...] | None, journal: Journal
+) -> tuple[Evaluation, Golden]:
     """Scores the file on the test split; a few of its pictures become the golden examples."""
     rows = data.rows[TEST]
 
@@ -148,14 +157,15 @@ def _evaluate(path: Path, images: NDArray[np.uint8], data: Audit, journal: Journ
             yield images[rows[start : start + _BATCH]]
 
     probabilities = predict(open_session(path), batches())
-    targets = data.class_indices[rows]
-    # The first picture of each label, so that the golden examples are not all alike.
-    chosen = np.unique(targets, return_index=True)[1][:_GOLDEN_EXAMPLES]
-    return score(probabilities, targets, data.labels, leaked=data.leaked[rows]), Golden(images[rows[chosen]], probabilities[chosen])
+    targets = data.targets[rows]
+    # The first picture of each label, or set of labels, so that the golden examples are not all alike.
+    chosen = np.unique(targets, axis=0, return_index=True)[1][:_GOLDEN_EXAMPLES]
+    scored = score(probabilities, targets, data.labels, leaked=data.leaked[rows], thresholds=thresholds)
+    return scored, Golden(images[rows[chosen]], probabilities[chosen])
 
 
 def _contact_sheet(recipe: Recipe, images: NDArray[np.uint8], data: Audit) -> str:
     """Returns the data URI of a sheet with one training picture of each of the first labels."""
     rows = data.rows[TRAIN]
-    chosen = np.unique(data.class_indices[rows], return_index=True)[1][:_SHEET_ROWS]
+    chosen = np.unique(data.targets[rows], axis=0, return_index=True)[1][:_SHEET_ROWS]
     return data_uri(contact_sheet(images[rows[chosen]], Augmentation.of(recipe), recipe.horizontal_flip, recipe.seed))

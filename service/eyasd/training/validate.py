@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from eyasd.core.spec import Loss
 from eyasd.core.types import EpochMetrics
 from eyasd.training.calibrate import fit_temperature, log_loss
-from eyasd.training.evaluate import confusion_matrix, label_metrics
+from eyasd.training.evaluate import confusion_matrix, label_metrics, macro_means, set_metrics
 from eyasd.training.feed import Feed
 from eyasd.training.journal import Journal
 from eyasd.training.network import Network, to_pixels
 from eyasd.training.ranks import ALONE, Ranks
+from eyasd.training.targets import Targets
 
 _BATCH = 32
 
@@ -39,7 +40,7 @@ def logits_of(
     return ranks.gather(batches)
 
 
-def measure(epoch: int, train_loss: float, logits: NDArray[np.float32], targets: NDArray[np.int64], loss: Loss) -> EpochMetrics:
+def measure(epoch: int, train_loss: float, logits: NDArray[np.float32], targets: Targets, loss: Loss) -> EpochMetrics:
     """Returns the figures of an epoch.
 
     The loss is that at the best temperature, as the served model will have it: label smoothing makes the raw logits of a better
@@ -49,19 +50,21 @@ def measure(epoch: int, train_loss: float, logits: NDArray[np.float32], targets:
         epoch: number of the epoch, 0 for the head on the frozen backbone.
         train_loss: mean over the epoch.
         logits: float32 [n, C].
-        targets: int64 [n], true class indices.
+        targets: int64 [n], true class indices; or float32 [n, C], 1 for each label that applies.
         loss: of the recipe.
     """
-    labels = logits.shape[1]
-    rows = label_metrics(confusion_matrix(logits.argmax(1), targets, labels), [str(i) for i in range(labels)])
-    present = [row for row in rows if row.examples]
+    names = [str(i) for i in range(logits.shape[1])]
+    if targets.ndim == 2:
+        applies, true = logits >= 0, targets == 1  # at a probability of a half: the thresholds come last, after the calibration
+        rows, right = set_metrics(applies, true, names), (applies == true).all(1)
+    else:
+        predicted = logits.argmax(1)
+        rows, right = label_metrics(confusion_matrix(predicted, targets, len(names)), names), predicted == targets
     temperature = fit_temperature(logits, targets, loss).temperature
     return EpochMetrics(
         epoch=epoch,
         train_loss=train_loss,
         loss=log_loss(logits.astype(np.float64) / temperature, targets, loss),
-        accuracy=float((logits.argmax(1) == targets).mean()),
-        macro_precision=float(np.mean([row.precision for row in present])),
-        macro_recall=float(np.mean([row.recall for row in present])),
-        macro_f1=float(np.mean([row.f1 for row in present])),
+        accuracy=float(right.mean()),
+        **macro_means(rows),
     )

@@ -78,14 +78,14 @@ def test_a_file_that_may_not_be_read_is_named(squares: Callable[..., Path], jour
 
 def test_what_is_no_file_is_never_read(journal: Journal, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    files = [File(path, path.name, "red", None) for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero"))]
+    files = [File(path, path.name, ("red",), None) for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero"))]
     assert {entry.problem for entry in decode(files, SPEC, tmp_path, journal).entries} == {"It is not a file."}
 
 
 def test_missing_files_do_not_keep_the_others_from_being_used_again(
     squares: Callable[..., Path], journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = [*list_files(squares()).files, File(tmp_path / "gone.png", "gone.png", "red", None)]
+    files = [*list_files(squares()).files, File(tmp_path / "gone.png", "gone.png", ("red",), None)]
     first = decode(files, SPEC, tmp_path, journal)
     monkeypatch.setattr(cache, "read_picture", None)
     assert decode(files, SPEC, tmp_path, journal).entries == first.entries

@@ -105,3 +105,62 @@ def test_a_few_pictures_calibrate_nothing() -> None:
 def test_a_faultless_split_does_not_end_in_zero() -> None:
     faultless = 3 * np.eye(5, dtype=np.float32)[TARGETS]
     assert fit_temperature(faultless, TARGETS, Loss.CROSS_ENTROPY).temperature == pytest.approx(0.2, rel=1e-3)
+
+
+class TestSeveralLabels:
+    FLAGS = (RANDOM.random((300, 4)) < [0.6, 0.3, 0.1, 0.0]).astype(np.float32)  # nothing bears the last one
+    SURE = (1 / (1 + np.exp(-(4 * FLAGS - 2 + RANDOM.normal(0, 2, (300, 4)))))).astype(np.float32)
+    THRESHOLDS = (0.5, 0.4, 0.3, 0.5)
+
+    def test_by_hand(self) -> None:
+        """Of three pictures one is right in both labels; of the five flags said or true, two are both."""
+        probabilities = np.array([[0.9, 0.6], [0.4, 0.7], [0.8, 0.3]], np.float32)
+        flags = np.array([[1, 0], [1, 1], [0, 0]], np.float32)
+        found = score(probabilities, flags, ["a", "b"], thresholds=(0.3, 0.65))
+        assert found.accuracy == pytest.approx(2 / 3)
+        assert [(row.examples, row.precision, row.recall, row.f1, row.threshold) for row in found.labels] == [
+            (2, pytest.approx(2 / 3), 1.0, pytest.approx(0.8), 0.3),
+            (1, 1.0, 1.0, 1.0, 0.65),
+        ]
+        assert found.micro_f1 == pytest.approx(2 * 3 / (4 + 3))
+        assert found.macro_f1 == pytest.approx(0.9)
+        # Of `a` the first and the third in order are right, of `b` the first.
+        assert found.mean_average_precision == pytest.approx(((1 + 2 / 3) / 2 + 1) / 2)
+        assert found.log_loss == pytest.approx(-np.log([0.9 * 0.4, 0.4 * 0.7, 0.2 * 0.7]).mean(), rel=1e-6)
+        assert all(row.predicted_counts == () for row in found.labels)
+
+    def test_figures_are_those_of_scikit_learn(self) -> None:
+        found = score(self.SURE, self.FLAGS, list("abcd"), thresholds=self.THRESHOLDS)
+        said = np.greater_equal(self.SURE, self.THRESHOLDS).astype(int)
+        precision, recall, f1, support = metrics.precision_recall_fscore_support(self.FLAGS, said, zero_division=0)
+        assert [row.precision for row in found.labels] == pytest.approx(precision)
+        assert [row.recall for row in found.labels] == pytest.approx(recall)
+        assert [row.f1 for row in found.labels] == pytest.approx(f1)
+        assert [row.examples for row in found.labels] == list(support)
+        assert found.accuracy == pytest.approx(metrics.accuracy_score(self.FLAGS, said))
+        assert found.micro_f1 == pytest.approx(metrics.f1_score(self.FLAGS, said, average="micro"))
+        assert found.macro_f1 == pytest.approx(f1[:3].mean())
+        assert found.mean_average_precision == pytest.approx(
+            metrics.average_precision_score(self.FLAGS[:, :3], self.SURE[:, :3], average="macro")
+        )
+        losses = [metrics.log_loss(self.FLAGS[:, i], self.SURE[:, i].astype(float), labels=[0, 1]) for i in range(4)]
+        assert found.log_loss == pytest.approx(sum(losses), rel=1e-5)
+
+    def test_calibration_is_of_every_label_of_every_picture(self) -> None:
+        # 0.8 said four times of which three are so, 0.1 said four times of which none is.
+        probabilities = np.array([[0.8, 0.1], [0.8, 0.1], [0.1, 0.8], [0.1, 0.8]], np.float32)
+        flags = np.array([[1, 0], [1, 0], [0, 1], [0, 0]], np.float32)
+        found = score(probabilities, flags, ["a", "b"], thresholds=(0.5, 0.5))
+        assert found.calibration_error == pytest.approx((abs(0.75 - 0.8) + abs(0 - 0.1)) / 2)
+
+    def test_overconfidence_is_found_and_cured(self) -> None:
+        logits = np.log(self.SURE / (1 - self.SURE)).astype(np.float32)
+        plain = fit_temperature(logits, self.FLAGS, Loss.BINARY_CROSS_ENTROPY).temperature
+        found = fit_temperature(5 * logits, self.FLAGS, Loss.BINARY_CROSS_ENTROPY)
+        assert found.temperature == pytest.approx(5 * plain, rel=1e-3)
+        assert found.error_after < found.error_before
+
+    def test_a_picture_without_labels_is_right_where_none_is_said(self) -> None:
+        nothing = np.zeros((2, 2), np.float32)
+        found = score(np.array([[0.1, 0.2], [0.9, 0.2]], np.float32), nothing, ["a", "b"], thresholds=(0.5, 0.5))
+        assert (found.accuracy, found.micro_f1, found.mean_average_precision, found.macro_f1) == (0.5, 0.0, 0.0, 0.0)

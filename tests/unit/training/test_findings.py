@@ -14,9 +14,9 @@ from eyasd.training.listing import File
 def test_groups_are_bounded_and_the_gravest_come_first() -> None:
     sizes = [2] * 120 + [25, 1, 1]
     near = np.repeat(np.arange(len(sizes)), sizes)
-    files = [File(Path("/"), f"{number:03}", "a", "train") for number in range(len(near))]
-    files[100] = File(Path("/"), "100", "b", "train")
-    files[200] = File(Path("/"), "200", "a", "test")
+    files = [File(Path("/"), f"{number:03}", ("a",), "train") for number in range(len(near))]
+    files[100] = File(Path("/"), "100", ("b",), "train")
+    files[200] = File(Path("/"), "200", ("a",), "test")
     exact = np.arange(len(near))
     exact[200] = exact[201]
     found = duplicates(files, Copies(exact, near, 0))

@@ -120,7 +120,7 @@ def test_it_ends_with_the_best_weights_of_all_epochs_or_with_better_ones(tmp_pat
     history = tuning.run()
     rows = tuning.data.rows["validation"]
     logits = logits_of(tuning.network, tuning.images, rows, tuning.journal)
-    found = measure(0, 0.0, logits, tuning.data.class_indices[rows], Loss.CROSS_ENTROPY)
+    found = measure(0, 0.0, logits, tuning.data.targets[rows], Loss.CROSS_ENTROPY)
     assert found.loss <= min(epoch.loss for epoch in history)
     assert f"loss {found.loss:.3f}" in tuning.messages()[-1]
 

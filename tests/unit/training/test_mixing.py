@@ -31,6 +31,15 @@ def test_labels_are_shared_as_the_pixels_are(way: dict[str, float], seed: int) -
     assert torch.allclose(pixels.mean((1, 2, 3)), shares @ torch.arange(6.0), atol=1e-4)
 
 
+def test_several_labels_are_shared_like_one() -> None:
+    flags = torch.eye(6) + torch.eye(6).roll(1, 1)
+    for alphas in ((1.0, 0.0), (0.0, 1.0)):
+        mix = Mixing(*alphas, 6).draw(6, 3)
+        assert mix is not None
+        one, both = (mix.apply(PIXELS, t, PIXELS[mix.partners], t[mix.partners])[1] for t in (TARGETS, flags))
+        assert torch.allclose(both, one + one.roll(1, 1))
+
+
 def test_mixup_blends_whole_pictures() -> None:
     pixels, shares = mixed(mixup=1.0)
     assert torch.allclose(pixels.amax((1, 2, 3)), pixels.amin((1, 2, 3)))

@@ -43,6 +43,14 @@ def test_binary_cross_entropy_is_not_smoothed_by_default() -> None:
     assert resolve(TrainSpec(loss=Loss.BINARY_CROSS_ENTROPY), 100, 224).label_smoothing == 0.0
 
 
+def test_several_labels_a_picture_decide_the_loss() -> None:
+    assert resolve(TrainSpec(), 100, 224).loss is Loss.CROSS_ENTROPY
+    recipe = resolve(TrainSpec(), 100, 224, multi_label=True)
+    assert (recipe.loss, recipe.label_smoothing) == (Loss.BINARY_CROSS_ENTROPY, 0.0)
+    with pytest.raises(InvalidArgument, match="loss is focal, but the pictures of this dataset have several labels"):
+        resolve(TrainSpec(loss=Loss.FOCAL), 100, 224, multi_label=True)
+
+
 @pytest.mark.parametrize(("imbalance", "power"), [(1.0, 0.0), (10.0, 0.0), (10.5, 0.5)])
 def test_rare_labels_weigh_more_where_the_audit_warns_of_them(imbalance: float, power: float) -> None:
     recipe = resolve(TrainSpec(), 100, 224, imbalance=imbalance)

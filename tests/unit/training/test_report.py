@@ -105,7 +105,7 @@ def test_the_curve_is_drawn_from_two_epochs_on(manifest: Manifest) -> None:
 
 def findings(name: str = "{}.jpg") -> tuple[DatasetReport, list[File]]:
     """Returns a report of as many suspects and groups as there can be, and the files it names."""
-    files = [File(Path("/"), name.format(i), "a", "train") for i in range(700)]
+    files = [File(Path("/"), name.format(i), ("a",), "train") for i in range(700)]
     names = [file.name for file in files]
     pictures = tuple(Suspect(path, "hat", "shoes", 0.98) for path in names[:50])
     groups = tuple(

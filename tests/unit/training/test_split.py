@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -109,6 +111,31 @@ def test_units_that_cannot_be_shared_out_are_refused() -> None:
     pairs = [(unit, label) for unit in ("ab", "bc", "ac", "abc") for label in unit]  # each label in three units, but not apart
     with pytest.raises(BadDataset, match="The pictures of '[abc]' are in groups that cannot be divided over 3 splits"):
         carve([unit for unit, _ in pairs], [label for _, label in pairs], FRACTIONS, 0)
+
+
+def test_of_several_labels_each_is_shared_out() -> None:
+    shares = {"a": 0.5, "b": 0.3, "c": 0.1, "d": 0.03, "e": 0.01}
+    borne = np.random.default_rng(0).random((1000, 5)) < list(shares.values())
+    sets = [[label for label, bears in zip(shares, row, strict=True) if bears] for row in borne]
+    splits = carve([f"{number}" for number in range(1000)], sets, FRACTIONS, 0)
+    counts = Counter((label, split) for labels, split in zip(sets, splits, strict=True) for label in labels or [""])
+    for label in ("", *shares):
+        total = sum(counts[label, split] for split in ("train", "validation", "test"))
+        assert [counts[label, split] for split in ("validation", "test")] == pytest.approx([0.15 * total] * 2, rel=0.1, abs=1.5)
+
+
+@given(st.lists(st.sets(st.sampled_from("abcd")), min_size=1, max_size=60), st.randoms(use_true_random=False))
+def test_several_labels_in_any_order_give_the_same_split_or_are_refused(sets: list[set[str]], random: Random) -> None:
+    files = [(f"{number}", sorted(labels)) for number, labels in enumerate(sets)]
+    try:
+        before = dict(zip([unit for unit, _ in files], carve(*map(list, zip(*files, strict=True)), FRACTIONS, 7), strict=True))
+    except BadDataset:
+        return
+    held = {(label, before[unit]) for unit, labels in files for label in labels}
+    assert len(held) == 3 * len({label for label, _ in held})
+    random.shuffle(files)
+    after = carve([unit for unit, _ in files], [labels for _, labels in files], FRACTIONS, 7)
+    assert dict(zip([unit for unit, _ in files], after, strict=True)) == before
 
 
 def test_too_few_distinct_files_are_refused_by_name() -> None:

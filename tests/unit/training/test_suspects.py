@@ -34,7 +34,7 @@ def audited(targets: NDArray[np.int64], units: NDArray[np.int64] | None = None) 
 
 
 def examined(features: NDArray[np.float32], data: Audit) -> Suspects | None:
-    files = [File(Path(f"/{i}"), f"{i}.jpg", "", None) for i in range(len(features))]
+    files = [File(Path(f"/{i}"), f"{i}.jpg", (), None) for i in range(len(features))]
     return examine(features, np.arange(len(features)), files, data, 0, lambda: None)
 
 

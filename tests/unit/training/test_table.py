@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,7 +47,7 @@ class TestCsv:
     def test_paths_and_labels(self, written: Callable[..., Path], tmp_path: Path) -> None:
         listing = read_table(written("path,label\nb.png,hat\na.png,shoe\n"))
         assert listing == Listing(
-            (File(tmp_path / "a.png", "a.png", "shoe", None), File(tmp_path / "b.png", "b.png", "hat", None)), (), ()
+            (File(tmp_path / "a.png", "a.png", ("shoe",), None), File(tmp_path / "b.png", "b.png", ("hat",), None)), (), ()
         )
 
     @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ class TestCsv:
             ("path;label\na.png;x\n", r"no column 'path'. Its first line, cut at the commas, names 'path;label'"),
             ("path,split\na.png,test\n", "no column 'label'"),
             ("path,label,label\na.png,x,y\n", "two columns 'label': remove one"),
-            ("path,labels\na.png,x\n", "column 'labels'; several labels a picture are not supported yet"),
+            ("path,label,labels\na.png,x,y\n", "has the columns 'label' and 'labels': remove one"),
             ("path,label\na.png,x,y\n", r"Line 2 of 'photos.csv' has 3 field\(s\), but the header has 2."),
             ("path,label\na.png,x\nb.png\n", r"Line 3 of 'photos.csv' has 1 field\(s\), but the header has 2."),
             ('path,label\na.png,"x"y\n', "Line 2 of 'photos.csv' is not CSV: ',' expected after '\"'"),
@@ -116,8 +117,8 @@ class TestJsonLines:
             ('{"path": "a.png"}', "has no label"),
             ('{"path": "a.png", "label": "  "}', "has no label"),
             ('{"label": "x"}', "has no path"),
-            ('{"path": "a.png", "label": ["x", "y"]}', "has a list of labels; several labels a picture are not supported yet"),
-            ('{"path": "a.png", "label": "x", "labels": ["x"]}', "has 'labels'; several labels a picture are not supported yet"),
+            ('{"path": "a.png", "label": ["x", "y"]}', "has a list as its label: call it 'labels' in every row"),
+            ('{"path": "a.png", "label": "x", "labels": ["x"]}', "has 'label' and 'labels'; it may have one of them"),
             ('{"path": "a.png", "label": true}', "has a label that is not text"),
             ('{"path": ["a.png"], "label": "x"}', "has a path that is not text"),
             ('{"path": "a.png", "label": "\\ud800"}', "has a label with characters that are no text"),
@@ -126,6 +127,45 @@ class TestJsonLines:
     def test_what_is_refused(self, written: Callable[..., Path], line: str, message: str) -> None:
         with pytest.raises(BadDataset, match=f"Line 2 of 'photos.jsonl' {message}"):
             read_table(written('{"path": "b.png", "label": "x"}\n' + line, "photos.jsonl"))
+
+
+class TestSeveralLabels:
+    def test_csv(self, written: Callable[..., Path]) -> None:
+        listing = read_table(written("path,labels\na.png, shirt |red\nb.png,\nc.png,shirt|shirt\n"))
+        assert [(file.name, file.labels) for file in listing.files] == [
+            ("a.png", ("red", "shirt")),
+            ("b.png", ()),
+            ("c.png", ("shirt",)),
+        ]
+        assert (listing.multi_label, listing.labels) == (True, ("red", "shirt"))
+        assert [file.label for file in listing.files] == ["red|shirt", "", "shirt"]
+
+    def test_json_lines(self, written: Callable[..., Path]) -> None:
+        rows = [{"path": "a.png", "labels": ["shirt", " red", 7]}, {"path": "b.png", "labels": []}]
+        listing = read_table(written("\n".join(map(json.dumps, rows)), "photos.jsonl"))
+        assert [(file.name, file.labels) for file in listing.files] == [("a.png", ("7", "red", "shirt")), ("b.png", ())]
+        assert listing.multi_label
+
+    @pytest.mark.parametrize(
+        ("content", "name", "message"),
+        [
+            ("path,labels\na.png,x|\n", "t.csv", "Line 2 of 't.csv' has an empty label among its labels"),
+            ("path,labels\na.png,x\n./a.png,x|y\n", "t.csv", "Line 3 of 't.csv' gives 'a.png' the label 'x|y', but line 2"),
+            ('{"path": "a.png", "labels": ["x", ""]}', "t.jsonl", "Line 1 of 't.jsonl' has an empty label among its labels"),
+            ('{"path": "a.png", "labels": ["x|y"]}', "t.jsonl", "has the label 'x|y'; '|' is what separates labels"),
+            ('{"path": "a.png", "labels": [["x"]]}', "t.jsonl", "has a label that is not text"),
+            ('{"path": "a.png", "labels": "x"}', "t.jsonl", 'has labels that are no list, such as ["shirt", "red"]; where none'),
+            ('{"path": "a.png", "labels": null}', "t.jsonl", "has labels that are no list"),
+            (
+                '{"path": "a.png", "labels": ["x"]}\n{"path": "b.png", "label": "x"}',
+                "t.jsonl",
+                "Line 2 of 't.jsonl' has a 'label', but line 1 has 'labels': give every row the one, or the other.",
+            ),
+        ],
+    )  # fmt: skip
+    def test_what_is_refused(self, written: Callable[..., Path], content: str, name: str, message: str) -> None:
+        with pytest.raises(BadDataset, match=re.escape(message)):
+            read_table(written(content, name))
 
 
 class TestMeaning:
@@ -216,6 +256,8 @@ _words = st.sampled_from(
     [
         b"path",
         b"label",
+        b"labels",
+        b"|",
         b"split",
         b"group",
         b"a.png",
@@ -253,8 +295,14 @@ def test_any_bytes_are_a_listing_or_a_sentence(tmp_path_factory: pytest.TempPath
 @given(
     st.lists(
         st.fixed_dictionaries(
-            {"path": st.text(), "label": st.text() | st.integers()},
-            optional={"split": st.text(), "group": st.none() | st.text(), "x": st.floats()},
+            {"path": st.text()},
+            optional={
+                "label": st.text() | st.integers(),
+                "labels": st.lists(st.text()),
+                "split": st.text(),
+                "group": st.none() | st.text(),
+                "x": st.floats(),
+            },
         ),
         max_size=5,
     )
