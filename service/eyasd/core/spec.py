@@ -84,6 +84,7 @@ class TrainSpec:
     sampling_power: float | None = None
     hidden_units: int = 0
     dropout: float | None = None
+    drop_path_rate: float | None = None
     rotation_degrees: float | None = None
     shift_fraction: float | None = None
     shear_degrees: float | None = None
@@ -138,6 +139,7 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "sampling_power": (0, 1),
     "hidden_units": (0, 8192),
     "dropout": (0, 0.9),
+    "drop_path_rate": (0, 0.9),
     "rotation_degrees": (0, 180),
     "shift_fraction": (0, 0.5),
     "shear_degrees": (0, 45),

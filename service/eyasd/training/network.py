@@ -97,8 +97,7 @@ class Network(nn.Module):
     def __init__(self, recipe: Recipe, form: InputFormat, labels: int) -> None:
         super().__init__()
         size: dict[str, Any] = {"img_size": recipe.image_size_px} if form.fixed_px else {}
-        backbone = timm.create_model(recipe.backbone, pretrained=False, num_classes=0, **size)
-        self.body = nn.Sequential(Normalise(form.mean, form.std), backbone)
+        self.body = nn.Sequential(Normalise(form.mean, form.std), build_backbone(recipe.backbone, recipe.drop_path_rate, **size))
         self.head = build_head(_feature_count(self.body, recipe.image_size_px), recipe.hidden_units, recipe.dropout, labels)
         self.to(memory_format=torch.channels_last)
 
@@ -133,6 +132,27 @@ class Servable(nn.Module):
 def to_pixels(images: Tensor) -> Tensor:
     """Returns uint8 [N, H, W, 3] as float32 [N, 3, H, W], still 0..255; in memory the channels stay last."""
     return images.permute(0, 3, 1, 2).float()
+
+
+def build_backbone(name: str, drop_path_rate: float, **size: Any) -> nn.Module:
+    """Returns the network of timm, with random weights and no classifier.
+
+    Raises:
+        InvalidArgument: a drop path rate is asked for, and the network has no stochastic depth.
+    """
+    try:
+        backbone: nn.Module = timm.create_model(name, pretrained=False, num_classes=0, drop_path_rate=drop_path_rate, **size)
+    except TypeError as error:  # all that such a family says
+        if "drop_path_rate" not in str(error):
+            raise
+        if drop_path_rate:
+            raise InvalidArgument(
+                "spec.drop_path_rate",
+                f"drop_path_rate is {drop_path_rate}, but {name} has no stochastic depth: leave it out, or choose a backbone "
+                "such as resnet50 or convnext_tiny.",
+            ) from error
+        backbone = timm.create_model(name, pretrained=False, num_classes=0, **size)
+    return backbone
 
 
 def build_head(features: int, hidden_units: int, dropout: float, labels: int) -> nn.Sequential:

@@ -64,6 +64,7 @@ UNMOVED = {"rotation_degrees": 0.0, "shift_fraction": 0.0, "shear_degrees": 0.0,
 }
 EVERY_CHANGE = {"min_crop_fraction": 0.5, "color_fraction": 0.3, "erasing_probability": 0.5, "layer_decay": 0.8} | {
     "sampling_power": 0.5,
+    "drop_path_rate": 0.5,
 }
 
 

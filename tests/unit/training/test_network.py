@@ -10,13 +10,14 @@ import onnxruntime
 import pytest
 import timm
 import torch
+from timm.layers import DropPath
 
 from eyasd.core.bundle import INPUT, LOGITS, PROBABILITIES
 from eyasd.core.errors import InvalidArgument, ParityFailed
 from eyasd.core.preprocess import Interpolation
 from eyasd.core.spec import Loss, TrainSpec
 from eyasd.training.export import check_signature, prove_parity, to_onnx
-from eyasd.training.network import Network, Servable, input_format, to_pixels
+from eyasd.training.network import Network, Servable, build_backbone, input_format, to_pixels
 from eyasd.training.recipe import resolve
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), np.uint8)
@@ -61,6 +62,40 @@ def test_the_hidden_layer_is_as_wide_as_asked() -> None:
     head = network_of("test_resnet", hidden_units=17, dropout=0.4).head
     assert [tuple(p.shape) for p in head.parameters() if p.ndim == 2][1] == (3, 17)
     assert next(m.p for m in head if isinstance(m, torch.nn.Dropout)) == 0.4
+
+
+@pytest.mark.parametrize("backbone", ["test_vit", "test_convnext"])
+def test_whole_blocks_are_dropped_in_training_alone(backbone: str) -> None:
+    network, pixels = network_of(backbone, drop_path_rate=0.9, dropout=0.0), to_pixels(torch.from_numpy(IMAGES[:8]))
+    with torch.inference_mode():
+        assert torch.equal(network(pixels), network(pixels))
+        network.train()
+        assert not torch.allclose(network(pixels), network(pixels))
+        torch.manual_seed(1)
+        first = network(pixels)
+        torch.manual_seed(1)
+        assert torch.equal(first, network(pixels))
+
+
+def rates(network: torch.nn.Module) -> list[float]:
+    return [module.drop_prob for module in network.modules() if isinstance(module, DropPath) and module.drop_prob]
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "tf_efficientnet_lite0", "swin_tiny_patch4_window7_224"])
+def test_the_rate_grows_with_the_depth_up_to_that_of_the_recipe(backbone: str) -> None:
+    with torch.device("meta"):
+        assert rates(build_backbone(backbone, 0.0)) == []  # that of Swin itself is 0.1
+        found = rates(build_backbone(backbone, 0.2))
+    assert found == sorted(found)
+    assert 0.17 < max(found) < 0.201
+
+
+def test_a_backbone_without_stochastic_depth_says_so_where_it_is_asked_for() -> None:
+    assert build_backbone("densenet121", 0.0)
+    with pytest.raises(InvalidArgument, match=r"drop_path_rate is 0.1, but densenet121 has no stochastic depth: leave it out"):
+        build_backbone("densenet121", 0.1)
+    with pytest.raises(TypeError, match="colour"):
+        build_backbone("test_resnet", 0.1, colour=3)
 
 
 @pytest.mark.parametrize(("loss", "total"), [(Loss.CROSS_ENTROPY, 1.0), (Loss.BINARY_CROSS_ENTROPY, None)])
