@@ -28,7 +28,7 @@ from eyasd.api.server import Server, Services, Tls
 from eyasd.api.training import JobService, TrainingService
 from eyasd.config import Settings
 from eyasd.core.errors import StartupFailed
-from eyasd.jobs.local import LocalRunner
+from eyasd.jobs.local import LocalRunner, gpu_count
 from eyasd.jobs.scheduler import Scheduler, SchedulerOptions
 from eyasd.jobs.store import JobStore
 from eyasd.registry.models import Models
@@ -118,7 +118,8 @@ class App:
             weights=training.weights.resolve() if training.weights else None,
             hub=training.hub,
         )
-        self._scheduler = Scheduler(store, LocalRunner(), self._models, folder / "jobs", options, self._metrics, self._log)
+        runner = LocalRunner(training.processes or max(1, gpu_count(os.environ)))
+        self._scheduler = Scheduler(store, runner, self._models, folder / "jobs", options, self._metrics, self._log)
         return [TrainingService(self._scheduler), JobService(self._scheduler)]
 
     def _make_server(self) -> Services:

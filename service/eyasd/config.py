@@ -91,6 +91,8 @@ class TrainingSettings(_Room):
     """A file of pre-trained weights, or a folder of BACKBONE.safetensors or BACKBONE.pth files; searched first."""
     hub: bool = True
     """Whether pre-trained weights may be downloaded when no file and no installed package has them."""
+    processes: int = Field(default=0, ge=0, le=64)
+    """Processes that fine-tune together, each with its own GPU or a part of the CPU; 0 is one a GPU, and one without a GPU."""
 
 
 class TelemetrySettings(_Room):

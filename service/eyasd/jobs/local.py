@@ -13,12 +13,15 @@ import fcntl
 import os
 import signal
 import sys
+from collections.abc import Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Final, Protocol
 
 from eyasd.core import jobdir
 
 _POLL_SECONDS: Final = 0.5
+_DRIVER: Final = Path("/proc/driver/nvidia/gpus")
 
 
 class Process(Protocol):
@@ -73,7 +76,11 @@ class LocalProcess:
 
 
 class LocalRunner:
-    """Runs `python -m eyasd.training JOB_DIR`."""
+    """Runs `python -m eyasd.training JOB_DIR`, or several of it under `eyasd.training.launch`, which holds and ends as one."""
+
+    def __init__(self, processes: int = 1) -> None:
+        """Remembers how many processes a training takes; all other jobs take one."""
+        self._processes = processes
 
     async def start(self, job_dir: Path) -> Process:
         """Starts a trainer; its output goes to JOB_DIR/trainer.log.
@@ -89,7 +96,7 @@ class LocalRunner:
                 child = await asyncio.create_subprocess_exec(
                     sys.executable,
                     "-m",
-                    "eyasd.training",
+                    *self._program(job_dir),
                     str(job_dir),
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=log,
@@ -104,10 +111,30 @@ class LocalRunner:
             os.close(descriptor)  # the child's copy keeps the lock
         return LocalProcess(child.pid, path, child)
 
+    def _program(self, job_dir: Path) -> tuple[str, ...]:
+        if self._processes > 1 and (job_dir / jobdir.TRAINING).exists():
+            return "eyasd.training.launch", str(self._processes)
+        return ("eyasd.training",)
+
     def attach(self, job_dir: Path) -> Process | None:
         """See `Runner.attach`."""
         path = job_dir / jobdir.LOCK
         return LocalProcess(int(path.read_text()), path) if _locked(path) else None
+
+
+def gpu_count(environment: Mapping[str, str], driver: Path = _DRIVER) -> int:
+    """Returns how many GPUs a trainer of this machine sees, without the seconds that it takes to ask CUDA.
+
+    Args:
+        environment: of the trainer; CUDA_VISIBLE_DEVICES ends, as in CUDA, before the first entry that is none.
+        driver: where NVIDIA's driver lists its GPUs.
+    """
+    present = len(list(driver.glob("*")))
+    visible = environment.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return present
+    named = takewhile(lambda entry: entry not in {"", "-1"}, (entry.strip() for entry in visible.split(",")))
+    return min(present, len(list(named)))
 
 
 def _locked(path: Path) -> bool:
