@@ -50,7 +50,7 @@ def _rest(count: int) -> list[RenderableType]:
 
 def leak(scored: Evaluation) -> Text:
     """Returns what copies in the test split do to its accuracy."""
-    text = f"{scored.leaked_examples:,} of them have an exact or near copy in train or validation"
+    text = f"{scored.leaked_examples:,} of them were seen in training, themselves or as near copies"
     if scored.accuracy_without_leaked is not None:
         text += f"; accuracy on the others {scored.accuracy_without_leaked:.4f}"
     return Text(f"{text}.", style="yellow")

@@ -116,7 +116,8 @@ class Evaluation:
     """What a version scored; the fields are those of `eyas.v1.Evaluation`, shares 0..1, log loss in nats.
 
     Attributes:
-        leaked_examples: of a training's test split, how many pictures have an exact or near copy in train or validation.
+        leaked_examples: of a training's test split, how many pictures have an exact or near copy in train or validation, or were
+            trained on by its base version.
         accuracy_without_leaked: on the others; None where nothing leaked, or everything.
     """
 

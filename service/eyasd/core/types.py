@@ -86,7 +86,8 @@ class Evaluation:
             picture.
         labels: one row a label, in order of class index.
         unreadable_files: not scored.
-        leaked_examples: of a training's test split, how many pictures have an exact or near copy in train or validation.
+        leaked_examples: of a training's test split, how many pictures have an exact or near copy in train or validation, or were
+            trained on by its base version.
         accuracy_without_leaked: accuracy on the others; None where nothing leaked, or everything.
         micro_f1: of a multi-label model, F1 over every label of every picture; None for others.
         mean_average_precision: of a multi-label model, the unweighted mean over the labels that have an example; it needs no

@@ -36,7 +36,8 @@ class Audit:
         targets: what each listed file shows, whether readable or not: int64 [N] class indices, or float32 [N, C] of 0 and 1 in a
             multi-label dataset.
         units: int64 [N]: listed files of the same number are copies or of one group, and belong together; -1 if unreadable.
-        leaked: bool [N]: which files of the test split have an exact or near copy in train or validation.
+        leaked: bool [N]: which files of the test split have an exact or near copy in train or validation, or were trained on by the
+            version that the training starts from.
         report: for people and for the manifest.
     """
 

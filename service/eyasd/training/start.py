@@ -26,7 +26,7 @@ from eyasd.training.network import InputFormat, Network, device_name, input_form
 from eyasd.training.probe import Split, fit_head
 from eyasd.training.recipe import Recipe, resolve
 from eyasd.training.validate import measure
-from eyasd.training.warm import Base
+from eyasd.training.warm import Base, fingerprints
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,7 @@ class Start:
         report: of the dataset, with the labels that the backbone doubts.
         key: names everything that decides the training.
         head: figures of the head on the frozen backbone, those of epoch 0.
+        seen: int64 [n], the pictures of train, validation and the base version; see `warm.fingerprints`.
     """
 
     recipe: Recipe
@@ -54,6 +55,7 @@ class Start:
     report: DatasetReport
     key: str
     head: EpochMetrics
+    seen: NDArray[np.int64]
 
 
 def prepare(task: TrainingTask, backbone: str, listing: Listing, folder: Path, journal: Journal, base: Base | None = None) -> Start:
@@ -91,6 +93,8 @@ def prepare(task: TrainingTask, backbone: str, listing: Listing, folder: Path, j
     pictures = decode(listing.files, preprocess, folder, journal)
     fractions = {VALIDATION: recipe.validation_fraction, TEST: recipe.test_fraction}
     data = audit(listing, pictures, fractions, recipe.seed, journal.check)
+    prints = fingerprints(pictures.entries)
+    data = base.with_leaks(data, prints) if base else data
     for warning in data.report.warnings:
         journal.message(warning)
 
@@ -108,7 +112,8 @@ def prepare(task: TrainingTask, backbone: str, listing: Listing, folder: Path, j
     head = _fit_head(network, recipe, features, data, base, journal)
     journal.measured(head)
     report = replace(data.report, suspects=doubtful)
-    return Start(recipe, preprocess, network, source, pictures.images, data, report, key, head)
+    seen = np.union1d(prints[rows], base.seen) if base else np.unique(prints[rows])
+    return Start(recipe, preprocess, network, source, pictures.images, data, report, key, head, seen)
 
 
 def _build(recipe: Recipe, form: InputFormat, labels: int, task: TrainingTask, base: Base | None) -> tuple[Network, str]:

@@ -90,7 +90,7 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
     bundle = folder / BUNDLE
     shutil.rmtree(bundle, ignore_errors=True)
     bundle.mkdir()
-    durable.write(bundle / WEIGHTS, warm.dump(network))
+    durable.write(bundle / WEIGHTS, warm.dump(network, start.seen))
     metadata = {"eyas.labels": document.dump(data.labels), "eyas.preprocess": document.dump(start.preprocess)}
     if thresholds:
         metadata["eyas.thresholds"] = document.dump(thresholds)

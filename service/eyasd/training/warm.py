@@ -11,7 +11,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import nn
@@ -23,7 +25,10 @@ from eyasd.core.names import ModelRef
 from eyasd.core.spec import Loss
 from eyasd.core.types import EpochMetrics, TrainingTask
 from eyasd.core.warmstart import inherited
+from eyasd.training.audit import Audit
 from eyasd.training.average import State, copy_of
+from eyasd.training.cache import Entry
+from eyasd.training.listing import TEST
 from eyasd.training.losses import Criterion
 from eyasd.training.network import Network
 from eyasd.training.probe import Split
@@ -31,6 +36,7 @@ from eyasd.training.validate import measure
 
 _BACKBONE: Final = "backbone."
 _HEAD: Final = "head."
+_SEEN: Final = "seen"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +48,14 @@ class Base:
         manifest: its own.
         backbone: its weights, by timm's names.
         head: its weights, by the names of `network.build_head`.
+        seen: int64 [n], the pictures that it and the versions before it were trained on; see `fingerprints`.
     """
 
     name: ModelRef
     manifest: Manifest
     backbone: State
     head: State
+    seen: NDArray[np.int64]
 
     @property
     def source(self) -> str:
@@ -69,6 +77,27 @@ class Base:
                 f"{lineage.packages.get('timm', 'of another version')}: install that, or train without a base version."
             ) from error
         return self.source
+
+    def with_leaks(self, data: Audit, files: NDArray[np.int64]) -> Audit:
+        """Returns the audit, in which the test pictures that the version was trained on count as leaked.
+
+        The split that Eyas makes goes by what the pictures hold, so few move to the test split when others come; but some do.
+
+        Args:
+            data: of the dataset.
+            files: int64 [N], of each listed file; see `fingerprints`.
+        """
+        rows = data.rows[TEST]
+        seen = np.zeros(len(files), np.bool_)
+        seen[rows] = np.isin(files[rows], self.seen)
+        if not seen.any():
+            return data
+        warning = (
+            f"{seen.sum()} of the {len(rows)} test pictures are among those that {self.name} was trained on; "
+            "the figures flatter the model as far as they do."
+        )
+        report = replace(data.report, warnings=(*data.report.warnings, warning))
+        return replace(data, leaked=data.leaked | seen, report=report)
 
     def keep_better_head(
         self, head: nn.Sequential, fitted: EpochMetrics, labels: Sequence[str], loss: Loss, train: Split, validation: Split
@@ -134,15 +163,22 @@ def take_up(task: TrainingTask, folder: Path) -> tuple[TrainingTask, Base | None
     spec = inherited(task.spec, manifest, str(task.base_version))
     try:
         state = load(verified(manifest, WEIGHTS, (folder / BASE / WEIGHTS).read_bytes()))
-    except SafetensorError as error:
+        base = Base(task.base_version, manifest, _below(state, _BACKBONE), _below(state, _HEAD), state[_SEEN].numpy())
+    except (SafetensorError, KeyError) as error:
         raise BrokenBundle(f"{WEIGHTS} of {task.base_version} is damaged: {error}.") from error
-    return replace(task, spec=spec), Base(task.base_version, manifest, _below(state, _BACKBONE), _below(state, _HEAD))
+    return replace(task, spec=spec), base
 
 
-def dump(network: Network) -> bytes:
-    """Returns the content of weights.safetensors."""
+def dump(network: Network, seen: NDArray[np.int64]) -> bytes:
+    """Returns the content of weights.safetensors; `seen` is int64 [n], the fingerprints of what the network was trained on."""
     states = ((_BACKBONE, network.backbone.state_dict()), (_HEAD, network.head.state_dict()))
-    return save({prefix + name: value.cpu().contiguous() for prefix, state in states for name, value in state.items()})
+    tensors = {prefix + name: value.cpu().contiguous() for prefix, state in states for name, value in state.items()}
+    return save({**tensors, _SEEN: torch.from_numpy(seen)})
+
+
+def fingerprints(entries: Sequence[Entry]) -> NDArray[np.int64]:
+    """Returns int64 [N], what is remembered of each file: the first 60 bits of its SHA-256."""
+    return np.array([int(entry.sha256[:15] or "0", 16) for entry in entries], np.int64)
 
 
 def _below(state: State, prefix: str) -> State:

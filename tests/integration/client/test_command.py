@@ -293,7 +293,7 @@ def test_a_training_on_leaky_splits_says_so(eyas: Eyas, server: FakeServer, phot
     job.training.evaluation.leaked_examples, job.training.evaluation.accuracy_without_leaked = 4, 0.5
     server.answers("GetJob", job_service_pb2.GetJobResponse(job=job))
     _, out, _ = eyas("train", photos, "--model", "clothing")
-    assert "4 of them have an exact or near copy in train or validation; accuracy on the others 0.5000." in out
+    assert "4 of them were seen in training, themselves or as near copies; accuracy on the others 0.5000." in out
 
 
 def test_pictures_and_folders_of_pictures_are_labelled(eyas: Eyas, server: FakeServer, photos: Path) -> None:

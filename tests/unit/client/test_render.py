@@ -142,9 +142,9 @@ def test_a_leak_is_told_with_and_without_a_figure() -> None:
     scored = _convert.evaluation(evaluation_message())
     leaky = replace(scored, leaked_examples=3, accuracy_without_leaked=0.875)
     assert _render.leak(leaky).plain == (
-        "3 of them have an exact or near copy in train or validation; accuracy on the others 0.8750."
+        "3 of them were seen in training, themselves or as near copies; accuracy on the others 0.8750."
     )
-    assert _render.leak(replace(leaky, accuracy_without_leaked=None)).plain.endswith("in train or validation.")
+    assert _render.leak(replace(leaky, accuracy_without_leaked=None)).plain.endswith("or as near copies.")
 
 
 def test_an_inspection_is_listed_with_its_size() -> None:

@@ -150,9 +150,9 @@ def test_the_names_of_shown_files_are_escaped(manifest: Manifest) -> None:
 def test_a_leak_is_told_beside_the_accuracy(manifest: Manifest) -> None:
     leaky = replace(manifest.evaluation, leaked_examples=3, accuracy_without_leaked=0.875)
     text = Page(render("m", replace(manifest, evaluation=leaky), {})).text
-    assert "3 of these pictures have an exact or near copy in train or validation; on the others it is 87.5 % right." in text
+    assert "3 of these pictures were seen in training, themselves or as near copies; on the others it is 87.5 % right." in text
     text = Page(render("m", replace(manifest, evaluation=replace(leaky, accuracy_without_leaked=None)), {})).text
-    assert "3 of these pictures have an exact or near copy in train or validation." in text
+    assert "3 of these pictures were seen in training, themselves or as near copies." in text
     assert "it had never seen" not in text
     text = Page(render("m", manifest, {})).text
     assert "test pictures it had never seen; with" in text

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save
@@ -22,15 +23,18 @@ from eyasd.core.spec import Loss, TrainSpec
 from eyasd.core.types import TrainingTask
 from eyasd.training import warm
 from eyasd.training.average import State
+from eyasd.training.cache import Entry
 from eyasd.training.journal import FINE_TUNE_SHARES, Journal
 from eyasd.training.network import Network, build_head, input_format
 from eyasd.training.probe import Split
+from eyasd.training.ranks import Ranks
 from eyasd.training.recipe import resolve
 from eyasd.training.train import train
 from eyasd.training.validate import measure
 from eyasd.training.warm import Base, take_up
 
 from .conftest import COLOURS, save_square
+from .test_loop import colours
 
 TINY = TrainSpec(backbone="test_resnet", pretrained=False, image_size_px=32, batch_size=8, epochs=2)
 REFERENCE = ModelRef("squares", version=3)
@@ -52,7 +56,7 @@ def run(folder: Path, dataset: Path, spec: TrainSpec, base: Path | None = None) 
         hub=False,
         base_version=REFERENCE if base else None,
     )
-    train(task, folder, Journal(folder / jobdir.PROGRESS, FINE_TUNE_SHARES))
+    train(task, folder, Journal(folder / jobdir.PROGRESS, FINE_TUNE_SHARES), Ranks())
     return read_manifest((folder / jobdir.BUNDLE / MANIFEST).read_bytes())
 
 
@@ -92,12 +96,16 @@ class TestTraining:
         assert len(backbone) > 50
         assert all(torch.equal(before[name], after[name]) for name in backbone)
         assert not torch.equal(before["head.1.weight"], after["head.1.weight"])
+        # What the first one has seen the second one has seen, and its own pictures, but for the test split's.
+        assert (len(before["seen"]), len(after["seen"])) == (30, 60)
+        assert set(before["seen"].tolist()) < set(after["seen"].tolist())
 
     def test_the_same_labels_go_on_where_it_ended(self, tmp_path: Path, first: Path) -> None:
         manifest = run(tmp_path / "second", first.parents[1] / "data", TrainSpec(epochs=1, batch_size=8), first)
         assert [epoch.epoch for epoch in manifest.history] == [0, 1]
         assert "The head of squares/3 was " in said(tmp_path / "second")
         # It begins no worse than the other ended, which was no worse than any of its epochs.
+        assert manifest.evaluation.leaked_examples == 0
         then = read_manifest((first / MANIFEST).read_bytes()).history
         assert manifest.history[0].loss <= min(epoch.loss for epoch in then) + 1e-3
 
@@ -126,6 +134,28 @@ def rewrite(bundle: Path, place: Path, state: State) -> None:
     (place / MANIFEST).write_text(document.dump(replace(manifest, files=file_digests(place))))
 
 
+SEEN = np.arange(5, 45)
+
+
+def test_test_pictures_that_the_version_was_trained_on_count_as_leaked(tiny_bundle: Path) -> None:
+    base = Base(REFERENCE, read_manifest((tiny_bundle / MANIFEST).read_bytes()), {}, {}, SEEN)
+    _, data = colours(60)  # the last six are the test split
+    files = np.arange(60) + 100
+    assert base.with_leaks(data, files) is data
+    files[[3, 55, 58]] = 7, 5, 44
+    marked = base.with_leaks(replace(data, leaked=np.arange(60) == 56), files)
+    assert np.flatnonzero(marked.leaked).tolist() == [55, 56, 58]
+    assert marked.report.warnings == (
+        "2 of the 6 test pictures are among those that squares/3 was trained on; the figures flatter the model as far as they do.",
+    )
+
+
+def test_a_file_is_known_by_what_it_holds() -> None:
+    entries = [Entry(name, 1, 1, digest * 64, "") for name, digest in (("a", "a"), ("b", "a"), ("c", "c"))]
+    prints = warm.fingerprints([*entries, Entry("d", 0, 0, "", "It is not a file.")])
+    assert (prints[0] == prints[1], prints[0] == prints[2], prints.min()) == (True, False, 0)
+
+
 class TestReading:
     @pytest.fixture
     def task(self, tmp_path: Path, tiny_bundle: Path) -> TrainingTask:
@@ -133,7 +163,7 @@ class TestReading:
         manifest = read_manifest((tiny_bundle / MANIFEST).read_bytes())
         recipe = resolve(TINY, 100, 160)
         (tmp_path / jobdir.BASE).mkdir()
-        (tmp_path / jobdir.BASE / WEIGHTS).write_bytes(warm.dump(Network(recipe, input_format("test_resnet"), 3)))
+        (tmp_path / jobdir.BASE / WEIGHTS).write_bytes(warm.dump(Network(recipe, input_format("test_resnet"), 3), SEEN))
         self.describe(tmp_path, replace(manifest, lineage=replace(manifest.lineage, backbone="test_resnet")))
         return TrainingTask(job="j", attempt=1, model="m", dataset="/d", spec=TrainSpec(epochs=1), base_version=REFERENCE)
 
@@ -154,12 +184,21 @@ class TestReading:
         network = Network(resolve(TINY, 100, 160), input_format("test_resnet"), 3)
         assert base.give(network.backbone) == base.source
         network.head.load_state_dict(base.head)
-        assert warm.dump(network) == (tmp_path / jobdir.BASE / WEIGHTS).read_bytes()
+        assert warm.dump(network, base.seen) == (tmp_path / jobdir.BASE / WEIGHTS).read_bytes()
 
     def test_weights_that_were_changed_are_refused(self, tmp_path: Path, task: TrainingTask) -> None:
         with (tmp_path / jobdir.BASE / WEIGHTS).open("ab") as file:
             file.write(b"\0")
         with pytest.raises(BrokenBundle, match=r"weights\.safetensors was changed after it was published"):
+            take_up(task, tmp_path)
+
+    def test_weights_without_what_was_seen_are_refused(self, tmp_path: Path, task: TrainingTask) -> None:
+        manifest = read_manifest((tmp_path / jobdir.BASE / MANIFEST).read_bytes())
+        state = load_file(tmp_path / jobdir.BASE / WEIGHTS)
+        del state["seen"]
+        (tmp_path / jobdir.BASE / WEIGHTS).write_bytes(save(state))
+        self.describe(tmp_path, manifest)
+        with pytest.raises(BrokenBundle, match=r"squares/3 is damaged: 'seen'"):
             take_up(task, tmp_path)
 
     def test_a_file_that_holds_no_weights_is_refused(self, tmp_path: Path, task: TrainingTask) -> None:
@@ -192,7 +231,7 @@ class TestHead:
 
         def build(head: torch.nn.Sequential, loss: Loss = Loss.CROSS_ENTROPY) -> Base:
             lineage = replace(manifest.lineage, recipe={"loss": loss.value})
-            return Base(REFERENCE, replace(manifest, labels=LABELS, lineage=lineage), {}, head.state_dict())
+            return Base(REFERENCE, replace(manifest, labels=LABELS, lineage=lineage), {}, head.state_dict(), SEEN)
 
         return build
 
