@@ -18,7 +18,6 @@ from eyasd.core.spec import Loss, Optimizer, Schedule, TrainSpec
 from eyasd.core.types import DatasetReport, EpochMetrics
 from eyasd.training import loop
 from eyasd.training.audit import Audit
-from eyasd.training.augment import Augmentation
 from eyasd.training.average import copy_of
 from eyasd.training.batches import Batch
 from eyasd.training.budget import Budget
@@ -393,16 +392,6 @@ def test_statistics_of_pretrained_weights_and_small_batches_are_kept(tmp_path: P
     tuning.run()
     after = tuning.state()
     assert torch.equal(before["body.1.bn1.running_mean"], after["body.1.bn1.running_mean"]) == kept
-
-
-def test_validation_pictures_are_never_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    moved = []
-    monkeypatch.setattr(Augmentation, "apply", lambda self, pixels, *_: moved.append(pixels) or pixels)
-    tuning = Tuning(tmp_path, recipe_of(epochs=1))
-    tuning.run()
-    train = {image.tobytes() for image in tuning.images[tuning.data.rows["train"]]}
-    seen = {p.permute(0, 2, 3, 1).byte().numpy()[i].tobytes() for p in moved for i in range(len(p))}
-    assert seen == train
 
 
 def test_labels_stay_with_their_pictures(tmp_path: Path) -> None:

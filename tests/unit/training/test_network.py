@@ -51,13 +51,6 @@ def test_an_unknown_backbone_is_refused_with_its_neighbours() -> None:
     assert refusal.value.field == "spec.backbone"
 
 
-def test_normalisation_is_by_the_mean_and_deviation_of_values_from_0_to_1() -> None:
-    network, form = network_of("test_resnet"), input_format("test_resnet")
-    expected = (torch.from_numpy(IMAGES / 255.0) - torch.tensor(form.mean)) / torch.tensor(form.std)
-    found = network.body[0](to_pixels(torch.from_numpy(IMAGES)))
-    assert torch.allclose(found, expected.permute(0, 3, 1, 2).float(), atol=1e-5)
-
-
 def test_the_hidden_layer_is_as_wide_as_asked() -> None:
     head = network_of("test_resnet", hidden_units=17, dropout=0.4).head
     assert [tuple(p.shape) for p in head.parameters() if p.ndim == 2][1] == (3, 17)
