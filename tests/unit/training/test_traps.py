@@ -146,9 +146,7 @@ class TestTheWholeNetworkIsTuned:
         before, state = self.parts(network), {name: value.clone() for name, value in network.body.state_dict().items()}
         tuning.journal.stage("fine-tune")
         seen = torch.from_numpy(extract(network.body, tuning.images, rows, tmp_path, "key", tuning.journal))
-        splits = [
-            Split(seen[data.rows[name]], torch.from_numpy(data.targets[data.rows[name]])) for name in ("train", "validation")
-        ]
+        splits = [Split(seen[data.rows[name]], torch.from_numpy(data.targets[data.rows[name]])) for name in ("train", "validation")]
         fit_head(network.head, *splits, Loss.CROSS_ENTROPY, 0)
         assert self.moved(before["head"], self.parts(network)["head"])
         assert all(torch.equal(value, state[name]) for name, value in network.body.state_dict().items())
