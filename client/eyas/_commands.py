@@ -107,7 +107,11 @@ def eyas(_: Session) -> None:
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.option("--model", required=True, metavar="NAME", help="The model that gets a new version.")
 @click.option("--preset", type=click.Choice(["fast", "balanced", "best"]), help="How much is done [balanced].")
-@click.option("--backbone", metavar="NAME", help="A classification network of timm, such as resnet50.")
+@click.option(
+    "--backbone",
+    metavar="NAME",
+    help="A classification network of timm, such as resnet50; several with commas, or auto: the best is found out.",
+)
 @click.option("--budget", type=Time(), metavar="TIME", help="Wall-clock time it may take: 90s, 10m, 1h30m.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Of every random choice [0].")
 @click.option("--alias", metavar="NAME", help="Point this alias to the version; a first version becomes production by itself.")

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyasd.core import document
+from eyasd.core.choices import RankedBackbone, Trial
 from eyasd.core.errors import BrokenBundle
 from eyasd.core.names import ModelRef
 from eyasd.core.preprocess import Preprocess
@@ -86,6 +87,8 @@ class Lineage:
         device: what it was trained on.
         duration_seconds: wall-clock time of the attempt up to the manifest.
         base_version: the version whose weights it started from; None is none.
+        ranking: how the backbones were judged, the quickest first; empty where but one was allowed.
+        trials: the short trainings in which hyper-parameters were searched, in their order; empty where none were.
     """
 
     job: str
@@ -100,6 +103,8 @@ class Lineage:
     device: str
     duration_seconds: float
     base_version: ModelRef | None = None
+    ranking: tuple[RankedBackbone, ...] = ()
+    trials: tuple[Trial, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

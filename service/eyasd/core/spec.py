@@ -9,6 +9,9 @@ from typing import Final
 
 from eyasd.core.errors import InvalidArgument
 
+# In place of a backbone's name: the best of those whose weights are at hand.
+AUTO: Final = "auto"
+
 
 class Preset(StrEnum):
     """How much training a job does."""
@@ -99,6 +102,7 @@ class TrainSpec:
     early_stopping_patience: int | None = None
     validation_fraction: float | None = None
     test_fraction: float | None = None
+    trials: int | None = None
 
     def __post_init__(self) -> None:
         """Rejects values out of range.
@@ -119,6 +123,31 @@ class TrainSpec:
         if self.budget is not None and not MIN_BUDGET <= self.budget <= MAX_BUDGET:
             seconds = self.budget.total_seconds()
             raise InvalidArgument("spec.budget", f"budget is {seconds:g} s; it must be from 10 s to 30 days.")
+        if self.ranks and not self.pretrained:
+            raise InvalidArgument(
+                "spec.backbone",
+                f"backbone is {self.backbone}, but without pre-trained weights there is nothing to choose by: name one, or "
+                "leave pretrained out.",
+            )
+        if self.trials and self.preset is not Preset.BEST:
+            raise InvalidArgument(
+                "spec.trials", f"trials is {self.trials}, but the preset {self.preset} has none: choose the preset best."
+            )
+
+    @property
+    def fine_tunes(self) -> bool:
+        """Whether the whole network is trained, not its head alone."""
+        return self.preset is not Preset.FAST if self.epochs is None else self.epochs > 0
+
+    @property
+    def ranks(self) -> bool:
+        """Whether several backbones are allowed."""
+        return self.backbone == AUTO or "," in (self.backbone or "")
+
+    @property
+    def searches(self) -> bool:
+        """Whether hyper-parameters are searched."""
+        return self.preset is Preset.BEST and self.fine_tunes and self.trials != 0
 
 
 MIN_BUDGET: Final = timedelta(seconds=10)
@@ -153,6 +182,7 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "early_stopping_patience": (1, 1000),
     "validation_fraction": (0.01, 0.5),
     "test_fraction": (0.01, 0.5),
+    "trials": (0, 1000),
 }
 
 

@@ -13,10 +13,9 @@ from pathlib import Path
 
 from eyasd.core import document, jobdir
 from eyasd.core.errors import EyasError, StorageFailed, TrainerFailed
-from eyasd.core.spec import Preset
 from eyasd.core.types import EvaluationTask, InspectionTask, JobError, TrainingTask
 from eyasd.training import durable
-from eyasd.training.journal import EVALUATION_SHARES, FAST_SHARES, FINE_TUNE_SHARES, INSPECTION_SHARES, Interrupted, Journal
+from eyasd.training.journal import EVALUATION_SHARES, INSPECTION_SHARES, Interrupted, Journal, training_shares
 from eyasd.training.machine import rank_and_world, restart_tuned
 
 
@@ -52,8 +51,7 @@ def _run(folder: Path) -> object:
 def _train(folder: Path) -> object:
     restart_tuned()
     task = document.load(TrainingTask, (folder / jobdir.TRAINING).read_bytes())
-    fine_tunes = task.spec.preset is not Preset.FAST if task.spec.epochs is None else task.spec.epochs > 0
-    journal = _journal(folder, FINE_TUNE_SHARES if fine_tunes else FAST_SHARES)
+    journal = _journal(folder, training_shares(task.spec))
     from eyasd.training.ranks import connect  # noqa: PLC0415 -- torch takes seconds, and an evaluation does without
     from eyasd.training.together import assist  # noqa: PLC0415
     from eyasd.training.train import train  # noqa: PLC0415

@@ -16,6 +16,7 @@ from typing import Final
 
 from eyasd.core import document
 from eyasd.core.jobdir import ProgressLine
+from eyasd.core.spec import TrainSpec
 from eyasd.core.types import EpochMetrics, Progress
 
 _MIN_INTERVAL_SECONDS: Final = 0.5
@@ -31,8 +32,23 @@ FINE_TUNE_SHARES: Final = {
     "evaluate": 5,
     "publish": 1,
 }
+# Of every backbone but the first, and of the trials of `best`.
+_RANKING_SHARE: Final = 50
+_TRIALS_SHARE: Final = 1000
 EVALUATION_SHARES: Final = {"audit": 2, "evaluate": 98}
 INSPECTION_SHARES: Final = {"audit": 1, "weights": 3, "decode": 17, "features": 30, "suspects": 3}
+
+
+def training_shares(spec: TrainSpec) -> dict[str, int]:
+    """Returns the shares of a training's stages, in their order."""
+    shares = FINE_TUNE_SHARES if spec.fine_tunes else FAST_SHARES
+    search = _RANKING_SHARE * spec.ranks + _TRIALS_SHARE * spec.searches
+    found: dict[str, int] = {}
+    for stage, share in shares.items():
+        found[stage] = share
+        if stage == "head" and search:
+            found["search"] = search
+    return found
 
 
 class Interrupted(Exception):

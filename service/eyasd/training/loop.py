@@ -8,6 +8,7 @@ first process decides, and it alone writes.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from math import ceil, isfinite
 from pathlib import Path
@@ -52,7 +53,11 @@ _CHECKPOINT_SHARE: Final = 20
 
 
 class FineTuning:
-    """One fine-tuning, from the checkpoint of an earlier attempt where there is one."""
+    """One fine-tuning, from the checkpoint of an earlier attempt where there is one.
+
+    Attributes:
+        pace: how long its steps take.
+    """
 
     def __init__(
         self,
@@ -65,6 +70,7 @@ class FineTuning:
         key: str,
         journal: Journal,
         ranks: Ranks = ALONE,
+        steps: int | None = None,
     ) -> None:
         """Prepares the first step.
 
@@ -78,6 +84,7 @@ class FineTuning:
             key: names everything that decides the training, for the checkpoint.
             journal: hears of the progress.
             ranks: the processes that train together; the network is the same in all.
+            steps: how many there are to be at most; None is as many as the recipe's epochs have.
         """
         self._ranks = ranks
         self._network, self._recipe, self._images, self._data = network, recipe, images, data
@@ -90,8 +97,8 @@ class FineTuning:
         weights = class_weights(counts, recipe.class_weight_power)
         criterion = Criterion(recipe.loss, recipe.label_smoothing, weights).to(self._device)
         self._gradients = Gradients(network, criterion, recipe.batch_size, ranks, journal)
-        self._wanted = recipe.epochs * self._batches.epoch_steps
-        self._pace = Pace(budget, self._batches.epoch_steps)
+        self._wanted = recipe.epochs * self._batches.epoch_steps if steps is None else steps
+        self.pace = Pace(budget, self._batches.epoch_steps)
         self._standing = Standing(key, self._wanted)
         self._start = copy_of(network.state_dict())
         self._best, self._average = self._start, copy_of(self._start)
@@ -112,22 +119,36 @@ class FineTuning:
             Interrupted: the program was told to stop; a later attempt goes on at the step where this one was.
             TrainerFailed: the loss is no number any more.
         """
+        for _ in self.epochs(head):
+            pass
+        if self._standing.steps < self._wanted and not self._stopped:
+            self._journal.message(f"The time budget had room for {self._standing.step} of {self._wanted} steps of fine-tuning.")
+        self._conclude()
+        return self._standing.history
+
+    def epochs(self, head: EpochMetrics) -> Iterator[EpochMetrics]:
+        """Trains as `run` does, but leaves the network with the weights of the last step; raises what `run` raises.
+
+        Args:
+            head: figures of the network as it was given.
+
+        Yields:
+            The figures of every epoch after the head, also of those that an earlier attempt trained.
+        """
         if not self._resume():
             self._standing = replace(self._standing, history=(head,))
         if self._ranks.any(self._ranks.broadcast(self._standing) != self._standing):
             raise TrainerFailed("The processes found different checkpoints: the job's folder must be one that all machines share.")
         self._measure_end()
         self._plan()
+        yield from self._standing.history[1:]
         while (self._standing.step < self._standing.steps or self._standing.epoch_step) and not self._stopped:
             try:
                 self._epoch()
             except Interrupted:
                 self._write_checkpoint()
                 raise
-        if self._standing.steps < self._wanted and not self._stopped:
-            self._journal.message(f"The time budget had room for {self._standing.step} of {self._wanted} steps of fine-tuning.")
-        self._conclude()
-        return self._standing.history
+            yield self._standing.history[-1]
 
     def _epoch(self) -> None:
         epoch = len(self._standing.history)
@@ -145,9 +166,9 @@ class FineTuning:
             if over or done % interval == 0 or done == _MEASURED_STEPS:
                 standing = self._read_loss()
                 elapsed = time.monotonic() - start
-                self._pace.step_seconds, speed = elapsed / done, (standing.epoch_pictures - pictures) / elapsed
+                self.pace.step_seconds, speed = elapsed / done, (standing.epoch_pictures - pictures) / elapsed
                 late = time.monotonic() - self._written > self._checkpoint_seconds
-                over, late = self._ranks.broadcast((over or self._pace.is_over, late))
+                over, late = self._ranks.broadcast((over or self.pace.is_over, late))
                 if done == _MEASURED_STEPS and epoch == 1:
                     self._plan()
             loss = standing.epoch_loss / standing.epoch_pictures if standing.epoch_pictures else None
@@ -204,7 +225,7 @@ class FineTuning:
         waited = epoch - self._standing.best_epoch
         if waited and waited % _PLATEAU_EPOCHS == 0:
             self._standing = replace(self._standing, drops=self._standing.drops + 1)
-        self._pace.validation_seconds = time.monotonic() - start
+        self.pace.validation_seconds = time.monotonic() - start
         self._plan()
         self._stopped = self._is_hopeless()
         if self._stopped:
@@ -240,7 +261,7 @@ class FineTuning:
 
     def _score(self, state: State) -> EpochMetrics | None:
         """Returns what weights score on the validation split; None where the time is needed for the export."""
-        if not self._pace.may_refine:
+        if not self.pace.may_refine:
             return None
         self._network.load_state_dict(state)
         return self._measure(self._standing.best_epoch, self._standing.history[-1].train_loss)
@@ -299,11 +320,11 @@ class FineTuning:
         seconds = (time.monotonic() - start) / len(sample)
         # Calibration, parity in torch and in ONNX Runtime, and the test.
         others = (1 + len(PARITY_BATCH_SIZES)) * PARITY_EXAMPLES + len(self._data.rows[TEST])
-        self._pace.expect_end(seconds, ceil(len(rows) / self._ranks.world), others)
+        self.pace.expect_end(seconds, ceil(len(rows) / self._ranks.world), others)
 
     def _plan(self) -> None:
         """Plans as many steps as the recipe wants and the time allows."""
-        steps = self._ranks.broadcast(self._pace.steps(self._standing.step, self._wanted))
+        steps = self._ranks.broadcast(self.pace.steps(self._standing.step, self._wanted))
         self._standing = replace(self._standing, steps=steps)
-        if seconds := self._pace.seconds_of_step():
+        if seconds := self.pace.seconds_of_step():
             self._journal.expect(self._standing.steps * seconds)

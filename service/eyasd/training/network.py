@@ -13,6 +13,7 @@ import timm
 import torch
 from timm.models import PretrainedCfg
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from eyasd.core.errors import InvalidArgument
 from eyasd.core.preprocess import Interpolation, Preprocess
@@ -70,6 +71,18 @@ def input_format(backbone: str) -> InputFormat:
     )
 
 
+def size_options(form: InputFormat, px: int) -> dict[str, Any]:
+    """Returns what timm has to be told of the size of the pictures, in pixels."""
+    return {"img_size": px} if form.fixed_px else {}
+
+
+def multiply_adds(name: str, form: InputFormat, px: int) -> float:
+    """Returns the multiply-adds of a backbone for one picture, in billions; computes none of them."""
+    with torch.device("meta"), FlopCounterMode(display=False) as counter, torch.no_grad():
+        timm.create_model(name, num_classes=0, **size_options(form, px)).eval()(torch.zeros(1, 3, px, px))
+    return float(counter.get_total_flops()) / 2e9  # it counts a multiplication and an addition as two
+
+
 class Normalise(nn.Module):
     """float32 [N, 3, H, W] of 0..255 -> the same, with the mean and standard deviation that the weights know."""
 
@@ -96,8 +109,8 @@ class Network(nn.Module):
 
     def __init__(self, recipe: Recipe, form: InputFormat, labels: int) -> None:
         super().__init__()
-        size: dict[str, Any] = {"img_size": recipe.image_size_px} if form.fixed_px else {}
-        self.body = nn.Sequential(Normalise(form.mean, form.std), build_backbone(recipe.backbone, recipe.drop_path_rate, **size))
+        backbone = build_backbone(recipe.backbone, recipe.drop_path_rate, **size_options(form, recipe.image_size_px))
+        self.body = nn.Sequential(Normalise(form.mean, form.std), backbone)
         self.head = build_head(_feature_count(self.body, recipe.image_size_px), recipe.hidden_units, recipe.dropout, labels)
         self.to(memory_format=torch.channels_last)
 

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from eyasd.core.preprocess import Preprocess
-from eyasd.core.types import DatasetReport, EpochMetrics, TrainingTask
+from eyasd.core.types import EpochMetrics, TrainingTask
 from eyasd.training import suspects, weights
 from eyasd.training.audit import Audit, audit
 from eyasd.training.cache import Pictures, decode
@@ -39,8 +39,8 @@ class Start:
         network: with the fitted head, on its device.
         source: where its weights came from; "" is none.
         images: uint8 [N, H, W, 3], a row a listed file.
-        data: which of them are in which split, and what they show.
-        report: of the dataset, with the labels that the backbone doubts.
+        data: which of them are in which split, and what they show; its report has the labels that the features doubt.
+        folder: where its decoded pictures lie.
         key: names everything that decides the training.
         head: figures of the head on the frozen backbone, those of epoch 0.
         seen: int64 [n], the pictures of train, validation and the base version; see `warm.fingerprints`.
@@ -52,13 +52,22 @@ class Start:
     source: str
     images: NDArray[np.uint8]
     data: Audit
-    report: DatasetReport
+    folder: Path
     key: str
     head: EpochMetrics
     seen: NDArray[np.int64]
 
 
-def prepare(task: TrainingTask, backbone: str, listing: Listing, folder: Path, journal: Journal, base: Base | None = None) -> Start:
+def prepare(
+    task: TrainingTask,
+    backbone: str,
+    listing: Listing,
+    folder: Path,
+    journal: Journal,
+    *,
+    base: Base | None = None,
+    data: Audit | None = None,
+) -> Start:
     """Takes a backbone through the stages `weights`, `decode` and `head`.
 
     Args:
@@ -68,6 +77,7 @@ def prepare(task: TrainingTask, backbone: str, listing: Listing, folder: Path, j
         folder: where the decoded pictures and the features are kept; what an earlier attempt left there is used again.
         journal: hears of the progress.
         base: the version whose weights to start from; None is the backbone's own.
+        data: the splits of the same files, as another backbone saw them; None makes them, and looks for what is wrong with them.
 
     Raises:
         EyasError: the dataset, the request or the machine does not allow it; the message says what to do.
@@ -86,34 +96,26 @@ def prepare(task: TrainingTask, backbone: str, listing: Listing, folder: Path, j
     )
 
     journal.stage("weights")  # before the decoding, which takes longer: who has no weights shall know at once
-    network, source = _build(recipe, form, len(listing.labels), task, base)
-    journal.message(f"Training starts from {source or 'random weights'}, on {device_name()}.")
+    labels = len(data.labels if data else listing.labels)
+    network, source = _build(recipe, form, labels, task, base)
+    journal.message(f"{backbone} starts from {source or 'random weights'}, on {device_name()}.")
 
     journal.stage("decode")
     pictures = decode(listing.files, preprocess, folder, journal)
-    fractions = {VALIDATION: recipe.validation_fraction, TEST: recipe.test_fraction}
-    data = audit(listing, pictures, fractions, recipe.seed, journal.check)
     prints = fingerprints(pictures.entries)
-    data = base.with_leaks(data, prints) if base else data
-    for warning in data.report.warnings:
-        journal.message(warning)
+    known = data is not None
+    data = data or _audited(listing, pictures, recipe, base, journal)
 
     journal.stage("head")
     key = _key(preprocess, pictures, listing, data, source, recipe)
     rows = np.concatenate([data.rows[TRAIN], data.rows[VALIDATION]])
     features = extract(network.body, pictures.images, rows, folder, key, journal)
-    doubtful = suspects.examine(features, rows, listing.files, data, recipe.seed, journal.check)
-    if doubtful and doubtful.pictures:
-        first = doubtful.pictures[0]
-        journal.message(
-            f"{doubtful.count} of {doubtful.examined} pictures bear a label that looks wrong, such as {first.path!r}: "
-            f"{first.label!r}, rather {first.suggested_label!r}."
-        )
+    if not known:
+        data = _with_suspects(data, features, rows, listing, recipe, journal)
     head = _fit_head(network, recipe, features, data, base, journal)
     journal.measured(head)
-    report = replace(data.report, suspects=doubtful)
     seen = np.union1d(prints[rows], base.seen) if base else np.unique(prints[rows])
-    return Start(recipe, preprocess, network, source, pictures.images, data, report, key, head, seen)
+    return Start(recipe, preprocess, network, source, pictures.images, data, folder, key, head, seen)
 
 
 def _build(recipe: Recipe, form: InputFormat, labels: int, task: TrainingTask, base: Base | None) -> tuple[Network, str]:
@@ -124,6 +126,30 @@ def _build(recipe: Recipe, form: InputFormat, labels: int, task: TrainingTask, b
         return network.to(pick_device()), base.give(network.backbone)
     source = weights.load(network.backbone, recipe.backbone, task.weights, task.hub) if recipe.pretrained else ""
     return network.to(pick_device()), source
+
+
+def _audited(listing: Listing, pictures: Pictures, recipe: Recipe, base: Base | None, journal: Journal) -> Audit:
+    """Returns the splits, and tells what is wrong with the files."""
+    fractions = {VALIDATION: recipe.validation_fraction, TEST: recipe.test_fraction}
+    data = audit(listing, pictures, fractions, recipe.seed, journal.check)
+    data = base.with_leaks(data, fingerprints(pictures.entries)) if base else data
+    for warning in data.report.warnings:
+        journal.message(warning)
+    return data
+
+
+def _with_suspects(
+    data: Audit, features: NDArray[np.float32], rows: NDArray[np.int64], listing: Listing, recipe: Recipe, journal: Journal
+) -> Audit:
+    """Returns the same with the labels that the features float32 [n, F] of int64 [n] `rows` doubt in its report; tells of them."""
+    doubtful = suspects.examine(features, rows, listing.files, data, recipe.seed, journal.check)
+    if doubtful and doubtful.pictures:
+        first = doubtful.pictures[0]
+        journal.message(
+            f"{doubtful.count} of {doubtful.examined} pictures bear a label that looks wrong, such as {first.path!r}: "
+            f"{first.label!r}, rather {first.suggested_label!r}."
+        )
+    return replace(data, report=replace(data.report, suspects=doubtful))
 
 
 def _key(preprocess: Preprocess, pictures: Pictures, listing: Listing, data: Audit, source: str, recipe: Recipe) -> str:

@@ -1,4 +1,4 @@
-"""How a model is born, in order: audit, weights, decode, head, fine-tuning, calibration, export, proof, test, bundle."""
+"""How a model is born, in order: audit, weights, decode, head, choices, fine-tuning, calibration, export, proof, test, bundle."""
 
 from __future__ import annotations
 
@@ -31,11 +31,12 @@ from eyasd.training.journal import Journal
 from eyasd.training.listing import TEST, TRAIN, VALIDATION, check_labels
 from eyasd.training.machine import cpu_count
 from eyasd.training.network import Servable, device_name
+from eyasd.training.ranking import candidates, rank
 from eyasd.training.ranks import Ranks
-from eyasd.training.recipe import DEFAULT_BACKBONE, Recipe
+from eyasd.training.recipe import Recipe
+from eyasd.training.search import search
 from eyasd.training.session import open_session
 from eyasd.training.sheet import contact_sheet
-from eyasd.training.start import prepare
 from eyasd.training.targets import as_flags
 from eyasd.training.thresholds import choose_thresholds
 from eyasd.training.thumbnails import data_uri, thumbnails
@@ -47,6 +48,7 @@ _PACKAGES: Final = ("numpy", "onnx", "onnxruntime", "onnxscript", "pillow", "tim
 _BATCH: Final = 32
 _GOLDEN_EXAMPLES: Final = 8
 _SHEET_ROWS: Final = 6
+_FINALISTS: Final = 2  # backbones among which the trials of `best` decide
 
 
 def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> TrainingOutcome:
@@ -70,8 +72,10 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
     journal.stage("audit")
     listing = open_dataset(Path(task.dataset), folder, journal)
     check_labels(listing)
-    start = prepare(task, spec.backbone or DEFAULT_BACKBONE, listing, folder, journal, base)
-    archive.discard(folder)  # from here on the cache is all that is read
+    names = candidates(spec.backbone, task.weights)
+    starts, ranked = rank(task, names, _FINALISTS if spec.searches else 1, listing, folder, budget, journal, base)
+    archive.discard(folder)  # from here on the caches are all that is read
+    start, trials = search(spec, starts, folder, budget, journal) if spec.searches else (starts[0], ())
     recipe, network, images, data = start.recipe, start.network, start.images, start.data
 
     history: tuple[EpochMetrics, ...] = (start.head,)
@@ -110,7 +114,7 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
         evaluation=evaluation,
         parity=parity,
         history=history,
-        dataset_report=start.report,
+        dataset_report=data.report,
         lineage=Lineage(
             job=task.job,
             attempt=task.attempt,
@@ -124,13 +128,15 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
             device=device_name(),
             duration_seconds=round(time.monotonic() - begun, 1),
             base_version=task.base_version,
+            ranking=ranked,
+            trials=trials,
         ),
         files={},
         model_bytes=0,
     )
     sheet = _contact_sheet(recipe, images, data) if recipe.epochs else ""
-    write_bundle(bundle, task.model, manifest, golden, thumbnails(start.report, listing.files, images), sheet)
-    return TrainingOutcome(dataset_report=start.report, evaluation=evaluation)
+    write_bundle(bundle, task.model, manifest, golden, thumbnails(data.report, listing.files, images), sheet)
+    return TrainingOutcome(dataset_report=data.report, evaluation=evaluation)
 
 
 def _export(

