@@ -20,6 +20,7 @@ from eyasd.training import suspects, weights
 from eyasd.training.audit import Audit, audit
 from eyasd.training.cache import Pictures, decode
 from eyasd.training.features import extract
+from eyasd.training.fold import fold
 from eyasd.training.journal import Journal
 from eyasd.training.listing import TEST, TRAIN, VALIDATION, Listing
 from eyasd.training.network import InputFormat, Network, device_name, input_format, pick_device
@@ -122,9 +123,14 @@ def _build(recipe: Recipe, form: InputFormat, labels: int, task: TrainingTask, b
     """Returns the network on its device, and where its weights came from."""
     torch.manual_seed(recipe.seed)
     network = Network(recipe, form, labels)
+    source = ""
     if base:
-        return network.to(pick_device()), base.give(network.backbone)
-    source = weights.load(network.backbone, recipe.backbone, task.weights, task.hub) if recipe.pretrained else ""
+        if base.backbone.keys() != network.backbone.state_dict().keys():
+            fold(network.body, recipe.image_size_px)  # as that of the version was
+        source = base.give(network.backbone)
+    elif recipe.pretrained:
+        source = weights.load(network.backbone, recipe.backbone, task.weights, task.hub)
+        fold(network.body, recipe.image_size_px)
     return network.to(pick_device()), source
 
 
