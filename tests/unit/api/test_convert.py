@@ -11,7 +11,7 @@ import pytest
 from builders import evaluation
 from eyas.v1 import evaluation_pb2, job_pb2, training_spec_pb2
 from eyasd.api import convert
-from eyasd.core import bundle, findings, types
+from eyasd.core import bundle, document, findings, types
 from eyasd.core.errors import BrokenBundle, InvalidArgument
 from eyasd.core.names import ModelRef
 from eyasd.core.spec import InspectionSpec, Loss, Optimizer, Preset, Schedule, TrainSpec
@@ -176,3 +176,12 @@ def test_a_version_that_could_not_be_loaded(tiny_bundle: Path) -> None:
     message = convert.version_message("m", 1, manifest, ServingState.FAILED, BrokenBundle("damaged"))
     assert (message.serving_error.message, list(message.labels)) == ("damaged", ["blue", "green", "red"])
     assert message.sha256 == manifest.files["model.onnx"]
+    assert message.base_version == ""
+
+
+def test_a_version_that_started_from_another(tiny_bundle: Path) -> None:
+    manifest = bundle.read_manifest((tiny_bundle / bundle.MANIFEST).read_bytes())
+    lineage = replace(manifest.lineage, base_version=ModelRef("other", version=3))
+    written = document.dump(replace(manifest, lineage=lineage)).encode()
+    message = convert.version_message("m", 1, bundle.read_manifest(written), None, None)
+    assert message.base_version == "models/other/versions/3"
