@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -101,8 +102,10 @@ def evaluation() -> Evaluation:
     return Evaluation(30, 0.9, (0.74, 0.97), 0.9, 0.9, 0.9, 0.3, 0.05, rows)
 
 
-def write_bundle(folder: Path, *, job: str = "job1", gain: float = 0.05, work: int = 0, network: bytes | None = None) -> Path:
-    """Writes a whole, valid bundle of the colour network, and returns its folder."""
+def write_bundle(
+    folder: Path, *, job: str = "job1", gain: float = 0.05, work: int = 0, network: bytes | None = None, **more: Any
+) -> Path:
+    """Writes a whole, valid bundle of the colour network, and returns its folder; `more` is of the manifest."""
     folder.mkdir(parents=True, exist_ok=True)
     model = network if network is not None else colour_network(gain, work=work)
     (folder / bundle.MODEL).write_bytes(model)
@@ -134,6 +137,7 @@ def write_bundle(folder: Path, *, job: str = "job1", gain: float = 0.05, work: i
         ),
         files=bundle.file_digests(folder),
         model_bytes=len(model),
+        **more,
     )
     (folder / bundle.MANIFEST).write_text(document.dump(manifest))
     return folder

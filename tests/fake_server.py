@@ -302,7 +302,7 @@ def classified(request: classification_pb2.ClassifyRequest) -> classification_pb
             result.error.CopyFrom(UNDECODABLE.status())
         else:
             label = image.content[:20].decode(errors="replace")
-            result.classification.predictions.add(label=label, class_index=1, probability=0.75)
+            result.classification.predictions.add(label=label, class_index=1, probability=0.75, applies=True)
     return response
 
 

@@ -61,6 +61,7 @@ from eyas._types import (
     Progress,
     ServingState,
     SettingValue,
+    SplitSizes,
     Timing,
     UnreadableFile,
 )
@@ -105,6 +106,7 @@ __all__ = [
     "ServerError",
     "ServingState",
     "SettingValue",
+    "SplitSizes",
     "Suspect",
     "Suspects",
     "Timing",

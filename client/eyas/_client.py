@@ -81,13 +81,13 @@ class Client:
         """Ends the connection; calls in flight fail."""
         self._channel.close()
 
-    def classify(self, model: str, image: Image, *, top_k: int = 1, timeout: float | timedelta | None = None) -> Classification:
+    def classify(self, model: str, image: Image, *, top_k: int = 0, timeout: float | timedelta | None = None) -> Classification:
         """Labels one picture.
 
         Args:
             model: which version answers.
             image: an encoded picture, or the path of one.
-            top_k: how many labels to return, most probable first.
+            top_k: how many labels to return, most probable first; 0 is those that apply, or the most probable one where none does.
             timeout: deadline of this call; None is the client's.
 
         Raises:
@@ -99,14 +99,14 @@ class Client:
         return result
 
     def classify_many(
-        self, model: str, images: Sequence[Image], *, top_k: int = 1, timeout: float | timedelta | None = None
+        self, model: str, images: Sequence[Image], *, top_k: int = 0, timeout: float | timedelta | None = None
     ) -> list[Classification | EyasError]:
         """Labels any number of pictures, in as many requests as they need, four at a time.
 
         Args:
             model: which version answers.
             images: encoded pictures, or paths of them.
-            top_k: how many labels to return for each.
+            top_k: how many labels to return for each, as in `classify`.
             timeout: deadline of each request; None is the client's.
 
         Returns:

@@ -137,8 +137,8 @@ def train(
     """Train a model on a dataset of labelled pictures.
 
     DATASET is a folder that holds one folder a label, or train/ and optionally validation/ and test/ that do; a manifest, .csv or
-    .jsonl, with the columns path and label and, optionally, split and group; or an archive of either (.zip, .tar, .tar.gz, .tgz,
-    .tar.bz2, .tar.xz). It is read by the trainer, so the path must lead to it there.
+    .jsonl, with the columns path and label (or labels) and, optionally, split and group; or an archive of either (.zip, .tar,
+    .tar.gz, .tgz, .tar.bz2, .tar.xz). It is read by the trainer, so the path must lead to it there.
     """
     settings |= {name: value for name, value in named.items() if value is not None}
     job = session.client.train(_absolute(dataset), model, alias=alias, base_version=base_version, **settings)
@@ -175,12 +175,12 @@ def inspect(session: Session, *, dataset: Path, backbone: str | None, seed: int,
 @eyas.command()
 @click.argument("model")
 @click.argument("pictures", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--top-k", type=click.IntRange(1), default=1, show_default=True, help="Labels for each picture.")
+@click.option("--top-k", type=click.IntRange(1), help="Labels for each picture [those that apply].")
 @connected
-def classify(session: Session, *, model: str, pictures: tuple[Path, ...], top_k: int) -> int:
+def classify(session: Session, *, model: str, pictures: tuple[Path, ...], top_k: int | None) -> int:
     """Label pictures; a folder stands for the pictures in it."""
     paths = [path for given in pictures for path in _expand(given)]
-    results = list(zip(map(str, paths), session.client.classify_many(model, paths, top_k=top_k), strict=True))
+    results = list(zip(map(str, paths), session.client.classify_many(model, paths, top_k=top_k or 0), strict=True))
     failed = [(path, result) for path, result in results if isinstance(result, EyasError)]
     document = {
         "results": [

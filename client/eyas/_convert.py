@@ -160,13 +160,22 @@ def evaluation(message: evaluation_pb2.Evaluation) -> t.Evaluation:
         log_loss=message.log_loss,
         calibration_error=message.calibration_error,
         labels=tuple(
-            t.LabelMetrics(row.label, row.examples, row.precision, row.recall, row.f1, tuple(row.predicted_counts))
+            t.LabelMetrics(
+                row.label, row.examples, row.precision, row.recall, row.f1, tuple(row.predicted_counts), _optional(row, "threshold")
+            )
             for row in message.labels
         ),
         unreadable_files=_unreadable(message),
         leaked_examples=message.leaked_examples,
-        accuracy_without_leaked=message.accuracy_without_leaked if message.HasField("accuracy_without_leaked") else None,
+        accuracy_without_leaked=_optional(message, "accuracy_without_leaked"),
+        micro_f1=_optional(message, "micro_f1"),
+        mean_average_precision=_optional(message, "mean_average_precision"),
     )
+
+
+def _optional(message: Message, field: str) -> float | None:
+    value: float | None = getattr(message, field) if message.HasField(field) else None
+    return value
 
 
 def _unreadable(message: evaluation_pb2.Evaluation | evaluation_pb2.DatasetReport) -> tuple[t.UnreadableFile, ...]:
@@ -184,6 +193,9 @@ def dataset_report(message: evaluation_pb2.DatasetReport) -> t.DatasetReport:
         pictures=_findings.picture_statistics(message.pictures) if message.HasField("pictures") else None,
         duplicates=_findings.duplicates(message.duplicates) if message.HasField("duplicates") else None,
         suspects=_findings.suspects(message.suspects) if message.HasField("suspects") else None,
+        split_sizes=t.SplitSizes(message.split_sizes.train, message.split_sizes.validation, message.split_sizes.test)
+        if message.HasField("split_sizes")
+        else None,
     )
 
 
@@ -315,6 +327,7 @@ def model_version(message: model_pb2.ModelVersion) -> t.ModelVersion:
         serving_state=t.ServingState(_value(model_pb2.ServingState.DESCRIPTOR, message.serving_state)),
         serving_error=from_status(message.serving_error) if message.HasField("serving_error") else None,
         base_version=short(message.base_version) or None,
+        multi_label=message.multi_label,
     )
 
 
@@ -328,7 +341,10 @@ def classifications(message: classification_service_pb2.ClassifyResponse) -> lis
         from_status(result.error)
         if result.HasField("error")
         else t.Classification(
-            tuple(t.Prediction(p.label, p.class_index, p.probability) for p in result.classification.predictions), version, timing
+            tuple(t.Prediction(p.label, p.class_index, p.probability, p.applies) for p in result.classification.predictions),
+            version,
+            timing,
+            message.multi_label,
         )
         for result in message.results
     ]

@@ -23,17 +23,21 @@ _MOST_GROUP_FILES = 5
 
 
 def evaluation(scored: Evaluation, title: str) -> RenderableType:
-    """Returns the figures, one row a label, and the confusion matrix."""
+    """Returns the figures, one row a label, and the confusion matrix, which several labels a picture have none of."""
     figures = Table(title=f"{title}: {scored.examples} pictures", title_justify="left", show_edge=False, pad_edge=False)
     for name, justify in (("label", "left"), ("pictures", "right"), ("precision", "right"), ("recall", "right"), ("F1", "right")):
         figures.add_column(name, justify=justify)  # type: ignore[arg-type] # rich's literal is not exported
+    if scored.micro_f1 is not None:
+        figures.add_column("threshold", justify="right")
     for row in scored.labels:
-        figures.add_row(_plain(row.label), str(row.examples), f"{row.precision:.3f}", f"{row.recall:.3f}", f"{row.f1:.3f}")
+        cells = [str(row.examples), f"{row.precision:.3f}", f"{row.recall:.3f}", f"{row.f1:.3f}"]
+        figures.add_row(_plain(row.label), *cells, *([] if row.threshold is None else [f"{row.threshold:.3f}"]))
     figures.add_section()
     figures.add_row(
         "macro", str(scored.examples), f"{scored.macro_precision:.3f}", f"{scored.macro_recall:.3f}", f"{scored.macro_f1:.3f}"
     )
-    parts: list[RenderableType] = [figures, Text(), _confusion(scored), Text(), headline(scored)]
+    confusion: list[RenderableType] = [] if scored.micro_f1 is not None else [_confusion(scored), Text()]
+    parts: list[RenderableType] = [figures, Text(), *confusion, headline(scored)]
     return Group(*parts, *_unreadable(scored.unreadable_files))
 
 
@@ -59,7 +63,7 @@ def leak(scored: Evaluation) -> Text:
 def dataset(report: DatasetReport, title: str) -> RenderableType:
     """Returns what was found in a dataset: what it holds, then what is wrong with it, the gravest last."""
     counts = [(row.train, row.validation, row.test) for row in report.labels]
-    sums = [sum(column) for column in zip(*counts, strict=True)]
+    sums = [report.sizes.train, report.sizes.validation, report.sizes.test]
     figures = Table(show_edge=False, pad_edge=False)
     figures.add_column("label")
     for name in ("train", "validation", "test", "all"):
@@ -127,10 +131,13 @@ def _suspects(found: Suspects) -> list[RenderableType]:
 def headline(scored: Evaluation) -> Text:
     """Returns the figures that matter most, in one line."""
     interval = f"{scored.accuracy_interval.low:.3f} to {scored.accuracy_interval.high:.3f}"
+    more = ""
+    if scored.micro_f1 is not None:
+        more = f", micro F1 {scored.micro_f1:.4f}, mean average precision {scored.mean_average_precision or 0:.4f}"
     return Text.assemble(
-        ("accuracy ", ""),
+        ("whole sets of labels right " if more else "accuracy ", ""),
         (f"{scored.accuracy:.4f}", "bold green"),
-        f" (95 % interval {interval}), macro F1 {scored.macro_f1:.4f}, calibration error {scored.calibration_error:.3f}",
+        f" (95 % interval {interval}){more}, macro F1 {scored.macro_f1:.4f}, calibration error {scored.calibration_error:.3f}",
     )
 
 
@@ -160,24 +167,29 @@ def _cell_style(right: bool, count: int) -> str:
     return "green" if right else "red"
 
 
-def classifications(results: Iterable[tuple[str, Classification | EyasError]]) -> Table:
-    """Returns one row a picture and label."""
+def classifications(answers: Iterable[tuple[str, Classification | EyasError]]) -> Table:
+    """Returns one row a picture and label, of a multi-label model with whether it applies."""
+    results = list(answers)
+    several = any(isinstance(result, Classification) and result.multi_label for _, result in results)
     table = Table(show_edge=False, pad_edge=False)
     table.add_column("picture", overflow="fold")
     table.add_column("label")
     table.add_column("probability", justify="right")
+    if several:
+        table.add_column("applies")
     table.add_column("version")
     for path, result in results:
         if isinstance(result, EyasError):
-            table.add_row(_plain(path), Text(result.message, style="red"), "", "")
+            table.add_row(_plain(path), Text(result.message, style="red"))
             continue
         for rank, prediction in enumerate(result.predictions):
             first = rank == 0
-            style = "bold" if first else "dim"
+            style = "bold" if prediction.applies or (first and not several) else "dim"
             table.add_row(
                 _plain(path if first else ""),
                 Text(prediction.label, style=style),
                 Text(f"{prediction.probability:.3f}", style=style),
+                *([Text("yes" if prediction.applies else "no", style=style)] if several else []),
                 result.version if first else "",
             )
     return table
@@ -199,7 +211,8 @@ def _result(job: Job) -> str:
     if job.evaluation is not None:
         return f"accuracy {job.evaluation.accuracy:.4f}"
     if job.type == "inspection" and job.dataset_report is not None:
-        return f"{sum(row.train + row.validation + row.test for row in job.dataset_report.labels):,} pictures"
+        sizes = job.dataset_report.sizes
+        return f"{sizes.train + sizes.validation + sizes.test:,} pictures"
     if job.error is not None:
         return job.error.message
     if job.state is JobState.RUNNING and job.progress is not None:

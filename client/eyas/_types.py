@@ -53,11 +53,12 @@ class ServingState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A label, its row in the model's list of labels, and its calibrated probability, 0..1."""
+    """A label, its row in the model's list of labels, its calibrated probability, 0..1, and whether it applies to the picture."""
 
     label: str
     class_index: int
     probability: float
+    applies: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +72,26 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """The labels of one picture, most probable first, and the version that gave them, such as `clothing/3`."""
+    """The labels of one picture, most probable first, and the version that gave them, such as `clothing/3`.
+
+    Attributes:
+        multi_label: whether any number of labels may apply, by the threshold of each; otherwise the most probable one does.
+    """
 
     predictions: tuple[Prediction, ...]
     version: str
     timing: Timing
+    multi_label: bool = False
 
     @property
     def label(self) -> str:
         """The most probable label."""
         return self.predictions[0].label
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Those of the predictions that apply."""
+        return tuple(prediction.label for prediction in self.predictions if prediction.applies)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +104,10 @@ class UnreadableFile:
 
 @dataclass(frozen=True, slots=True)
 class LabelMetrics:
-    """One label's figures; `predicted_counts` is its row of the confusion matrix, in order of class index."""
+    """One label's figures; `predicted_counts` is its row of the confusion matrix, in order of class index.
+
+    Of a multi-label model `predicted_counts` is empty, and `threshold` is the probability from which on the label applies.
+    """
 
     label: str
     examples: int
@@ -101,6 +115,7 @@ class LabelMetrics:
     recall: float
     f1: float
     predicted_counts: tuple[int, ...]
+    threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +134,8 @@ class Evaluation:
         leaked_examples: of a training's test split, how many pictures have an exact or near copy in train or validation, or were
             trained on by its base version.
         accuracy_without_leaked: on the others; None where nothing leaked, or everything.
+        micro_f1: of a multi-label model, whose `accuracy` is that of whole sets of labels; None for others.
+        mean_average_precision: likewise.
     """
 
     examples: int
@@ -133,6 +150,8 @@ class Evaluation:
     unreadable_files: tuple[UnreadableFile, ...]
     leaked_examples: int = 0
     accuracy_without_leaked: float | None = None
+    micro_f1: float | None = None
+    mean_average_precision: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +159,15 @@ class LabelCounts:
     """How many readable pictures a label has in each split."""
 
     label: str
+    train: int
+    validation: int
+    test: int
+
+
+@dataclass(frozen=True, slots=True)
+class SplitSizes:
+    """How many readable pictures there are in each split."""
+
     train: int
     validation: int
     test: int
@@ -156,6 +184,15 @@ class DatasetReport:
     pictures: PictureStatistics | None = None
     duplicates: Duplicates | None = None
     suspects: Suspects | None = None
+    split_sizes: SplitSizes | None = None
+
+    @property
+    def sizes(self) -> SplitSizes:
+        """The sizes of the splits; of a daemon that does not tell them, the sums over the labels."""
+        if self.split_sizes is not None:
+            return self.split_sizes
+        train, validation, test = (sum(getattr(row, split) for row in self.labels) for split in SplitSizes.__slots__)
+        return SplitSizes(train, validation, test)
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,3 +320,4 @@ class ModelVersion:
     serving_state: ServingState
     serving_error: EyasError | None
     base_version: str | None = None
+    multi_label: bool = False

@@ -65,7 +65,7 @@ class Client:
         model: str,
         image: Image,
         *,
-        top_k: int = 1,
+        top_k: int = 0,
         timeout: float | timedelta | None = None,  # noqa: ASYNC109 - a deadline
     ) -> Classification:
         """Labels one picture."""
@@ -80,7 +80,7 @@ class Client:
         model: str,
         images: Sequence[Image],
         *,
-        top_k: int = 1,
+        top_k: int = 0,
         timeout: float | timedelta | None = None,  # noqa: ASYNC109 - a deadline that travels to the server
     ) -> list[Classification | EyasError]:
         """Labels any number of pictures, in as many requests as they need, four at a time."""

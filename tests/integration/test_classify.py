@@ -67,6 +67,26 @@ async def test_one_label_is_the_default_and_all_are_the_most(stub: Any) -> None:
     assert sum(probabilities) == pytest.approx(1, abs=1e-5)
 
 
+async def test_of_several_labels_those_apply_that_reach_their_thresholds(stub: Any, published: Models, tmp_path: Path) -> None:
+    # A yellow picture is red and green alike, at 0.5 each; blue has next to nothing, but not nothing.
+    published.publish("colours", write_bundle(tmp_path / "b2", job="job2", thresholds=(1e-9, 0.2, 0.9)), "job2")
+    yellow, white = picture((220, 220, 20)), picture((100, 100, 100))
+
+    async def said(image: bytes, top_k: int = 0) -> list[tuple[str, bool]]:
+        response = await stub.Classify(request(image, model="models/colours/versions/2", top_k=top_k))
+        assert response.multi_label
+        return [(p.label, p.applies) for p in response.results[0].classification.predictions]
+
+    assert await said(yellow) == [("green", True), ("blue", True)]
+    assert await said(yellow, top_k=3) == [("green", True), ("red", False), ("blue", True)]
+    published.publish("colours", write_bundle(tmp_path / "b3", job="job3", thresholds=(0.9, 0.9, 0.9)), "job3")
+    response = await stub.Classify(request(white, model="models/colours/versions/3"))
+    assert [(p.label, p.applies) for p in response.results[0].classification.predictions] == [("blue", False)]
+    single = await stub.Classify(request(yellow, top_k=2))
+    assert not single.multi_label
+    assert [(p.label, p.applies) for p in single.results[0].classification.predictions] == [("green", True), ("red", False)]
+
+
 async def test_a_picture_that_cannot_be_read_fails_alone(stub: Any) -> None:
     response = await stub.Classify(request(picture(), b"no picture", noise(1, form="JPEG")[:300], huge(), picture()))
     kinds = [result.WhichOneof("outcome") for result in response.results]

@@ -24,14 +24,16 @@ class Image(_message.Message):
     def __init__(self, content: _Optional[bytes] = ...) -> None: ...
 
 class ClassifyResponse(_message.Message):
-    __slots__ = ("model_version", "results", "timing")
+    __slots__ = ("model_version", "results", "timing", "multi_label")
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     RESULTS_FIELD_NUMBER: _ClassVar[int]
     TIMING_FIELD_NUMBER: _ClassVar[int]
+    MULTI_LABEL_FIELD_NUMBER: _ClassVar[int]
     model_version: str
     results: _containers.RepeatedCompositeFieldContainer[ClassifyResult]
     timing: ClassifyTiming
-    def __init__(self, model_version: _Optional[str] = ..., results: _Optional[_Iterable[_Union[ClassifyResult, _Mapping]]] = ..., timing: _Optional[_Union[ClassifyTiming, _Mapping]] = ...) -> None: ...
+    multi_label: bool
+    def __init__(self, model_version: _Optional[str] = ..., results: _Optional[_Iterable[_Union[ClassifyResult, _Mapping]]] = ..., timing: _Optional[_Union[ClassifyTiming, _Mapping]] = ..., multi_label: bool = ...) -> None: ...
 
 class ClassifyResult(_message.Message):
     __slots__ = ("classification", "error")
@@ -48,14 +50,16 @@ class Classification(_message.Message):
     def __init__(self, predictions: _Optional[_Iterable[_Union[Prediction, _Mapping]]] = ...) -> None: ...
 
 class Prediction(_message.Message):
-    __slots__ = ("label", "class_index", "probability")
+    __slots__ = ("label", "class_index", "probability", "applies")
     LABEL_FIELD_NUMBER: _ClassVar[int]
     CLASS_INDEX_FIELD_NUMBER: _ClassVar[int]
     PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+    APPLIES_FIELD_NUMBER: _ClassVar[int]
     label: str
     class_index: int
     probability: float
-    def __init__(self, label: _Optional[str] = ..., class_index: _Optional[int] = ..., probability: _Optional[float] = ...) -> None: ...
+    applies: bool
+    def __init__(self, label: _Optional[str] = ..., class_index: _Optional[int] = ..., probability: _Optional[float] = ..., applies: bool = ...) -> None: ...
 
 class ClassifyTiming(_message.Message):
     __slots__ = ("preprocessing", "queue", "inference")

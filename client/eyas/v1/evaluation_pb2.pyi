@@ -6,7 +6,7 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Evaluation(_message.Message):
-    __slots__ = ("examples", "accuracy", "accuracy_interval", "macro_precision", "macro_recall", "macro_f1", "log_loss", "calibration_error", "labels", "unreadable_files", "leaked_examples", "accuracy_without_leaked")
+    __slots__ = ("examples", "accuracy", "accuracy_interval", "macro_precision", "macro_recall", "macro_f1", "log_loss", "calibration_error", "labels", "unreadable_files", "leaked_examples", "accuracy_without_leaked", "micro_f1", "mean_average_precision")
     EXAMPLES_FIELD_NUMBER: _ClassVar[int]
     ACCURACY_FIELD_NUMBER: _ClassVar[int]
     ACCURACY_INTERVAL_FIELD_NUMBER: _ClassVar[int]
@@ -19,6 +19,8 @@ class Evaluation(_message.Message):
     UNREADABLE_FILES_FIELD_NUMBER: _ClassVar[int]
     LEAKED_EXAMPLES_FIELD_NUMBER: _ClassVar[int]
     ACCURACY_WITHOUT_LEAKED_FIELD_NUMBER: _ClassVar[int]
+    MICRO_F1_FIELD_NUMBER: _ClassVar[int]
+    MEAN_AVERAGE_PRECISION_FIELD_NUMBER: _ClassVar[int]
     examples: int
     accuracy: float
     accuracy_interval: Interval
@@ -31,7 +33,9 @@ class Evaluation(_message.Message):
     unreadable_files: _containers.RepeatedCompositeFieldContainer[UnreadableFile]
     leaked_examples: int
     accuracy_without_leaked: float
-    def __init__(self, examples: _Optional[int] = ..., accuracy: _Optional[float] = ..., accuracy_interval: _Optional[_Union[Interval, _Mapping]] = ..., macro_precision: _Optional[float] = ..., macro_recall: _Optional[float] = ..., macro_f1: _Optional[float] = ..., log_loss: _Optional[float] = ..., calibration_error: _Optional[float] = ..., labels: _Optional[_Iterable[_Union[LabelMetrics, _Mapping]]] = ..., unreadable_files: _Optional[_Iterable[_Union[UnreadableFile, _Mapping]]] = ..., leaked_examples: _Optional[int] = ..., accuracy_without_leaked: _Optional[float] = ...) -> None: ...
+    micro_f1: float
+    mean_average_precision: float
+    def __init__(self, examples: _Optional[int] = ..., accuracy: _Optional[float] = ..., accuracy_interval: _Optional[_Union[Interval, _Mapping]] = ..., macro_precision: _Optional[float] = ..., macro_recall: _Optional[float] = ..., macro_f1: _Optional[float] = ..., log_loss: _Optional[float] = ..., calibration_error: _Optional[float] = ..., labels: _Optional[_Iterable[_Union[LabelMetrics, _Mapping]]] = ..., unreadable_files: _Optional[_Iterable[_Union[UnreadableFile, _Mapping]]] = ..., leaked_examples: _Optional[int] = ..., accuracy_without_leaked: _Optional[float] = ..., micro_f1: _Optional[float] = ..., mean_average_precision: _Optional[float] = ...) -> None: ...
 
 class Interval(_message.Message):
     __slots__ = ("low", "high")
@@ -42,23 +46,25 @@ class Interval(_message.Message):
     def __init__(self, low: _Optional[float] = ..., high: _Optional[float] = ...) -> None: ...
 
 class LabelMetrics(_message.Message):
-    __slots__ = ("label", "examples", "precision", "recall", "f1", "predicted_counts")
+    __slots__ = ("label", "examples", "precision", "recall", "f1", "predicted_counts", "threshold")
     LABEL_FIELD_NUMBER: _ClassVar[int]
     EXAMPLES_FIELD_NUMBER: _ClassVar[int]
     PRECISION_FIELD_NUMBER: _ClassVar[int]
     RECALL_FIELD_NUMBER: _ClassVar[int]
     F1_FIELD_NUMBER: _ClassVar[int]
     PREDICTED_COUNTS_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     label: str
     examples: int
     precision: float
     recall: float
     f1: float
     predicted_counts: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, label: _Optional[str] = ..., examples: _Optional[int] = ..., precision: _Optional[float] = ..., recall: _Optional[float] = ..., f1: _Optional[float] = ..., predicted_counts: _Optional[_Iterable[int]] = ...) -> None: ...
+    threshold: float
+    def __init__(self, label: _Optional[str] = ..., examples: _Optional[int] = ..., precision: _Optional[float] = ..., recall: _Optional[float] = ..., f1: _Optional[float] = ..., predicted_counts: _Optional[_Iterable[int]] = ..., threshold: _Optional[float] = ...) -> None: ...
 
 class DatasetReport(_message.Message):
-    __slots__ = ("labels", "unreadable_files", "warnings", "digest", "pictures", "duplicates", "suspects")
+    __slots__ = ("labels", "unreadable_files", "warnings", "digest", "pictures", "duplicates", "suspects", "split_sizes")
     LABELS_FIELD_NUMBER: _ClassVar[int]
     UNREADABLE_FILES_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
@@ -66,6 +72,7 @@ class DatasetReport(_message.Message):
     PICTURES_FIELD_NUMBER: _ClassVar[int]
     DUPLICATES_FIELD_NUMBER: _ClassVar[int]
     SUSPECTS_FIELD_NUMBER: _ClassVar[int]
+    SPLIT_SIZES_FIELD_NUMBER: _ClassVar[int]
     labels: _containers.RepeatedCompositeFieldContainer[LabelCounts]
     unreadable_files: _containers.RepeatedCompositeFieldContainer[UnreadableFile]
     warnings: _containers.RepeatedScalarFieldContainer[str]
@@ -73,7 +80,18 @@ class DatasetReport(_message.Message):
     pictures: PictureStatistics
     duplicates: Duplicates
     suspects: Suspects
-    def __init__(self, labels: _Optional[_Iterable[_Union[LabelCounts, _Mapping]]] = ..., unreadable_files: _Optional[_Iterable[_Union[UnreadableFile, _Mapping]]] = ..., warnings: _Optional[_Iterable[str]] = ..., digest: _Optional[str] = ..., pictures: _Optional[_Union[PictureStatistics, _Mapping]] = ..., duplicates: _Optional[_Union[Duplicates, _Mapping]] = ..., suspects: _Optional[_Union[Suspects, _Mapping]] = ...) -> None: ...
+    split_sizes: SplitSizes
+    def __init__(self, labels: _Optional[_Iterable[_Union[LabelCounts, _Mapping]]] = ..., unreadable_files: _Optional[_Iterable[_Union[UnreadableFile, _Mapping]]] = ..., warnings: _Optional[_Iterable[str]] = ..., digest: _Optional[str] = ..., pictures: _Optional[_Union[PictureStatistics, _Mapping]] = ..., duplicates: _Optional[_Union[Duplicates, _Mapping]] = ..., suspects: _Optional[_Union[Suspects, _Mapping]] = ..., split_sizes: _Optional[_Union[SplitSizes, _Mapping]] = ...) -> None: ...
+
+class SplitSizes(_message.Message):
+    __slots__ = ("train", "validation", "test")
+    TRAIN_FIELD_NUMBER: _ClassVar[int]
+    VALIDATION_FIELD_NUMBER: _ClassVar[int]
+    TEST_FIELD_NUMBER: _ClassVar[int]
+    train: int
+    validation: int
+    test: int
+    def __init__(self, train: _Optional[int] = ..., validation: _Optional[int] = ..., test: _Optional[int] = ...) -> None: ...
 
 class PictureStatistics(_message.Message):
     __slots__ = ("smallest", "median", "largest", "formats", "modes")

@@ -56,5 +56,5 @@ def _images(request: pb.ClassifyRequest) -> list[bytes]:
 
 def _top_k(request: pb.ClassifyRequest) -> int:
     if request.top_k < 0:
-        raise InvalidArgument("top_k", f"top_k is {request.top_k}; it must be 0, for the most probable label alone, or more.")
-    return request.top_k or 1
+        raise InvalidArgument("top_k", f"top_k is {request.top_k}; it must be 0, for the labels that apply, or more.")
+    return request.top_k

@@ -107,12 +107,15 @@ def evaluation_message(evaluation: types.Evaluation) -> evaluation_pb2.Evaluatio
                 recall=row.recall,
                 f1=row.f1,
                 predicted_counts=row.predicted_counts,
+                threshold=row.threshold,
             )
             for row in evaluation.labels
         ],
         unreadable_files=_unreadable(evaluation.unreadable_files),
         leaked_examples=evaluation.leaked_examples,
         accuracy_without_leaked=evaluation.accuracy_without_leaked,
+        micro_f1=evaluation.micro_f1,
+        mean_average_precision=evaluation.mean_average_precision,
     )
 
 
@@ -133,7 +136,12 @@ def dataset_report_message(report: types.DatasetReport) -> evaluation_pb2.Datase
         pictures=findings.picture_statistics(report.pictures) if report.pictures else None,
         duplicates=findings.duplicates(report.duplicates) if report.duplicates else None,
         suspects=findings.suspects(report.suspects) if report.suspects else None,
+        split_sizes=_split_sizes(report.split_sizes) if report.split_sizes else None,
     )
+
+
+def _split_sizes(sizes: types.SplitSizes) -> evaluation_pb2.SplitSizes:
+    return evaluation_pb2.SplitSizes(train=sizes.train, validation=sizes.validation, test=sizes.test)
 
 
 def progress_message(progress: types.Progress) -> job_pb2.JobProgress:
@@ -261,6 +269,7 @@ def version_message(
         job=job_name(manifest.lineage.job),
         dataset_digest=manifest.dataset_report.digest,
         weights_source=manifest.lineage.weights_source,
+        multi_label=manifest.thresholds is not None,
         serving_state=f"SERVING_STATE_{state.upper() if state else 'UNSPECIFIED'}",
         serving_error=status_of(error) if error else None,
         base_version=_base_version(manifest.lineage.base_version),
@@ -278,6 +287,7 @@ def classify_response(classified: Classified) -> classification_pb2.ClassifyResp
             queue=duration(timedelta(seconds=timing.queue)),
             inference=duration(timedelta(seconds=timing.inference)),
         ),
+        multi_label=classified.multi_label,
     )
 
 
@@ -285,6 +295,7 @@ def _result(result: tuple[types.Prediction, ...] | UndecodableImage) -> classifi
     if isinstance(result, UndecodableImage):
         return classification_pb2.ClassifyResult(error=status_of(result))
     predictions = [
-        classification_pb2.Prediction(label=p.label, class_index=p.class_index, probability=p.probability) for p in result
+        classification_pb2.Prediction(label=p.label, class_index=p.class_index, probability=p.probability, applies=p.applies)
+        for p in result
     ]
     return classification_pb2.ClassifyResult(classification=classification_pb2.Classification(predictions=predictions))

@@ -33,6 +33,15 @@ class LabelCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class SplitSizes:
+    """How many readable pictures there are in each split; of several labels, or none, each counts once."""
+
+    train: int
+    validation: int
+    test: int
+
+
+@dataclass(frozen=True, slots=True)
 class DatasetReport:
     """What was found in a dataset.
 
@@ -41,8 +50,8 @@ class DatasetReport:
         unreadable_files: left out of the training.
         warnings: sentences for a person.
         digest: SHA-256, hexadecimal, over the sorted (split, label, SHA-256 of the file).
-        pictures: None in reports written before it was known; so `duplicates` and `suspects`.
-        suspects: None also where no label has pictures enough.
+        pictures: None in reports written before it was known; so `duplicates`, `suspects` and `split_sizes`.
+        suspects: None also where no label has pictures enough, and of a multi-label dataset.
     """
 
     labels: tuple[LabelCounts, ...]
@@ -52,6 +61,7 @@ class DatasetReport:
     pictures: PictureStatistics | None = None
     duplicates: Duplicates | None = None
     suspects: Suspects | None = None
+    split_sizes: SplitSizes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,11 +352,12 @@ class Device(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A label, its class index and its calibrated probability, 0..1."""
+    """A label, its class index, its calibrated probability, 0..1, and whether it applies: by its threshold, or as the likeliest."""
 
     label: str
     class_index: int
     probability: float
+    applies: bool
 
 
 @dataclass(frozen=True, slots=True)

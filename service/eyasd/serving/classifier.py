@@ -32,12 +32,14 @@ class Classified:
     Attributes:
         results: one a picture, in order: the most probable labels first, or why there are none.
         timing: the longest of each stage.
+        multi_label: whether any number of labels may apply to a picture.
     """
 
     model: str
     version: int
     results: tuple[tuple[Prediction, ...] | UndecodableImage, ...]
     timing: Timing
+    multi_label: bool
 
 
 class Classifier:
@@ -63,7 +65,7 @@ class Classifier:
         Args:
             ref: which version answers.
             images: encoded pictures, at least one.
-            top_k: labels for each, at least 1.
+            top_k: labels for each; 0 is all that apply, but the most probable one at least.
             timeout_seconds: until the caller's deadline.
 
         Raises:
@@ -96,7 +98,8 @@ class Classifier:
         stage_seconds = (("decode", timing.preprocessing), ("queue", timing.queue), ("inference", timing.inference))
         for stage, seconds in (*stage_seconds, ("total", time.monotonic() - arrival)):
             self._metrics.stage_seconds.labels(loaded.model, stage).observe(seconds)
-        return Classified(loaded.model, loaded.version, tuple(result for result, _ in outcomes), timing)
+        multi_label = loaded.manifest.thresholds is not None
+        return Classified(loaded.model, loaded.version, tuple(result for result, _ in outcomes), timing, multi_label)
 
     def close(self) -> None:
         """Ends the decoders' threads."""
@@ -119,7 +122,7 @@ class Classifier:
             raise
         self._metrics.images.labels(loaded.model, "OK").inc()
         timing = Timing(decoded - start, answer.queue_seconds, answer.inference_seconds)
-        return _top(answer.probabilities, loaded.manifest.labels, top_k), timing
+        return _top(answer.probabilities, loaded.manifest.labels, loaded.manifest.thresholds, top_k), timing
 
     @staticmethod
     def _decode(loaded: LoadedVersion, encoded: bytes, deadline: float) -> NDArray[np.uint8]:
@@ -129,13 +132,18 @@ class Classifier:
         return load_image(encoded, loaded.manifest.preprocess)
 
 
-def _top(probabilities: NDArray[np.float32], labels: Sequence[str], k: int) -> tuple[Prediction, ...]:
+def _top(
+    probabilities: NDArray[np.float32], labels: Sequence[str], thresholds: Sequence[float] | None, k: int
+) -> tuple[Prediction, ...]:
     """Returns the k most probable labels, most probable first; of equals the lower class index.
 
     Args:
         probabilities: float32 [C].
         labels: C of them.
-        k: more than C is C.
+        thresholds: C of them, in a multi-label model; None in another, where the most probable label applies.
+        k: more than C is C; 0 is all that apply, but one at least.
     """
-    order = np.argsort(-probabilities, kind="stable")[:k]
-    return tuple(Prediction(labels[i], int(i), float(probabilities[i])) for i in order)
+    order = np.argsort(-probabilities, kind="stable")
+    applies = np.arange(len(labels)) == order[0] if thresholds is None else probabilities >= np.array(thresholds, np.float32)
+    chosen = order[: k or 1] if k or not applies.any() else order[applies[order]]
+    return tuple(Prediction(labels[i], int(i), float(probabilities[i]), bool(applies[i])) for i in chosen)

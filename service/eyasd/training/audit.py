@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from eyasd.core.errors import BadDataset
 from eyasd.core.findings import Duplicates
-from eyasd.core.types import DatasetReport, LabelCounts, UnreadableFile
+from eyasd.core.types import DatasetReport, LabelCounts, SplitSizes, UnreadableFile
 from eyasd.training import findings
 from eyasd.training.cache import Pictures
 from eyasd.training.duplicates import Copies, Ids, find_copies, join
@@ -118,6 +118,7 @@ def audit(
             digest=_digest(files, digests),
             pictures=findings.picture_statistics(headers) if headers else None,
             duplicates=duplicates,
+            split_sizes=SplitSizes(*(int((splits == split).sum()) for split in SPLITS)),
         ),
     )
 

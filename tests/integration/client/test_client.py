@@ -39,7 +39,7 @@ async def test_a_picture_is_labelled(server: FakeServer, call: Caller, tmp_path:
     server.answers("Classify", classified)
     (tmp_path / "shirt.jpg").write_bytes(b"shirt")
     result = await call("classify", "clothing@canary", tmp_path / "shirt.jpg", top_k=3)
-    assert result.predictions == (eyas.Prediction("shirt", 1, 0.75),)
+    assert result.predictions == (eyas.Prediction("shirt", 1, 0.75, applies=True),)
     assert (result.label, result.version, result.timing.inference) == ("shirt", "clothing/3", timedelta(milliseconds=2))
     (received,) = server.received
     assert (received.request.model, received.request.top_k) == ("models/clothing/aliases/canary", 3)

@@ -105,12 +105,18 @@ def test_a_finished_training() -> None:
 def test_every_figure_of_an_evaluation_arrives() -> None:
     message = convert.evaluation_message(evaluation())
     for field in evaluation_pb2.Evaluation.DESCRIPTOR.fields:
-        if field.name not in {"accuracy_interval", "labels", "unreadable_files", "accuracy_without_leaked"}:
+        if field.name in {"accuracy_without_leaked", "micro_f1", "mean_average_precision"}:
+            assert not message.HasField(field.name)
+        elif field.name not in {"accuracy_interval", "labels", "unreadable_files"}:
             assert getattr(message, field.name) == getattr(evaluation(), field.name)
-    assert not message.HasField("accuracy_without_leaked")
+    assert not any(row.HasField("threshold") for row in message.labels)
     leaky = convert.evaluation_message(replace(evaluation(), leaked_examples=3, accuracy_without_leaked=0.0))
     assert (leaky.leaked_examples, leaky.HasField("accuracy_without_leaked")) == (3, True)
     assert (message.accuracy_interval.low, message.accuracy_interval.high) == evaluation().accuracy_interval
+    rows = (types.LabelMetrics("red", 9, 0.5, 0.6, 0.7, threshold=0.25),)
+    several = convert.evaluation_message(replace(evaluation(), labels=rows, micro_f1=0.0, mean_average_precision=0.5))
+    assert (several.HasField("micro_f1"), several.mean_average_precision) == (True, 0.5)
+    assert (several.labels[0].threshold, list(several.labels[0].predicted_counts)) == (0.25, [])
 
 
 NOUNS = [

@@ -61,6 +61,56 @@ def test_pictures_and_their_errors() -> None:
     assert "The picture is cut short." in " ".join(text.split())
 
 
+def test_several_labels_have_thresholds_and_no_confusion_matrix() -> None:
+    message = evaluation_message(2)
+    message.micro_f1, message.mean_average_precision = 0.88, 0.95
+    for row in message.labels:
+        del row.predicted_counts[:]
+        row.threshold = 0.375
+    text = shown(_render.evaluation(_convert.evaluation(message), "clothing/3"))
+    assert "confusion" not in text
+    assert text.count("0.375") == 2
+    assert (
+        "whole sets of labels right 0.9000 (95 % interval 0.744 to 0.965), micro F1 0.8800, mean average precision 0.9500, "
+        "macro F1 0.9300, calibration error 0.020"
+    ) in " ".join(text.split())
+
+
+def test_which_labels_apply_is_told_of_a_model_of_several() -> None:
+    message = classified(ClassifyRequest(images=[Image(content=b"shirt")]))
+    first = message.results[0].classification.predictions[0]
+    (one,) = _convert.classifications(message)
+    assert "applies" not in shown(_render.classifications([("a.jpg", one)]))
+    message.multi_label = True
+    message.results[0].classification.predictions.add(label="red", class_index=2, probability=0.25)
+    (several,) = _convert.classifications(message)
+    assert isinstance(several, eyas.Classification)
+    assert (several.label, several.labels) == (first.label, ("shirt",))
+    text = shown(_render.classifications([("a.jpg", several)]))
+    assert [line.split("│")[1:4] for line in text.splitlines() if "0." in line] == [
+        [" shirt ", "       0.750 ", " yes     "],
+        [" red   ", "       0.250 ", " no      "],
+    ]
+
+
+def test_pictures_of_several_labels_are_counted_once() -> None:
+    report = _convert.job(inspected_message()).dataset_report
+    assert report is not None
+    text = shown(_render.dataset(replace(report, split_sizes=eyas.SplitSizes(7, 1, 2)), "/photos"))
+    assert "/photos: 10 pictures" in text
+    assert next(line for line in text.splitlines() if line.startswith("all")).split() == [
+        "all",
+        "│",
+        "7",
+        "│",
+        "1",
+        "│",
+        "2",
+        "│",
+        "10",
+    ]
+
+
 def test_jobs_and_models() -> None:
     failed = job_message("FAILED", job="def")
     failed.error.message = "There are too few pictures in 'shoes': 1."

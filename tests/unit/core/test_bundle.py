@@ -26,6 +26,12 @@ def test_damaged_golden_answers_are_told_of(content: bytes) -> None:
         Golden.from_bytes(content)
 
 
+def test_a_manifest_of_one_label_a_picture_needs_none_of_what_several_need(tiny_bundle: Path) -> None:
+    text = (tiny_bundle / bundle.MANIFEST).read_bytes()
+    assert not {b"thresholds", b"micro_f1", b"split_sizes"} & set(text.replace(b'"', b" ").split())
+    assert bundle.read_manifest(text).thresholds is None
+
+
 def test_a_changed_file_is_told_of(tiny_bundle: Path) -> None:
     manifest = bundle.read_manifest((tiny_bundle / bundle.MANIFEST).read_bytes())
     content = (tiny_bundle / bundle.MODEL).read_bytes()

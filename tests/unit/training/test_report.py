@@ -71,6 +71,17 @@ def test_a_contact_sheet_is_shown_where_there_is_one(manifest: Manifest) -> None
     assert "What training makes of a picture" in page.text
 
 
+def test_several_labels_have_thresholds_and_no_confusion_matrix(manifest: Manifest) -> None:
+    rows = tuple(replace(row, predicted_counts=(), threshold=0.25 + i / 8) for i, row in enumerate(manifest.evaluation.labels))
+    evaluation = replace(manifest.evaluation, labels=rows, micro_f1=0.912, mean_average_precision=0.934)
+    assert "What was taken for what" in Page(render("colours", manifest, {})).text
+    page = Page(render("colours", replace(manifest, evaluation=evaluation, thresholds=(0.25, 0.375, 0.5)), {}))
+    assert page.open == []
+    assert "What was taken for what" not in page.text
+    for words in ("the whole set of its labels", "Micro F1 0.912", "Mean average precision 0.934", "Applies from", "0.375"):
+        assert words in page.text
+
+
 def test_it_leads_with_the_accuracy_and_its_interval(manifest: Manifest) -> None:
     text = Page(render("colours", manifest, {})).text
     low, high = manifest.evaluation.accuracy_interval

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from eyasd.core import document, jobdir
-from eyasd.core.bundle import MANIFEST, MODEL, Manifest, read_manifest
+from eyasd.core.bundle import MANIFEST, MODEL, REPORT, Manifest, read_manifest
 from eyasd.core.types import Evaluation, EvaluationTask
 
 from .test_program import TINY, error_of, main_on
@@ -93,6 +93,12 @@ def test_the_thresholds_are_wherever_they_are_needed(trained: Path) -> None:
     assert tuple(row.threshold for row in manifest.evaluation.labels) == manifest.thresholds
     properties = {p.key: p.value for p in onnx.load(str(trained / jobdir.BUNDLE / MODEL)).metadata_props}
     assert json.loads(properties["eyas.thresholds"]) == list(manifest.thresholds)
+
+
+def test_the_report_shows_what_each_label_is_measured_by(trained: Path) -> None:
+    text = (trained / jobdir.BUNDLE / REPORT).read_text()
+    assert "Applies from" in text
+    assert "What was taken for what" not in text
 
 
 def test_a_fine_tuning_mixes_several_labels_too(manifest_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
