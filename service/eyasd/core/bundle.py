@@ -2,7 +2,8 @@
 
     model.onnx           images uint8 [N, H, W, 3] -> probabilities float32 [N, C], logits float32 [N, C]
     golden.npz           images uint8 [G, H, W, 3], a few real inputs; probabilities float32 [G, C], what they must give
-    weights.safetensors  the network before its temperature, `backbone.` and timm's names, `head.` and its own, and `seen`, which
+    weights.safetensors  the network before its temperature, as it was trained: `backbone.` and timm's names, without those of
+                         batch normalisation that was merged into convolutions, and `head.` and its own; and `seen`, which
                          pictures it was trained on (int64 [n], the first 60 bits of their SHA-256); read by trainings alone
     report.html          what a person wants to know of the version; self-contained
     manifest.json        everything else, with the SHA-256 of each file; written last

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load, load_file, save
 
 from eyasd.core import document, jobdir
 from eyasd.core.bundle import MANIFEST, WEIGHTS, Manifest, file_digests, read_manifest
@@ -24,6 +24,7 @@ from eyasd.core.types import TrainingTask
 from eyasd.training import warm
 from eyasd.training.average import State
 from eyasd.training.cache import Entry
+from eyasd.training.fold import fold
 from eyasd.training.journal import FINE_TUNE_SHARES, Journal
 from eyasd.training.network import Network, build_head, input_format
 from eyasd.training.probe import Split
@@ -122,6 +123,21 @@ class TestTraining:
         assert "Went on" not in said(folder)
         after = load_file(folder / jobdir.BUNDLE / WEIGHTS)
         assert torch.allclose(after[stem], state[stem], atol=0.02)
+
+    def test_it_starts_from_folded_weights_too(self, tmp_path: Path, first: Path) -> None:
+        """Those of pre-trained networks are: their batch normalisation is merged into the convolutions."""
+        state = load_file(first / WEIGHTS)
+        network = Network(resolve(TINY, 100, 160), input_format("test_resnet"), 3)
+        network.backbone.load_state_dict({n.removeprefix("backbone."): v for n, v in state.items() if n.startswith("backbone.")})
+        network.head.load_state_dict({n.removeprefix("head."): v for n, v in state.items() if n.startswith("head.")})
+        assert fold(network.body, 32)
+        folded = load(warm.dump(network, state["seen"].numpy()))
+        rewrite(first, tmp_path / "folded", folded)
+        manifest = run(tmp_path / "second", first.parents[1] / "data", TrainSpec(epochs=0), tmp_path / "folded")
+        then = read_manifest((first / MANIFEST).read_bytes()).history
+        assert manifest.history[0].loss <= min(epoch.loss for epoch in then) + 1e-3
+        after = load_file(tmp_path / "second" / jobdir.BUNDLE / WEIGHTS)
+        assert all(torch.equal(value, after[name]) for name, value in folded.items() if name.startswith("backbone."))
 
 
 def rewrite(bundle: Path, place: Path, state: State) -> None:
