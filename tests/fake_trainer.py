@@ -12,11 +12,13 @@ import structlog
 from builders import evaluation, write_bundle
 from eyasd.core import document, jobdir
 from eyasd.core.jobdir import ProgressLine
-from eyasd.core.types import DatasetReport, JobError, LabelCounts, Progress, TrainingOutcome
+from eyasd.core.types import DatasetReport, JobError, LabelCounts, Progress, SharedCache, TrainingOutcome
 from eyasd.jobs.scheduler import Scheduler, SchedulerOptions
 from eyasd.jobs.store import JobStore
 from eyasd.registry.models import Models
 from eyasd.telemetry.metrics import Metrics
+
+CACHE = SharedCache("/cache", 1_000_000)
 
 
 @dataclass
@@ -89,7 +91,7 @@ class House:
         self._begin()
 
     def _begin(self) -> None:
-        options = SchedulerOptions(max_running=1, max_attempts=3, stop_grace_seconds=1, weights=None, hub=False)
+        options = SchedulerOptions(max_running=1, max_attempts=3, stop_grace_seconds=1, weights=None, hub=False, cache=CACHE)
         self.store = JobStore(self.folder / "jobs.sqlite")
         self.scheduler = Scheduler(self.store, self.runner, self.models, self.folder / "jobs", options, self.metrics, self._log)
         self._running = asyncio.create_task(self.scheduler.run())

@@ -28,6 +28,7 @@ from eyasd.api.server import Server, Services, Tls
 from eyasd.api.training import JobService, TrainingService
 from eyasd.config import Settings
 from eyasd.core.errors import StartupFailed
+from eyasd.core.types import SharedCache
 from eyasd.jobs.local import LocalRunner, gpu_count
 from eyasd.jobs.scheduler import Scheduler, SchedulerOptions
 from eyasd.jobs.store import JobStore
@@ -117,6 +118,9 @@ class App:
             stop_grace_seconds=jobs.stop_grace_seconds,
             weights=training.weights.resolve() if training.weights else None,
             hub=training.hub,
+            cache=SharedCache(str((training.cache_dir or folder / "cache").resolve()), training.cache_bytes)
+            if training.cache_bytes
+            else None,
         )
         runner = LocalRunner(training.processes or max(1, gpu_count(os.environ)))
         self._scheduler = Scheduler(store, runner, self._models, folder / "jobs", options, self._metrics, self._log)

@@ -93,6 +93,10 @@ class TrainingSettings(_Room):
     """Whether pre-trained weights may be downloaded when no file and no installed package has them."""
     processes: int = Field(default=0, ge=0, le=64)
     """Processes that fine-tune together, each with its own GPU or a part of the CPU; 0 is one a GPU, and one without a GPU."""
+    cache_dir: Path | None = None
+    """Folder of the decoded pictures that jobs share, on a local disk; unset is cache/ in data_dir."""
+    cache_bytes: int = Field(default=20_000_000_000, ge=0)
+    """Most that these may take, in bytes; what was not used for longest goes first. 0 shares none: each job decodes for itself."""
 
 
 class TelemetrySettings(_Room):
@@ -115,7 +119,7 @@ class Settings(BaseSettings):
     _file: ClassVar[Path | None] = None
 
     data_dir: Path = Path("eyas-data")
-    """Folder of the model repository (models/), the jobs (jobs/) and their database (jobs.sqlite)."""
+    """Folder of the model repository (models/), the jobs (jobs/), their database (jobs.sqlite) and decoded pictures (cache/)."""
     api: ApiSettings = ApiSettings()
     serving: ServingSettings = ServingSettings()
     jobs: JobsSettings = JobsSettings()

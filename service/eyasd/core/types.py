@@ -161,6 +161,19 @@ class Progress:
     validation: EpochMetrics | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SharedCache:
+    """Where jobs keep decoded pictures for each other.
+
+    Attributes:
+        folder: absolute path.
+        max_bytes: of all its files.
+    """
+
+    folder: str
+    max_bytes: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingTask:
     """JOB_DIR/training.json: all that the training program is told.
@@ -175,6 +188,7 @@ class TrainingTask:
         hub: whether weights may be downloaded.
         deadline: when the budget ends, UTC; None is no budget.
         base_version: the version that JOB_DIR/base holds, to start from; None is none.
+        cache: of decoded pictures; None is a cache for this job alone.
     """
 
     job: str
@@ -186,6 +200,7 @@ class TrainingTask:
     hub: bool = True
     deadline: datetime | None = None
     base_version: ModelRef | None = None
+    cache: SharedCache | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,7 +229,7 @@ class InspectionTask:
         attempt: number of this attempt, from 1.
         dataset: as in TrainingTask.
         spec: what was asked for.
-        weights: as in TrainingTask; so `hub`.
+        weights: as in TrainingTask; so `hub` and `cache`.
     """
 
     job: str
@@ -223,6 +238,7 @@ class InspectionTask:
     spec: InspectionSpec
     weights: str | None = None
     hub: bool = True
+    cache: SharedCache | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

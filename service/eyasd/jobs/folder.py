@@ -9,7 +9,7 @@ from typing import Final
 from eyasd.core import bundle, document, jobdir
 from eyasd.core.errors import StorageFailed
 from eyasd.core.names import ModelRef
-from eyasd.core.types import EvaluationTask, InspectionTask, Job, TrainingTask
+from eyasd.core.types import EvaluationTask, InspectionTask, Job, SharedCache, TrainingTask
 from eyasd.registry.models import Models
 
 # What a person may ask about an ended job. The pictures, features and checkpoints go.
@@ -19,7 +19,7 @@ _KEPT: Final = frozenset(
 _LOG_TAIL_BYTES: Final = 4096
 
 
-def prepare(job_dir: Path, job: Job, models: Models, weights: Path | None, hub: bool) -> None:
+def prepare(job_dir: Path, job: Job, models: Models, weights: Path | None, hub: bool, cache: SharedCache | None) -> None:
     """Writes what the process is told. A folder left by an earlier attempt keeps its checkpoints.
 
     Args:
@@ -28,6 +28,7 @@ def prepare(job_dir: Path, job: Job, models: Models, weights: Path | None, hub: 
         models: where an evaluation's version, and the one that a training starts from, come from.
         weights: file or folder of pre-trained weights given by the operator.
         hub: whether weights may be downloaded.
+        cache: of decoded pictures, which jobs share.
 
     Raises:
         StorageFailed: the folder cannot be written.
@@ -47,6 +48,7 @@ def prepare(job_dir: Path, job: Job, models: Models, weights: Path | None, hub: 
                 hub=hub,
                 deadline=job.start_time + job.spec.budget if job.start_time and job.spec.budget else None,
                 base_version=job.base_version,
+                cache=cache,
             )
             if job.base_version is not None:
                 base = job.base_version
@@ -60,6 +62,7 @@ def prepare(job_dir: Path, job: Job, models: Models, weights: Path | None, hub: 
                 spec=job.inspection,
                 weights=str(weights) if weights else None,
                 hub=hub,
+                cache=cache,
             )
             (job_dir / jobdir.INSPECTION).write_text(document.dump(inspection))
         else:

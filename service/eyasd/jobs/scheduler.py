@@ -21,7 +21,18 @@ from eyasd.core.errors import EyasError, InvalidArgument, JobEnded, StorageFaile
 from eyasd.core.form import form_of
 from eyasd.core.names import PRODUCTION, ModelRef
 from eyasd.core.spec import InspectionSpec, TrainSpec
-from eyasd.core.types import DatasetReport, Evaluation, Job, JobError, JobEvent, JobState, JobType, Progress, TrainingOutcome
+from eyasd.core.types import (
+    DatasetReport,
+    Evaluation,
+    Job,
+    JobError,
+    JobEvent,
+    JobState,
+    JobType,
+    Progress,
+    SharedCache,
+    TrainingOutcome,
+)
 from eyasd.core.warmstart import inherited
 from eyasd.jobs import folder
 from eyasd.jobs.local import Process, Runner
@@ -44,6 +55,7 @@ class SchedulerOptions:
     stop_grace_seconds: float
     weights: Path | None
     hub: bool
+    cache: SharedCache | None
 
 
 class Scheduler:
@@ -248,7 +260,8 @@ class Scheduler:
         job = await self._update(job.id, state=JobState.RUNNING, attempt=job.attempt + 1, start_time=job.start_time or now)
         job_dir = self._job_dir(job.id)
         try:
-            await asyncio.to_thread(folder.prepare, job_dir, job, self._models, self._options.weights, self._options.hub)
+            options = self._options
+            await asyncio.to_thread(folder.prepare, job_dir, job, self._models, options.weights, options.hub, options.cache)
         except StorageFailed as error:
             await self._fail(job, error)
             return

@@ -52,7 +52,7 @@ def inspect(task: InspectionTask, folder: Path, journal: Journal) -> DatasetRepo
 
     journal.stage("decode")
     preprocess = form.preprocess(recipe.image_size_px)
-    pictures = decode(listing.files, preprocess, folder, journal)
+    pictures = decode(listing.files, preprocess, folder, task.cache, journal)
     archive.discard(folder)  # from here on the cache is all that is read
     data = audit(listing, pictures, _FRACTIONS, recipe.seed, journal.check, strict=False)
 

@@ -41,7 +41,7 @@ class Start:
         source: where its weights came from; "" is none.
         images: uint8 [N, H, W, 3], a row a listed file.
         data: which of them are in which split, and what they show; its report has the labels that the features doubt.
-        folder: where its decoded pictures lie.
+        pixels: the file that the images are mapped from.
         key: names everything that decides the training.
         head: figures of the head on the frozen backbone, those of epoch 0.
         seen: int64 [n], the pictures of train, validation and the base version; see `warm.fingerprints`.
@@ -53,7 +53,7 @@ class Start:
     source: str
     images: NDArray[np.uint8]
     data: Audit
-    folder: Path
+    pixels: Path
     key: str
     head: EpochMetrics
     seen: NDArray[np.int64]
@@ -102,7 +102,7 @@ def prepare(
     journal.message(f"{backbone} starts from {source or 'random weights'}, on {device_name()}.")
 
     journal.stage("decode")
-    pictures = decode(listing.files, preprocess, folder, journal)
+    pictures = decode(listing.files, preprocess, folder, task.cache, journal)
     prints = fingerprints(pictures.entries)
     known = data is not None
     data = data or _audited(listing, pictures, recipe, base, journal)
@@ -116,7 +116,7 @@ def prepare(
     head = _fit_head(network, recipe, features, data, base, journal)
     journal.measured(head)
     seen = np.union1d(prints[rows], base.seen) if base else np.unique(prints[rows])
-    return Start(recipe, preprocess, network, source, pictures.images, data, folder, key, head, seen)
+    return Start(recipe, preprocess, network, source, pictures.images, data, pictures.path, key, head, seen)
 
 
 def _build(recipe: Recipe, form: InputFormat, labels: int, task: TrainingTask, base: Base | None) -> tuple[Network, str]:

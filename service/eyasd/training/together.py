@@ -34,19 +34,19 @@ class Task:
         data: which pictures are for training, and what they show.
         budget: when it has to end.
         folder: of the checkpoint, on a disk that all processes see.
-        pictures: folder of the decoded pictures, there, too.
         key: names everything that decides the training.
         head: figures of the head on the frozen backbone.
-        shape: of the decoded pictures, [N, H, W, 3].
+        pixels: the file of the decoded pictures, on such a disk.
+        shape: of these, [N, H, W, 3].
     """
 
     recipe: Recipe
     data: Audit
     budget: Budget
     folder: Path
-    pictures: Path
     key: str
     head: EpochMetrics
+    pixels: Path
     shape: tuple[int, ...]
 
 
@@ -67,7 +67,7 @@ def fine_tune(start: Start, budget: Budget, folder: Path, journal: Journal, rank
         Interrupted: one of the processes was told to stop.
         TrainerFailed: the loss is no number any more.
     """
-    task = Task(start.recipe, start.data, budget, folder, start.folder, start.key, start.head, start.images.shape)
+    task = Task(start.recipe, start.data, budget, folder, start.key, start.head, start.pixels, start.images.shape)
     ranks.call(task)
     return _run(task, start.network, start.images, journal, ranks)
 
@@ -76,7 +76,7 @@ def assist(journal: Journal, ranks: Ranks) -> None:
     """Takes part in every fine-tuning that the first process calls for, until it ends; raises as `fine_tune`."""
     while isinstance(task := ranks.called(journal.check), Task):
         network = Network(task.recipe, input_format(task.recipe.backbone), len(task.data.labels)).to(pick_device())
-        _run(task, network, open_pixels(task.pictures, task.shape), journal, ranks)
+        _run(task, network, open_pixels(task.pixels, task.shape), journal, ranks)
 
 
 def _run(task: Task, network: Network, images: NDArray[np.uint8], journal: Journal, ranks: Ranks) -> tuple[EpochMetrics, ...]:

@@ -36,7 +36,7 @@ from eyasd.core.types import (
 )
 from eyasd.jobs import scheduler as scheduler_module
 from eyasd.registry.models import Models
-from fake_trainer import House
+from fake_trainer import CACHE, House
 
 
 @pytest.fixture
@@ -65,6 +65,7 @@ async def test_a_training_from_request_to_version(house: House) -> None:
     process = await house.runner.started.get()
     task = document.load(TrainingTask, (process.job_dir / jobdir.TRAINING).read_text())
     assert (task.job, task.attempt, task.dataset, task.spec.preset) == (job.id, 1, str(house.photos), Preset.FAST)
+    assert task.cache == CACHE
     process.say(message="a warning")
     process.succeed()
     events = await follow(house, job)
@@ -157,6 +158,7 @@ async def test_an_inspection_ends_with_its_report(house: House) -> None:
     process = await house.runner.started.get()
     task = document.load(InspectionTask, (process.job_dir / jobdir.INSPECTION).read_text())
     assert (task.job, task.attempt, task.dataset, task.spec, task.hub) == (job.id, 1, str(house.photos), asked, False)
+    assert task.cache == CACHE
     report = DatasetReport((LabelCounts("blue", 1, 1, 1),), (), ("few pictures",), "d")
     (process.job_dir / jobdir.RESULT).write_text(document.dump(report))
     process.end(jobdir.OK)

@@ -35,7 +35,7 @@ def audited(root: Path, seed: int = 0, *, strict: bool = True, groups: Callable[
     listing = replace(listing, files=tuple(replace(file, group=groups(file)) for file in listing.files))
     read = [read_picture(file, Preprocess(crop_px=32)) for file in listing.files]
     images = np.stack([np.zeros((32, 32, 3), np.uint8) if image is None else image for _, image in read])
-    pictures = Pictures(images, tuple(entry for entry, _ in read))
+    pictures = Pictures(images, tuple(entry for entry, _ in read), root)
     return audit(listing, pictures, {"validation": 0.15, "test": 0.15}, seed, lambda: None, strict=strict)
 
 

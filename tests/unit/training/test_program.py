@@ -183,7 +183,7 @@ def test_termination_is_obeyed_and_resumed(squares: Callable[..., Path], job: Ca
     (folder / jobdir.TRAINING).write_text(json.dumps(task))
     assert run(folder).returncode == jobdir.OK
     text = (folder / jobdir.PROGRESS).read_text()
-    assert "36 decoded pictures from an earlier attempt" in text
+    assert "Took 36 of 36 decoded pictures from the cache" in text
     assert "Went on from the checkpoint of an earlier attempt, after epoch" in text
 
 
@@ -193,12 +193,12 @@ class TestInspection:
         """Runs an inspection of a dataset with a tiny network, and returns its folder."""
         save_file(timm.create_model("test_resnet", num_classes=0).state_dict(), tmp_path / "test_resnet.safetensors")
 
-        def run_on(dataset: Path, **spec: Any) -> Path:
+        def run_on(dataset: Path, cache: dict[str, Any] | None = None, **spec: Any) -> Path:
             folder = tmp_path / "inspection"
             folder.mkdir()
             spec = {"backbone": "test_resnet", **spec}
             task = {"job": "j3", "attempt": 1, "dataset": str(dataset), "spec": spec, "weights": str(tmp_path), "hub": False}
-            (folder / jobdir.INSPECTION).write_text(json.dumps(task))
+            (folder / jobdir.INSPECTION).write_text(json.dumps({**task, "cache": cache}))
             main_on(folder, monkeypatch)
             return folder
 
@@ -219,6 +219,22 @@ class TestInspection:
         assert not (folder / jobdir.BUNDLE).exists()
         stages = [line.progress.stage for line in JobFolder(folder).lines() if line.progress]
         assert list(dict.fromkeys(stages)) == ["audit", "weights", "decode", "features", "suspects"]
+
+    def test_a_training_takes_the_pictures_of_an_inspection(
+        self,
+        squares: Callable[..., Path],
+        inspected: Callable[..., Path],
+        job: Callable[..., JobFolder],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        root, cache = squares({"red": 12, "blue": 12}), {"folder": str(tmp_path / "cache"), "max_bytes": 10**8}
+        inspected(root, cache)
+        training = job(root, TrainSpec(backbone="test_resnet", pretrained=False, epochs=0))
+        task = json.loads((training.path / jobdir.TRAINING).read_text())
+        (training.path / jobdir.TRAINING).write_text(json.dumps({**task, "cache": cache}))
+        assert main_on(training.path, monkeypatch) == jobdir.OK
+        assert "Took 24 of 24 decoded pictures from the cache." in training.messages()
 
     def test_what_a_training_would_refuse_is_inspected(self, squares: Callable[..., Path], inspected: Callable[..., Path]) -> None:
         report = document.load(DatasetReport, (inspected(squares({"red": 2, "blue": 12})) / jobdir.RESULT).read_bytes())
