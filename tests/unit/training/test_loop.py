@@ -63,7 +63,6 @@ UNMOVED = {"rotation_degrees": 0.0, "shift_fraction": 0.0, "shear_degrees": 0.0,
 }
 EVERY_CHANGE = {"min_crop_fraction": 0.5, "color_fraction": 0.3, "erasing_probability": 0.5, "layer_decay": 0.8} | {
     "sampling_power": 0.5,
-    "drop_path_rate": 0.5,
 }
 
 
@@ -145,7 +144,9 @@ def test_it_stops_early_when_nothing_gets_better(tmp_path: Path) -> None:
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: Optimizer, steps: int
 ) -> None:
-    recipe = recipe_of(optimizer=optimizer, learning_rate=1e-3, dropout=0.5, schedule=Schedule.PLATEAU, **EVERY_CHANGE)
+    recipe = recipe_of(
+        optimizer=optimizer, learning_rate=1e-3, dropout=0.5, drop_path_rate=0.5, schedule=Schedule.PLATEAU, **EVERY_CHANGE
+    )
     whole = Tuning(tmp_path / "whole", recipe)
     history = whole.run()
     with monkeypatch.context() as patch:
