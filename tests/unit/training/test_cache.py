@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -223,6 +223,7 @@ def test_what_is_damaged_is_decoded_again(squares: Squares, jobs: Jobs, damage: 
 
 
 KILLED = """
+import os
 import sys
 from pathlib import Path
 from eyasd.core.preprocess import Preprocess, load_image
@@ -237,7 +238,7 @@ seen = []
 def load(content, spec):
     seen.append(1)
     if len(seen) > int(count):
-        print("half", flush=True)
+        os.write(1, b"half\\n")  # at once, as two threads may come here
         sys.stdin.read()
     return load_image(content, spec)
 
@@ -253,25 +254,24 @@ sys.stdin.read()
 """
 
 
-def start(jobs: Jobs, data: Path, count: int) -> subprocess.Popen[str]:
-    """Starts a job that stops after so many pictures, until it is killed."""
+@contextmanager
+def started(jobs: Jobs, data: Path, count: int) -> Iterator[str]:
+    """Starts a job in a process of its own that stops after so many pictures; gives its first word, and kills it at the end."""
     job_dir = jobs.folder / f"process-{count}"
     job_dir.mkdir()
     arguments = [sys.executable, "-c", KILLED, str(data), str(jobs.shared), str(job_dir), str(count)]
-    return subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-
-def kill(process: subprocess.Popen[str]) -> None:
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline()
+        finally:
+            process.kill()
 
 
 def test_a_job_that_is_killed_while_it_writes_leaves_nothing_that_is_taken(squares: Squares, jobs: Jobs) -> None:
     data = squares()
-    process = start(jobs, data, 20)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "half\n"
-    kill(process)
+    with started(jobs, data, 20) as said:
+        assert said == "half\n"
     assert jobs.shards() == []
     assert len(list(jobs.shared.glob(".*.draft"))) == 1
     files = list_files(data).files
@@ -282,10 +282,8 @@ def test_a_job_that_is_killed_while_it_writes_leaves_nothing_that_is_taken(squar
 
 def test_a_job_that_is_killed_later_loses_nothing(squares: Squares, jobs: Jobs) -> None:
     data = squares()
-    process = start(jobs, data, 36)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "done\n"
-    kill(process)
+    with started(jobs, data, 36) as said:
+        assert said == "done\n"
     files = list_files(data).files
     assert is_right(jobs.decode(files), files)
     assert (jobs.read, jobs.decoded) == (0, 0)
@@ -322,15 +320,13 @@ def test_of_two_jobs_at_once_one_decodes(squares: Squares, jobs: Jobs, monkeypat
 
 def test_a_job_that_waits_can_be_stopped(squares: Squares, jobs: Jobs) -> None:
     data = squares()
-    process = start(jobs, data, 1)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "half\n"
-    journal = Journal(jobs.folder / PROGRESS, FINE_TUNE_SHARES)
-    journal.stage("decode")
-    journal.stop()
-    with pytest.raises(Interrupted):
-        decode(list_files(data).files, SPEC, jobs.folder, jobs.settings, journal)
-    kill(process)
+    with started(jobs, data, 1) as said:
+        assert said == "half\n"
+        journal = Journal(jobs.folder / PROGRESS, FINE_TUNE_SHARES)
+        journal.stage("decode")
+        journal.stop()
+        with pytest.raises(Interrupted):
+            decode(list_files(data).files, SPEC, jobs.folder, jobs.settings, journal)
 
 
 def test_the_least_recently_used_goes_and_never_what_is_in_use(squares: Squares, jobs: Jobs) -> None:
