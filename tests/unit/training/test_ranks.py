@@ -29,10 +29,10 @@ from eyasd.training.ranks import ALONE, Ranks
 from .test_loop import EVERY_CHANGE, colours, recipe_of
 from .test_program import main_on
 
-# Batch normalisation by the kept statistics, as with pre-trained weights, and no dropout: what is left to chance is the same in
-# any number of processes.
+# Batch normalisation by the kept statistics, as with pre-trained weights, and neither dropout nor drop path: what is left to chance
+# is the same in any number of processes.
 TINY: dict[str, Any] = {"backbone": "test_resnet", "pretrained": False, "image_size_px": 32, "batch_size": 9, "dropout": 0.0}
-TINY |= {"learning_rate": 1e-3, "early_stopping_patience": 400, **EVERY_CHANGE}
+TINY |= {"learning_rate": 1e-3, "early_stopping_patience": 400, **EVERY_CHANGE, "drop_path_rate": 0.0}
 TWO = (sys.executable, "-m", "eyasd.training.launch", "2")
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "eyasd.training")
 
