@@ -13,29 +13,33 @@ import torch
 from torch import Tensor, nn
 
 from eyasd.training.batches import Batch
+from eyasd.training.device import layout
 from eyasd.training.journal import Journal
 from eyasd.training.losses import Criterion
 from eyasd.training.network import Network
 from eyasd.training.ranks import Ranks
+from eyasd.training.recipe import Recipe
 
 
 class Gradients:
     """Fills in the gradients of a network, step by step."""
 
-    def __init__(self, network: Network, criterion: Criterion, batch_size: int, ranks: Ranks, journal: Journal) -> None:
+    def __init__(self, network: Network, criterion: Criterion, recipe: Recipe, ranks: Ranks, journal: Journal) -> None:
         """Begins with the batch in one part.
 
         Args:
             network: in training mode when it is called.
             criterion: the mean loss of a batch.
-            batch_size: of the recipe.
+            recipe: of the job.
             ranks: the processes that share each batch.
             journal: hears when the memory is too small.
         """
         self._network, self._criterion, self._ranks, self._journal = network, criterion, ranks, journal
         self._device = next(network.parameters()).device
         self._trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        self._micro_batch = ceil(batch_size / ranks.world)
+        self._micro_batch = ceil(recipe.batch_size / ranks.world)
+        self._layout = layout(recipe.backbone, self._device)
+        network.to(memory_format=self._layout)
 
     def of(self, batch: Batch) -> Tensor:
         """Returns float32 [], the mean loss of the batch, on the device; the gradients are the same in every process."""
@@ -66,7 +70,7 @@ class Gradients:
 
     def _of_part(self, pixels: Tensor, targets: Tensor, size: int) -> Tensor:
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._device.type == "cuda"):
-            logits = self._network(pixels)
+            logits = self._network(pixels.contiguous(memory_format=self._layout))
         loss: Tensor = self._criterion(logits.float(), targets) * (len(targets) / size)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()

@@ -96,7 +96,7 @@ class FineTuning:
         counts = torch.from_numpy(as_flags(data.targets[data.rows[TRAIN]], len(data.labels)).sum(0))
         weights = class_weights(counts, recipe.class_weight_power)
         criterion = Criterion(recipe.loss, recipe.label_smoothing, weights).to(self._device)
-        self._gradients = Gradients(network, criterion, recipe.batch_size, ranks, journal)
+        self._gradients = Gradients(network, criterion, recipe, ranks, journal)
         self._wanted = recipe.epochs * self._batches.epoch_steps if steps is None else steps
         self.pace = Pace(budget, self._batches.epoch_steps)
         self._standing = Standing(key, self._wanted)
@@ -104,6 +104,7 @@ class FineTuning:
         self._best, self._average = self._start, copy_of(self._start)
         self._stopped = False
         self._unread, self._unread_pictures = torch.zeros((), dtype=torch.float64, device=self._device), 0
+        self._read_interval = _UNREAD_STEPS if self._device.type == "cuda" else 1
         self._written, self._checkpoint_seconds = time.monotonic(), _CHECKPOINT_SECONDS
 
     def run(self, head: EpochMetrics) -> tuple[EpochMetrics, ...]:
@@ -155,15 +156,20 @@ class FineTuning:
         self._journal.epoch(epoch, ceil(self._standing.steps / self._batches.epoch_steps))
         self._set_training_mode()
         start, begun, pictures = time.monotonic(), self._standing.step, self._standing.epoch_pictures
-        speed, interval = 0.0, _UNREAD_STEPS if self._device.type == "cuda" else 1
+        speed, interval = 0.0, self._read_interval
+        cold = interval > 1 and not self.pace.step_seconds
         for batch in self._batches.of_epoch(epoch, self._standing.epoch_step):
             self._step(batch)
             standing = self._standing = replace(
                 self._standing, step=self._standing.step + 1, epoch_step=self._standing.epoch_step + 1
             )
             follow(self._average, self._network.state_dict(), standing.step, standing.steps)
-            done, over, late = standing.step - begun, standing.step >= standing.steps, False
-            if over or done % interval == 0 or done == _MEASURED_STEPS:
+            over = standing.step >= standing.steps
+            if cold and not over:  # a GPU loads and plans in its first step, which says nothing of the others
+                standing, cold = self._read_loss(), False
+                start, begun, pictures = time.monotonic(), standing.step, standing.epoch_pictures
+            done, late = standing.step - begun, False
+            if over or (done and (done % interval == 0 or done == _MEASURED_STEPS)):
                 standing = self._read_loss()
                 elapsed = time.monotonic() - start
                 self.pace.step_seconds, speed = elapsed / done, (standing.epoch_pictures - pictures) / elapsed

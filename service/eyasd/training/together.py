@@ -16,6 +16,7 @@ from eyasd.core.types import EpochMetrics
 from eyasd.training.audit import Audit
 from eyasd.training.budget import Budget
 from eyasd.training.cache import open_pixels
+from eyasd.training.device import tune
 from eyasd.training.journal import Journal
 from eyasd.training.loop import FineTuning
 from eyasd.training.machine import cpu_count
@@ -81,6 +82,7 @@ def assist(journal: Journal, ranks: Ranks) -> None:
 
 def _run(task: Task, network: Network, images: NDArray[np.uint8], journal: Journal, ranks: Ranks) -> tuple[EpochMetrics, ...]:
     torch.set_num_threads(max(1, cpu_count() // ranks.local_world))
+    tune()
     ranks.copy(list(network.state_dict().values()))
     journal.agree = ranks.any
     tuning = FineTuning(network, task.recipe, images, task.data, task.budget, task.folder, task.key, journal, ranks)

@@ -191,6 +191,32 @@ def test_a_loss_that_is_no_number_ends_the_training_with_a_sentence(tmp_path: Pa
     assert not (tmp_path / CHECKPOINT).exists()
 
 
+@pytest.mark.parametrize("interval", [2, 5, 16])
+def test_a_loss_that_is_seldom_read_is_the_same(tmp_path: Path, interval: int) -> None:
+    often, seldom = Tuning(tmp_path / "often", recipe_of()), Tuning(tmp_path / "seldom", recipe_of())
+    seldom.tuning._read_interval = interval
+    assert seldom.run() == often.run()
+    assert equal(often.state(), seldom.state())
+
+
+def test_what_comes_of_a_loss_that_is_no_number_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = FineTuning._step
+
+    def stopped(self: FineTuning, batch: Batch) -> None:
+        step(self, batch)
+        with torch.no_grad():
+            self._network.head[-1].weight.fill_(float("nan"))
+        if self._standing.step:
+            self._journal.stop()  # at a step after which the loss would not be read
+
+    monkeypatch.setattr(FineTuning, "_step", stopped)
+    tuning = Tuning(tmp_path, recipe_of(batch_size=2))
+    tuning.tuning._read_interval = 16
+    with pytest.raises(TrainerFailed, match="its loss was nan by step 2"):
+        tuning.run()
+    assert not (tmp_path / CHECKPOINT).exists()
+
+
 def test_a_batch_that_does_not_fit_is_taken_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = recipe_of(batch_size=8, epochs=2, dropout=0.0)  # a small batch: normalised by the kept statistics
     whole = Tuning(tmp_path / "whole", recipe)
