@@ -17,6 +17,7 @@ from eyasd.training.audit import Audit
 from eyasd.training.budget import Budget
 from eyasd.training.cache import open_pixels
 from eyasd.training.device import tune
+from eyasd.training.fold import fold
 from eyasd.training.journal import Journal
 from eyasd.training.loop import FineTuning
 from eyasd.training.machine import cpu_count
@@ -39,6 +40,7 @@ class Task:
         head: figures of the head on the frozen backbone.
         pixels: the file of the decoded pictures, on such a disk.
         shape: of these, [N, H, W, 3].
+        names: of the network's parameters and buffers.
     """
 
     recipe: Recipe
@@ -49,6 +51,7 @@ class Task:
     head: EpochMetrics
     pixels: Path
     shape: tuple[int, ...]
+    names: tuple[str, ...]
 
 
 def fine_tune(start: Start, budget: Budget, folder: Path, journal: Journal, ranks: Ranks) -> tuple[EpochMetrics, ...]:
@@ -68,7 +71,8 @@ def fine_tune(start: Start, budget: Budget, folder: Path, journal: Journal, rank
         Interrupted: one of the processes was told to stop.
         TrainerFailed: the loss is no number any more.
     """
-    task = Task(start.recipe, start.data, budget, folder, start.key, start.head, start.pixels, start.images.shape)
+    names = tuple(start.network.state_dict())
+    task = Task(start.recipe, start.data, budget, folder, start.key, start.head, start.pixels, start.images.shape, names)
     ranks.call(task)
     return _run(task, start.network, start.images, journal, ranks)
 
@@ -76,8 +80,10 @@ def fine_tune(start: Start, budget: Budget, folder: Path, journal: Journal, rank
 def assist(journal: Journal, ranks: Ranks) -> None:
     """Takes part in every fine-tuning that the first process calls for, until it ends; raises as `fine_tune`."""
     while isinstance(task := ranks.called(journal.check), Task):
-        network = Network(task.recipe, input_format(task.recipe.backbone), len(task.data.labels)).to(pick_device())
-        _run(task, network, open_pixels(task.pixels, task.shape), journal, ranks)
+        network = Network(task.recipe, input_format(task.recipe.backbone), len(task.data.labels))
+        if tuple(network.state_dict()) != task.names:
+            fold(network.body, task.recipe.image_size_px)  # as that of the first process was
+        _run(task, network.to(pick_device()), open_pixels(task.pixels, task.shape), journal, ranks)
 
 
 def _run(task: Task, network: Network, images: NDArray[np.uint8], journal: Journal, ranks: Ranks) -> tuple[EpochMetrics, ...]:
