@@ -107,7 +107,6 @@ def test_a_picture_is_changed_the_same_way_whoever_is_here() -> None:
     assert torch.allclose(augmentation.apply(pixels[chosen], flipped, torch.Generator().manual_seed(0), chosen), whole[chosen])
 
 
-# Adam divides each gradient by its own size, so that where it is next to nothing the order of additions decides a whole step.
 @pytest.mark.parametrize(
     "wishes", [{}, {"mixup_alpha": 0.4, "cutmix_alpha": 1.0, "pretrained": True, "optimizer": "sgd", "learning_rate": 1e-4}]
 )
