@@ -20,7 +20,7 @@ State = dict[str, Tensor]
 # It forgets within a tenth of the training: long enough to smooth the steps, short enough to follow the learning rate down.
 _HORIZON: Final = 0.1
 # From the start of the fine-tuning towards its end (Wortsman et al., 2022, WiSE-FT, where half way is what to take unseen).
-_SHARES: Final = (0.5, 0.7, 0.85)
+_SHARES: Final = (0.7, 0.5, 0.85)
 
 
 @dataclass(frozen=True, slots=True)

@@ -324,9 +324,12 @@ class FineTuning:
         start = time.monotonic()
         logits_of(self._network, self._images, sample, self._journal)
         seconds = (time.monotonic() - start) / len(sample)
-        # Calibration, parity in torch and in ONNX Runtime, and the test.
-        others = (1 + len(PARITY_BATCH_SIZES)) * PARITY_EXAMPLES + len(self._data.rows[TEST])
-        self.pace.expect_end(seconds, ceil(len(rows) / self._ranks.world), others)
+        self.pace.expect_end(
+            seconds,
+            ceil(len(rows) / self._ranks.world),
+            network=len(rows) + PARITY_EXAMPLES,
+            session=len(PARITY_BATCH_SIZES) * PARITY_EXAMPLES + len(self._data.rows[TEST]),
+        )
 
     def _plan(self) -> None:
         """Plans as many steps as the recipe wants and the time allows."""

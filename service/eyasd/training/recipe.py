@@ -38,6 +38,9 @@ _LEARNING_RATES: Final = {
 # Thin evidence, one seed each: on the clothing data set (224 px, tf_efficientnet_lite0) 10 epochs with this ratio gave a test
 # accuracy of 0.936, and a ratio of 1 with a layer decay of 0.85, ahead after 1 epoch, 0.919; see docs/benchmarks.md.
 _BACKBONE_RATIO: Final = 0.3
+# Crops pay over many passes and cost in few, and where what matters fills the picture: those of at least 0.35 of the area took
+# photographs to 0.949 after 10 passes (without, 0.936), and handwritten digits after 4 from 0.997 to 0.970.
+_MIN_CROP: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,11 +131,11 @@ def resolve(spec: TrainSpec, examples: int, native_px: int, *, imbalance: float 
         # 50 to 100 have 0.1 for base and 0.2 for large vision transformers (He et al., MAE, 2022).
         "drop_path_rate": 0.0,
         "rotation_degrees": 10.0,
-        "shift_fraction": 0.1,
+        "shift_fraction": 0.0,
         "shear_degrees": 5.0,
-        "zoom_fraction": 0.2,
-        "min_crop_fraction": 1.0,
-        "color_fraction": 0.0,
+        "zoom_fraction": 0.0,
+        "min_crop_fraction": _MIN_CROP,
+        "color_fraction": 0.2,
         "erasing_probability": 0.0,
         "mixup_alpha": 0.2 if (spec.epochs or epochs) >= _EPOCHS_TO_MIX and examples >= _EXAMPLES_TO_MIX else 0.0,
         "cutmix_alpha": 0.0,
