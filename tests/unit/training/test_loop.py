@@ -321,7 +321,7 @@ class TestBudget:
         return Budget(datetime.fromtimestamp(left, UTC))
 
     def test_the_learning_rate_has_fallen_when_time_is_up(self, tmp_path: Path, seconds: list[float]) -> None:
-        # 2 steps an epoch, 40 planned; 18.75 s are kept for the export, so that (250 - 18.75) / 10 = 23 steps fit.
+        # 2 steps an epoch, 40 planned; 12.5 s are kept for the export, so that (250 - 12.5) / 10 = 23 steps fit.
         tuning = Tuning(tmp_path, recipe_of(epochs=20, early_stopping_patience=100), self.budget(250))
         history = tuning.run()
         assert seconds[0] == 230
@@ -350,7 +350,7 @@ class TestBudget:
     def test_enough_time_changes_nothing(self, tmp_path: Path, seconds: list[float]) -> None:
         timed, free = Tuning(tmp_path / "timed", recipe_of(), self.budget(10_000)), Tuning(tmp_path / "free", recipe_of())
         timed.run()
-        free.tuning._pace.budget = self.budget(1e9)
+        free.tuning.pace.budget = self.budget(1e9)
         free.run()
         assert equal(timed.state(), free.state())
 
