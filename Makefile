@@ -65,6 +65,7 @@ bench: setup ## measure, beside other tools; DATA=FOLDER with train/, validation
 	$(BIN)/pip install --quiet --group bench
 	$(BIN)/python bench/train.py 'photos=$(or $(DATA),$(error Name a folder: make bench DATA=path/to/folder))' digits
 	$(BIN)/python bench/serve.py '$(DATA)'
+	$(BIN)/python bench/stages.py '$(DATA)'
 
 clean: ## remove everything that was made here, the environments too
 	rm -rf $(VENV) .venv-protos build dist .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
