@@ -75,6 +75,36 @@ def test_a_shift_moves_no_further_than_asked() -> None:
     assert len(set(places)) > 10
 
 
+def test_a_shear_moves_rows_sideways_by_their_distance_from_the_middle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "rand", lambda *shape, generator: torch.ones(shape))  # every draw at its upper end
+    pixels = torch.zeros(1, 3, 41, 41)
+    pixels[:, :, :, 20] = 255
+    places = apply(pixels, shear_degrees=45)[0, 0, 10:31].argmax(1)  # of the line that was upright
+    assert places.tolist() == [20 - row for row in range(-10, 11)]
+
+
+def test_a_crop_is_stretched_both_ways() -> None:
+    """A square in the middle of a picture becomes wider than high in some pictures, higher than wide in others."""
+    pixels = torch.zeros(64, 3, 101, 101)
+    pixels[:, :, 35:66, 35:66] = 255
+    shown = apply(pixels, min_crop_fraction=0.8)[:, 0] > 127
+    ratios = shown.any(1).sum(1) / shown.any(2).sum(1)
+    assert 0.7 < ratios.min() < 0.9
+    assert 1.1 < ratios.max() < 1.4
+
+
+def test_contrast_and_saturation_vary_about_the_grey_of_the_picture() -> None:
+    pixels = torch.full((64, 3, 8, 8), 100.0)
+    pixels[:, 0] = 140  # a red picture
+    pixels[:, :, :4] -= 20  # whose upper half is darker
+    changed = apply(pixels, color_fraction=0.4)
+    contrast = (changed[:, 1, 6, 0] - changed[:, 1, 0, 0]) / 20
+    redness = (changed[:, 0, 0, 0] - changed[:, 1, 0, 0]) / 40
+    for times in (contrast, redness / contrast):
+        assert times.min() < 0.8
+        assert times.max() > 1.2
+
+
 def test_a_zoom_changes_the_size_within_its_range() -> None:
     pixels = torch.zeros(64, 3, 60, 60)
     pixels[:, :, 20:40, 20:40] = 255
