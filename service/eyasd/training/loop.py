@@ -255,7 +255,8 @@ class FineTuning:
         if len(history) > 1:
             if history[-1] is not best:
                 found.append(Candidate(f"epoch {history[-1].epoch}", last, history[-1]))
-            if figures := self._score(self._average):
+            # Over a single epoch it is all but the last weights, and time is short then.
+            if len(history) > 2 and (figures := self._score(self._average)):
                 found.append(Candidate("the moving average", self._average, figures))
         kept = refine(found, self._start, self._score)
         self._network.load_state_dict(kept.state)
@@ -267,7 +268,7 @@ class FineTuning:
 
     def _score(self, state: State) -> EpochMetrics | None:
         """Returns what weights score on the validation split; None where the time is needed for the export."""
-        if not self.pace.may_refine:
+        if not self._ranks.broadcast(self.pace.may_refine):
             return None
         self._network.load_state_dict(state)
         return self._measure(self._standing.best_epoch, self._standing.history[-1].train_loss)

@@ -65,10 +65,11 @@ def test_every_part_of_a_mean_weighs_the_same() -> None:
     assert kept.state["weight"].tolist() == [1.75] * 3
 
 
-def test_the_way_back_to_the_start_is_tried() -> None:
-    kept = refine([candidate("a", 10.0, 7.0)], state(0.0), distance_to(7.0))
-    assert kept.name == "a, 70% of the way from the head's start"
-    assert kept.state["weight"].tolist() == pytest.approx([7.0] * 3)
+@pytest.mark.parametrize(("best", "share"), [(7.0, 70), (5.0, 50), (8.5, 85)])
+def test_the_way_back_to_the_start_is_tried(best: float, share: int) -> None:
+    kept = refine([candidate("a", 10.0, best)], state(0.0), distance_to(best))
+    assert kept.name == f"a, {share}% of the way from the head's start"
+    assert kept.state["weight"].tolist() == pytest.approx([best] * 3)
 
 
 def test_nothing_better_changes_nothing() -> None:
