@@ -78,6 +78,7 @@ class TrainSpec:
     backbone_learning_rate_ratio: float | None = None
     layer_decay: float | None = None
     weight_decay: float | None = None
+    max_gradient_norm: float | None = None
     optimizer: Optimizer = Optimizer.ADAMW
     schedule: Schedule = Schedule.COSINE
     warmup_fraction: float | None = None
@@ -162,6 +163,7 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "backbone_learning_rate_ratio": (0, 1),
     "layer_decay": (0.1, 1),
     "weight_decay": (0, 1),
+    "max_gradient_norm": (0, 1000),
     "warmup_fraction": (0, 0.5),
     "label_smoothing": (0, 0.5),
     "class_weight_power": (0, 1),

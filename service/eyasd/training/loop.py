@@ -40,7 +40,6 @@ from eyasd.training.recipe import Recipe, learning_rate_factor
 from eyasd.training.targets import as_flags
 from eyasd.training.validate import logits_of, measure
 
-_MAX_GRADIENT_NORM: Final = 1.0
 _PLATEAU_EPOCHS: Final = 2
 # Fewer pictures a step give statistics too wild to normalise by.
 _MIN_BATCH_FOR_STATISTICS: Final = 16
@@ -193,7 +192,8 @@ class FineTuning:
             group["lr"] = peak * factor
         self._unread += self._gradients.of(batch).double() * batch.size
         self._unread_pictures += batch.size
-        nn.utils.clip_grad_norm_(self._network.parameters(), _MAX_GRADIENT_NORM)
+        if recipe.max_gradient_norm:
+            nn.utils.clip_grad_norm_(self._network.parameters(), recipe.max_gradient_norm)
         self._optimizer.step()
 
     def _read_loss(self) -> Standing:

@@ -57,6 +57,7 @@ class Recipe:
     backbone_learning_rate_ratio: float
     layer_decay: float
     weight_decay: float
+    max_gradient_norm: float
     optimizer: Optimizer
     schedule: Schedule
     warmup_fraction: float
@@ -119,6 +120,7 @@ def resolve(spec: TrainSpec, examples: int, native_px: int, *, imbalance: float 
         "backbone_learning_rate_ratio": _BACKBONE_RATIO if spec.pretrained else 1.0,
         "layer_decay": 1.0,
         "weight_decay": 0.02,
+        "max_gradient_norm": 1.0,
         "warmup_fraction": 0.1,
         "loss": loss,
         "label_smoothing": 0.1 if loss is Loss.CROSS_ENTROPY else 0.0,

@@ -29,6 +29,7 @@ FULL = TrainSpec(
     learning_rate=0.01,
     backbone_learning_rate_ratio=0.5,
     weight_decay=0.1,
+    max_gradient_norm=0.0,
     optimizer=Optimizer.SGD,
     schedule=Schedule.PLATEAU,
     warmup_fraction=0.2,

@@ -381,6 +381,14 @@ def test_the_default_learning_rates_make_steps_of_about_the_size_of_adamw_s(opti
     assert 0.23e-3 / 3 < float(moved.square().mean().sqrt()) < 0.23e-3 * 3
 
 
+@pytest.mark.parametrize(("largest", "clipped"), [(0.0, False), (1e3, False), (1e-3, True)])
+def test_gradients_are_scaled_down_to_the_largest_norm(tmp_path: Path, largest: float, clipped: bool) -> None:
+    tuning = Tuning(tmp_path, recipe_of(epochs=1, max_gradient_norm=largest))
+    tuning.run()
+    norm = torch.stack([p.grad.norm() for p in tuning.network.parameters() if p.grad is not None]).norm()
+    assert float(norm) == pytest.approx(1e-3, rel=1e-2) if clipped else float(norm) > 1e-2
+
+
 def test_biases_and_normalisation_do_not_decay() -> None:
     recipe = recipe_of(weight_decay=0.1, backbone_learning_rate_ratio=0.25, learning_rate=0.008)
     network = Network(recipe, input_format("test_resnet"), 3)
