@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from eyasd.core.errors import InvalidArgument
 from eyasd.core.spec import Loss, Optimizer, Preset, Schedule, TrainSpec
 from eyasd.training.recipe import DEFAULT_BACKBONE, learning_rate_factor, resolve
+
+CONTRACT = Path(__file__).parents[3] / "protos/eyas/v1/training_spec.proto"
 
 
 def test_a_wish_wins_over_the_preset() -> None:
@@ -23,6 +28,17 @@ def test_a_wish_wins_over_the_preset() -> None:
 def test_defaults_come_from_the_backbone_and_the_preset() -> None:
     recipe = resolve(TrainSpec(), 1000, 288)
     assert (recipe.backbone, recipe.image_size_px, recipe.optimizer) == (DEFAULT_BACKBONE, 288, Optimizer.ADAMW)
+
+
+def test_the_contract_tells_the_defaults() -> None:
+    told: dict[str, float] = {}
+    for comment, name in re.findall(r"((?:  // .*\n)+)  optional (?:double|uint32) (\w+) =", CONTRACT.read_text()):
+        default = re.search(r"[Dd]efault:? (\d+\.?\d*)|(\d+\.?\d*), the default", comment.replace("\n  //", ""))
+        if default and name != "trials":  # which no recipe has
+            told[name] = float(default[1] or default[2])
+    recipe = resolve(TrainSpec(), 100, 224)
+    assert told == {name: getattr(recipe, name) for name in told}
+    assert told.keys() >= {"learning_rate", "sampling_power", "shift_fraction", "min_crop_fraction", "mixup_alpha"}
 
 
 def test_presets_differ_in_epochs() -> None:
