@@ -22,15 +22,15 @@ from torch import nn
 from eyasd.core.errors import TrainerFailed
 from eyasd.core.types import EpochMetrics
 from eyasd.training import checkpoint
+from eyasd.training.afford import expect_end
 from eyasd.training.audit import Audit
 from eyasd.training.average import Candidate, State, copy_of, follow, refine
 from eyasd.training.batches import Batch, Batches
 from eyasd.training.budget import Budget
 from eyasd.training.checkpoint import Standing
-from eyasd.training.export import PARITY_BATCH_SIZES, PARITY_EXAMPLES
 from eyasd.training.gradients import Gradients
 from eyasd.training.journal import Interrupted, Journal
-from eyasd.training.listing import TEST, TRAIN, VALIDATION
+from eyasd.training.listing import TRAIN, VALIDATION
 from eyasd.training.losses import Criterion, class_weights
 from eyasd.training.network import Network
 from eyasd.training.optimizer import build_optimizer
@@ -139,7 +139,7 @@ class FineTuning:
             self._standing = replace(self._standing, history=(head,))
         if self._ranks.any(self._ranks.broadcast(self._standing) != self._standing):
             raise TrainerFailed("The processes found different checkpoints: the job's folder must be one that all machines share.")
-        self._measure_end()
+        expect_end(self.pace, self._network, self._images, self._data, self._journal, self._ranks.world)
         self._plan()
         yield from self._standing.history[1:]
         while (self._standing.step < self._standing.steps or self._standing.epoch_step) and not self._stopped:
@@ -316,21 +316,6 @@ class FineTuning:
             for module in self._network.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
-
-    def _measure_end(self) -> None:
-        """Measures how long the end of the job will take, so that the fine-tuning leaves that much."""
-        rows = self._data.rows[VALIDATION]
-        sample = rows[:32]
-        logits_of(self._network, self._images, sample, self._journal)  # the first pass also plans and allocates
-        start = time.monotonic()
-        logits_of(self._network, self._images, sample, self._journal)
-        seconds = (time.monotonic() - start) / len(sample)
-        self.pace.expect_end(
-            seconds,
-            ceil(len(rows) / self._ranks.world),
-            network=len(rows) + PARITY_EXAMPLES,
-            session=len(PARITY_BATCH_SIZES) * PARITY_EXAMPLES + len(self._data.rows[TEST]),
-        )
 
     def _plan(self) -> None:
         """Plans as many steps as the recipe wants and the time allows."""

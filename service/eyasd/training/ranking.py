@@ -26,6 +26,7 @@ from eyasd.core.errors import EyasError, InvalidArgument, WeightsNotFound
 from eyasd.core.spec import AUTO
 from eyasd.core.types import TrainingTask
 from eyasd.training import durable, weights
+from eyasd.training.afford import stratified
 from eyasd.training.audit import Audit
 from eyasd.training.budget import Budget
 from eyasd.training.cache import read_picture
@@ -37,6 +38,7 @@ from eyasd.training.network import input_format, multiply_adds, pick_device, siz
 from eyasd.training.part import Part
 from eyasd.training.recipe import DEFAULT_BACKBONE
 from eyasd.training.start import Start, prepare
+from eyasd.training.targets import groups_of
 from eyasd.training.validate import logits_of
 from eyasd.training.warm import Base
 
@@ -177,15 +179,9 @@ def described(ranked: Sequence[RankedBackbone]) -> str:
 
 def sampled(data: Audit, most: int, seed: int) -> NDArray[np.int64]:
     """Returns int64 [n], sorted: of the rows of the training and the validation split at most so many, each label by its share."""
-    chosen = []
-    total = len(data.rows[TRAIN]) + len(data.rows[VALIDATION])
-    generator = np.random.default_rng(seed)
-    for split in (TRAIN, VALIDATION):
-        rows = data.rows[split]
-        count = min(len(rows), most * len(rows) // total)
-        kinds = np.unique(data.targets[rows], axis=0, return_inverse=True)[1].reshape(-1)
-        by_label = rows[np.lexsort((generator.random(len(rows)), kinds))]
-        chosen.append(by_label[np.arange(count) * len(rows) // count])
+    splits = [data.rows[split] for split in (TRAIN, VALIDATION)]
+    total = sum(map(len, splits))
+    chosen = [stratified(rows, groups_of(data.targets[rows]), min(len(rows), most * len(rows) // total), seed) for rows in splits]
     return np.sort(np.concatenate(chosen))
 
 

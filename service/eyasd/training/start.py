@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from numpy.typing import NDArray
 from eyasd.core.preprocess import Preprocess
 from eyasd.core.types import EpochMetrics, TrainingTask
 from eyasd.training import suspects, weights
+from eyasd.training.afford import affordable
 from eyasd.training.audit import Audit, audit
+from eyasd.training.budget import Budget
 from eyasd.training.cache import Pictures, decode
 from eyasd.training.features import extract
 from eyasd.training.fold import fold
@@ -109,14 +112,18 @@ def prepare(
 
     journal.stage("head")
     key = _key(preprocess, pictures, listing, data, source, recipe)
-    rows = np.concatenate([data.rows[TRAIN], data.rows[VALIDATION]])
-    features = extract(network.body, pictures.images, rows, folder, key, journal)
+    chosen = affordable(network, pictures.images, data, Budget(task.deadline), recipe.seed, journal)
+    rows, count = np.concatenate([chosen, data.rows[VALIDATION]]), len(chosen)
+    features = extract(network.body, pictures.images, rows, folder, f"{key} {len(rows)}", journal)
     if not known:
         data = _with_suspects(data, features, rows, listing, recipe, journal)
-    head = _fit_head(network, recipe, features, data, base, journal)
+    seen, targets = torch.from_numpy(features), torch.from_numpy(data.targets[rows])
+    splits = Split(seen[:count], targets[:count]), Split(seen[count:], targets[count:])
+    head = _fit_head(network, recipe, *splits, data.labels, base, journal)
     journal.measured(head)
-    seen = np.union1d(prints[rows], base.seen) if base else np.unique(prints[rows])
-    return Start(recipe, preprocess, network, source, pictures.images, data, pictures.path, key, head, seen)
+    used = prints[np.concatenate([data.rows[TRAIN], data.rows[VALIDATION]])]
+    used = np.union1d(used, base.seen) if base else np.unique(used)
+    return Start(recipe, preprocess, network, source, pictures.images, data, pictures.path, key, head, used)
 
 
 def _build(recipe: Recipe, form: InputFormat, labels: int, task: TrainingTask, base: Base | None) -> tuple[Network, str]:
@@ -166,29 +173,32 @@ def _key(preprocess: Preprocess, pictures: Pictures, listing: Listing, data: Aud
 
 
 def _fit_head(
-    network: Network, recipe: Recipe, seen: NDArray[np.float32], data: Audit, base: Base | None, journal: Journal
+    network: Network,
+    recipe: Recipe,
+    train: Split,
+    validation: Split,
+    labels: Sequence[str],
+    base: Base | None,
+    journal: Journal,
 ) -> EpochMetrics:
     """Fits the head on the frozen backbone, or takes that of the base version if it is better; returns its figures as of epoch 0.
 
     Args:
         network: its head is fitted in place.
         recipe: of the backbone.
-        seen: float32 [n, F], the features of the training split, then of the validation split.
-        data: the splits.
+        train: what the backbone sees in the pictures to fit it to.
+        validation: the same of those that judge it.
+        labels: in order of class index.
         base: the version that the backbone is of, or None.
         journal: hears which head was taken.
     """
-    features = torch.from_numpy(seen)
-    targets = torch.from_numpy(data.targets[np.concatenate([data.rows[TRAIN], data.rows[VALIDATION]])])
-    count = len(data.rows[TRAIN])
-    train, validation = Split(features[:count], targets[:count]), Split(features[count:], targets[count:])
     head = network.head.cpu()
     train_loss = fit_head(head, train, validation, recipe.loss, recipe.seed)
     with torch.inference_mode():
         logits = head.eval()(validation.features).numpy()
     figures = measure(0, train_loss, logits, validation.targets.numpy(), recipe.loss)
     if base:
-        figures, message = base.keep_better_head(head, figures, data.labels, recipe.loss, train, validation)
+        figures, message = base.keep_better_head(head, figures, labels, recipe.loss, train, validation)
         journal.message(message)
     network.head.to(pick_device())
     return figures

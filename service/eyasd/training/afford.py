@@ -1,0 +1,98 @@
+"""What a time budget has room for before any step is taken: the end of the job, and pictures to fit the head to."""
+
+from __future__ import annotations
+
+import time
+from math import ceil
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eyasd.training.audit import Audit
+from eyasd.training.budget import Budget
+from eyasd.training.export import PARITY_BATCH_SIZES, PARITY_EXAMPLES
+from eyasd.training.journal import Journal
+from eyasd.training.listing import TEST, TRAIN, VALIDATION
+from eyasd.training.network import Network
+from eyasd.training.pace import SESSION_SHARE, Pace
+from eyasd.training.targets import groups_of
+from eyasd.training.validate import logits_of
+
+_TIMED_PICTURES: Final = 32
+# The export of the frozen backbone, the doubtful labels and the head itself.
+_HEAD_SECONDS: Final = 10.0
+# Fewer say too little of any label.
+_FEWEST: Final = 10
+
+
+def expect_end(pace: Pace, network: Network, images: NDArray[np.uint8], data: Audit, journal: Journal, world: int = 1) -> float:
+    """Measures how long the end of the job will take, and notes it, so that the rest leaves that much.
+
+    Args:
+        pace: of the job.
+        network: whatever its weights.
+        images: uint8 [N, H, W, 3].
+        data: the splits.
+        journal: may end it.
+        world: number of processes that share the validation.
+
+    Returns:
+        The seconds of one picture through the network in torch.
+    """
+    rows = data.rows[VALIDATION]
+    sample = rows[:_TIMED_PICTURES]
+    logits_of(network, images, sample, journal)  # the first pass also plans and allocates
+    start = time.monotonic()
+    logits_of(network, images, sample, journal)
+    seconds = (time.monotonic() - start) / len(sample)
+    pace.expect_end(
+        seconds,
+        ceil(len(rows) / world),
+        network=len(rows) + PARITY_EXAMPLES,
+        session=len(PARITY_BATCH_SIZES) * PARITY_EXAMPLES + len(data.rows[TEST]),
+    )
+    return seconds
+
+
+def affordable(
+    network: Network, images: NDArray[np.uint8], data: Audit, budget: Budget, seed: int, journal: Journal
+) -> NDArray[np.int64]:
+    """Returns int64 [n], which pictures of the training split the head is fitted to: all, or as many as there is time for.
+
+    Args:
+        network: with its weights; its head does not matter.
+        images: uint8 [N, H, W, 3].
+        data: the splits.
+        budget: when the job has to end.
+        seed: of the choice; each label keeps its share.
+        journal: hears that there is no time for all.
+    """
+    rows = data.rows[TRAIN]
+    if budget.deadline is None:
+        return rows
+    pace = Pace(budget, 1)
+    seconds = SESSION_SHARE * expect_end(pace, network, images, data, journal)
+    left = budget.left_seconds() - pace.export_seconds - _HEAD_SECONDS
+    room = int(left / seconds) - len(data.rows[VALIDATION])
+    if room >= len(rows):
+        return rows
+    groups = groups_of(data.targets[rows])
+    count = min(len(rows), max(room, _FEWEST * (int(groups.max()) + 1)))
+    journal.message(
+        f"The time budget has room for a head fitted to {count:,} of {len(rows):,} training pictures, and for no fine-tuning."
+    )
+    return stratified(rows, groups, count, seed)
+
+
+def stratified(rows: NDArray[np.int64], groups: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
+    """Returns int64 [count], sorted: so many of the rows, of each group its share.
+
+    Args:
+        rows: int64 [n].
+        groups: int64 [n], what each is of.
+        count: at most n.
+        seed: of the choice within a group.
+    """
+    by_group = rows[np.lexsort((np.random.default_rng(seed).random(len(rows)), groups))]
+    return np.sort(by_group[np.arange(count) * len(rows) // count])
