@@ -90,6 +90,7 @@ class Lineage:
         base_version: the version whose weights it started from; None is none.
         ranking: how the backbones were judged, the quickest first; empty where but one was allowed.
         trials: the short trainings in which hyper-parameters were searched, in their order; empty where none were.
+        asked: names of what the caller set, see `core.spec.TrainSpec`; also empty where Eyas did not note it yet.
     """
 
     job: str
@@ -106,6 +107,7 @@ class Lineage:
     base_version: ModelRef | None = None
     ranking: tuple[RankedBackbone, ...] = ()
     trials: tuple[Trial, ...] = ()
+    asked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from enum import StrEnum
 from typing import Final
@@ -134,6 +134,11 @@ class TrainSpec:
             raise InvalidArgument(
                 "spec.trials", f"trials is {self.trials}, but the preset {self.preset} has none: choose the preset best."
             )
+
+    @property
+    def asked(self) -> dict[str, object]:
+        """Returns what the caller set, by name; a value that is the default whatever the preset counts as not set."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
 
     @property
     def fine_tunes(self) -> bool:

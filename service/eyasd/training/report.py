@@ -28,6 +28,8 @@ def render(model: str, manifest: Manifest, thumbnails: Mapping[str, str], sheet:
     """
     evaluation, report, lineage = manifest.evaluation, manifest.dataset_report, manifest.lineage
     parity, calibration = manifest.parity, manifest.calibration
+    # Which of several backbones it became was not asked for.
+    asked = {name for name in lineage.asked if name != "backbone" or not lineage.ranking}
     errors = f"{calibration.error_before:.3f} before, {calibration.error_after:.3f} after"
     return _PAGES.get_template("report.html.jinja").render(
         model=model,
@@ -49,6 +51,7 @@ def render(model: str, manifest: Manifest, thumbnails: Mapping[str, str], sheet:
             ("Calibration", f"temperature {calibration.temperature:.3f}, validation error {errors}"),
             ("Eyas", lineage.code_version),
         ],
+        asked=asked,
         details=[*lineage.recipe.items(), *lineage.packages.items()],
     )
 

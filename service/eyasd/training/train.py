@@ -65,6 +65,10 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
     """
     begun = time.monotonic()
     budget = Budget(task.deadline)
+    asked = task.spec.asked
+    if asked:
+        wishes = ", ".join(f"{name} to {value}" for name, value in asked.items())
+        journal.message(f"You set {wishes}; all else is decided for you, and report.html shows it.")
     task, base = warm.take_up(task, folder)
     spec = task.spec
     torch.set_num_threads(cpu_count())
@@ -130,6 +134,7 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
             base_version=task.base_version,
             ranking=ranked,
             trials=trials,
+            asked=tuple(asked),
         ),
         files={},
         model_bytes=0,

@@ -35,6 +35,11 @@ def test_a_value_out_of_range_is_named_with_its_range(values: dict[str, object],
     assert caught.value.field == f"spec.{next(iter(values))}"
 
 
+def test_what_is_asked_for_is_what_differs_from_the_defaults() -> None:
+    assert TrainSpec().asked == {}
+    assert TrainSpec(seed=0, dropout=0.0, preset=Preset.FAST).asked == {"preset": Preset.FAST, "dropout": 0.0}
+
+
 @pytest.mark.parametrize(
     ("spec", "fine_tunes", "ranks", "searches"),
     [

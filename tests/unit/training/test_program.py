@@ -85,6 +85,7 @@ class TestTraining:
         assert manifest.labels == ("dark", "light")
         assert (manifest.lineage.job, manifest.lineage.attempt, manifest.lineage.backbone) == ("j1", 2, "test_resnet")
         assert manifest.lineage.recipe["batch_size"] == "8"
+        assert set(manifest.lineage.asked) == {*TINY, "epochs"}
         assert [epoch.epoch for epoch in manifest.history] == [0, 1, 2]
 
     def test_the_golden_examples_are_what_the_file_answers(self, trained: Path) -> None:
@@ -109,6 +110,7 @@ class TestTraining:
         messages = " ".join(line.message for line in lines if line.message)
         assert "fewer than 10 pictures" in messages
         assert "starts from random weights" in messages
+        assert "epochs to 2, batch_size to 8" in messages
 
 
 @pytest.mark.parametrize(("spec", "last_epoch"), [({"preset": "fast", "epochs": 1}, 1), ({"preset": "balanced", "epochs": 0}, 0)])

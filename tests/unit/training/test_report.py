@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 
 from builders import write_bundle
+from eyasd.core import document
 from eyasd.core.bundle import MANIFEST, Manifest, read_manifest
+from eyasd.core.choices import RankedBackbone
 from eyasd.core.findings import DuplicateFile, DuplicateGroup, Duplicates, Suspect, Suspects
 from eyasd.core.types import DatasetReport, EpochMetrics, UnreadableFile
 from eyasd.training.listing import File
@@ -99,6 +102,23 @@ def test_names_from_outside_are_escaped(manifest: Manifest) -> None:
     assert "<script" not in html
     assert "script" not in page.tags
     assert page.text.count(HOSTILE) >= 3 * len(evaluation.labels)
+
+
+def test_values_that_were_asked_for_are_marked(manifest: Manifest) -> None:
+    recipe = {"backbone": "resnet18", "epochs": "3", "dropout": "0.2"}
+    lineage = replace(manifest.lineage, recipe=recipe, asked=("backbone", "budget", "epochs"))
+    text = Page(render("m", replace(manifest, lineage=lineage), {})).text
+    assert text.endswith("backbone resnet18 (asked for) epochs 3 (asked for) dropout 0.2")
+    ranking = (RankedBackbone(backbone="resnet18", image_size_px=224, multiply_adds=1.8, left_out="for the test"),)
+    text = Page(render("m", replace(manifest, lineage=replace(lineage, ranking=ranking)), {})).text
+    assert text.endswith("backbone resnet18 epochs 3 (asked for) dropout 0.2")
+
+
+def test_a_manifest_of_before_says_of_no_value_that_it_was_asked_for(manifest: Manifest) -> None:
+    document_of_before = json.loads(document.dump(manifest))
+    del document_of_before["lineage"]["asked"]
+    page = render("m", read_manifest(json.dumps(document_of_before).encode()), {})
+    assert "asked for" not in page
 
 
 def test_the_curve_is_drawn_from_two_epochs_on(manifest: Manifest) -> None:
