@@ -151,14 +151,15 @@ def measure_network(
 ) -> None:
     listing, form, device = Listing(files, (), ()), input_format(name), pick_device()
     # So slow that random weights do not diverge.
-    recipe = resolve(TrainSpec(backbone=name, learning_rate=1e-6), len(files), form.native_px)
+    count = int(FASTEST * options.seconds)
+    recipe = resolve(TrainSpec(backbone=name, learning_rate=1e-6), len(files), form.native_px, training=count)
     network = Network(recipe, form, len(listing.labels))
     if name in weights.at_hand(None):
         weights.load(network.backbone, name, None, hub=False)
     fold(network.body, recipe.image_size_px)
     network.to(device)
     images = pictures.images
-    rows = np.resize([row for row, entry in enumerate(pictures.entries) if not entry.problem], int(FASTEST * options.seconds))
+    rows = np.resize([row for row, entry in enumerate(pictures.entries) if not entry.problem], count)
     splits, none = {TRAIN: rows, VALIDATION: rows[:32], TEST: rows[:32]}, np.zeros(len(images), np.bool_)
     data = Audit(listing.labels, splits, targets_of(listing, listing.labels), rows, none, DatasetReport((), (), (), ""))
 
@@ -178,7 +179,7 @@ def measure_network(
         def stage(folder: Path, watch: Journal) -> None:
             next(FineTuning(network, recipe, images, data, Budget(), folder, "", watch).epochs(HEAD))
 
-        return paced(recipe.epochs * len(rows), stage)  # the progress is that of all epochs
+        return paced(recipe.samples, stage)  # the progress is that of all epochs
 
     forward = features._forward(network.body.eval(), device, recipe.image_size_px, len(rows), Path(new_folder()))
     batch = torch.randint(256, (features._BATCH, *images.shape[1:]), dtype=torch.uint8, device=device)

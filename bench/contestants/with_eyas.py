@@ -46,7 +46,7 @@ def main() -> None:
         seconds = task.clock.seconds()
         manifest = read_manifest((job / jobdir.BUNDLE / MANIFEST).read_bytes())
         probabilities = predict(job / jobdir.BUNDLE / MODEL, manifest, task.files("test"))
-    note = f"{len(manifest.history) - 1} epochs of {manifest.lineage.recipe['epochs']}"
+    note = f"{manifest.history[-1].epoch} epochs of {manifest.lineage.recipe['epochs']}"
     task.hand_in(seconds, manifest.labels, probabilities, note, ["eyas", "onnxruntime", "timm", "torch"])
 
 

@@ -121,7 +121,7 @@ class Manifest:
         thresholds: of each label, the probability from which on it applies; None where a picture has one label, the most probable.
         preprocess: how a picture becomes the input of model.onnx.
         evaluation: of model.onnx on the test split.
-        history: figures on the validation split after each epoch.
+        history: figures on the validation split, from epoch 0; after each epoch, and within one of very many steps.
         files: SHA-256, hexadecimal, of every other file, by name.
         model_bytes: size of model.onnx.
     """

@@ -73,6 +73,7 @@ class TrainSpec:
     budget: timedelta | None = None
     seed: int = 0
     epochs: int | None = None
+    samples: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
     backbone_learning_rate_ratio: float | None = None
@@ -115,6 +116,12 @@ class TrainSpec:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise InvalidArgument(f"spec.{name}", f"{name} is {value}; it must be from {low} to {high}.")
+        if self.epochs is not None and self.samples is not None:
+            raise InvalidArgument(
+                "spec.samples",
+                f"epochs is {self.epochs} and samples {self.samples}; give one of them: epochs counts passes over the training "
+                "split, samples its pictures.",
+            )
         if (self.class_weight_power or 0) + (self.sampling_power or 0) > 1:
             raise InvalidArgument(
                 "spec.sampling_power",
@@ -143,7 +150,8 @@ class TrainSpec:
     @property
     def fine_tunes(self) -> bool:
         """Whether the whole network is trained, not its head alone."""
-        return self.preset is not Preset.FAST if self.epochs is None else self.epochs > 0
+        wish = self.samples if self.epochs is None else self.epochs
+        return self.preset is not Preset.FAST if wish is None else wish > 0
 
     @property
     def ranks(self) -> bool:
@@ -163,6 +171,7 @@ MAX_BUDGET: Final = timedelta(days=30)
 _RANGES: Final[dict[str, tuple[float, float]]] = {
     "seed": (0, 2**32 - 1),
     "epochs": (0, 1000),
+    "samples": (0, 2**32 - 1),
     "batch_size": (2, 4096),
     "learning_rate": (1e-8, 10),
     "backbone_learning_rate_ratio": (0, 1),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import ceil
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor
 from eyasd.training.audit import Audit
 from eyasd.training.augment import Augmentation
 from eyasd.training.feed import Feed
+from eyasd.training.length import Length
 from eyasd.training.listing import TRAIN
 from eyasd.training.mixing import Mix, Mixing
 from eyasd.training.network import to_pixels
@@ -45,7 +46,7 @@ class Batches:
     """The training split, step by step.
 
     Attributes:
-        epoch_steps: number of steps in which as many pictures are seen as there are.
+        length: of the recipe with these pictures.
     """
 
     def __init__(self, recipe: Recipe, images: NDArray[np.uint8], data: Audit, device: torch.device, ranks: Ranks = ALONE) -> None:
@@ -64,7 +65,12 @@ class Batches:
         self._feed = Feed(images, device, self._rows)
         self._augmentation = Augmentation.of(recipe)
         self._mixing = Mixing(recipe.mixup_alpha, recipe.cutmix_alpha, len(data.labels))
-        self.epoch_steps = ceil(len(self._rows) / recipe.batch_size)
+        self.length = Length.of(recipe, len(self._rows))
+
+    def between(self, first: int, last: int) -> Iterator[Batch]:
+        """Yields what this process has of each step from `first` to before `last` of the training; all are of one epoch."""
+        epoch, begun = divmod(first, self.length.epoch_steps)
+        yield from islice(self.of_epoch(epoch + 1, begun), last - first)
 
     def of_epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
         """Yields what this process has of each step of an epoch; seeds torch before.
@@ -79,7 +85,7 @@ class Batches:
         # A picture is mirrored in every other epoch, not by chance: in any two it is seen both ways (Jordan, airbench, 2024).
         sides = torch.randint(2, (len(self._images),), generator=torch.Generator().manual_seed(seed_of(recipe.seed, 0)))
         # Of nearly equal size, so that no last batch of one picture upsets the batch normalisation.
-        steps = np.array_split(self._rows[order], self.epoch_steps)
+        steps = np.array_split(self._rows[order], self.length.epoch_steps)
         parts = [self._part(len(chosen), seed_of(recipe.seed, epoch, index, 1)) for index, chosen in enumerate(steps, 1)][first:]
         rows = [chosen[part.here] for chosen, part in zip(steps[first:], parts, strict=True)]
         for index, (images, part) in enumerate(zip(self._feed.batches(rows), parts, strict=True), first):

@@ -37,11 +37,11 @@ class Standing:
         key: names everything that decides the training; a checkpoint of another key is not gone on from.
         steps: number of steps planned.
         step: number of steps done.
-        epoch_step: number of steps done of the epoch under way.
+        epoch_step: number of steps done since the last validation, which an epoch ends with.
         epoch_loss: sum of the loss over the pictures of those steps.
         epoch_pictures: number of those pictures.
-        history: figures of every epoch so far, from epoch 0.
-        best_epoch: the one whose weights are kept.
+        history: figures of every validation so far, from epoch 0.
+        best: the place in it of the one whose weights are kept.
         drops: how often the learning rate was divided because the validation loss stood still.
     """
 
@@ -52,7 +52,7 @@ class Standing:
     epoch_loss: float = 0.0
     epoch_pictures: int = 0
     history: tuple[EpochMetrics, ...] = ()
-    best_epoch: int = 0
+    best: int = 0
     drops: int = 0
 
 

@@ -40,7 +40,7 @@ from eyasd.training.recipe import Recipe, learning_rate_factor
 from eyasd.training.targets import as_flags
 from eyasd.training.validate import logits_of, measure
 
-_PLATEAU_EPOCHS: Final = 2
+_PLATEAU_VALIDATIONS: Final = 2
 # Fewer pictures a step give statistics too wild to normalise by.
 _MIN_BATCH_FOR_STATISTICS: Final = 16
 _MEASURED_STEPS: Final = 5
@@ -83,7 +83,7 @@ class FineTuning:
             key: names everything that decides the training, for the checkpoint.
             journal: hears of the progress.
             ranks: the processes that train together; the network is the same in all.
-            steps: how many there are to be at most; None is as many as the recipe's epochs have.
+            steps: how many there are to be at most; None is as many as the recipe's samples take.
         """
         self._ranks = ranks
         self._network, self._recipe, self._images, self._data = network, recipe, images, data
@@ -96,8 +96,8 @@ class FineTuning:
         weights = class_weights(counts, recipe.class_weight_power)
         criterion = Criterion(recipe.loss, recipe.label_smoothing, weights).to(self._device)
         self._gradients = Gradients(network, criterion, recipe, ranks, journal)
-        self._wanted = recipe.epochs * self._batches.epoch_steps if steps is None else steps
-        self.pace = Pace(budget, self._batches.epoch_steps)
+        self._wanted = self._batches.length.steps if steps is None else steps
+        self.pace = Pace(budget, self._batches.length.validation_steps)
         self._standing = Standing(key, self._wanted)
         self._start = copy_of(network.state_dict())
         self._best, self._average = self._start, copy_of(self._start)
@@ -107,13 +107,13 @@ class FineTuning:
         self._written, self._checkpoint_seconds = time.monotonic(), _CHECKPOINT_SECONDS
 
     def run(self, head: EpochMetrics) -> tuple[EpochMetrics, ...]:
-        """Trains until the epochs, the time or the hope is over.
+        """Trains until the samples, the time or the hope is over.
 
         Args:
             head: figures of the network as it was given; its weights are kept if none better is found.
 
         Returns:
-            The figures of every epoch, `head` first.
+            The figures of every validation, which an epoch ends with, `head` first.
 
         Raises:
             Interrupted: the program was told to stop; a later attempt goes on at the step where this one was.
@@ -133,7 +133,7 @@ class FineTuning:
             head: figures of the network as it was given.
 
         Yields:
-            The figures of every epoch after the head, also of those that an earlier attempt trained.
+            The figures of every validation after the head, also of those that an earlier attempt did.
         """
         if not self._resume():
             self._standing = replace(self._standing, history=(head,))
@@ -144,20 +144,24 @@ class FineTuning:
         yield from self._standing.history[1:]
         while (self._standing.step < self._standing.steps or self._standing.epoch_step) and not self._stopped:
             try:
-                self._epoch()
+                self._round()
             except Interrupted:
                 self._write_checkpoint()
                 raise
             yield self._standing.history[-1]
 
-    def _epoch(self) -> None:
-        epoch = len(self._standing.history)
-        self._journal.epoch(epoch, ceil(self._standing.steps / self._batches.epoch_steps))
+    def _round(self) -> None:
+        """Trains up to the next validation, and does it: an epoch, or a part of one that is long."""
+        standing, length = self._standing, self._batches.length
+        first = standing.step - standing.epoch_step
+        epoch = first // length.epoch_steps + 1
+        end = min(first + length.validation_steps, epoch * length.epoch_steps, standing.steps)
+        self._journal.epoch(epoch, ceil(standing.steps / length.epoch_steps))
         self._set_training_mode()
         start, begun, pictures = time.monotonic(), self._standing.step, self._standing.epoch_pictures
         speed, interval = 0.0, self._read_interval
         cold = interval > 1 and not self.pace.step_seconds
-        for batch in self._batches.of_epoch(epoch, self._standing.epoch_step):
+        for batch in self._batches.between(standing.step, end):
             self._step(batch)
             standing = self._standing = replace(
                 self._standing, step=self._standing.step + 1, epoch_step=self._standing.epoch_step + 1
@@ -174,7 +178,7 @@ class FineTuning:
                 self.pace.step_seconds, speed = elapsed / done, (standing.epoch_pictures - pictures) / elapsed
                 late = time.monotonic() - self._written > self._checkpoint_seconds
                 over, late = self._ranks.broadcast((over or self.pace.is_over, late))
-                if done == _MEASURED_STEPS and epoch == 1:
+                if done == _MEASURED_STEPS and len(standing.history) == 1:
                     self._plan()
             loss = standing.epoch_loss / standing.epoch_pictures if standing.epoch_pictures else None
             self._journal.advance(standing.step / self._standing.steps, images_per_second=speed, loss=loss)
@@ -216,7 +220,7 @@ class FineTuning:
         return self._standing
 
     def _validate(self, epoch: int) -> None:
-        """Measures the epoch, keeps its weights if they are the best, writes the checkpoint, and decides whether to go on."""
+        """Measures the weights, keeps them if they are the best, writes the checkpoint, and decides whether to go on."""
         start = time.monotonic()
         self._read_loss()
         figures = self._measure(epoch, self._standing.epoch_loss / self._standing.epoch_pictures)
@@ -224,18 +228,18 @@ class FineTuning:
         self._standing = replace(
             self._standing, history=(*self._standing.history, figures), epoch_step=0, epoch_loss=0.0, epoch_pictures=0
         )
-        best = self._standing.history[self._standing.best_epoch]
+        best = self._standing.history[self._standing.best]
         if figures.loss < best.loss:
-            self._standing = replace(self._standing, best_epoch=epoch)
+            self._standing = replace(self._standing, best=len(self._standing.history) - 1)
             self._best = copy_of(self._network.state_dict())
-        waited = epoch - self._standing.best_epoch
-        if waited and waited % _PLATEAU_EPOCHS == 0:
+        waited = len(self._standing.history) - 1 - self._standing.best
+        if waited and waited % _PLATEAU_VALIDATIONS == 0:
             self._standing = replace(self._standing, drops=self._standing.drops + 1)
         self.pace.validation_seconds = time.monotonic() - start
         self._plan()
         self._stopped = self._is_hopeless()
         if self._stopped:
-            self._journal.message(f"Fine-tuning stopped early at epoch {epoch}: {waited} epochs without a lower validation loss.")
+            self._journal.message(f"Fine-tuning stopped early at epoch {epoch}: {waited} validations without a lower loss.")
         self._write_checkpoint()
 
     def _is_hopeless(self) -> bool:
@@ -244,13 +248,13 @@ class FineTuning:
         In the first half they do not: until the learning rate has fallen, an epoch may well be worse than the head it began with.
         """
         standing = self._standing
-        waited = len(standing.history) - 1 - standing.best_epoch
+        waited = len(standing.history) - 1 - standing.best
         return waited >= self._recipe.early_stopping_patience and standing.steps / 2 <= standing.step < standing.steps
 
     def _conclude(self) -> None:
         """Leaves the network with the best of the weights seen and of their averages."""
         history, last = self._standing.history, copy_of(self._network.state_dict())
-        best = history[self._standing.best_epoch]
+        best = history[self._standing.best]
         found = [Candidate(f"epoch {best.epoch}" if best.epoch else "the head on the frozen backbone", self._best, best)]
         if len(history) > 1:
             if history[-1] is not best:
@@ -271,7 +275,8 @@ class FineTuning:
         if not self._ranks.broadcast(self.pace.may_refine):
             return None
         self._network.load_state_dict(state)
-        return self._measure(self._standing.best_epoch, self._standing.history[-1].train_loss)
+        history = self._standing.history
+        return self._measure(history[self._standing.best].epoch, history[-1].train_loss)
 
     def _measure(self, epoch: int, train_loss: float) -> EpochMetrics:
         rows = self._data.rows[VALIDATION]
@@ -288,7 +293,7 @@ class FineTuning:
             return False
         self._standing, *states = found
         self._best, self._average = ({name: value.to(self._device) for name, value in state.items()} for state in states)
-        done = len(self._standing.history) - 1
+        done = self._standing.history[-1].epoch
         self._stopped = self._is_hopeless()
         self._journal.message(f"Went on from the checkpoint of an earlier attempt, after epoch {done}, step {self._standing.step}.")
         self._journal.measured(self._standing.history[-1])

@@ -27,14 +27,14 @@ class Pace:
 
     Attributes:
         budget: when the job has to end.
-        epoch_steps: number of steps between two validations.
+        validation_steps: number of steps between two validations.
         step_seconds: of one step; 0 until measured.
         validation_seconds: of one pass over the validation split.
         export_seconds: from the last step to the published version.
     """
 
     budget: Budget
-    epoch_steps: int
+    validation_steps: int
     step_seconds: float = 0.0
     validation_seconds: float = 0.0
     export_seconds: float = 0.0
@@ -70,7 +70,7 @@ class Pace:
 
     def seconds_of_step(self) -> float:
         """Returns the time of a step with its share of a validation; 0 until measured."""
-        return self.step_seconds + self.validation_seconds / self.epoch_steps if self.step_seconds else 0.0
+        return self.step_seconds + self.validation_seconds / self.validation_steps if self.step_seconds else 0.0
 
     def _left_seconds(self) -> float:
         return self.budget.left_seconds() - self.export_seconds - (1 + _REFINEMENTS) * self.validation_seconds

@@ -149,7 +149,7 @@ def pick(losses: Mapping[str, NDArray[np.float64]]) -> tuple[str, dict[str, floa
     return next(name for name, d in differences.items() if d.mean() <= errors[name]), errors
 
 
-def no_room(cost: Cost, left_seconds: float, ranking_seconds: float, epochs: int) -> str:
+def no_room(cost: Cost, left_seconds: float, ranking_seconds: float, epochs: float) -> str:
     """Returns why a backbone is not tried, or "".
 
     Args:
@@ -231,7 +231,7 @@ class _Ranking:
 
     def judge(self, rows: Sequence[RankedBackbone]) -> tuple[RankedBackbone, ...]:
         """Tries each backbone that the budget has room for."""
-        share = _SHARE if self._first.recipe.epochs else 1.0
+        share = _SHARE if self._first.recipe.samples else 1.0
         left = self._budget.left_seconds()
         end = left * (1 - share)
         losses: dict[str, NDArray[np.float64]] = {}

@@ -45,13 +45,17 @@ _MIN_CROP: Final = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Every hyper-parameter as it is used; the fields mean what those of `eyas.v1.TrainingSpec` mean."""
+    """Every hyper-parameter as it is used; the fields mean what those of `eyas.v1.TrainingSpec` mean.
+
+    The length is `samples`; `epochs` says the same in passes.
+    """
 
     preset: Preset
     backbone: str
     pretrained: bool
     seed: int
-    epochs: int
+    epochs: float
+    samples: int
     batch_size: int
     learning_rate: float
     backbone_learning_rate_ratio: float
@@ -88,13 +92,22 @@ class Recipe:
         return {field.name: f"{getattr(self, field.name)}" for field in fields(self)}
 
 
-def resolve(spec: TrainSpec, examples: int, native_px: int, *, imbalance: float = 1.0, multi_label: bool = False) -> Recipe:
+def resolve(
+    spec: TrainSpec,
+    examples: int,
+    native_px: int,
+    *,
+    training: int | None = None,
+    imbalance: float = 1.0,
+    multi_label: bool = False,
+) -> Recipe:
     """Returns the recipe of a job.
 
     Args:
         spec: what the caller asked for.
         examples: number of pictures offered for training.
         native_px: size at which the backbone's weights were trained, in pixels.
+        training: number of pictures of the training split, once it is made; epochs and samples are converted by it.
         imbalance: pictures of the commonest label for each picture of the rarest.
         multi_label: whether a picture has any number of labels, rather than one.
 
@@ -110,10 +123,13 @@ def resolve(spec: TrainSpec, examples: int, native_px: int, *, imbalance: float 
         )
     wishes: dict[str, Any] = {field.name: getattr(spec, field.name) for field in fields(Recipe)}
     batch_size = spec.batch_size or _BATCH_SIZE
-    epochs = _epochs(spec, examples, batch_size)
+    training = training or examples
+    passes = _epochs(spec, examples, batch_size) if spec.epochs is None else spec.epochs
+    samples = passes * training if spec.samples is None else spec.samples
     defaults: dict[str, Any] = {
         "backbone": DEFAULT_BACKBONE,
-        "epochs": epochs,
+        "epochs": passes if spec.samples is None else round(samples / training, 2),
+        "samples": samples,
         "batch_size": batch_size,
         "learning_rate": _LEARNING_RATES.get(spec.optimizer, _LEARNING_RATE),
         # Weights that know nothing yet have nothing to lose.
@@ -139,7 +155,7 @@ def resolve(spec: TrainSpec, examples: int, native_px: int, *, imbalance: float 
         "min_crop_fraction": _MIN_CROP,
         "color_fraction": 0.2,
         "erasing_probability": 0.0,
-        "mixup_alpha": 0.2 if (spec.epochs or epochs) >= _EPOCHS_TO_MIX and examples >= _EXAMPLES_TO_MIX else 0.0,
+        "mixup_alpha": 0.2 if samples >= _EPOCHS_TO_MIX * training and examples >= _EXAMPLES_TO_MIX else 0.0,
         "cutmix_alpha": 0.0,
         "horizontal_flip": True,
         "image_size_px": native_px,

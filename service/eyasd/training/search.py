@@ -23,6 +23,7 @@ from eyasd.training.average import copy_of
 from eyasd.training.batches import seed_of
 from eyasd.training.budget import Budget
 from eyasd.training.journal import Journal
+from eyasd.training.length import Length
 from eyasd.training.listing import TRAIN
 from eyasd.training.loop import FineTuning
 from eyasd.training.pace import Pace
@@ -37,8 +38,8 @@ _USUAL_TRIALS: Final = 10
 _MOST_TRIALS: Final = 30
 # With fewer there is nothing to choose from: the recipe's values and two others.
 _FEWEST_TRIALS: Final = 3
-# What is best after a few steps need not be best after many, so a trial is no shorter than this share of the training, nor than an
-# epoch; docs/benchmarks.md has a case where one epoch misleads.
+# What is best after a few steps need not be best after many, so a trial is no shorter than this share of the training, nor over
+# before its first validation; docs/benchmarks.md has a case where one epoch misleads.
 _SHORTER: Final = 8
 _SHARE: Final = 0.4  # of the time that is left for fine-tuning; at least half of it is kept for the training in any case
 _KEPT_SHARE: Final = 0.5
@@ -85,16 +86,18 @@ def plan_trials(wanted: int, paces: Mapping[str, Pace], left_seconds: float, ask
     favourite = next(iter(paces))
     pace = paces[favourite]
     if left_seconds == inf:
-        return Plan(asked or _USUAL_TRIALS, {name: max(one.epoch_steps, ceil(wanted / _SHORTER)) for name, one in paces.items()})
+        return Plan(
+            asked or _USUAL_TRIALS, {name: max(one.validation_steps, ceil(wanted / _SHORTER)) for name, one in paces.items()}
+        )
     end = pace.export_seconds + _VALIDATIONS * pace.validation_seconds
     free = max(left_seconds - end, 0.0)
-    steps = max(pace.epoch_steps, ceil(min(wanted, (1 - _SHARE) * free / pace.seconds_of_step()) / _SHORTER))
+    steps = max(pace.validation_steps, ceil(min(wanted, (1 - _SHARE) * free / pace.seconds_of_step()) / _SHORTER))
     seconds = steps * pace.seconds_of_step()
     trials = min(asked or _MOST_TRIALS, int(_SHARE * free / seconds))
     if trials < min(_FEWEST_TRIALS, asked or _FEWEST_TRIALS):
         return None
     possible = {name: int(seconds / one.seconds_of_step()) for name, one in paces.items()}
-    lasting = {name: count for name, count in possible.items() if count >= paces[name].epoch_steps}
+    lasting = {name: count for name, count in possible.items() if count >= paces[name].validation_steps}
     return Plan(trials, {**lasting, favourite: steps}, end + _KEPT_SHARE * free)
 
 
@@ -145,7 +148,7 @@ def search(
     standing = _recalled(folder, key)
     if standing is None:
         paces = {name: _pace(start, folder / _FOLDER, budget, journal) for name, start in by_name.items()}
-        wanted = favourite.recipe.epochs * paces[favourite.recipe.backbone].epoch_steps
+        wanted = _length(favourite).steps
         plan = plan_trials(wanted, paces, budget.left_seconds(), spec.trials)
         if plan is None:
             journal.message("The time budget is too short to search hyper-parameters; the training goes on with the usual ones.")
@@ -174,10 +177,14 @@ def _recalled(folder: Path, key: str) -> _Standing | None:
     return standing if standing.key == key else None
 
 
+def _length(start: Start) -> Length:
+    return Length.of(start.recipe, len(start.data.rows[TRAIN]))
+
+
 def _pace(start: Start, folder: Path, budget: Budget, journal: Journal) -> Pace:
     """Returns how long steps take; takes a few, where there is a budget."""
     if budget.left_seconds() == inf:
-        return Pace(budget, ceil(len(start.data.rows[TRAIN]) / start.recipe.batch_size))
+        return Pace(budget, _length(start).validation_steps)
     state = copy_of(start.network.state_dict())
     tuning = _tuning(start, start.recipe, folder, f"pace {start.key}", Part(journal, 0, 0), _MEASURED_STEPS)
     for _ in tuning.epochs(start.head):

@@ -9,6 +9,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -91,13 +92,15 @@ def prepare(
     offered = [file for file in listing.files if file.split in {None, TRAIN}]
     counts = Counter(label for file in offered for label in file.labels)
     imbalance = max(counts.values()) / min(counts.values())
-    recipe = resolve(
+    decided = partial(
+        resolve,
         replace(task.spec, backbone=backbone),
         len(offered),
         form.native_px,
         imbalance=imbalance,
         multi_label=listing.multi_label,
     )
+    recipe = decided()
 
     journal.stage("weights")  # before the decoding, which takes longer: who has no weights shall know at once
     labels = len(data.labels if data else listing.labels)
@@ -109,6 +112,7 @@ def prepare(
     prints = fingerprints(pictures.entries)
     known = data is not None
     data = data or _audited(listing, pictures, recipe, base, journal)
+    recipe = decided(training=len(data.rows[TRAIN]))
 
     journal.stage("head")
     key = _key(preprocess, pictures, listing, data, source, recipe)

@@ -65,7 +65,7 @@ def fine_tune(start: Start, budget: Budget, folder: Path, journal: Journal, rank
         ranks: the processes.
 
     Returns:
-        The figures of every epoch, those of the head first.
+        The figures of every validation, those of the head first.
 
     Raises:
         Interrupted: one of the processes was told to stop.

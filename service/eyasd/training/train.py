@@ -83,7 +83,7 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
     recipe, network, images, data = start.recipe, start.network, start.images, start.data
 
     history: tuple[EpochMetrics, ...] = (start.head,)
-    if recipe.epochs:
+    if recipe.samples:
         journal.stage("fine-tune")
         history = fine_tune(start, budget, folder, journal, ranks)
 
@@ -139,7 +139,7 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
         files={},
         model_bytes=0,
     )
-    sheet = _contact_sheet(recipe, images, data) if recipe.epochs else ""
+    sheet = _contact_sheet(recipe, images, data) if recipe.samples else ""
     write_bundle(bundle, task.model, manifest, golden, thumbnails(data.report, listing.files, images), sheet)
     return TrainingOutcome(dataset_report=data.report, evaluation=evaluation)
 

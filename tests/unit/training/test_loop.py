@@ -16,7 +16,7 @@ import torch
 from eyasd.core.errors import TrainerFailed
 from eyasd.core.spec import Loss, Optimizer, Schedule, TrainSpec
 from eyasd.core.types import DatasetReport, EpochMetrics
-from eyasd.training import loop
+from eyasd.training import length, loop
 from eyasd.training.audit import Audit
 from eyasd.training.average import copy_of
 from eyasd.training.batches import Batch
@@ -135,7 +135,7 @@ def test_it_never_ends_worse_than_it_began(tmp_path: Path) -> None:
 def test_it_stops_early_when_nothing_gets_better(tmp_path: Path) -> None:
     tuning = Tuning(tmp_path, recipe_of(epochs=8, early_stopping_patience=2))
     assert len(tuning.run(PERFECT)) == 1 + 4  # in the first half the learning rate is too high to tell
-    assert "stopped early at epoch 4: 4 epochs without a lower validation loss" in tuning.path.read_text()
+    assert "stopped early at epoch 4: 4 validations without a lower loss" in tuning.path.read_text()
 
 
 @pytest.mark.parametrize(
@@ -157,6 +157,54 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(
     assert again.run() == history
     assert equal(whole.state(), again.state())
     assert f"an earlier attempt, after epoch {steps // 2}, step {steps + 1}" in again.path.read_text()
+
+
+def short_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Validates within an epoch: every 3 steps of the 8 that an epoch has with 4 pictures a step."""
+    monkeypatch.setattr(length, "_VALIDATION_STEPS", 3)
+
+
+def test_a_training_ends_with_its_samples_within_an_epoch(tmp_path: Path) -> None:
+    tuning = Tuning(tmp_path, recipe_of(samples=49, epochs=None, batch_size=4))
+    assert [figures.epoch for figures in tuning.run()] == [0, 1, 2]
+    assert tuning.tuning._standing.step == 14  # of 8 an epoch, 30 pictures; 13 would have been 48.75 of them
+
+
+@pytest.mark.parametrize("samples", [1, 29])
+def test_less_than_an_epoch_is_a_training_too(tmp_path: Path, samples: int) -> None:
+    history = Tuning(tmp_path, recipe_of(samples=samples, epochs=None, batch_size=4)).run()
+    assert [figures.epoch for figures in history] == [0, 1]
+
+
+def test_a_long_epoch_is_measured_within(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    short_rounds(monkeypatch)
+    tuning = Tuning(tmp_path, recipe_of(epochs=2, batch_size=4))
+    assert [figures.epoch for figures in tuning.run()] == [0, 1, 1, 1, 2, 2, 2]  # after 3, 6, 8, 11, 14 and 16 steps
+
+
+@pytest.mark.parametrize("steps", [0, 2, 3, 7, 8, 13, 15])
+def test_parts_of_epochs_are_interrupted_as_whole_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    short_rounds(monkeypatch)
+    recipe = recipe_of(epochs=2, batch_size=4, dropout=0.5, drop_path_rate=0.5, **EVERY_CHANGE)
+    whole = Tuning(tmp_path / "whole", recipe)
+    history = whole.run()
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, steps)
+        with pytest.raises(Interrupted):
+            Tuning(tmp_path / "cut", recipe).run()
+    again = Tuning(tmp_path / "cut", recipe)
+    assert again.run() == history
+    assert equal(whole.state(), again.state())
+
+
+def test_steps_between_two_places_are_those_of_their_epoch(tmp_path: Path) -> None:
+    found = Tuning(tmp_path, recipe_of(batch_size=4)).tuning._batches
+    epoch = [batch.pixels for batch in found.of_epoch(2)]
+    assert len(epoch) == 8
+    for first, last in ((8, 16), (10, 15), (15, 16)):
+        between = [batch.pixels for batch in found.between(first, last)]
+        assert all(torch.equal(one, other) for one, other in zip(between, epoch[first - 8 : last - 8], strict=True))
+    assert list(found.between(8, 8)) == []
 
 
 def test_a_killed_training_loses_what_came_after_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,6 +47,35 @@ def test_presets_differ_in_epochs() -> None:
     assert fast == 0 < balanced < best
 
 
+def test_the_length_is_a_number_of_samples_that_epochs_are_turned_into_by_the_training_split() -> None:
+    recipe = resolve(TrainSpec(epochs=10), 1000, 224, training=700)
+    assert (recipe.epochs, recipe.samples) == (10, 7000)
+    recipe = resolve(TrainSpec(samples=1750), 1000, 224, training=700)
+    assert (recipe.epochs, recipe.samples) == (2.5, 1750)
+    assert resolve(TrainSpec(preset=Preset.FAST), 1000, 224).samples == 0
+    assert resolve(TrainSpec(), 1000, 224, training=700).epochs == resolve(TrainSpec(), 1000, 224).epochs
+
+
+def test_epochs_and_samples_are_not_both_given() -> None:
+    with pytest.raises(InvalidArgument, match="epochs is 5 and samples 1000; give one of them: epochs counts passes"):
+        TrainSpec(epochs=5, samples=1000)
+
+
+@pytest.mark.parametrize(
+    ("wishes", "fine_tunes"),
+    [
+        ({}, True),
+        ({"preset": Preset.FAST}, False),
+        ({"preset": Preset.FAST, "samples": 9}, True),
+        ({"epochs": 0}, False),
+        ({"samples": 0}, False),
+    ],
+)
+def test_a_length_of_nothing_trains_the_head_alone(wishes: dict[str, Any], fine_tunes: bool) -> None:
+    assert TrainSpec(**wishes).fine_tunes is fine_tunes
+    assert (resolve(TrainSpec(**wishes), 100, 224).samples > 0) is fine_tunes
+
+
 def test_small_datasets_get_more_epochs() -> None:
     assert resolve(TrainSpec(), 100, 224).epochs > resolve(TrainSpec(), 100_000, 224).epochs
 
@@ -80,7 +110,14 @@ def test_rare_labels_are_not_both_seen_more_often_and_weighed_more() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wishes", "examples", "mixes"), [({}, 50_000, False), ({"epochs": 20}, 50_000, True), ({"epochs": 20}, 5000, False)]
+    ("wishes", "examples", "mixes"),
+    [
+        ({}, 50_000, False),
+        ({"epochs": 20}, 50_000, True),
+        ({"epochs": 20}, 5000, False),
+        ({"samples": 1_000_000}, 50_000, True),
+        ({"samples": 999_999}, 50_000, False),
+    ],
 )
 def test_pictures_are_mixed_where_there_are_many_and_many_epochs(wishes: dict[str, int], examples: int, mixes: bool) -> None:
     recipe = resolve(TrainSpec(**wishes), examples, 224)
