@@ -16,7 +16,7 @@ _EXPORT_SECONDS: Final = 10.0
 # ONNX Runtime takes half of torch's time or less; on 2 cores 158 to 187 pictures/s where torch has 80 to 90.
 SESSION_SHARE: Final = 0.5
 # For a machine that others use, too.
-_MARGIN: Final = 1.25
+MARGIN: Final = 1.25
 # Of the averages and ways back that are tried at the end; where time is short, the others are left out.
 _REFINEMENTS: Final = 3
 
@@ -49,7 +49,7 @@ class Pace:
             session: the same of the exported file in ONNX Runtime, each picture counted as often as it is seen.
         """
         self.validation_seconds = picture_seconds * validation
-        self.export_seconds = _MARGIN * (_EXPORT_SECONDS + picture_seconds * (network + SESSION_SHARE * session))
+        self.export_seconds = MARGIN * (_EXPORT_SECONDS + picture_seconds * (network + SESSION_SHARE * session))
 
     @property
     def is_over(self) -> bool:
