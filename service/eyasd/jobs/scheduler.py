@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -189,12 +190,12 @@ class Scheduler:
         """Takes up what an earlier daemon left, then runs queued jobs until cancelled."""
         for job in await asyncio.to_thread(self._store.in_state, JobState.RUNNING):
             self._log.info("job taken up", job=job.id)
-            self._spawn(job, self._take_up(job))
+            self._spawn(job, partial(self._take_up, job))
         while True:
             seen = self._news_count
             for job in await asyncio.to_thread(self._store.in_state, JobState.QUEUED):
                 if len(self._tasks) < self._options.max_running and job.id not in self._tasks and not self._closing:
-                    self._spawn(job, self._execute(job))
+                    self._spawn(job, partial(self._execute, job))
             await self._next_news(seen)
 
     async def drain(self) -> None:
@@ -233,20 +234,20 @@ class Scheduler:
             await self._tell()
         return accepted
 
-    def _spawn(self, job: Job, work: Coroutine[None, None, None]) -> None:
-        async def guarded(work: Coroutine[None, None, None]) -> None:
+    def _spawn(self, job: Job, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        async def guarded(work: Callable[[], Coroutine[None, None, None]]) -> None:
             try:
                 while True:
                     try:
-                        return await work
+                        return await work()
                     except StorageFailed as error:  # the rows cannot be written now; the process goes on meanwhile
                         self._log.warning("job waits for the database", job=job.id, error=error.message)
                         await asyncio.sleep(_STORAGE_RETRY_SECONDS)
-                        work = self._take_up(job)
+                        work = partial(self._take_up, job)
                     except Exception as error:  # noqa: BLE001 - a job whose bookkeeping fails must not take the scheduler with it
                         self._log.exception("job failed", job=job.id)
                         failure = error if isinstance(error, EyasError) else TrainerFailed(f"The job could not be run: {error}.")
-                        work = self._fail(job, failure)
+                        work = partial(self._fail, job, failure)
             finally:
                 self._processes.pop(job.id, None)
                 self._tasks.pop(job.id, None)

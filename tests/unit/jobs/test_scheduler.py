@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ from eyasd.core.types import (
     Job,
     JobEvent,
     JobState,
+    JobType,
     LabelCounts,
     Progress,
     TrainingTask,
@@ -187,6 +189,19 @@ async def test_a_file_may_be_a_dataset(house: House, tmp_path: Path, name: str) 
     dataset = str(tmp_path / name)
     job = await house.scheduler.submit_training(model="m", dataset=dataset, spec=TrainSpec(), alias=None, request_id=None)
     assert job.dataset == dataset
+
+
+async def test_a_job_that_was_about_to_begin_when_the_daemon_went_down_is_left_as_it_was(house: House) -> None:
+    await house.scheduler.drain()
+    job = Job(id="j1", type=JobType.TRAINING, create_time=datetime.now(UTC), model="m", dataset=str(house.photos), spec=TrainSpec())
+    begun = []
+
+    async def work() -> None:
+        begun.append(job)
+
+    house.scheduler._spawn(job, work)
+    await house.scheduler.close()  # before the first step of the task
+    assert begun == []
 
 
 async def test_any_other_file_is_refused_at_once(house: House, tmp_path: Path) -> None:
