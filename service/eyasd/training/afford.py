@@ -49,7 +49,7 @@ def expect_end(pace: Pace, network: Network, images: NDArray[np.uint8], data: Au
     pace.expect_end(
         seconds,
         ceil(len(rows) / world),
-        network=len(rows) + PARITY_EXAMPLES,
+        network=PARITY_EXAMPLES,
         session=len(PARITY_BATCH_SIZES) * PARITY_EXAMPLES + len(data.rows[TEST]),
     )
     return seconds

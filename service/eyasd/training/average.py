@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -33,14 +35,16 @@ class Candidate:
         name: what they are, for a sentence.
         state: the weights.
         figures: what they score on the validation split.
+        logits: float32 [n, C], what they answer there; None where it was an earlier attempt that saw them.
     """
 
     name: str
     state: State
     figures: EpochMetrics
+    logits: NDArray[np.float32] | None
 
 
-Score = Callable[[State], EpochMetrics | None]
+Score = Callable[[str, State], Candidate | None]
 
 
 def copy_of(state: Mapping[str, Tensor]) -> State:
@@ -73,7 +77,7 @@ def refine(candidates: Sequence[Candidate], start: State, score: Score) -> Candi
     Args:
         candidates: at least one.
         start: the weights before the fine-tuning.
-        score: measures a state on the validation split; None where there is no time left for that.
+        score: measures the state of a name on the validation split; None where there is no time left for that.
     """
     best, *others = sorted(candidates, key=lambda candidate: candidate.figures.loss)
     names, mixed = [best.name], 1
@@ -102,7 +106,7 @@ def mix(one: Mapping[str, Tensor], other: Mapping[str, Tensor], share: float) ->
 
 
 def _better(best: Candidate, name: str, state: State, score: Score) -> tuple[Candidate, bool]:
-    figures = score(state)
-    if figures is None or figures.loss >= best.figures.loss:
+    candidate = score(name, state)
+    if candidate is None or candidate.figures.loss >= best.figures.loss:
         return best, False
-    return Candidate(name, state, figures), True
+    return candidate, True

@@ -56,6 +56,8 @@ class FineTuning:
 
     Attributes:
         pace: how long its steps take.
+        logits: float32 [n, C], what the network as `run` leaves it answers on the validation split; None where it was an earlier
+            attempt that saw it.
     """
 
     def __init__(
@@ -101,16 +103,19 @@ class FineTuning:
         self._standing = Standing(key, self._wanted)
         self._start = copy_of(network.state_dict())
         self._best, self._average = self._start, copy_of(self._start)
+        self.logits: NDArray[np.float32] | None = None
+        self._last_logits: NDArray[np.float32] | None = None
         self._stopped = False
         self._unread, self._unread_pictures = torch.zeros((), dtype=torch.float64, device=self._device), 0
         self._read_interval = _UNREAD_STEPS if self._device.type == "cuda" else 1
         self._written, self._checkpoint_seconds = time.monotonic(), _CHECKPOINT_SECONDS
 
-    def run(self, head: EpochMetrics) -> tuple[EpochMetrics, ...]:
+    def run(self, head: EpochMetrics, logits: NDArray[np.float32] | None = None) -> tuple[EpochMetrics, ...]:
         """Trains until the samples, the time or the hope is over.
 
         Args:
             head: figures of the network as it was given; its weights are kept if none better is found.
+            logits: what it answers on the validation split, where that is known.
 
         Returns:
             The figures of every validation, which an epoch ends with, `head` first.
@@ -119,6 +124,7 @@ class FineTuning:
             Interrupted: the program was told to stop; a later attempt goes on at the step where this one was.
             TrainerFailed: the loss is no number any more.
         """
+        self.logits = logits
         for _ in self.epochs(head):
             pass
         if self._standing.steps < self._wanted and not self._stopped:
@@ -223,7 +229,7 @@ class FineTuning:
         """Measures the weights, keeps them if they are the best, writes the checkpoint, and decides whether to go on."""
         start = time.monotonic()
         self._read_loss()
-        figures = self._measure(epoch, self._standing.epoch_loss / self._standing.epoch_pictures)
+        figures, logits = self._measure(epoch, self._standing.epoch_loss / self._standing.epoch_pictures)
         self._journal.measured(figures)
         self._standing = replace(
             self._standing, history=(*self._standing.history, figures), epoch_step=0, epoch_loss=0.0, epoch_pictures=0
@@ -231,7 +237,8 @@ class FineTuning:
         best = self._standing.history[self._standing.best]
         if figures.loss < best.loss:
             self._standing = replace(self._standing, best=len(self._standing.history) - 1)
-            self._best = copy_of(self._network.state_dict())
+            self._best, self.logits = copy_of(self._network.state_dict()), logits
+        self._last_logits = logits
         waited = len(self._standing.history) - 1 - self._standing.best
         if waited and waited % _PLATEAU_VALIDATIONS == 0:
             self._standing = replace(self._standing, drops=self._standing.drops + 1)
@@ -255,33 +262,35 @@ class FineTuning:
         """Leaves the network with the best of the weights seen and of their averages."""
         history, last = self._standing.history, copy_of(self._network.state_dict())
         best = history[self._standing.best]
-        found = [Candidate(f"epoch {best.epoch}" if best.epoch else "the head on the frozen backbone", self._best, best)]
+        name = f"epoch {best.epoch}" if best.epoch else "the head on the frozen backbone"
+        found = [Candidate(name, self._best, best, self.logits)]
         if len(history) > 1:
             if history[-1] is not best:
-                found.append(Candidate(f"epoch {history[-1].epoch}", last, history[-1]))
+                found.append(Candidate(f"epoch {history[-1].epoch}", last, history[-1], self._last_logits))
             # Over a single epoch it is all but the last weights, and time is short then.
-            if len(history) > 2 and (figures := self._score(self._average)):
-                found.append(Candidate("the moving average", self._average, figures))
+            if len(history) > 2 and (average := self._score("the moving average", self._average)):
+                found.append(average)
         kept = refine(found, self._start, self._score)
         self._network.load_state_dict(kept.state)
-        self._journal.measured(kept.figures)
-        figures = kept.figures
+        self.logits, figures = kept.logits, kept.figures
+        self._journal.measured(figures)
         self._journal.message(
             f"Kept the weights of {kept.name}: validation accuracy {figures.accuracy:.1%}, loss {figures.loss:.3f}."
         )
 
-    def _score(self, state: State) -> EpochMetrics | None:
-        """Returns what weights score on the validation split; None where the time is needed for the export."""
+    def _score(self, name: str, state: State) -> Candidate | None:
+        """Returns weights with what they score on the validation split; None where the time is needed for the export."""
         if not self._ranks.broadcast(self.pace.may_refine):
             return None
         self._network.load_state_dict(state)
         history = self._standing.history
-        return self._measure(history[self._standing.best].epoch, history[-1].train_loss)
+        return Candidate(name, state, *self._measure(history[self._standing.best].epoch, history[-1].train_loss))
 
-    def _measure(self, epoch: int, train_loss: float) -> EpochMetrics:
+    def _measure(self, epoch: int, train_loss: float) -> tuple[EpochMetrics, NDArray[np.float32]]:
+        """Returns what the network scores on the validation split, and its logits there, float32 [n, C]."""
         rows = self._data.rows[VALIDATION]
         logits = logits_of(self._network, self._images, rows, self._journal, self._ranks)
-        return self._ranks.broadcast(measure(epoch, train_loss, logits, self._data.targets[rows], self._recipe.loss))
+        return self._ranks.broadcast(measure(epoch, train_loss, logits, self._data.targets[rows], self._recipe.loss)), logits
 
     def _resume(self) -> bool:
         try:
@@ -294,6 +303,8 @@ class FineTuning:
         self._standing, *states = found
         self._best, self._average = ({name: value.to(self._device) for name, value in state.items()} for state in states)
         done = self._standing.history[-1].epoch
+        if self._standing.best:
+            self.logits = None
         self._stopped = self._is_hopeless()
         self._journal.message(f"Went on from the checkpoint of an earlier attempt, after epoch {done}, step {self._standing.step}.")
         self._journal.measured(self._standing.history[-1])
@@ -324,7 +335,8 @@ class FineTuning:
 
     def _plan(self) -> None:
         """Plans as many steps as the recipe wants and the time allows."""
-        steps = self._ranks.broadcast(self.pace.steps(self._standing.step, self._wanted))
-        self._standing = replace(self._standing, steps=steps)
+        standing = self._standing
+        steps = self._ranks.broadcast(self.pace.steps(standing.step, self._wanted, due=standing.epoch_step > 0))
+        self._standing = replace(standing, steps=steps)
         if seconds := self.pace.seconds_of_step():
             self._journal.expect(self._standing.steps * seconds)

@@ -61,12 +61,21 @@ class Pace:
         """Whether another average can be tried and the end still be in time."""
         return self.budget.left_seconds() > self.export_seconds + self.validation_seconds
 
-    def steps(self, done: int, wanted: int) -> int:
-        """Returns how many steps there will be in all, so that the learning rate has fallen when time is up."""
+    def steps(self, done: int, wanted: int, *, due: bool) -> int:
+        """Returns how many steps there will be in all, so that the learning rate has fallen when time is up.
+
+        Args:
+            done: number of steps so far.
+            wanted: how many there are to be at most.
+            due: whether a validation of those done is to come anyway. If not, steps that take less time than it are not worth it.
+        """
         left = self._left_seconds()
         if left <= 0:
             return min(done, wanted)
-        return wanted if left == inf or not self.step_seconds else min(wanted, done + int(left / self.seconds_of_step()))
+        if left == inf or not self.step_seconds:
+            return wanted
+        more = int(left / self.seconds_of_step())
+        return min(wanted, done + more) if due or more * self.step_seconds >= self.validation_seconds else min(done, wanted)
 
     def seconds_of_step(self) -> float:
         """Returns the time of a step with its share of a validation; 0 until measured."""

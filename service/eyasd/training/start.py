@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from eyasd.core.preprocess import Preprocess
 from eyasd.core.types import EpochMetrics, TrainingTask
@@ -48,6 +49,7 @@ class Start:
         pixels: the file that the images are mapped from.
         key: names everything that decides the training.
         head: figures of the head on the frozen backbone, those of epoch 0.
+        logits: float32 [n, C], what it answers on the validation split.
         seen: int64 [n], the pictures of train, validation and the base version; see `warm.fingerprints`.
     """
 
@@ -60,6 +62,7 @@ class Start:
     pixels: Path
     key: str
     head: EpochMetrics
+    logits: NDArray[np.float32]
     seen: NDArray[np.int64]
 
 
@@ -123,11 +126,14 @@ def prepare(
         data = _with_suspects(data, features, rows, listing, recipe, journal)
     seen, targets = torch.from_numpy(features), torch.from_numpy(data.targets[rows])
     splits = Split(seen[:count], targets[:count]), Split(seen[count:], targets[count:])
-    head = _fit_head(network, recipe, *splits, data.labels, base, journal)
+    head = _fit_head(network.head.cpu(), recipe, *splits, data.labels, base, journal)
+    with torch.inference_mode():
+        logits = network.head(splits[1].features).numpy()
+    network.head.to(pick_device())
     journal.measured(head)
     used = prints[np.concatenate([data.rows[TRAIN], data.rows[VALIDATION]])]
     used = np.union1d(used, base.seen) if base else np.unique(used)
-    return Start(recipe, preprocess, network, source, pictures.images, data, pictures.path, key, head, used)
+    return Start(recipe, preprocess, network, source, pictures.images, data, pictures.path, key, head, logits, used)
 
 
 def _build(recipe: Recipe, form: InputFormat, labels: int, task: TrainingTask, base: Base | None) -> tuple[Network, str]:
@@ -177,7 +183,7 @@ def _key(preprocess: Preprocess, pictures: Pictures, listing: Listing, data: Aud
 
 
 def _fit_head(
-    network: Network,
+    head: nn.Sequential,
     recipe: Recipe,
     train: Split,
     validation: Split,
@@ -188,7 +194,7 @@ def _fit_head(
     """Fits the head on the frozen backbone, or takes that of the base version if it is better; returns its figures as of epoch 0.
 
     Args:
-        network: its head is fitted in place.
+        head: fitted in place, and left in evaluation mode.
         recipe: of the backbone.
         train: what the backbone sees in the pictures to fit it to.
         validation: the same of those that judge it.
@@ -196,7 +202,6 @@ def _fit_head(
         base: the version that the backbone is of, or None.
         journal: hears which head was taken.
     """
-    head = network.head.cpu()
     train_loss = fit_head(head, train, validation, recipe.loss, recipe.seed)
     with torch.inference_mode():
         logits = head.eval()(validation.features).numpy()
@@ -204,5 +209,4 @@ def _fit_head(
     if base:
         figures, message = base.keep_better_head(head, figures, labels, recipe.loss, train, validation)
         journal.message(message)
-    network.head.to(pick_device())
     return figures

@@ -26,6 +26,8 @@ from eyasd.training.ranks import Ranks
 from eyasd.training.recipe import Recipe
 from eyasd.training.start import Start
 
+Tuned = tuple[tuple[EpochMetrics, ...], NDArray[np.float32] | None]
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -54,7 +56,7 @@ class Task:
     names: tuple[str, ...]
 
 
-def fine_tune(start: Start, budget: Budget, folder: Path, journal: Journal, ranks: Ranks) -> tuple[EpochMetrics, ...]:
+def fine_tune(start: Start, budget: Budget, folder: Path, journal: Journal, ranks: Ranks) -> Tuned:
     """Fine-tunes a network in all processes; called by the first.
 
     Args:
@@ -65,7 +67,8 @@ def fine_tune(start: Start, budget: Budget, folder: Path, journal: Journal, rank
         ranks: the processes.
 
     Returns:
-        The figures of every validation, those of the head first.
+        The figures of every validation, those of the head first; and what the network now answers on the validation split, float32
+        [n, C] logits, or None where it was an earlier attempt that saw it.
 
     Raises:
         Interrupted: one of the processes was told to stop.
@@ -74,7 +77,7 @@ def fine_tune(start: Start, budget: Budget, folder: Path, journal: Journal, rank
     names = tuple(start.network.state_dict())
     task = Task(start.recipe, start.data, budget, folder, start.key, start.head, start.pixels, start.images.shape, names)
     ranks.call(task)
-    return _run(task, start.network, start.images, journal, ranks)
+    return _run(task, start.network, start.images, journal, ranks, start.logits)
 
 
 def assist(journal: Journal, ranks: Ranks) -> None:
@@ -86,13 +89,20 @@ def assist(journal: Journal, ranks: Ranks) -> None:
         _run(task, network.to(pick_device()), open_pixels(task.pixels, task.shape), journal, ranks)
 
 
-def _run(task: Task, network: Network, images: NDArray[np.uint8], journal: Journal, ranks: Ranks) -> tuple[EpochMetrics, ...]:
+def _run(
+    task: Task,
+    network: Network,
+    images: NDArray[np.uint8],
+    journal: Journal,
+    ranks: Ranks,
+    logits: NDArray[np.float32] | None = None,
+) -> Tuned:
     torch.set_num_threads(max(1, cpu_count() // ranks.local_world))
     tune()
     ranks.copy(list(network.state_dict().values()))
     journal.agree = ranks.any
     tuning = FineTuning(network, task.recipe, images, task.data, task.budget, task.folder, task.key, journal, ranks)
-    history = tuning.run(task.head)
+    history = tuning.run(task.head, logits)
     journal.agree = bool
     torch.set_num_threads(cpu_count())
-    return history
+    return history, tuning.logits

@@ -83,13 +83,16 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
     recipe, network, images, data = start.recipe, start.network, start.images, start.data
 
     history: tuple[EpochMetrics, ...] = (start.head,)
+    logits: NDArray[np.float32] | None = start.logits
     if recipe.samples:
         journal.stage("fine-tune")
-        history = fine_tune(start, budget, folder, journal, ranks)
+        history, logits = fine_tune(start, budget, folder, journal, ranks)
 
     journal.stage("export")
     network.cpu()
-    logits, targets = logits_of(network, images, data.rows[VALIDATION], journal), data.targets[data.rows[VALIDATION]]
+    targets = data.targets[data.rows[VALIDATION]]
+    if logits is None:
+        logits = logits_of(network, images, data.rows[VALIDATION], journal)
     calibration = fit_temperature(logits, targets, recipe.loss)
     thresholds = (
         choose_thresholds(logits, calibration.temperature, as_flags(targets, len(data.labels))) if data.multi_label else None

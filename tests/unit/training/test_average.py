@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 
@@ -19,13 +20,17 @@ def figures(loss: float) -> EpochMetrics:
     return EpochMetrics(1, 0.0, loss, 0.0, 0.0, 0.0, 0.0)
 
 
-def distance_to(best: float) -> Callable[[State], EpochMetrics]:
-    """A loss that is least where the weight is `best`."""
-    return lambda state: figures(abs(float(state["weight"][0]) - best))
+def distance_to(best: float) -> Callable[[str, State], Candidate]:
+    """A loss that is least where the weight is `best`; the logits are the weights."""
+
+    def score(name: str, state: State) -> Candidate:
+        return Candidate(name, state, figures(abs(float(state["weight"][0]) - best)), state["weight"].numpy())
+
+    return score
 
 
 def candidate(name: str, value: float, best: float) -> Candidate:
-    return Candidate(name, state(value), distance_to(best)(state(value)))
+    return distance_to(best)(name, state(value))
 
 
 def test_a_moving_average_looks_back_a_tenth_of_the_training() -> None:
@@ -70,6 +75,8 @@ def test_the_way_back_to_the_start_is_tried(best: float, share: int) -> None:
     kept = refine([candidate("a", 10.0, best)], state(0.0), distance_to(best))
     assert kept.name == f"a, {share}% of the way from the head's start"
     assert kept.state["weight"].tolist() == pytest.approx([best] * 3)
+    assert kept.logits is not None
+    assert np.array_equal(kept.logits, kept.state["weight"].numpy())
 
 
 def test_nothing_better_changes_nothing() -> None:
@@ -79,4 +86,4 @@ def test_nothing_better_changes_nothing() -> None:
 
 def test_without_time_the_best_seen_is_kept() -> None:
     best = candidate("a", 1.0, 2.0)
-    assert refine([best, candidate("b", 3.1, 2.0)], state(0.0), lambda state: None) is best
+    assert refine([best, candidate("b", 3.1, 2.0)], state(0.0), lambda name, state: None) is best

@@ -122,6 +122,7 @@ def test_it_ends_with_the_best_weights_of_all_epochs_or_with_better_ones(tmp_pat
     found = measure(0, 0.0, logits, tuning.data.targets[rows], Loss.CROSS_ENTROPY)
     assert found.loss <= min(epoch.loss for epoch in history)
     assert f"loss {found.loss:.3f}" in tuning.messages()[-1]
+    assert tuning.tuning.logits == pytest.approx(logits, abs=1e-5)
 
 
 def test_it_never_ends_worse_than_it_began(tmp_path: Path) -> None:
@@ -130,6 +131,24 @@ def test_it_never_ends_worse_than_it_began(tmp_path: Path) -> None:
     tuning.run(PERFECT)
     assert equal(before, tuning.state())
     assert "Kept the weights of the head on the frozen backbone" in tuning.path.read_text()
+    assert tuning.tuning.logits is None
+
+
+def test_the_answers_of_the_head_are_those_of_the_network_where_it_is_kept(tmp_path: Path) -> None:
+    tuning, logits = Tuning(tmp_path, recipe_of()), np.ones((24, 3), np.float32)
+    tuning.tuning.run(PERFECT, logits)
+    assert tuning.tuning.logits is logits
+    again = Tuning(tmp_path, recipe_of())
+    again.tuning.run(PERFECT, logits)
+    assert again.tuning.logits is logits
+
+
+def test_what_an_earlier_attempt_saw_is_not_taken_from_the_head(tmp_path: Path) -> None:
+    Tuning(tmp_path, recipe_of(epochs=1, max_gradient_norm=0.0)).run()
+    again = Tuning(tmp_path, recipe_of(epochs=1, max_gradient_norm=0.0))
+    again.tuning._score = lambda name, state: None  # type: ignore[method-assign] # as if no time were left
+    again.tuning.run(HOPELESS, np.ones((24, 3), np.float32))
+    assert again.tuning.logits is None
 
 
 def test_it_stops_early_when_nothing_gets_better(tmp_path: Path) -> None:
