@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from eyasd.training.batches import Batch
-from eyasd.training.device import layout
+from eyasd.training.device import layout, pays_to_compile
 from eyasd.training.journal import Journal
 from eyasd.training.losses import Criterion
 from eyasd.training.network import Network
@@ -40,6 +40,7 @@ class Gradients:
         self._micro_batch = ceil(recipe.batch_size / ranks.world)
         self._layout = layout(recipe.backbone, self._device)
         network.to(memory_format=self._layout)
+        self._forward = torch.compile(network) if pays_to_compile(recipe.samples, self._device) else network
 
     def of(self, batch: Batch) -> Tensor:
         """Returns float32 [], the mean loss of the batch, on the device; the gradients are the same in every process."""
@@ -70,7 +71,7 @@ class Gradients:
 
     def _of_part(self, pixels: Tensor, targets: Tensor, size: int) -> Tensor:
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._device.type == "cuda"):
-            logits = self._network(pixels.contiguous(memory_format=self._layout))
+            logits = self._forward(pixels.contiguous(memory_format=self._layout))
         loss: Tensor = self._criterion(logits.float(), targets) * (len(targets) / size)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -12,7 +11,7 @@ import torch
 
 from eyasd.core.spec import Preset, TrainSpec
 from eyasd.core.types import DatasetReport, InspectionTask
-from eyasd.training import archive, weights
+from eyasd.training import archive
 from eyasd.training.audit import audit
 from eyasd.training.cache import decode
 from eyasd.training.dataset import open_dataset
@@ -20,8 +19,9 @@ from eyasd.training.features import extract
 from eyasd.training.journal import Journal
 from eyasd.training.listing import SPLITS, TEST, VALIDATION
 from eyasd.training.machine import cpu_count
-from eyasd.training.network import Network, input_format, pick_device
+from eyasd.training.network import input_format
 from eyasd.training.recipe import DEFAULT_BACKBONE, DEFAULT_FRACTION, resolve
+from eyasd.training.start import build, key_of
 from eyasd.training.suspects import examine
 
 _FRACTIONS: Final = {VALIDATION: DEFAULT_FRACTION, TEST: DEFAULT_FRACTION}
@@ -47,8 +47,7 @@ def inspect(task: InspectionTask, folder: Path, journal: Journal) -> DatasetRepo
     )
 
     journal.stage("weights")
-    network = Network(recipe, form, len(listing.labels))
-    source = weights.load(network.backbone, recipe.backbone, task.weights, task.hub)
+    network, source = build(recipe, form, len(listing.labels), task)
 
     journal.stage("decode")
     preprocess = form.preprocess(recipe.image_size_px)
@@ -58,9 +57,8 @@ def inspect(task: InspectionTask, folder: Path, journal: Journal) -> DatasetRepo
 
     journal.stage("features")
     rows = np.sort(np.concatenate([data.rows[split] for split in SPLITS]))
-    contents = [(entry.sha256, entry.name) for entry in pictures.entries]
-    key = hashlib.sha256(f"{preprocess} {contents} {source}".encode()).hexdigest()
-    features = extract(network.to(pick_device()).body, pictures.images, rows, folder, key, journal)
+    key = key_of(preprocess, pictures, listing, data, source, recipe)
+    features = extract(network.body, pictures.images, rows, folder, key, journal)
 
     journal.stage("suspects")
     return replace(data.report, suspects=examine(features, rows, listing.files, data, recipe.seed, journal.check))

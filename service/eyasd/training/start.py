@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from eyasd.core.preprocess import Preprocess
-from eyasd.core.types import EpochMetrics, TrainingTask
+from eyasd.core.types import EpochMetrics, InspectionTask, TrainingTask
 from eyasd.training import suspects, weights
 from eyasd.training.afford import affordable
 from eyasd.training.audit import Audit, audit
@@ -107,7 +107,7 @@ def prepare(
 
     journal.stage("weights")  # before the decoding, which takes longer: who has no weights shall know at once
     labels = len(data.labels if data else listing.labels)
-    network, source = _build(recipe, form, labels, task, base)
+    network, source = build(recipe, form, labels, task, base)
     journal.message(f"{backbone} starts from {source or 'random weights'}, on {device_name()}.")
 
     journal.stage("decode")
@@ -118,7 +118,7 @@ def prepare(
     recipe = decided(training=len(data.rows[TRAIN]))
 
     journal.stage("head")
-    key = _key(preprocess, pictures, listing, data, source, recipe)
+    key = key_of(preprocess, pictures, listing, data, source, recipe)
     chosen = affordable(network, pictures.images, data, Budget(task.deadline), recipe.seed, journal)
     rows, count = np.concatenate([chosen, data.rows[VALIDATION]]), len(chosen)
     features = extract(network.body, pictures.images, rows, folder, f"{key} {len(rows)}", journal)
@@ -136,8 +136,25 @@ def prepare(
     return Start(recipe, preprocess, network, source, pictures.images, data, pictures.path, key, head, logits, used)
 
 
-def _build(recipe: Recipe, form: InputFormat, labels: int, task: TrainingTask, base: Base | None) -> tuple[Network, str]:
-    """Returns the network on its device, and where its weights came from."""
+def build(
+    recipe: Recipe, form: InputFormat, labels: int, task: TrainingTask | InspectionTask, base: Base | None = None
+) -> tuple[Network, str]:
+    """Builds the network of a job, with the weights that it starts from.
+
+    Args:
+        recipe: of the job.
+        form: of the backbone.
+        labels: number of labels.
+        task: knows where weights are.
+        base: the version whose weights to take; None is the backbone's own.
+
+    Returns:
+        The network on its device, and where its weights came from; "" is none.
+
+    Raises:
+        WeightsNotFound: there are none.
+        BrokenBundle: those of the version are not those of the backbone.
+    """
     torch.manual_seed(recipe.seed)
     network = Network(recipe, form, labels)
     source = ""
@@ -175,7 +192,7 @@ def _with_suspects(
     return replace(data, report=replace(data.report, suspects=doubtful))
 
 
-def _key(preprocess: Preprocess, pictures: Pictures, listing: Listing, data: Audit, source: str, recipe: Recipe) -> str:
+def key_of(preprocess: Preprocess, pictures: Pictures, listing: Listing, data: Audit, source: str, recipe: Recipe) -> str:
     """Returns a name of everything that decides the features and the training, for what an earlier attempt left of them."""
     # What lies in which row counts, too: a renamed file moves it.
     rows = [(entry.sha256, file.label) for entry, file in zip(pictures.entries, listing.files, strict=True)]

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import torch
 from eyasd.core.errors import TrainerFailed
 from eyasd.core.spec import Loss, Optimizer, Schedule, TrainSpec
 from eyasd.core.types import DatasetReport, EpochMetrics
-from eyasd.training import length, loop
+from eyasd.training import gradients, length, loop
 from eyasd.training.audit import Audit
 from eyasd.training.average import copy_of
 from eyasd.training.batches import Batch
@@ -302,6 +303,19 @@ def test_a_batch_that_does_not_fit_is_taken_in_parts(tmp_path: Path, monkeypatch
     assert [message for message in parts.messages() if "memory" in message] == [
         f"The memory was too small: each step now takes {pictures} pictures at a time." for pictures in (4, 2)
     ]
+
+
+def test_a_compiled_network_learns_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = recipe_of(epochs=2, dropout=0.0)
+    history = Tuning(tmp_path / "plain", recipe).run()
+    monkeypatch.setattr(gradients, "pays_to_compile", lambda samples, device: True)
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))  # all but the machine code
+    compiled = Tuning(tmp_path / "compiled", recipe)
+    found = compiled.run()
+    assert [epoch.train_loss for epoch in found] == pytest.approx([epoch.train_loss for epoch in history], rel=1e-4)
+    assert [epoch.loss for epoch in found] == pytest.approx([epoch.loss for epoch in history], rel=1e-4)
+    again = Tuning(tmp_path / "compiled", recipe)  # its checkpoint has the plain names
+    assert again.run() == found
 
 
 def test_memory_for_not_even_one_picture_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
