@@ -35,20 +35,20 @@ from eyasd.core.errors import EyasError
 from eyasd.core.preprocess import Preprocess, load_image
 from eyasd.core.spec import TrainSpec
 from eyasd.core.types import DatasetReport, EpochMetrics
-from eyasd.training import features, weights
-from eyasd.training.audit import Audit
 from eyasd.training.budget import Budget
-from eyasd.training.cache import Pictures, decode
+from eyasd.training.data.audit import Audit
+from eyasd.training.data.cache import Pictures, decode
+from eyasd.training.data.listing import TEST, TRAIN, VALIDATION, File, Listing, list_files
+from eyasd.training.data.targets import targets_of
 from eyasd.training.device import layout, tune
-from eyasd.training.fold import fold
+from eyasd.training.head import features, weights
+from eyasd.training.head.fold import fold
 from eyasd.training.journal import Interrupted, Journal
-from eyasd.training.listing import TEST, TRAIN, VALIDATION, File, Listing, list_files
-from eyasd.training.loop import FineTuning
 from eyasd.training.machine import cpu_count, restart_tuned
 from eyasd.training.network import Network, device_name, input_format, pick_device
-from eyasd.training.optimizer import build_optimizer
 from eyasd.training.recipe import DEFAULT_BACKBONE, Recipe, resolve
-from eyasd.training.targets import targets_of
+from eyasd.training.tuning.loop import FineTuning
+from eyasd.training.tuning.optimizer import build_optimizer
 
 ON_A_GPU = ("resnet50", "convnext_tiny", "efficientnet_b0", "vit_small_patch16_224")
 PICTURES = 2048

@@ -141,7 +141,7 @@ def write_weights(folder: Path) -> Path:
         import timm  # noqa: PLC0415 -- takes seconds, once
         import torch  # noqa: PLC0415
 
-        from eyasd.training import weights  # noqa: PLC0415
+        from eyasd.training.head import weights  # noqa: PLC0415
 
         folder.mkdir(parents=True, exist_ok=True)
         network = timm.create_model(BACKBONE, num_classes=0)

@@ -52,8 +52,8 @@ def main() -> None:
 
 def predict(model: Path, manifest: Manifest, files: list[Path]) -> list[list[float]]:
     """Returns the probabilities that the served file gives each picture."""
-    from eyasd.training.evaluate import predict as run  # noqa: PLC0415 -- not while the clock runs
-    from eyasd.training.session import open_session  # noqa: PLC0415
+    from eyasd.training.outcome.evaluate import predict as run  # noqa: PLC0415 -- not while the clock runs
+    from eyasd.training.outcome.session import open_session  # noqa: PLC0415
 
     with ThreadPoolExecutor() as pool:
         images = list(pool.map(lambda file: load_image(file.read_bytes(), manifest.preprocess), files))

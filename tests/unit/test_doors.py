@@ -17,7 +17,12 @@ TRAINER_PARTS = ("eyasd.training",)
 
 
 def modules(room: str) -> list[str]:
-    return [f"eyasd.{room}.{path.stem}" for path in sorted((ROOT / room).glob("*.py")) if path.stem not in {"__init__", "__main__"}]
+    files = sorted(path for path in (ROOT / room).rglob("*.py") if path.stem not in {"__init__", "__main__"})
+    return [".".join(("eyasd", *path.relative_to(ROOT).with_suffix("").parts)) for path in files]
+
+
+def training(*rooms: str) -> tuple[str, ...]:
+    return tuple(f"eyasd.training.{room}" for room in rooms)
 
 
 DOORS = {
@@ -28,6 +33,10 @@ DOORS = {
     "jobs": (modules("jobs"), (*TORCH, *NO_GRPC, "onnxruntime", "eyasd.serving", *TRAINER_PARTS)),
     # google.protobuf comes in with onnx, which is a protobuf.
     "training": (modules("training"), ("grpc", "eyas.v1", "eyasd.registry", "eyasd.serving", "eyasd.jobs", "eyasd.api")),
+    "training/data": (modules("training/data"), (*TORCH, *training("outcome", "tuning", "head", "choice"))),
+    "training/outcome": (modules("training/outcome"), training("tuning", "head", "choice")),
+    "training/tuning": (modules("training/tuning"), training("head", "choice")),
+    "training/head": (modules("training/head"), training("choice")),
     "api": (modules("api"), (*TORCH, *TRAINER_PARTS)),
     "app": (["eyasd.app", "eyasd.__main__"], (*TORCH, *TRAINER_PARTS)),
     "client": (["eyas", "eyas.aio"], (*TORCH, "numpy", "PIL", "click", "rich", "eyasd")),

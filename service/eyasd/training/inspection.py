@@ -11,18 +11,18 @@ import torch
 
 from eyasd.core.spec import Preset, TrainSpec
 from eyasd.core.types import DatasetReport, InspectionTask
-from eyasd.training import archive
-from eyasd.training.audit import audit
-from eyasd.training.cache import decode
-from eyasd.training.dataset import open_dataset
-from eyasd.training.features import extract
+from eyasd.training.data import archive
+from eyasd.training.data.audit import audit
+from eyasd.training.data.cache import decode
+from eyasd.training.data.dataset import open_dataset
+from eyasd.training.data.listing import SPLITS, TEST, VALIDATION
+from eyasd.training.head.features import extract
+from eyasd.training.head.start import build, key_of
+from eyasd.training.head.suspects import examine
 from eyasd.training.journal import Journal
-from eyasd.training.listing import SPLITS, TEST, VALIDATION
 from eyasd.training.machine import cpu_count
 from eyasd.training.network import input_format
 from eyasd.training.recipe import DEFAULT_BACKBONE, DEFAULT_FRACTION, resolve
-from eyasd.training.start import build, key_of
-from eyasd.training.suspects import examine
 
 _FRACTIONS: Final = {VALIDATION: DEFAULT_FRACTION, TEST: DEFAULT_FRACTION}
 

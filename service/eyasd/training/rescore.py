@@ -13,14 +13,14 @@ from eyasd.core.bundle import MANIFEST, MODEL, Manifest, read_manifest, verified
 from eyasd.core.errors import BadDataset
 from eyasd.core.jobdir import BUNDLE
 from eyasd.core.types import Evaluation, EvaluationTask, UnreadableFile
-from eyasd.training.cache import read_picture
-from eyasd.training.dataset import open_dataset
-from eyasd.training.evaluate import predict, score
+from eyasd.training.data.cache import read_picture
+from eyasd.training.data.dataset import open_dataset
+from eyasd.training.data.listing import TEST, File, Listing
+from eyasd.training.data.targets import targets_of
 from eyasd.training.journal import Journal
-from eyasd.training.listing import TEST, File, Listing
 from eyasd.training.machine import cpu_count
-from eyasd.training.session import open_session
-from eyasd.training.targets import targets_of
+from eyasd.training.outcome.evaluate import predict, score
+from eyasd.training.outcome.session import open_session
 
 _BATCH = 32
 

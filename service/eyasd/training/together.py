@@ -13,18 +13,18 @@ import torch
 from numpy.typing import NDArray
 
 from eyasd.core.types import EpochMetrics
-from eyasd.training.audit import Audit
 from eyasd.training.budget import Budget
-from eyasd.training.cache import open_pixels
+from eyasd.training.data.audit import Audit
+from eyasd.training.data.cache import open_pixels
 from eyasd.training.device import tune
-from eyasd.training.fold import fold
+from eyasd.training.head.fold import fold
+from eyasd.training.head.start import Start
 from eyasd.training.journal import Journal
-from eyasd.training.loop import FineTuning
 from eyasd.training.machine import cpu_count
 from eyasd.training.network import Network, input_format, pick_device
 from eyasd.training.ranks import Ranks
 from eyasd.training.recipe import Recipe
-from eyasd.training.start import Start
+from eyasd.training.tuning.loop import FineTuning
 
 Tuned = tuple[tuple[EpochMetrics, ...], NDArray[np.float32] | None]
 

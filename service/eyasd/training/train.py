@@ -18,30 +18,32 @@ from eyasd.core import document
 from eyasd.core.bundle import FORMAT_VERSION, LOGITS, MODEL, PROBABILITIES, WEIGHTS, Golden, Lineage, Manifest, Parity
 from eyasd.core.jobdir import BUNDLE
 from eyasd.core.types import EpochMetrics, Evaluation, TrainingOutcome, TrainingTask
-from eyasd.training import archive, durable, warm
-from eyasd.training.audit import Audit
-from eyasd.training.augment import Augmentation
+from eyasd.training import durable
 from eyasd.training.budget import Budget
-from eyasd.training.bundling import write_bundle
-from eyasd.training.calibrate import fit_temperature
-from eyasd.training.dataset import open_dataset
-from eyasd.training.evaluate import predict, score
-from eyasd.training.export import PARITY_EXAMPLES, check_signature, prove_parity, to_onnx
+from eyasd.training.choice.ranking import candidates, rank
+from eyasd.training.choice.search import search
+from eyasd.training.data import archive
+from eyasd.training.data.audit import Audit
+from eyasd.training.data.dataset import open_dataset
+from eyasd.training.data.listing import TEST, TRAIN, VALIDATION, check_labels
+from eyasd.training.data.targets import as_flags
+from eyasd.training.data.thumbnails import data_uri, thumbnails
+from eyasd.training.head import warm
 from eyasd.training.journal import Journal
-from eyasd.training.listing import TEST, TRAIN, VALIDATION, check_labels
 from eyasd.training.machine import cpu_count
 from eyasd.training.network import Servable, device_name
-from eyasd.training.ranking import candidates, rank
+from eyasd.training.outcome.bundling import write_bundle
+from eyasd.training.outcome.calibrate import fit_temperature
+from eyasd.training.outcome.evaluate import predict, score
+from eyasd.training.outcome.export import PARITY_EXAMPLES, check_signature, prove_parity, to_onnx
+from eyasd.training.outcome.session import open_session
+from eyasd.training.outcome.thresholds import choose_thresholds
 from eyasd.training.ranks import Ranks
 from eyasd.training.recipe import Recipe
-from eyasd.training.search import search
-from eyasd.training.session import open_session
-from eyasd.training.sheet import contact_sheet
-from eyasd.training.targets import as_flags
-from eyasd.training.thresholds import choose_thresholds
-from eyasd.training.thumbnails import data_uri, thumbnails
 from eyasd.training.together import fine_tune
-from eyasd.training.validate import logits_of
+from eyasd.training.tuning.augment import Augmentation
+from eyasd.training.tuning.sheet import contact_sheet
+from eyasd.training.tuning.validate import logits_of
 
 # They decide the numbers; the others only carry them.
 _PACKAGES: Final = ("numpy", "onnx", "onnxruntime", "onnxscript", "pillow", "timm", "torch")

@@ -20,7 +20,7 @@ from eyasd.core.jobdir import ProgressLine
 from eyasd.core.spec import TrainSpec
 from eyasd.core.types import TrainingTask
 from eyasd.training import __main__ as program
-from eyasd.training.archive import unpack
+from eyasd.training.data.archive import unpack
 from eyasd.training.journal import FINE_TUNE_SHARES, Journal
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 60, 220)}

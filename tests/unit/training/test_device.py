@@ -8,7 +8,7 @@ from timm.optim import create_optimizer_v2
 
 from eyasd.core.spec import Optimizer
 from eyasd.training.device import layout, pays_to_compile
-from eyasd.training.optimizer import kernels_of
+from eyasd.training.tuning.optimizer import kernels_of
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 

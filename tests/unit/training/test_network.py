@@ -16,8 +16,8 @@ from eyasd.core.bundle import INPUT, LOGITS, PROBABILITIES
 from eyasd.core.errors import InvalidArgument, ParityFailed
 from eyasd.core.preprocess import Interpolation
 from eyasd.core.spec import Loss, TrainSpec
-from eyasd.training.export import check_signature, prove_parity, to_onnx
 from eyasd.training.network import Network, Servable, build_backbone, input_format, to_pixels
+from eyasd.training.outcome.export import check_signature, prove_parity, to_onnx
 from eyasd.training.recipe import resolve
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), np.uint8)

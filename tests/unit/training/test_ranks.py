@@ -22,12 +22,12 @@ from eyasd.core import document, jobdir
 from eyasd.core.bundle import MANIFEST, read_manifest
 from eyasd.core.spec import TrainSpec
 from eyasd.core.types import EpochMetrics, JobError
-from eyasd.training.augment import Augmentation
-from eyasd.training.batches import Batches
-from eyasd.training.checkpoint import CHECKPOINT
 from eyasd.training.ranks import ALONE, Ranks
+from eyasd.training.tuning.augment import Augmentation
+from eyasd.training.tuning.batches import Batches
+from eyasd.training.tuning.checkpoint import CHECKPOINT
 
-from .test_loop import EVERY_CHANGE, colours, recipe_of
+from .tuning.test_loop import EVERY_CHANGE, colours, recipe_of
 
 # Batch normalisation by the kept statistics, as with pre-trained weights, and neither dropout nor drop path: what is left to chance
 # is the same in any number of processes.

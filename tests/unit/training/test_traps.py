@@ -21,16 +21,16 @@ from eyasd.api.convert import evaluation_message
 from eyasd.core.bundle import INPUT, LOGITS, MANIFEST, PROBABILITIES, read_manifest
 from eyasd.core.spec import Loss, TrainSpec
 from eyasd.core.types import LabelCounts
-from eyasd.training.evaluate import score
-from eyasd.training.export import to_onnx
-from eyasd.training.features import extract
+from eyasd.training.data.split import carve
+from eyasd.training.head.features import extract
+from eyasd.training.head.probe import Split, fit_head
 from eyasd.training.network import Network, Servable, input_format
-from eyasd.training.probe import Split, fit_head
+from eyasd.training.outcome.evaluate import score
+from eyasd.training.outcome.export import to_onnx
+from eyasd.training.outcome.report import render
 from eyasd.training.recipe import resolve
-from eyasd.training.report import render
-from eyasd.training.split import carve
 
-from .test_loop import Tuning, recipe_of
+from .tuning.test_loop import Tuning, recipe_of
 
 EVERY_CHANGE = {
     "rotation_degrees": 90.0,

@@ -1,0 +1,143 @@
+"""Scores what an ONNX file answers: accuracy with its interval, figures of each label, calibration. numpy alone.
+
+The test is of the very file that will be served, on pictures that came through the very preprocessing of the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from math import sqrt
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eyasd.core.bundle import INPUT, PROBABILITIES
+from eyasd.core.types import Evaluation, LabelMetrics, UnreadableFile
+from eyasd.training.data.targets import Targets
+from eyasd.training.outcome.thresholds import average_precision
+
+_BINS: Final = 15
+_Z: Final = 1.959963984540054  # 97.5 % quantile of the normal distribution: a 95 % interval
+_LEAST_PROBABILITY: Final = 1e-12  # so that one certain error does not make the mean infinite
+
+Images = NDArray[np.uint8]
+
+
+def predict(session: Any, batches: Iterator[Images] | Sequence[Images]) -> NDArray[np.float32]:
+    """Returns float32 [N, C] probabilities of uint8 [n, H, W, 3] batches."""
+    answers = [session.run([PROBABILITIES], {INPUT: batch})[0] for batch in batches]
+    return np.concatenate(answers) if answers else np.empty((0, 0), np.float32)
+
+
+def score(
+    probabilities: NDArray[np.float32],
+    targets: Targets,
+    labels: Sequence[str],
+    unreadable_files: tuple[UnreadableFile, ...] = (),
+    leaked: NDArray[np.bool_] | None = None,
+    thresholds: tuple[float, ...] | None = None,
+) -> Evaluation:
+    """Returns the figures of an evaluation.
+
+    Args:
+        probabilities: float32 [N, C].
+        targets: int64 [N], true class indices; or float32 [N, C], 1 for each label that applies. N is at least 1.
+        labels: in order of class index.
+        unreadable_files: passed on.
+        leaked: bool [N], which pictures have a copy among those that the model was made with; None is none.
+        thresholds: of a multi-label model, from which probability on each label applies; `targets` are then of flags.
+    """
+    if thresholds is None:
+        predicted = probabilities.argmax(1)
+        right = predicted == targets
+        rows = label_metrics(confusion_matrix(predicted, targets, len(labels)), labels)
+        likelihoods, confidences, held = probabilities[np.arange(len(targets)), targets], probabilities.max(1), right
+        micro_f1 = mean_average_precision = None
+    else:
+        applies, true = probabilities >= np.array(thresholds, np.float32), targets == 1
+        right = (applies == true).all(1)
+        rows = set_metrics(applies, true, labels, thresholds)
+        likelihoods, confidences, held = np.where(true, probabilities, 1 - probabilities), probabilities.ravel(), true.ravel()
+        micro_f1 = float(2 * (applies & true).sum() / max(applies.sum() + true.sum(), 1))
+        borne = [i for i, row in enumerate(rows) if row.examples]
+        mean_average_precision = float(np.mean([average_precision(probabilities[:, i], true[:, i]) for i in borne] or [0]))
+    likelihoods = np.clip(likelihoods.astype(np.float64), _LEAST_PROBABILITY, 1)
+    return Evaluation(
+        examples=len(targets),
+        accuracy=float(right.mean()),
+        accuracy_interval=wilson_interval(int(right.sum()), len(targets)),
+        **macro_means(rows),
+        log_loss=float(-np.log(likelihoods).sum() / len(targets)),
+        calibration_error=calibration_error(confidences, held),
+        labels=rows,
+        unreadable_files=unreadable_files,
+        leaked_examples=0 if leaked is None else int(leaked.sum()),
+        accuracy_without_leaked=None if leaked is None or not leaked.any() or leaked.all() else float(right[~leaked].mean()),
+        micro_f1=micro_f1,
+        mean_average_precision=mean_average_precision,
+    )
+
+
+def macro_means(rows: Sequence[LabelMetrics]) -> dict[str, float]:
+    """Returns `macro_precision`, `macro_recall` and `macro_f1` over the labels that have an example; 0 where none has."""
+    present = [row for row in rows if row.examples]
+    return {
+        f"macro_{name}": float(np.mean([getattr(row, name) for row in present])) if present else 0.0
+        for name in ("precision", "recall", "f1")
+    }
+
+
+def confusion_matrix(predicted: NDArray[np.int64], targets: Targets, labels: int) -> NDArray[np.int64]:
+    """Returns int64 [C, C]: how many pictures of the row's label were given the column's."""
+    matrix = np.zeros((labels, labels), np.int64)
+    np.add.at(matrix, (targets.astype(np.int64, copy=False), predicted), 1)
+    return matrix
+
+
+def label_metrics(matrix: NDArray[np.int64], labels: Sequence[str]) -> tuple[LabelMetrics, ...]:
+    """Returns one row a label, from what each was taken for."""
+    rows = _label_metrics(np.diag(matrix), matrix.sum(1), matrix.sum(0), labels)
+    return tuple(replace(row, predicted_counts=tuple(map(int, counts))) for row, counts in zip(rows, matrix, strict=True))
+
+
+def set_metrics(
+    applies: NDArray[np.bool_], true: NDArray[np.bool_], labels: Sequence[str], thresholds: tuple[float, ...] | None = None
+) -> tuple[LabelMetrics, ...]:
+    """Returns one row a label, from bool [N, C] what was said of each picture, and bool [N, C] what is so."""
+    rows = _label_metrics((applies & true).sum(0), true.sum(0), applies.sum(0), labels)
+    return tuple(replace(row, threshold=threshold) for row, threshold in zip(rows, thresholds or [None] * len(rows), strict=True))
+
+
+def _label_metrics(
+    right: NDArray[np.int64], examples: NDArray[np.int64], predicted: NDArray[np.int64], labels: Sequence[str]
+) -> tuple[LabelMetrics, ...]:
+    """Returns one row a label, from three counts int64 [C]; a ratio without a denominator is 0, as in scikit-learn."""
+    precision = right / np.maximum(predicted, 1)
+    recall = right / np.maximum(examples, 1)
+    f1 = 2 * right / np.maximum(examples + predicted, 1)
+    return tuple(
+        LabelMetrics(label, int(examples[i]), float(precision[i]), float(recall[i]), float(f1[i])) for i, label in enumerate(labels)
+    )
+
+
+def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
+    """Returns the ends of the 95 % score interval of a share (Wilson, 1927); unlike the textbook's it stays within 0..1."""
+    share = successes / trials
+    centre = (share + _Z**2 / (2 * trials)) / (1 + _Z**2 / trials)
+    half = _Z / (1 + _Z**2 / trials) * sqrt(share * (1 - share) / trials + _Z**2 / (4 * trials**2))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def calibration_error(confidences: NDArray[np.float32], right: NDArray[np.bool_]) -> float:
+    """Returns the expected calibration error (Naeini et al., 2015) with 15 equally wide bins (lower, upper].
+
+    Args:
+        confidences: float32 [N], the largest probability of each picture; or float32 [N * C], every probability of a sigmoid.
+        right: bool, of the same shape: whether its label is the true one, or applies.
+    """
+    bins = np.clip(np.ceil(confidences * _BINS).astype(np.int64) - 1, 0, _BINS - 1)
+    gaps = np.zeros(_BINS)
+    np.add.at(gaps, bins, right - confidences.astype(np.float64))
+    return float(np.abs(gaps).sum() / len(right))
