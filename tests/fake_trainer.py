@@ -1,4 +1,4 @@
-"""A scheduler whose runner starts no process: the test plays the trainer."""
+"""A ledger, and a scheduler whose runner starts no process: the test plays the trainer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import structlog
 from builders import evaluation, write_bundle
 from eyasd.core import document, jobdir
 from eyasd.core.jobdir import ProgressLine
-from eyasd.core.types import DatasetReport, JobError, LabelCounts, Progress, SharedCache, TrainingOutcome
+from eyasd.core.spec import Preset, TrainSpec
+from eyasd.core.types import DatasetReport, Job, JobError, JobEvent, JobState, LabelCounts, Progress, SharedCache, TrainingOutcome
+from eyasd.jobs.ledger import Ledger
 from eyasd.jobs.scheduler import Scheduler, SchedulerOptions
 from eyasd.jobs.store import JobStore
 from eyasd.registry.models import Models
@@ -78,7 +80,7 @@ class FakeRunner:
 
 
 class House:
-    """A scheduler with what it needs; `restart` is a daemon that was killed and started again."""
+    """A ledger and a scheduler with what they need; `restart` is a daemon that was killed and started again."""
 
     def __init__(self, folder: Path, models: Models, log: structlog.typing.FilteringBoundLogger) -> None:
         self.folder = folder
@@ -93,7 +95,8 @@ class House:
     def _begin(self) -> None:
         options = SchedulerOptions(max_running=1, max_attempts=3, stop_grace_seconds=1, weights=None, hub=False, cache=CACHE)
         self.store = JobStore(self.folder / "jobs.sqlite")
-        self.scheduler = Scheduler(self.store, self.runner, self.models, self.folder / "jobs", options, self.metrics, self._log)
+        self.ledger = Ledger(self.store, self.models, self.folder / "jobs", self.metrics, self._log)
+        self.scheduler = Scheduler(self.ledger, self.runner, self.models, options, self.metrics, self._log)
         self._running = asyncio.create_task(self.scheduler.run())
 
     async def restart(self) -> None:
@@ -110,3 +113,17 @@ class House:
         self._running.cancel()
         await asyncio.gather(self._running, return_exceptions=True)
         self.store.close()
+
+
+async def train(house: House, *, alias: str | None = None, request_id: str | None = None) -> Job:
+    return await house.ledger.submit_training(
+        model="colours", dataset=str(house.photos), spec=TrainSpec(preset=Preset.FAST), alias=alias, request_id=request_id
+    )
+
+
+async def follow(house: House, job: Job, from_sequence: int = 1) -> list[JobEvent]:
+    return [event async for event in house.ledger.watch(job.id, from_sequence)]
+
+
+def states(events: list[JobEvent]) -> list[JobState]:
+    return [event.job.state for event in events if event.job is not None]

@@ -29,6 +29,7 @@ from eyasd.api.training import JobService, TrainingService
 from eyasd.config import Settings
 from eyasd.core.errors import StartupFailed
 from eyasd.core.types import SharedCache
+from eyasd.jobs.ledger import Ledger
 from eyasd.jobs.local import LocalRunner, gpu_count
 from eyasd.jobs.scheduler import Scheduler, SchedulerOptions
 from eyasd.jobs.store import JobStore
@@ -122,9 +123,10 @@ class App:
             if training.cache_bytes
             else None,
         )
+        ledger = Ledger(store, self._models, folder / "jobs", self._metrics, self._log)
         runner = LocalRunner(training.processes or max(1, gpu_count(os.environ)))
-        self._scheduler = Scheduler(store, runner, self._models, folder / "jobs", options, self._metrics, self._log)
-        return [TrainingService(self._scheduler), JobService(self._scheduler)]
+        self._scheduler = Scheduler(ledger, runner, self._models, options, self._metrics, self._log)
+        return [TrainingService(ledger), JobService(ledger)]
 
     def _make_server(self) -> Services:
         serving = self._settings.serving

@@ -11,7 +11,7 @@ from eyasd.api.convert import event_message, job_message, train_spec
 from eyasd.core.errors import InvalidArgument
 from eyasd.core.names import check_identifier, parse_job, parse_model, parse_model_ref
 from eyasd.core.spec import InspectionSpec
-from eyasd.jobs.scheduler import Scheduler
+from eyasd.jobs.ledger import Ledger
 
 _MAX_REQUEST_ID = 64
 
@@ -19,12 +19,12 @@ _MAX_REQUEST_ID = 64
 class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
     """See protos/eyas/v1/training_service.proto."""
 
-    def __init__(self, scheduler: Scheduler) -> None:
-        self._scheduler = scheduler
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
 
     async def Train(self, request: training_service_pb2.TrainRequest, context: Any) -> training_service_pb2.TrainResponse:  # noqa: N802, ARG002 - gRPC's form
         """Accepts a training."""
-        job = await self._scheduler.submit_training(
+        job = await self._ledger.submit_training(
             model=parse_model(request.model, "model"),
             dataset=request.dataset,
             spec=train_spec(request.spec),
@@ -40,7 +40,7 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
         context: Any,  # noqa: ARG002
     ) -> training_service_pb2.EvaluateResponse:
         """Accepts an evaluation."""
-        job = await self._scheduler.submit_evaluation(
+        job = await self._ledger.submit_evaluation(
             ref=parse_model_ref(request.model, "model"), dataset=request.dataset, request_id=_request_id(request.request_id)
         )
         return training_service_pb2.EvaluateResponse(job=job_message(job))
@@ -51,7 +51,7 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
         context: Any,  # noqa: ARG002
     ) -> training_service_pb2.InspectDatasetResponse:
         """Accepts an inspection."""
-        job = await self._scheduler.submit_inspection(
+        job = await self._ledger.submit_inspection(
             dataset=request.dataset,
             spec=InspectionSpec(request.backbone or None, request.seed),
             request_id=_request_id(request.request_id),
@@ -62,19 +62,19 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
 class JobService(job_service_pb2_grpc.JobServiceServicer):
     """See protos/eyas/v1/job_service.proto."""
 
-    def __init__(self, scheduler: Scheduler) -> None:
-        self._scheduler = scheduler
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
 
     async def GetJob(self, request: job_service_pb2.GetJobRequest, context: Any) -> job_service_pb2.GetJobResponse:  # noqa: N802, ARG002
         """Returns a job."""
-        return job_service_pb2.GetJobResponse(job=job_message(await self._scheduler.get(parse_job(request.name, "name"))))
+        return job_service_pb2.GetJobResponse(job=job_message(await self._ledger.get(parse_job(request.name, "name"))))
 
     async def ListJobs(self, request: job_service_pb2.ListJobsRequest, context: Any) -> job_service_pb2.ListJobsResponse:  # noqa: N802, ARG002
         """Lists jobs, newest first."""
         key = paging.decode_token(request.page_token)
         if key is not None and not key.isdecimal():
             raise InvalidArgument("page_token", "page_token is of another list: leave it empty for the first page.")
-        jobs, following = await self._scheduler.page(int(key) if key else None, paging.page_size(request.page_size))
+        jobs, following = await self._ledger.page(int(key) if key else None, paging.page_size(request.page_size))
         token = paging.encode_token(str(following) if following is not None else None)
         return job_service_pb2.ListJobsResponse(jobs=[job_message(job) for job in jobs], next_page_token=token)
 
@@ -85,12 +85,12 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     ) -> AsyncIterator[job_service_pb2.WatchJobResponse]:
         """Streams a job's updates."""
         await context.send_initial_metadata(())  # tells the caller that it is heard, though there may be no news for long
-        async for event in self._scheduler.watch(parse_job(request.name, "name"), request.from_sequence):
+        async for event in self._ledger.watch(parse_job(request.name, "name"), request.from_sequence):
             yield event_message(event)
 
     async def CancelJob(self, request: job_service_pb2.CancelJobRequest, context: Any) -> job_service_pb2.CancelJobResponse:  # noqa: N802, ARG002
         """Asks a job to end."""
-        return job_service_pb2.CancelJobResponse(job=job_message(await self._scheduler.cancel(parse_job(request.name, "name"))))
+        return job_service_pb2.CancelJobResponse(job=job_message(await self._ledger.cancel(parse_job(request.name, "name"))))
 
 
 def _request_id(text: str) -> str | None:

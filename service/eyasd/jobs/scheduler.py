@@ -1,4 +1,4 @@
-"""Brings intent and fact together: rows that say what is wanted, processes that do it.
+"""Brings intent and fact together: the ledger says what is wanted, processes do it.
 
 Every decision is written to the store before it is acted on, and every step can be repeated: a daemon that is killed at any
 point finds its jobs on its next start, attaches to the processes that still run, and takes up those that do not.
@@ -7,8 +7,7 @@ point finds its jobs on its next start, attaches to the processes that still run
 from __future__ import annotations
 
 import asyncio
-import secrets
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -18,10 +17,8 @@ from typing import Any, Final
 import structlog
 
 from eyasd.core import document, jobdir
-from eyasd.core.errors import EyasError, InvalidArgument, JobEnded, StorageFailed, TrainerFailed, Unavailable
-from eyasd.core.form import form_of
-from eyasd.core.names import PRODUCTION, ModelRef
-from eyasd.core.spec import InspectionSpec, TrainSpec
+from eyasd.core.errors import EyasError, JobEnded, StorageFailed, TrainerFailed
+from eyasd.core.names import PRODUCTION
 from eyasd.core.types import (
     DatasetReport,
     Evaluation,
@@ -34,11 +31,10 @@ from eyasd.core.types import (
     SharedCache,
     TrainingOutcome,
 )
-from eyasd.core.warmstart import inherited
 from eyasd.jobs import folder
+from eyasd.jobs.ledger import Ledger
 from eyasd.jobs.local import Process, Runner
 from eyasd.jobs.progress import read_progress
-from eyasd.jobs.store import JobStore
 from eyasd.registry.models import Models
 from eyasd.telemetry.metrics import Metrics
 
@@ -60,179 +56,46 @@ class SchedulerOptions:
 
 
 class Scheduler:
-    """Accepts, runs, follows and ends jobs. Belongs to one event loop."""
+    """Runs, follows and ends jobs. Belongs to one event loop."""
 
     def __init__(
         self,
-        store: JobStore,
+        ledger: Ledger,
         runner: Runner,
         models: Models,
-        jobs_dir: Path,
         options: SchedulerOptions,
         metrics: Metrics,
         log: structlog.typing.FilteringBoundLogger,
     ) -> None:
-        self._store = store
+        self._ledger = ledger
         self._runner = runner
         self._models = models
-        self._jobs_dir = jobs_dir
         self._options = options
         self._metrics = metrics
         self._log = log
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._processes: dict[str, Process] = {}
-        self._news = asyncio.Condition()
-        self._news_count = 0
-        self._closing = False
-
-    async def submit_training(
-        self,
-        *,
-        model: str,
-        dataset: str,
-        spec: TrainSpec,
-        alias: str | None,
-        request_id: str | None,
-        base: ModelRef | None = None,
-    ) -> Job:
-        """Accepts a training, which starts from the weights of the version that `base` names now.
-
-        Raises:
-            InvalidArgument: the dataset's path is not absolute, or leads to no folder, manifest or archive; or the base version has
-                no weights, or others than the specification asks for.
-            NotFound: the path leads nowhere, or there is no such base version.
-            RequestIdReused: the request id belongs to another request.
-        """
-        job = Job(
-            id=_new_id(),
-            type=JobType.TRAINING,
-            create_time=datetime.now(UTC),
-            model=model,
-            dataset=dataset,
-            spec=spec,
-            alias=alias,
-            base_version=await asyncio.to_thread(self._base_version, base, spec) if base else None,
-        )
-        request = f"train {model} {dataset} {alias} {document.dump(spec)}"
-        return await self._submit(job, request_id, f"{request} from {base}" if base else request)
-
-    async def submit_evaluation(self, *, ref: ModelRef, dataset: str, request_id: str | None) -> Job:
-        """Accepts an evaluation of the version that `ref` names now.
-
-        Raises:
-            NotFound: there is no such model, alias or version, or the dataset's path leads nowhere.
-            InvalidArgument: the dataset's path is not absolute, or leads to no folder, manifest or archive.
-            RequestIdReused: the request id belongs to another request.
-        """
-        version = await asyncio.to_thread(self._models.resolve, ref)
-        job = Job(
-            id=_new_id(), type=JobType.EVALUATION, create_time=datetime.now(UTC), model=ref.model, version=version, dataset=dataset
-        )
-        return await self._submit(job, request_id, f"evaluate {ref} {dataset}")
-
-    async def submit_inspection(self, *, dataset: str, spec: InspectionSpec, request_id: str | None) -> Job:
-        """Accepts an inspection. Raises as `submit_training`."""
-        job = Job(id=_new_id(), type=JobType.INSPECTION, create_time=datetime.now(UTC), model="", dataset=dataset, inspection=spec)
-        return await self._submit(job, request_id, f"inspect {dataset} {document.dump(spec)}")
-
-    async def get(self, job: str) -> Job:
-        """Returns a job. Raises JobNotFound."""
-        return await asyncio.to_thread(self._store.get, job)
-
-    async def page(self, before: int | None, size: int) -> tuple[list[Job], int | None]:
-        """See `JobStore.page`."""
-        return await asyncio.to_thread(self._store.page, before, size)
-
-    async def cancel(self, job: str) -> Job:
-        """Asks a job to end.
-
-        Raises:
-            JobNotFound: there is no such job.
-            JobEnded: it has succeeded or failed.
-        """
-        current = await self.get(job)
-        if current.state is JobState.CANCELLED:
-            return current
-        if current.state.ended:
-            raise JobEnded(f"Job {job} has {current.state} already, so it cannot be cancelled.", job=job, state=current.state)
-        cancelled = await self._update(job, cancelling=True)
-        if cancelled.state is JobState.QUEUED and job not in self._tasks:
-            return await self._end(cancelled, JobState.CANCELLED)
-        process = self._processes.get(job)
-        if process is not None:
-            stopping = asyncio.create_task(process.stop(self._options.stop_grace_seconds))
-            stopping.add_done_callback(lambda done: done.cancelled() or done.exception())
-        return cancelled
-
-    async def watch(self, job: str, from_sequence: int) -> AsyncIterator[JobEvent]:
-        """Yields a job's events from a sequence number on, as they happen, up to the one that says how it ended.
-
-        Raises:
-            JobNotFound: there is no such job.
-            Unavailable: the daemon is going down.
-        """
-        following = max(1, from_sequence)
-        while True:
-            seen = self._news_count
-            events = await asyncio.to_thread(self._store.events, job, following)
-            for event in events:
-                yield event
-                following = event.sequence + 1
-            if events:
-                continue
-            if (await self.get(job)).state.ended and seen == self._news_count:
-                return
-            await self._next_news(seen)
-            if self._closing:
-                raise Unavailable("The server is going down: watch again from the next sequence number.")
 
     async def run(self) -> None:
         """Takes up what an earlier daemon left, then runs queued jobs until cancelled."""
-        for job in await asyncio.to_thread(self._store.in_state, JobState.RUNNING):
+        for job in await self._ledger.in_state(JobState.RUNNING):
             self._log.info("job taken up", job=job.id)
             self._spawn(job, partial(self._take_up, job))
         while True:
-            seen = self._news_count
-            for job in await asyncio.to_thread(self._store.in_state, JobState.QUEUED):
-                if len(self._tasks) < self._options.max_running and job.id not in self._tasks and not self._closing:
+            seen = self._ledger.changes
+            for job in await self._ledger.in_state(JobState.QUEUED):
+                if len(self._tasks) < self._options.max_running and job.id not in self._tasks and not self._ledger.draining:
                     self._spawn(job, partial(self._execute, job))
-            await self._next_news(seen)
-
-    async def drain(self) -> None:
-        """Ends every watch, so that their callers re-attach elsewhere."""
-        self._closing = True
-        await self._tell()
+            await self._ledger.changed_since(seen)
 
     async def close(self) -> None:
         """Stops the processes at their next checkpoint; their jobs are queued, and go on when a daemon starts again."""
-        await self.drain()
+        await self._ledger.drain()
         await asyncio.gather(*(process.stop(self._options.stop_grace_seconds) for process in self._processes.values()))
         for task in list(self._tasks.values()):
             if not self._processes:  # what is left waits for a disk, not for a process
                 task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-
-    def _base_version(self, ref: ModelRef, spec: TrainSpec) -> ModelRef:
-        """Returns the version that `ref` names now, by its number, and makes sure that a training can start from it."""
-        version = ModelRef(ref.model, version=self._models.resolve(ref))
-        inherited(spec, self._models.manifest(version.model, version.version or 0), str(version))
-        return version
-
-    def _job_dir(self, job: str) -> Path:
-        return self._jobs_dir / job
-
-    async def _submit(self, job: Job, request_id: str | None, request: str) -> Job:
-        if not Path(job.dataset).is_absolute():
-            raise InvalidArgument("dataset", f"{job.dataset!r} is not an absolute path: begin it with '/'.")
-        await asyncio.to_thread(form_of, Path(job.dataset))
-        if self._closing:
-            raise Unavailable("The server is going down: send the request again.")
-        accepted = await asyncio.to_thread(self._store.submit, job, request_id, request)
-        if accepted.id == job.id:
-            self._log.info("job accepted", job=job.id, type=job.type, model=job.model, dataset=job.dataset)
-            self._metrics.jobs.labels(job.type, JobState.QUEUED).inc()
-            await self._tell()
-        return accepted
 
     def _spawn(self, job: Job, work: Callable[[], Coroutine[None, None, None]]) -> None:
         async def guarded(work: Callable[[], Coroutine[None, None, None]]) -> None:
@@ -240,6 +103,8 @@ class Scheduler:
                 while True:
                     try:
                         return await work()
+                    except JobEnded:
+                        break  # it was cancelled before it could begin
                     except StorageFailed as error:  # the rows cannot be written now; the process goes on meanwhile
                         self._log.warning("job waits for the database", job=job.id, error=error.message)
                         await asyncio.sleep(_STORAGE_RETRY_SECONDS)
@@ -251,15 +116,15 @@ class Scheduler:
             finally:
                 self._processes.pop(job.id, None)
                 self._tasks.pop(job.id, None)
-                await self._tell()
+                await self._ledger.tell()
 
         self._tasks[job.id] = asyncio.create_task(guarded(work))
 
     async def _execute(self, job: Job) -> None:
         """Runs a queued job from the start of its process to its end."""
         now = datetime.now(UTC)
-        job = await self._update(job.id, state=JobState.RUNNING, attempt=job.attempt + 1, start_time=job.start_time or now)
-        job_dir = self._job_dir(job.id)
+        job = await self._ledger.update(job.id, state=JobState.RUNNING, attempt=job.attempt + 1, start_time=job.start_time or now)
+        job_dir = self._ledger.job_dir(job.id)
         try:
             options = self._options
             await asyncio.to_thread(folder.prepare, job_dir, job, self._models, options.weights, options.hub, options.cache)
@@ -272,7 +137,7 @@ class Scheduler:
 
     async def _take_up(self, job: Job) -> None:
         """Goes on with a job that an earlier daemon was running."""
-        process = await asyncio.to_thread(self._runner.attach, self._job_dir(job.id))
+        process = await asyncio.to_thread(self._runner.attach, self._ledger.job_dir(job.id))
         if process is not None:
             await self._follow(job, process)
         else:
@@ -280,27 +145,30 @@ class Scheduler:
             await self._conclude(job.id, None)
 
     async def _follow(self, job: Job, process: Process) -> None:
+        """Takes down what a process reports until it has ended, and asks it to end once its job is cancelled."""
         self._processes[job.id] = process
-        if (await self.get(job.id)).cancelling:  # it was cancelled while its process was being started
-            await process.stop(self._options.stop_grace_seconds)
         ending = asyncio.create_task(process.wait())
+        stopping: asyncio.Task[None] | None = None
         while not ending.done():
+            if stopping is None and (await self._ledger.get(job.id)).cancelling:
+                stopping = asyncio.create_task(process.stop(self._options.stop_grace_seconds))
             await asyncio.wait({ending}, timeout=_LOOK_SECONDS)
             await self._collect(job)
+        if stopping is not None:
+            await stopping
         del self._processes[job.id]
         await self._conclude(job.id, ending.result())
 
     async def _collect(self, job: Job) -> None:
         """Stores what the process has reported since the last look."""
-        position = await asyncio.to_thread(self._store.progress_bytes, job.id)
-        events, end = await asyncio.to_thread(read_progress, self._job_dir(job.id) / jobdir.PROGRESS, position)
+        position = await self._ledger.progress_bytes(job.id)
+        events, end = await asyncio.to_thread(read_progress, self._ledger.job_dir(job.id) / jobdir.PROGRESS, position)
         if end == position:
             return
-        await asyncio.to_thread(self._store.record, job.id, events, end)
+        await self._ledger.record(job.id, events, end)
         for event in events:
             if event.progress is not None and job.type is JobType.TRAINING:
                 self._metrics.observe_progress(job.id, event.progress)
-        await self._tell()
 
     async def _conclude(self, job_id: str, status: int | None) -> None:
         """Decides what the end of a process means.
@@ -309,8 +177,10 @@ class Scheduler:
             job_id: the job.
             status: the process's exit status, or None where nobody could see it.
         """
-        job = await self.get(job_id)
-        job_dir = self._job_dir(job_id)
+        job = await self._ledger.get(job_id)
+        job_dir = self._ledger.job_dir(job_id)
+        if job.state.ended:
+            return  # it was cancelled before it could begin
         if job.cancelling:
             await self._end(job, JobState.CANCELLED)
         elif (job_dir / jobdir.RESULT).exists():
@@ -318,13 +188,13 @@ class Scheduler:
         elif (job_dir / jobdir.ERROR).exists():
             error = document.load(JobError, (job_dir / jobdir.ERROR).read_text())
             await self._end(job, JobState.FAILED, error=error)
-        elif self._closing and status == jobdir.TERMINATED:
-            await self._update(job_id, state=JobState.QUEUED)
+        elif self._ledger.draining and status == jobdir.TERMINATED:
+            await self._ledger.update(job_id, state=JobState.QUEUED)
         elif status is not None and status > 0 and status != jobdir.TERMINATED:
             await self._fail(job, TrainerFailed(f"The training program crashed: {folder.last_words(job_dir)}"))
         elif job.lost + 1 < self._options.max_attempts:
             self._log.warning("process lost, job queued again", job=job_id, status=status)
-            await self._update(job_id, state=JobState.QUEUED, lost=job.lost + 1)
+            await self._ledger.update(job_id, state=JobState.QUEUED, lost=job.lost + 1)
         else:
             cause = (
                 "it was killed, perhaps for want of memory: try a smaller batch_size" if status == -9 else f"exit status {status}"
@@ -354,7 +224,7 @@ class Scheduler:
         publishing = replace(latest, stage="publish", stage_fraction=0.0, images_per_second=0.0, time_left=None, loss=None)
         await self._report(job.id, JobEvent(0, datetime.now(UTC), progress=publishing))
         tries = 0
-        while not (await self.get(job.id)).cancelling:
+        while not (await self._ledger.get(job.id)).cancelling:
             try:
                 return await asyncio.to_thread(self._publish_once, job, made)
             except StorageFailed as error:
@@ -377,38 +247,11 @@ class Scheduler:
         return version
 
     async def _report(self, job: str, event: JobEvent) -> None:
-        position = await asyncio.to_thread(self._store.progress_bytes, job)
-        await asyncio.to_thread(self._store.record, job, [event], position)
-        await self._tell()
+        position = await self._ledger.progress_bytes(job)
+        await self._ledger.record(job, [event], position)
 
     async def _fail(self, job: Job, error: EyasError) -> None:
         await self._end(job, JobState.FAILED, error=JobError(error.reason, error.message))
 
-    async def _end(self, job: Job, state: JobState, **results: Any) -> Job:
-        """Takes a job to its last state, then clears its folder: an event that says so is never lost, a folder may be left."""
-        ended = await self._update(job.id, state=state, end_time=datetime.now(UTC), **results)
-        self._log.info("job ended", job=job.id, state=state, error=ended.error.message if ended.error else None)
-        await asyncio.to_thread(folder.clear, self._job_dir(job.id))
-        return ended
-
-    async def _update(self, job: str, **changes: Any) -> Job:
-        updated = await asyncio.to_thread(lambda: self._store.update(job, **changes))
-        if "state" in changes:
-            self._metrics.jobs.labels(updated.type, updated.state).inc()
-        await self._tell()
-        return updated
-
-    async def _next_news(self, seen: int) -> None:
-        """Waits until something has changed since the count was `seen`."""
-        async with self._news:
-            await self._news.wait_for(lambda: self._news_count != seen)
-
-    async def _tell(self) -> None:
-        """Wakes whoever waits for a change of any job."""
-        async with self._news:
-            self._news_count += 1
-            self._news.notify_all()
-
-
-def _new_id() -> str:
-    return secrets.token_hex(5)
+    async def _end(self, job: Job, state: JobState, **results: Any) -> None:
+        await self._ledger.update(job.id, state=state, end_time=datetime.now(UTC), **results)

@@ -1,6 +1,6 @@
 """Jobs and their events in SQLite: what was promised to somebody, so every call is on the disk when it returns.
 
-Knows rows, not processes. Blocking; the scheduler calls it in a thread. One connection behind one lock: a daemon writes a few
+Knows rows, not processes. Blocking; the ledger calls it in a thread. One connection behind one lock: a daemon writes a few
 rows a second at most.
 """
 
@@ -139,14 +139,24 @@ class JobStore:
             JobEnded: it has reached a state that it never leaves.
         """
         with self._transaction() as cursor:
-            before = _get(cursor, job)
-            after = replace(before, **changes)
-            if after.state is not before.state and after.state not in TRANSITIONS[before.state]:
-                raise JobEnded(f"Job {job} is {before.state}, so it cannot become {after.state}.", job=job, state=before.state)
-            cursor.execute("UPDATE jobs SET state = ?, document = ? WHERE id = ?", (after.state, document.dump(after), job))
-            if after.state is not before.state:
-                _append(cursor, job, JobEvent(0, datetime.now(UTC), job=after))
-        return after
+            return _change(cursor, _get(cursor, job), **changes)
+
+    def cancel(self, job: str) -> Job:
+        """Ends a queued job, marks a running one as one that is to end, and returns the job; a cancelled one stays as it is.
+
+        Raises:
+            JobNotFound: there is no such job.
+            JobEnded: it has succeeded or failed.
+        """
+        with self._transaction() as cursor:
+            current = _get(cursor, job)
+            if current.state is JobState.CANCELLED:
+                return current
+            if current.state.ended:
+                raise JobEnded(f"Job {job} has {current.state} already, so it cannot be cancelled.", job=job, state=current.state)
+            if current.state is JobState.QUEUED:
+                return _change(cursor, current, state=JobState.CANCELLED, cancelling=True, end_time=datetime.now(UTC))
+            return _change(cursor, current, cancelling=True)
 
     def record(self, job: str, events: list[JobEvent], progress_bytes: int) -> None:
         """Adds events of a job's process, and how far its progress file has been read: both or neither.
@@ -208,6 +218,17 @@ def _get(cursor: sqlite3.Cursor, job: str) -> Job:
     if row is None:
         raise JobNotFound(f"There is no job {job!r}: `eyas jobs` lists them.", job=job)
     return document.load(Job, row[0])
+
+
+def _change(cursor: sqlite3.Cursor, before: Job, **changes: Any) -> Job:
+    after = replace(before, **changes)
+    moved = after.state is not before.state
+    if moved and after.state not in TRANSITIONS[before.state]:
+        raise JobEnded(f"Job {after.id} is {before.state}, so it cannot become {after.state}.", job=after.id, state=before.state)
+    cursor.execute("UPDATE jobs SET state = ?, document = ? WHERE id = ?", (after.state, document.dump(after), after.id))
+    if moved:
+        _append(cursor, after.id, JobEvent(0, datetime.now(UTC), job=after))
+    return after
 
 
 def _append(cursor: sqlite3.Cursor, job: str, event: JobEvent) -> None:

@@ -62,10 +62,26 @@ def test_progress_is_recorded_with_the_position_and_numbered_without_gaps(store:
     assert [event.message for event in store.events("a", 2, limit=1)] == ["hello"]
 
 
-@pytest.mark.parametrize("call", ["get", "events", "update"])
+@pytest.mark.parametrize("call", ["get", "events", "update", "cancel"])
 def test_an_unknown_job(store: JobStore, call: str) -> None:
     with pytest.raises(JobNotFound, match="no job 'x'"):
         getattr(store, call)(*(("x", 1) if call == "events" else ("x",)))
+
+
+def test_a_queued_job_is_cancelled_at_once_and_a_running_one_is_marked(store: JobStore) -> None:
+    for name in ("queued", "running", "done"):
+        store.submit(job(name), None, "")
+    for name in ("running", "done"):
+        store.update(name, state=JobState.RUNNING)
+    store.update("done", state=JobState.SUCCEEDED)
+    cancelled = store.cancel("queued")
+    assert (cancelled.state, cancelled.cancelling, cancelled.end_time is not None) == (JobState.CANCELLED, True, True)
+    assert store.cancel("queued") == cancelled
+    assert [event.job.state for event in store.events("queued", 1) if event.job] == [JobState.QUEUED, JobState.CANCELLED]
+    marked = store.cancel("running")
+    assert (marked.state, marked.cancelling, marked.end_time) == (JobState.RUNNING, True, None)
+    with pytest.raises(JobEnded, match="succeeded already"):
+        store.cancel("done")
 
 
 @given(path=st.lists(st.sampled_from(JobState), max_size=8))

@@ -1,0 +1,216 @@
+"""What is wanted of the daemon: accepts jobs, answers about them, takes down what becomes of them, and tells of every change.
+
+Knows rows and folders, not processes: a job is cancelled by a mark in its row, and the scheduler sees to its process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from eyasd.core import document
+from eyasd.core.errors import InvalidArgument, Unavailable
+from eyasd.core.form import form_of
+from eyasd.core.names import ModelRef
+from eyasd.core.spec import InspectionSpec, TrainSpec
+from eyasd.core.types import Job, JobEvent, JobState, JobType
+from eyasd.core.warmstart import inherited
+from eyasd.jobs import folder
+from eyasd.jobs.store import JobStore
+from eyasd.registry.models import Models
+from eyasd.telemetry.metrics import Metrics
+
+
+class Ledger:
+    """The jobs of a daemon, for its callers and for its scheduler. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        models: Models,
+        jobs_dir: Path,
+        metrics: Metrics,
+        log: structlog.typing.FilteringBoundLogger,
+    ) -> None:
+        self._store = store
+        self._models = models
+        self._jobs_dir = jobs_dir
+        self._metrics = metrics
+        self._log = log
+        self._news = asyncio.Condition()
+        self.changes = 0
+        self.draining = False
+
+    async def submit_training(
+        self,
+        *,
+        model: str,
+        dataset: str,
+        spec: TrainSpec,
+        alias: str | None,
+        request_id: str | None,
+        base: ModelRef | None = None,
+    ) -> Job:
+        """Accepts a training, which starts from the weights of the version that `base` names now.
+
+        Raises:
+            InvalidArgument: the dataset's path is not absolute, or leads to no folder, manifest or archive; or the base version has
+                no weights, or others than the specification asks for.
+            NotFound: the path leads nowhere, or there is no such base version.
+            RequestIdReused: the request id belongs to another request.
+        """
+        job = Job(
+            id=_new_id(),
+            type=JobType.TRAINING,
+            create_time=datetime.now(UTC),
+            model=model,
+            dataset=dataset,
+            spec=spec,
+            alias=alias,
+            base_version=await asyncio.to_thread(self._base_version, base, spec) if base else None,
+        )
+        request = f"train {model} {dataset} {alias} {document.dump(spec)}"
+        return await self._submit(job, request_id, f"{request} from {base}" if base else request)
+
+    async def submit_evaluation(self, *, ref: ModelRef, dataset: str, request_id: str | None) -> Job:
+        """Accepts an evaluation of the version that `ref` names now.
+
+        Raises:
+            NotFound: there is no such model, alias or version, or the dataset's path leads nowhere.
+            InvalidArgument: the dataset's path is not absolute, or leads to no folder, manifest or archive.
+            RequestIdReused: the request id belongs to another request.
+        """
+        version = await asyncio.to_thread(self._models.resolve, ref)
+        job = Job(
+            id=_new_id(), type=JobType.EVALUATION, create_time=datetime.now(UTC), model=ref.model, version=version, dataset=dataset
+        )
+        return await self._submit(job, request_id, f"evaluate {ref} {dataset}")
+
+    async def submit_inspection(self, *, dataset: str, spec: InspectionSpec, request_id: str | None) -> Job:
+        """Accepts an inspection. Raises as `submit_training`."""
+        job = Job(id=_new_id(), type=JobType.INSPECTION, create_time=datetime.now(UTC), model="", dataset=dataset, inspection=spec)
+        return await self._submit(job, request_id, f"inspect {dataset} {document.dump(spec)}")
+
+    async def get(self, job: str) -> Job:
+        """Returns a job. Raises JobNotFound."""
+        return await asyncio.to_thread(self._store.get, job)
+
+    async def page(self, before: int | None, size: int) -> tuple[list[Job], int | None]:
+        """See `JobStore.page`."""
+        return await asyncio.to_thread(self._store.page, before, size)
+
+    async def cancel(self, job: str) -> Job:
+        """Ends a job that is queued, and asks one that is running to end.
+
+        Raises:
+            JobNotFound: there is no such job.
+            JobEnded: it has succeeded or failed.
+        """
+        before = await self.get(job)
+        cancelled = await asyncio.to_thread(self._store.cancel, job)
+        if cancelled.state.ended and not before.state.ended:
+            await self._moved(cancelled)
+        else:
+            await self.tell()
+        return cancelled
+
+    async def watch(self, job: str, from_sequence: int) -> AsyncIterator[JobEvent]:
+        """Yields a job's events from a sequence number on, as they happen, up to the one that says how it ended.
+
+        Raises:
+            JobNotFound: there is no such job.
+            Unavailable: the daemon is going down.
+        """
+        following = max(1, from_sequence)
+        while True:
+            seen = self.changes
+            events = await asyncio.to_thread(self._store.events, job, following)
+            for event in events:
+                yield event
+                following = event.sequence + 1
+            if events:
+                continue
+            if (await self.get(job)).state.ended and seen == self.changes:
+                return
+            await self.changed_since(seen)
+            if self.draining:
+                raise Unavailable("The server is going down: watch again from the next sequence number.")
+
+    async def drain(self) -> None:
+        """Accepts no more, and ends every watch, so that their callers re-attach elsewhere."""
+        self.draining = True
+        await self.tell()
+
+    def job_dir(self, job: str) -> Path:
+        """Returns where a job's folder is, or will be."""
+        return self._jobs_dir / job
+
+    async def in_state(self, state: JobState) -> list[Job]:
+        """See `JobStore.in_state`."""
+        return await asyncio.to_thread(self._store.in_state, state)
+
+    async def update(self, job: str, **changes: Any) -> Job:
+        """Changes a job's row; see `JobStore.update`. The folder of one that ends with that is cleared."""
+        updated = await asyncio.to_thread(partial(self._store.update, job, **changes))
+        if "state" in changes:
+            await self._moved(updated)
+        else:
+            await self.tell()
+        return updated
+
+    async def progress_bytes(self, job: str) -> int:
+        """See `JobStore.progress_bytes`."""
+        return await asyncio.to_thread(self._store.progress_bytes, job)
+
+    async def record(self, job: str, events: list[JobEvent], progress_bytes: int) -> None:
+        """See `JobStore.record`."""
+        await asyncio.to_thread(self._store.record, job, events, progress_bytes)
+        await self.tell()
+
+    async def changed_since(self, seen: int) -> None:
+        """Waits until something has changed since `changes` was `seen`."""
+        async with self._news:
+            await self._news.wait_for(lambda: self.changes != seen)
+
+    async def tell(self) -> None:
+        """Wakes whoever waits for a change of any job."""
+        async with self._news:
+            self.changes += 1
+            self._news.notify_all()
+
+    def _base_version(self, ref: ModelRef, spec: TrainSpec) -> ModelRef:
+        """Returns the version that `ref` names now, by its number, and makes sure that a training can start from it."""
+        version = ModelRef(ref.model, version=self._models.resolve(ref))
+        inherited(spec, self._models.manifest(version.model, version.version or 0), str(version))
+        return version
+
+    async def _submit(self, job: Job, request_id: str | None, request: str) -> Job:
+        if not Path(job.dataset).is_absolute():
+            raise InvalidArgument("dataset", f"{job.dataset!r} is not an absolute path: begin it with '/'.")
+        await asyncio.to_thread(form_of, Path(job.dataset))
+        if self.draining:
+            raise Unavailable("The server is going down: send the request again.")
+        accepted = await asyncio.to_thread(self._store.submit, job, request_id, request)
+        if accepted.id == job.id:
+            self._log.info("job accepted", job=job.id, type=job.type, model=job.model, dataset=job.dataset)
+            await self._moved(accepted)
+        return accepted
+
+    async def _moved(self, job: Job) -> None:
+        """Counts and tells the state that a job has reached. An event that says so is never lost, a folder may be left."""
+        self._metrics.jobs.labels(job.type, job.state).inc()
+        await self.tell()
+        if job.state.ended:
+            self._log.info("job ended", job=job.id, state=job.state, error=job.error.message if job.error else None)
+            await asyncio.to_thread(folder.clear, self.job_dir(job.id))
+
+
+def _new_id() -> str:
+    return secrets.token_hex(5)
