@@ -134,14 +134,32 @@ async def test_a_new_alias_answers_before_the_next_look(fleet: Fleet, models: Mo
     assert (await fleet.find(PRODUCTION)).version == 1
 
 
-async def test_callers_share_one_load_and_may_leave(fleet: Fleet, models: Models, tmp_path: Path, metrics: Metrics) -> None:
+async def test_callers_share_one_load_and_may_leave(
+    fleet: Fleet, models: Models, tmp_path: Path, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
     publish(models, tmp_path)
+    load, load_now = fleet._load, fleet._load_now
+    waiting, everyone_waits = asyncio.Semaphore(0), asyncio.Event()
+
+    def joined(model: str, version: int) -> asyncio.Task[LoadedVersion]:
+        waiting.release()
+        return load(model, version)
+
+    async def held(model: str, version: int) -> LoadedVersion:
+        await everyone_waits.wait()
+        return await load_now(model, version)
+
+    monkeypatch.setattr(fleet, "_load", joined)
+    monkeypatch.setattr(fleet, "_load_now", held)
     impatient = asyncio.create_task(fleet.find(PRODUCTION))
-    await asyncio.sleep(0)
+    await waiting.acquire()
     others = [asyncio.create_task(fleet.find(PRODUCTION)) for _ in range(5)]
-    await asyncio.sleep(0)
+    for _ in others:
+        await waiting.acquire()
     impatient.cancel()
+    everyone_waits.set()
     loaded: list[LoadedVersion] = await asyncio.gather(*others)
+    assert impatient.cancelled()
     assert len({id(one) for one in loaded}) == 1
     assert metrics.registry.get_sample_value("eyas_version_load_seconds_count", {"model": "colours"}) == 1
 
