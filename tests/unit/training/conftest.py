@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import torch
 from PIL import Image
 
 from eyasd.core import document, jobdir
+from eyasd.core.bundle import MANIFEST, Manifest, read_manifest
 from eyasd.core.errors import BadDataset
 from eyasd.core.jobdir import ProgressLine
 from eyasd.core.spec import TrainSpec
@@ -78,6 +80,9 @@ class JobFolder:
     def stages(self) -> list[str]:
         return list(dict.fromkeys(line.progress.stage for line in self.lines() if line.progress))
 
+    def manifest(self) -> Manifest:
+        return read_manifest((self.path / jobdir.BUNDLE / MANIFEST).read_bytes())
+
 
 def main_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     """Runs the program in this process."""
@@ -90,16 +95,39 @@ def main_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:
 
 @pytest.fixture
 def job(tmp_path: Path) -> Callable[..., JobFolder]:
-    """Builds the folder of a training job."""
+    """Builds the folder of a training job, or writes the task of another attempt into it."""
 
-    def build(dataset: Path, spec: TrainSpec, name: str = "job", deadline: datetime | None = None) -> JobFolder:
+    def build(
+        dataset: Path, spec: TrainSpec, name: str = "job", deadline: datetime | None = None, weights: Path | None = None
+    ) -> JobFolder:
         folder = tmp_path / name
-        folder.mkdir()
-        task = TrainingTask(job="j1", attempt=1, model="squares", dataset=str(dataset), spec=spec, hub=False, deadline=deadline)
+        folder.mkdir(exist_ok=True)
+        task = TrainingTask(
+            job="j1",
+            attempt=1,
+            model="squares",
+            dataset=str(dataset),
+            spec=spec,
+            weights=str(weights) if weights else None,
+            hub=False,
+            deadline=deadline,
+        )
         (folder / jobdir.TRAINING).write_text(document.dump(task))
         return JobFolder(folder)
 
     return build
+
+
+@pytest.fixture
+def finished(job: Callable[..., JobFolder], monkeypatch: pytest.MonkeyPatch) -> Callable[..., JobFolder]:
+    """Runs a training job, built as `job` builds it, to its success."""
+
+    def run(*task: Any, **options: Any) -> JobFolder:
+        folder = job(*task, **options)
+        assert main_on(folder.path, monkeypatch) == jobdir.OK
+        return folder
+
+    return run
 
 
 @pytest.fixture

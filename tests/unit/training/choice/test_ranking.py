@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,12 +13,13 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
-from tests.unit.training.conftest import JobFolder, main_on
+from tests.unit.training.conftest import JobFolder
 
 from eyasd.core import jobdir
-from eyasd.core.bundle import MANIFEST, MODEL, REPORT, Manifest, read_manifest
+from eyasd.core.bundle import MODEL, REPORT
 from eyasd.core.choices import RankedBackbone
 from eyasd.core.errors import InvalidArgument, WeightsNotFound
+from eyasd.core.spec import TrainSpec
 from eyasd.core.types import DatasetReport
 from eyasd.training.choice import ranking
 from eyasd.training.choice.ranking import Cost, candidates, described, no_room, pick, restricted, sampled
@@ -136,32 +136,23 @@ class TestProgram:
     """Two tiny networks; one has the weights of noise, and sees no colours at all."""
 
     @pytest.fixture
-    def run(self, tmp_path: Path, squares: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Callable[..., JobFolder]:
+    def run(self, tmp_path: Path, squares: Callable[..., Path], finished: Callable[..., JobFolder]) -> Callable[..., JobFolder]:
         weights = tmp_path / "weights"
         weights.mkdir()
         torch.manual_seed(0)
         for name in ("test_resnet", "test_efficientnet"):
             save_file(timm.create_model(name, num_classes=0).state_dict(), weights / f"{name}.safetensors")
         root = squares({"red": 16, "green": 16, "blue": 16})
+        usual = {"backbone": "test_resnet,test_efficientnet", "image_size_px": 32, "batch_size": 8, "epochs": 1}
 
-        def run_with(name: str = "job", deadline: datetime | None = None, **spec: Any) -> JobFolder:
-            folder = tmp_path / name
-            folder.mkdir(exist_ok=True)
-            values = {"backbone": "test_resnet,test_efficientnet", "image_size_px": 32, "batch_size": 8, "epochs": 1, **spec}
-            task = {"job": "j1", "attempt": 1, "model": "m", "dataset": str(root), "spec": values, "weights": str(weights)}
-            task |= {"hub": False} | ({"deadline": deadline.isoformat()} if deadline else {})
-            (folder / jobdir.TRAINING).write_text(json.dumps(task))
-            assert main_on(folder, monkeypatch) == jobdir.OK
-            return JobFolder(folder)
+        def run_with(name: str = "job", deadline: datetime | None = None, **wishes: Any) -> JobFolder:
+            return finished(root, TrainSpec(**{**usual, **wishes}), name, deadline, weights)
 
         return run_with
 
-    def manifest(self, job: JobFolder) -> Manifest:
-        return read_manifest((job.path / jobdir.BUNDLE / MANIFEST).read_bytes())
-
     def test_the_winner_is_trained_and_the_ranking_kept(self, run: Callable[..., JobFolder]) -> None:
         job = run()
-        manifest = self.manifest(job)
+        manifest = job.manifest()
         rows = manifest.lineage.ranking
         assert [row.backbone for row in rows] == ["test_efficientnet", "test_resnet"]  # the quickest first
         assert rows[0].multiply_adds < rows[1].multiply_adds
@@ -178,32 +169,32 @@ class TestProgram:
         assert "test_efficientnet" in report
 
     def test_a_second_attempt_goes_on_with_the_same(self, run: Callable[..., JobFolder], monkeypatch: pytest.MonkeyPatch) -> None:
-        before = self.manifest(run())
+        before = run().manifest()
         monkeypatch.setattr(ranking, "pick", None)  # it is not asked again
-        after = self.manifest(run())
+        after = run().manifest()
         assert (after.lineage.ranking, after.files[MODEL]) == (before.lineage.ranking, before.files[MODEL])
 
     def test_alone_a_backbone_gives_the_same_model(self, run: Callable[..., JobFolder]) -> None:
-        ranked = self.manifest(run())
-        alone = self.manifest(run("alone", backbone=ranked.lineage.backbone))
+        ranked = run().manifest()
+        alone = run("alone", backbone=ranked.lineage.backbone).manifest()
         assert alone.lineage.ranking == ()
         assert alone.files[MODEL] == ranked.files[MODEL]
 
     def test_of_many_pictures_a_sample_is_judged(self, run: Callable[..., JobFolder], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(ranking, "_MOST_PICTURES", 24)
-        manifest = self.manifest(run())
+        manifest = run().manifest()
         assert all(row.loss is not None for row in manifest.lineage.ranking)
         assert manifest.evaluation.examples == 6
 
     def test_what_the_budget_has_no_room_for_is_left_out(self, run: Callable[..., JobFolder]) -> None:
         job = run(deadline=datetime.now(UTC) + timedelta(seconds=12))  # a quarter of it is less than the fixed part of a try
-        rows = self.manifest(job).lineage.ranking
+        rows = job.manifest().lineage.ranking
         assert [(row.backbone, row.chosen) for row in rows] == [("test_efficientnet", True), ("test_resnet", False)]
         assert "of the budget are left for that" in rows[1].left_out
         assert any("test_resnet was left out: to try it takes some" in message for message in job.messages())
 
     def test_damaged_weights_leave_a_backbone_out(self, run: Callable[..., JobFolder], tmp_path: Path) -> None:
         (tmp_path / "weights" / "test_resnet.safetensors").write_bytes(b"no weights")
-        rows = self.manifest(run(epochs=0)).lineage.ranking
+        rows = run(epochs=0).manifest().lineage.ranking
         assert "test_resnet.safetensors is damaged" in rows[1].left_out
         assert rows[0].chosen

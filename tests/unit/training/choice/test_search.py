@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,10 +11,10 @@ from typing import Any
 
 import pytest
 import torch
-from tests.unit.training.conftest import JobFolder, main_on
+from tests.unit.training.conftest import JobFolder
 
 from eyasd.core import document, jobdir
-from eyasd.core.bundle import MANIFEST, REPORT, Manifest, read_manifest
+from eyasd.core.bundle import REPORT
 from eyasd.core.choices import Trial
 from eyasd.core.errors import TrainerFailed
 from eyasd.core.spec import Optimizer, Preset, TrainSpec
@@ -162,27 +161,9 @@ def test_the_best_trial_is_one_that_came_to_its_end() -> None:
 
 
 class TestProgram:
-    @pytest.fixture
-    def run(self, tmp_path: Path, squares: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Callable[..., JobFolder]:
-        root = squares({"red": 10, "green": 10})
-
-        def run_with(**spec: Any) -> JobFolder:
-            folder = tmp_path / "job"
-            folder.mkdir()
-            task = {"job": "j1", "attempt": 1, "model": "m", "dataset": str(root), "spec": {**BEST, **spec}}
-            task |= {"hub": False}
-            (folder / jobdir.TRAINING).write_text(json.dumps(task))
-            assert main_on(folder, monkeypatch) == jobdir.OK
-            return JobFolder(folder)
-
-        return run_with
-
-    def manifest(self, job: JobFolder) -> Manifest:
-        return read_manifest((job.path / jobdir.BUNDLE / MANIFEST).read_bytes())
-
-    def test_the_best_values_are_trained_with(self, run: Callable[..., JobFolder]) -> None:
-        job = run(weight_decay=0.07)
-        lineage = self.manifest(job).lineage
+    def test_the_best_values_are_trained_with(self, squares: Callable[..., Path], finished: Callable[..., JobFolder]) -> None:
+        job = finished(squares({"red": 10, "green": 10}), TrainSpec(**BEST, weight_decay=0.07))
+        lineage = job.manifest().lineage
         assert len(lineage.trials) == 3
         chosen = next(one for one in lineage.trials if one.chosen)
         assert chosen.losses[-1] == min(one.losses[-1] for one in lineage.trials if not one.pruned)
@@ -192,7 +173,7 @@ class TestProgram:
         assert lineage.trials[0].values["learning_rate"] == 1e-3
         assert job.stages()[3:6] == ["head", "search", "fine-tune"]
         assert "Of 3 trials" in " ".join(job.messages())
-        assert [epoch.epoch for epoch in self.manifest(job).history] == [0, 1, 2]
+        assert [epoch.epoch for epoch in job.manifest().history] == [0, 1, 2]
         assert "Which hyper-parameters" in (job.path / jobdir.BUNDLE / REPORT).read_text()
         assert not (job.path / "search").exists()
 

@@ -108,6 +108,20 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     monkeypatch.setattr(FineTuning, "_step", counting)
 
 
+def interrupted(folder: Path, monkeypatch: pytest.MonkeyPatch, recipe: Recipe, steps: int) -> Tuning:
+    """Returns a training that was interrupted after `steps` steps, taken up, and ended as an uninterrupted one."""
+    whole = Tuning(folder / "whole", recipe)
+    history = whole.run()
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, steps)
+        with pytest.raises(Interrupted):
+            Tuning(folder / "cut", recipe).run()
+    again = Tuning(folder / "cut", recipe)
+    assert again.run() == history
+    assert equal(whole.state(), again.state())
+    return again
+
+
 def test_it_learns(tmp_path: Path) -> None:
     history = Tuning(tmp_path, recipe_of(epochs=12)).run()
     assert [epoch.epoch for epoch in history] == list(range(13))
@@ -167,15 +181,7 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(
     recipe = recipe_of(
         optimizer=optimizer, learning_rate=1e-3, dropout=0.5, drop_path_rate=0.5, schedule=Schedule.PLATEAU, **EVERY_CHANGE
     )
-    whole = Tuning(tmp_path / "whole", recipe)
-    history = whole.run()
-    with monkeypatch.context() as patch:
-        interrupt_after(patch, steps)
-        with pytest.raises(Interrupted):
-            Tuning(tmp_path / "cut", recipe).run()
-    again = Tuning(tmp_path / "cut", recipe)
-    assert again.run() == history
-    assert equal(whole.state(), again.state())
+    again = interrupted(tmp_path, monkeypatch, recipe, steps)
     assert f"an earlier attempt, after epoch {steps // 2}, step {steps + 1}" in again.path.read_text()
 
 
@@ -206,15 +212,7 @@ def test_a_long_epoch_is_measured_within(tmp_path: Path, monkeypatch: pytest.Mon
 def test_parts_of_epochs_are_interrupted_as_whole_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     short_rounds(monkeypatch)
     recipe = recipe_of(epochs=2, batch_size=4, dropout=0.5, drop_path_rate=0.5, **EVERY_CHANGE)
-    whole = Tuning(tmp_path / "whole", recipe)
-    history = whole.run()
-    with monkeypatch.context() as patch:
-        interrupt_after(patch, steps)
-        with pytest.raises(Interrupted):
-            Tuning(tmp_path / "cut", recipe).run()
-    again = Tuning(tmp_path / "cut", recipe)
-    assert again.run() == history
-    assert equal(whole.state(), again.state())
+    interrupted(tmp_path, monkeypatch, recipe, steps)
 
 
 def test_steps_between_two_places_are_those_of_their_epoch(tmp_path: Path) -> None:
