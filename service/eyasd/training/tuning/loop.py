@@ -31,10 +31,11 @@ from eyasd.training.network import Network
 from eyasd.training.ranks import ALONE, Ranks
 from eyasd.training.recipe import Recipe, learning_rate_factor
 from eyasd.training.tuning import checkpoint
-from eyasd.training.tuning.average import Candidate, State, copy_of, follow, refine
+from eyasd.training.tuning.average import Candidate, State
 from eyasd.training.tuning.batches import Batch, Batches
 from eyasd.training.tuning.checkpoint import Standing
 from eyasd.training.tuning.gradients import Gradients
+from eyasd.training.tuning.kept import Weights
 from eyasd.training.tuning.optimizer import build_optimizer
 from eyasd.training.tuning.pace import Pace
 from eyasd.training.tuning.validate import expect_end, logits_of, measure
@@ -100,10 +101,8 @@ class FineTuning:
         self._wanted = self._batches.length.steps if steps is None else steps
         self.pace = Pace(budget, self._batches.length.validation_steps)
         self._standing = Standing(key, self._wanted)
-        self._start = copy_of(network.state_dict())
-        self._best, self._average = self._start, copy_of(self._start)
+        self._weights = Weights(network)
         self.logits: NDArray[np.float32] | None = None
-        self._last_logits: NDArray[np.float32] | None = None
         self._stopped = False
         self._unread, self._unread_pictures = torch.zeros((), dtype=torch.float64, device=self._device), 0
         self._read_interval = _UNREAD_STEPS if self._device.type == "cuda" else 1
@@ -123,12 +122,18 @@ class FineTuning:
             Interrupted: the program was told to stop; a later attempt goes on at the step where this one was.
             TrainerFailed: the loss is no number any more.
         """
-        self.logits = logits
+        self._weights.logits = logits
         for _ in self.epochs(head):
             pass
         if self._standing.steps < self._wanted and not self._stopped:
             self._journal.message(f"The time budget had room for {self._standing.step} of {self._wanted} steps of fine-tuning.")
-        self._conclude()
+        kept = self._weights.choose(self._standing.history, self._standing.best, self._score)
+        self._network.load_state_dict(kept.state)
+        figures, self.logits = kept.figures, kept.logits
+        self._journal.measured(figures)
+        self._journal.message(
+            f"Kept the weights of {kept.name}: validation accuracy {figures.accuracy:.1%}, loss {figures.loss:.3f}."
+        )
         return self._standing.history
 
     def epochs(self, head: EpochMetrics) -> Iterator[EpochMetrics]:
@@ -171,7 +176,7 @@ class FineTuning:
             standing = self._standing = replace(
                 self._standing, step=self._standing.step + 1, epoch_step=self._standing.epoch_step + 1
             )
-            follow(self._average, self._network.state_dict(), standing.step, standing.steps)
+            self._weights.follow(standing.step, standing.steps)
             over = standing.step >= standing.steps
             if cold and not over:  # a GPU loads and plans in its first step, which says nothing of the others
                 standing, cold = self._read_loss(), False
@@ -234,10 +239,10 @@ class FineTuning:
             self._standing, history=(*self._standing.history, figures), epoch_step=0, epoch_loss=0.0, epoch_pictures=0
         )
         best = self._standing.history[self._standing.best]
-        if figures.loss < best.loss:
+        better = figures.loss < best.loss
+        if better:
             self._standing = replace(self._standing, best=len(self._standing.history) - 1)
-            self._best, self.logits = copy_of(self._network.state_dict()), logits
-        self._last_logits = logits
+        self._weights.validated(logits, better=better)
         waited = len(self._standing.history) - 1 - self._standing.best
         if waited and waited % _PLATEAU_VALIDATIONS == 0:
             self._standing = replace(self._standing, drops=self._standing.drops + 1)
@@ -256,26 +261,6 @@ class FineTuning:
         standing = self._standing
         waited = len(standing.history) - 1 - standing.best
         return waited >= self._recipe.early_stopping_patience and standing.steps / 2 <= standing.step < standing.steps
-
-    def _conclude(self) -> None:
-        """Leaves the network with the best of the weights seen and of their averages."""
-        history, last = self._standing.history, copy_of(self._network.state_dict())
-        best = history[self._standing.best]
-        name = f"epoch {best.epoch}" if best.epoch else "the head on the frozen backbone"
-        found = [Candidate(name, self._best, best, self.logits)]
-        if len(history) > 1:
-            if history[-1] is not best:
-                found.append(Candidate(f"epoch {history[-1].epoch}", last, history[-1], self._last_logits))
-            # Over a single epoch it is all but the last weights, and time is short then.
-            if len(history) > 2 and (average := self._score("the moving average", self._average)):
-                found.append(average)
-        kept = refine(found, self._start, self._score)
-        self._network.load_state_dict(kept.state)
-        self.logits, figures = kept.logits, kept.figures
-        self._journal.measured(figures)
-        self._journal.message(
-            f"Kept the weights of {kept.name}: validation accuracy {figures.accuracy:.1%}, loss {figures.loss:.3f}."
-        )
 
     def _score(self, name: str, state: State) -> Candidate | None:
         """Returns weights with what they score on the validation split; None where the time is needed for the export."""
@@ -300,10 +285,8 @@ class FineTuning:
         if found is None:
             return False
         self._standing, *states = found
-        self._best, self._average = ({name: value.to(self._device) for name, value in state.items()} for state in states)
+        self._weights.restore(*states, is_start=not self._standing.best)
         done = self._standing.history[-1].epoch
-        if self._standing.best:
-            self.logits = None
         self._stopped = self._is_hopeless()
         self._journal.message(f"Went on from the checkpoint of an earlier attempt, after epoch {done}, step {self._standing.step}.")
         self._journal.measured(self._standing.history[-1])
@@ -313,7 +296,8 @@ class FineTuning:
         self._read_loss()
         start = time.monotonic()
         if self._ranks.first:
-            checkpoint.write(self._folder, self._standing, self._network, self._best, self._average, self._optimizer)
+            weights = self._weights
+            checkpoint.write(self._folder, self._standing, self._network, weights.best, weights.average, self._optimizer)
         self._ranks.wait()  # whoever is told to stop ends once it is written
         self._written = time.monotonic()
         self._checkpoint_seconds = max(_CHECKPOINT_SECONDS, _CHECKPOINT_SHARE * (self._written - start))
