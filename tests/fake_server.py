@@ -157,6 +157,15 @@ def evaluation_message(labels: int = 3) -> evaluation_pb2.Evaluation:
         calibration_error=0.02,
         labels=rows,
         unreadable_files=[evaluation_pb2.UnreadableFile(path="a/b.jpg", reason="It is cut short.")],
+        figures=[
+            evaluation_pb2.Figure(name=name, value=value, interval=evaluation_pb2.Interval(low=value - 0.1, high=value + 0.05))
+            for name, value in (("accuracy", 0.9), ("roc_auc", 0.875), ("micro_f1", 0.9))
+        ],
+        reliability=[
+            evaluation_pb2.ReliabilityBin(
+                confidences=evaluation_pb2.Interval(low=0.5, high=1.0), answers=10 * labels, confidence=0.92, right=0.9
+            )
+        ],
     )
 
 

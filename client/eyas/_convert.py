@@ -153,7 +153,7 @@ def evaluation(message: evaluation_pb2.Evaluation) -> t.Evaluation:
     return t.Evaluation(
         examples=message.examples,
         accuracy=message.accuracy,
-        accuracy_interval=t.Interval(message.accuracy_interval.low, message.accuracy_interval.high),
+        accuracy_interval=_interval(message.accuracy_interval),
         macro_precision=message.macro_precision,
         macro_recall=message.macro_recall,
         macro_f1=message.macro_f1,
@@ -170,7 +170,15 @@ def evaluation(message: evaluation_pb2.Evaluation) -> t.Evaluation:
         accuracy_without_leaked=_optional(message, "accuracy_without_leaked"),
         micro_f1=_optional(message, "micro_f1"),
         mean_average_precision=_optional(message, "mean_average_precision"),
+        figures=tuple(t.Figure(row.name, row.value, _interval(row.interval)) for row in message.figures),
+        reliability=tuple(
+            t.ReliabilityBin(_interval(row.confidences), row.answers, row.confidence, row.right) for row in message.reliability
+        ),
     )
+
+
+def _interval(message: evaluation_pb2.Interval) -> t.Interval:
+    return t.Interval(message.low, message.high)
 
 
 def _optional(message: Message, field: str) -> float | None:

@@ -16,6 +16,7 @@ from eyas._types import Classification, DatasetReport, Evaluation, Job, JobState
 _STATE_STYLES = {JobState.SUCCEEDED: "green", JobState.FAILED: "red", JobState.CANCELLED: "yellow", JobState.RUNNING: "cyan"}
 # A confusion matrix with names as headings fits 80 columns up to this many labels; beyond it the columns bear class indices.
 _NAMED_COLUMNS = 6
+_LEFT_OUT = tuple(f"{mean}_{name}" for mean in ("macro", "micro", "weighted") for name in ("precision", "recall"))
 # What a person reads in one go; --json has more.
 _MOST_FILES = 20
 _MOST_GROUPS = 10
@@ -37,7 +38,8 @@ def evaluation(scored: Evaluation, title: str) -> RenderableType:
         "macro", str(scored.examples), f"{scored.macro_precision:.3f}", f"{scored.macro_recall:.3f}", f"{scored.macro_f1:.3f}"
     )
     confusion: list[RenderableType] = [] if scored.micro_f1 is not None else [_confusion(scored), Text()]
-    parts: list[RenderableType] = [figures, Text(), *confusion, headline(scored)]
+    intervals: list[RenderableType] = [_figures(scored), Text()] if scored.figures else []
+    parts: list[RenderableType] = [figures, Text(), *confusion, *intervals, headline(scored)]
     return Group(*parts, *_unreadable(scored.unreadable_files))
 
 
@@ -139,6 +141,19 @@ def headline(scored: Evaluation) -> Text:
         (f"{scored.accuracy:.4f}", "bold green"),
         f" (95 % interval {interval}){more}, macro F1 {scored.macro_f1:.4f}, calibration error {scored.calibration_error:.3f}",
     )
+
+
+def _figures(scored: Evaluation) -> Table:
+    """Returns the figures with their intervals; --json also has the mean precisions and recalls, and all micro means."""
+    table = Table(show_edge=False, pad_edge=False)
+    for name, justify in (("", "left"), ("value", "right"), ("95 % interval", "right")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type] # rich's literal is not exported
+    for row in scored.figures:
+        # Of one label a picture, the micro means are the accuracy.
+        if not row.name.endswith(_LEFT_OUT) and (row.name != "micro_f1" or scored.micro_f1 is not None):
+            name = row.name.replace("_", " ").replace("roc auc", "ROC AUC").replace(" f1", " F1")
+            table.add_row(name, f"{row.value:.4f}", f"{row.interval.low:.4f} to {row.interval.high:.4f}")
+    return table
 
 
 def _confusion(scored: Evaluation) -> Table:

@@ -127,6 +127,25 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure of an evaluation, by the name that `eyas.v1.Figure` lists, with its 95 % interval."""
+
+    name: str
+    value: float
+    interval: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class ReliabilityBin:
+    """The answers whose confidence is in the interval, their mean confidence, and the share of them that is right."""
+
+    confidences: Interval
+    answers: int
+    confidence: float
+    right: float
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """What a version scored; the fields are those of `eyas.v1.Evaluation`, shares 0..1, log loss in nats.
 
@@ -136,6 +155,8 @@ class Evaluation:
         accuracy_without_leaked: on the others; None where nothing leaked, or everything.
         micro_f1: of a multi-label model, whose `accuracy` is that of whole sets of labels; None for others.
         mean_average_precision: likewise.
+        figures: the headline figures, each with its interval; empty if the daemon does not know it yet.
+        reliability: bins of confidence from 0 to 1; empty likewise.
     """
 
     examples: int
@@ -152,6 +173,8 @@ class Evaluation:
     accuracy_without_leaked: float | None = None
     micro_f1: float | None = None
     mean_average_precision: float | None = None
+    figures: tuple[Figure, ...] = ()
+    reliability: tuple[ReliabilityBin, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,11 +89,10 @@ def train_spec_message(spec: TrainSpec) -> training_spec_pb2.TrainingSpec:
 
 def evaluation_message(evaluation: types.Evaluation) -> evaluation_pb2.Evaluation:
     """Returns the message."""
-    low, high = evaluation.accuracy_interval
     return evaluation_pb2.Evaluation(
         examples=evaluation.examples,
         accuracy=evaluation.accuracy,
-        accuracy_interval=evaluation_pb2.Interval(low=low, high=high),
+        accuracy_interval=_interval(*evaluation.accuracy_interval),
         macro_precision=evaluation.macro_precision,
         macro_recall=evaluation.macro_recall,
         macro_f1=evaluation.macro_f1,
@@ -116,7 +115,21 @@ def evaluation_message(evaluation: types.Evaluation) -> evaluation_pb2.Evaluatio
         accuracy_without_leaked=evaluation.accuracy_without_leaked,
         micro_f1=evaluation.micro_f1,
         mean_average_precision=evaluation.mean_average_precision,
+        figures=[
+            evaluation_pb2.Figure(name=row.name, value=row.value, interval=_interval(row.low, row.high))
+            for row in evaluation.figures
+        ],
+        reliability=[
+            evaluation_pb2.ReliabilityBin(
+                confidences=_interval(row.low, row.high), answers=row.answers, confidence=row.confidence, right=row.right
+            )
+            for row in evaluation.reliability
+        ],
     )
+
+
+def _interval(low: float, high: float) -> evaluation_pb2.Interval:
+    return evaluation_pb2.Interval(low=low, high=high)
 
 
 def _unreadable(files: tuple[types.UnreadableFile, ...]) -> list[evaluation_pb2.UnreadableFile]:

@@ -83,6 +83,41 @@ class LabelMetrics:
 
 
 @dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure of an evaluation.
+
+    Attributes:
+        name: such as `balanced_accuracy`; see `eyas.v1.Figure`.
+        value: of the pictures scored.
+        low: lower end of its 95 % interval.
+        high: upper end of it.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReliabilityBin:
+    """The answers of about the same confidence: of a picture's most probable label, or of every label of a multi-label model.
+
+    Attributes:
+        low: the confidences are above it, and at most `high`.
+        answers: how many there are.
+        confidence: their mean confidence, 0..1; 0 where there are none.
+        right: the share of them that holds, 0..1; 0 where there are none.
+    """
+
+    low: float
+    high: float
+    answers: int
+    confidence: float
+    right: float
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """What a model version scored on labelled pictures.
 
@@ -102,6 +137,8 @@ class Evaluation:
         micro_f1: of a multi-label model, F1 over every label of every picture; None for others.
         mean_average_precision: of a multi-label model, the unweighted mean over the labels that have an example; it needs no
             thresholds. None for others.
+        figures: the headline figures, each with its interval; empty in evaluations written before it was known.
+        reliability: 15 equally wide bins from 0 to 1; empty likewise.
     """
 
     examples: int
@@ -118,6 +155,8 @@ class Evaluation:
     accuracy_without_leaked: float | None = None
     micro_f1: float | None = None
     mean_average_precision: float | None = None
+    figures: tuple[Figure, ...] = ()
+    reliability: tuple[ReliabilityBin, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

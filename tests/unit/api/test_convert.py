@@ -108,9 +108,14 @@ def test_every_figure_of_an_evaluation_arrives() -> None:
     for field in evaluation_pb2.Evaluation.DESCRIPTOR.fields:
         if field.name in {"accuracy_without_leaked", "micro_f1", "mean_average_precision"}:
             assert not message.HasField(field.name)
-        elif field.name not in {"accuracy_interval", "labels", "unreadable_files"}:
+        elif field.name not in {"accuracy_interval", "labels", "unreadable_files", "figures", "reliability"}:
             assert getattr(message, field.name) == getattr(evaluation(), field.name)
     assert not any(row.HasField("threshold") for row in message.labels)
+    figure, filled = types.Figure("roc_auc", 0.9, 0.8, 0.95), types.ReliabilityBin(0.5, 1.0, 30, 0.92, 0.9)
+    judged = convert.evaluation_message(replace(evaluation(), figures=(figure,), reliability=(filled,)))
+    (row,), (held,) = judged.figures, judged.reliability
+    assert (row.name, row.value, row.interval.low, row.interval.high) == ("roc_auc", 0.9, 0.8, 0.95)
+    assert (held.confidences.low, held.confidences.high, held.answers, held.confidence, held.right) == (0.5, 1.0, 30, 0.92, 0.9)
     leaky = convert.evaluation_message(replace(evaluation(), leaked_examples=3, accuracy_without_leaked=0.0))
     assert (leaky.leaked_examples, leaky.HasField("accuracy_without_leaked")) == (3, True)
     assert (message.accuracy_interval.low, message.accuracy_interval.high) == evaluation().accuracy_interval

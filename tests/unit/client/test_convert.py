@@ -90,6 +90,8 @@ def test_an_evaluation_names_its_version() -> None:
     job = _convert.job(evaluated_message())
     assert (job.type, job.model, job.version) == (eyas.JobType.EVALUATION, "clothing", "clothing/3")
     assert job.evaluation is not None
+    assert job.evaluation.figures[1] == eyas.Figure("roc_auc", 0.875, eyas.Interval(0.775, pytest.approx(0.925)))
+    assert job.evaluation.reliability == (eyas.ReliabilityBin(eyas.Interval(0.5, 1.0), 30, 0.92, 0.9),)
     assert job.settings == {}
 
 

@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyasd.core.bundle import INPUT, PROBABILITIES
-from eyasd.core.types import Evaluation, LabelMetrics, UnreadableFile
+from eyasd.core.types import Evaluation, LabelMetrics, ReliabilityBin, UnreadableFile
 from eyasd.training.data.targets import Targets
+from eyasd.training.outcome.figures import Answers, headline
 from eyasd.training.outcome.thresholds import average_precision
 
-_BINS: Final = 15
+BINS: Final = 15
 _Z: Final = 1.959963984540054  # 97.5 % quantile of the normal distribution: a 95 % interval
 _LEAST_PROBABILITY: Final = 1e-12  # so that one certain error does not make the mean infinite
 
@@ -51,6 +52,8 @@ def score(
     """
     if thresholds is None:
         predicted = probabilities.argmax(1)
+        true = np.arange(len(labels)) == targets[:, None]
+        applies = np.arange(len(labels)) == predicted[:, None]
         right = predicted == targets
         rows = label_metrics(confusion_matrix(predicted, targets, len(labels)), labels)
         likelihoods, confidences, held = probabilities[np.arange(len(targets)), targets], probabilities.max(1), right
@@ -63,13 +66,17 @@ def score(
         micro_f1 = float(2 * (applies & true).sum() / max(applies.sum() + true.sum(), 1))
         borne = [i for i, row in enumerate(rows) if row.examples]
         mean_average_precision = float(np.mean([average_precision(probabilities[:, i], true[:, i]) for i in borne] or [0]))
-    likelihoods = np.clip(likelihoods.astype(np.float64), _LEAST_PROBABILITY, 1)
+    losses = -np.log(np.clip(likelihoods.astype(np.float64), _LEAST_PROBABILITY, 1)).reshape(len(targets), -1).sum(1)
+    gaps = (held - confidences.astype(np.float64)).reshape(len(targets), -1)
+    answers = Answers(
+        probabilities, applies, true, losses, bins_of(confidences).reshape(gaps.shape), gaps, multi_label=thresholds is not None
+    )
     return Evaluation(
         examples=len(targets),
         accuracy=float(right.mean()),
         accuracy_interval=wilson_interval(int(right.sum()), len(targets)),
         **macro_means(rows),
-        log_loss=float(-np.log(likelihoods).sum() / len(targets)),
+        log_loss=float(losses.mean()),
         calibration_error=calibration_error(confidences, held),
         labels=rows,
         unreadable_files=unreadable_files,
@@ -77,6 +84,8 @@ def score(
         accuracy_without_leaked=None if leaked is None or not leaked.any() or leaked.all() else float(right[~leaked].mean()),
         micro_f1=micro_f1,
         mean_average_precision=mean_average_precision,
+        figures=headline(answers, BINS),
+        reliability=reliability(confidences, held),
     )
 
 
@@ -137,7 +146,21 @@ def calibration_error(confidences: NDArray[np.float32], right: NDArray[np.bool_]
         confidences: float32 [N], the largest probability of each picture; or float32 [N * C], every probability of a sigmoid.
         right: bool, of the same shape: whether its label is the true one, or applies.
     """
-    bins = np.clip(np.ceil(confidences * _BINS).astype(np.int64) - 1, 0, _BINS - 1)
-    gaps = np.zeros(_BINS)
-    np.add.at(gaps, bins, right - confidences.astype(np.float64))
+    gaps = np.bincount(bins_of(confidences), right - confidences.astype(np.float64), BINS)
     return float(np.abs(gaps).sum() / len(right))
+
+
+def reliability(confidences: NDArray[np.float32], right: NDArray[np.bool_]) -> tuple[ReliabilityBin, ...]:
+    """Returns what the bins of `calibration_error` hold; the arguments are the same."""
+    bins = bins_of(confidences)
+    counts = np.bincount(bins, minlength=BINS)
+    means = [np.bincount(bins, values, BINS) / np.maximum(counts, 1) for values in (confidences.astype(np.float64), right)]
+    return tuple(
+        ReliabilityBin(i / BINS, (i + 1) / BINS, int(count), float(confidence), float(share))
+        for i, (count, confidence, share) in enumerate(zip(counts, *means, strict=True))
+    )
+
+
+def bins_of(confidences: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Returns the number of the bin (lower, upper] of each confidence."""
+    return np.clip(np.ceil(confidences * BINS).astype(np.int64) - 1, 0, BINS - 1)
