@@ -9,7 +9,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
@@ -168,6 +168,30 @@ def set_alias(model: str, alias: str, version: int, reason: str) -> Call[Alias]:
         reason=reason,
     )
     return Call("/eyas.v1.ModelService/SetAlias", request, model_service_pb2.SetAliasResponse, lambda r: _convert.alias(r.alias))
+
+
+def rollback_alias(model: str, alias: str, reason: str, expected: int | None) -> Call[Alias]:
+    """RollbackAlias."""
+    request = model_service_pb2.RollbackAliasRequest(
+        name=_convert.reference_resource(f"{model}@{alias}"),
+        reason=reason,
+        expected_version=_convert.reference_resource(f"{model}/{expected}") if expected is not None else "",
+    )
+    method = "/eyas.v1.ModelService/RollbackAlias"
+    return Call(method, request, model_service_pb2.RollbackAliasResponse, lambda r: _convert.alias(r.alias))
+
+
+def list_alias_records(model: str, alias: str, time: datetime | None, token: str) -> Call[Page[Alias]]:
+    """ListAliasRecords, one page."""
+    request = model_service_pb2.ListAliasRecordsRequest(parent=_convert.reference_resource(f"{model}@{alias}"), page_token=token)
+    if time is not None:
+        request.time.FromDatetime(time)
+    return Call(
+        "/eyas.v1.ModelService/ListAliasRecords",
+        request,
+        model_service_pb2.ListAliasRecordsResponse,
+        lambda r: ([_convert.alias(one) for one in r.records], r.next_page_token),
+    )
 
 
 def read_image(image: Image) -> bytes:

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -248,6 +248,21 @@ class Client:
     def set_alias(self, model: str, alias: str, version: int, *, reason: str = "") -> Alias:
         """Points an alias to a version; never repeated by itself, as somebody may have moved it meanwhile."""
         return self._run(_calls.set_alias(model, alias, version, reason))
+
+    def rollback_alias(self, model: str, alias: str = "production", *, reason: str = "", expected: int | None = None) -> Alias:
+        """Points an alias to where it pointed before it was last moved; a second call goes one version further back.
+
+        Args:
+            model: of the alias.
+            alias: to roll back.
+            reason: kept in its history.
+            expected: the version to get rid of; if the alias points elsewhere, nothing is done and Conflict is raised.
+        """
+        return self._run(_calls.rollback_alias(model, alias, reason, expected))
+
+    def list_alias_records(self, model: str, alias: str = "production", *, at: datetime | None = None) -> Iterator[Alias]:
+        """Yields where an alias pointed, newest first; with `at`, an aware datetime, only what was in force then."""
+        return self._pages(lambda token: _calls.list_alias_records(model, alias, at, token))
 
     def _run(self, call: Call[T], timeout: float | timedelta | None = None) -> T:
         seconds = self._connection.timeout_seconds if timeout is None else in_seconds(timeout)

@@ -11,7 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,19 @@ class Time(click.ParamType[timedelta]):
             return value if isinstance(value, timedelta) else parse_duration(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class Moment(click.ParamType[datetime]):
+    """A moment in ISO 8601, such as 2026-11-25T20:00; without an offset in local time."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Reads the moment; see `click.ParamType`."""
+        try:
+            return value if isinstance(value, datetime) else datetime.fromisoformat(value).astimezone()
+        except ValueError:
+            self.fail(f"{value!r} is no time such as 2026-11-25T20:00 or 2026-11-25T20:00+00:00.", param, ctx)
 
 
 def _settings(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
@@ -234,7 +247,7 @@ def cancel(session: Session, *, job: str) -> None:
 @eyas.group(invoke_without_command=True)
 @connected
 def models(session: Session) -> None:
-    """List models; or show one, or move an alias."""
+    """List models; or show one, move or roll back an alias, or show its history."""
     listed = list(session.client.list_models())
     session.show({"models": listed}, lambda: _render.models(listed) if listed else "There are no models yet: eyas train --help.")
 
@@ -258,6 +271,29 @@ def alias(session: Session, *, model: str, alias: str, number: int, reason: str)
     """Point an alias to a version, such as: eyas models alias clothing production 3."""
     record = session.client.set_alias(model, alias, number, reason=reason)
     session.show(record, lambda: f"{record.name} -> {record.version}")
+
+
+@models.command("rollback")
+@click.argument("model")
+@click.argument("alias", default="production")
+@click.option("--reason", default="", help="Kept in the alias's history.")
+@click.option("--expected", type=click.IntRange(1), metavar="VERSION", help="Only if it points to this version now.")
+@connected
+def rollback(session: Session, *, model: str, alias: str, reason: str, expected: int | None) -> None:
+    """Point an alias [production] to where it pointed before; again, and it goes one version further back."""
+    record = session.client.rollback_alias(model, alias, reason=reason, expected=expected)
+    session.show(record, lambda: f"{record.name} -> {record.version}, no longer {record.previous_version}")
+
+
+@models.command("history")
+@click.argument("model")
+@click.argument("alias", default="production")
+@click.option("--at", type=Moment(), metavar="TIME", help="Only what was in force at 2026-11-25T20:00.")
+@connected
+def history(session: Session, *, model: str, alias: str, at: datetime | None) -> None:
+    """Show where an alias [production] pointed when, who moved it, and why; newest first."""
+    records = list(session.client.list_alias_records(model, alias, at=at))
+    session.show({"records": records}, lambda: _render.history(records) if records else f"{model}@{alias} did not exist then.")
 
 
 def _follow(session: Session, job: Job, *, no_wait: bool) -> None:

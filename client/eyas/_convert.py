@@ -298,6 +298,8 @@ def alias(message: model_pb2.Alias) -> t.Alias:
         update_time=message.update_time.ToDatetime(UTC),
         actor=message.actor,
         reason=message.reason,
+        previous_version=short(message.previous_version) if message.previous_version else None,
+        undone_record=message.undone_record or None,
     )
 
 

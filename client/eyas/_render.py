@@ -11,7 +11,18 @@ from rich.text import Text
 
 from eyas._errors import EyasError
 from eyas._findings import Duplicates, PictureCount, PictureSize, PictureStatistics, Suspects
-from eyas._types import Classification, DatasetReport, Evaluation, Job, JobState, Model, ModelVersion, Progress, UnreadableFile
+from eyas._types import (
+    Alias,
+    Classification,
+    DatasetReport,
+    Evaluation,
+    Job,
+    JobState,
+    Model,
+    ModelVersion,
+    Progress,
+    UnreadableFile,
+)
 
 _STATE_STYLES = {JobState.SUCCEEDED: "green", JobState.FAILED: "red", JobState.CANCELLED: "yellow", JobState.RUNNING: "cyan"}
 # A confusion matrix with names as headings fits 80 columns up to this many labels; beyond it the columns bear class indices.
@@ -274,6 +285,20 @@ def model(shown: Model, versions: Iterable[ModelVersion]) -> RenderableType:
         _plain(f"{alias.name} -> {alias.version}  since {_when(alias.update_time)}, by {alias.actor}") for alias in shown.aliases
     ]
     return Group(table, Text(), *aliases, *origins, *problems)
+
+
+def history(records: Iterable[Alias]) -> Table:
+    """Returns where an alias pointed, one row a record."""
+    table = Table(show_edge=False, pad_edge=False)
+    for name in ("", "since", "version", "before", "by", "why"):
+        table.add_column(name, overflow="fold", justify="right" if not name else "left", min_width=10 if name == "since" else None)
+    for record in records:
+        undone = f"takes back {record.undone_record}" if record.undone_record else ""
+        why = ": ".join(part for part in (undone, record.reason) if part)
+        before = (record.previous_version or "").rpartition("/")[2]
+        version = record.version.rpartition("/")[2]
+        table.add_row(str(record.record), _when(record.update_time), version, before, _plain(record.actor), _plain(why))
+    return table
 
 
 def progress_line(progress: Progress) -> str:

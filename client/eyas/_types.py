@@ -301,6 +301,8 @@ class Alias:
     update_time: datetime
     actor: str
     reason: str
+    previous_version: str | None = None
+    undone_record: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -195,6 +195,16 @@ class Client:
     async def set_alias(self, model: str, alias: str, version: int, *, reason: str = "") -> Alias:
         """Points an alias to a version; never repeated by itself."""
         return await self._run(_calls.set_alias(model, alias, version, reason))
+
+    async def rollback_alias(
+        self, model: str, alias: str = "production", *, reason: str = "", expected: int | None = None
+    ) -> Alias:
+        """Points an alias to where it pointed before it was last moved; see `Client.rollback_alias`."""
+        return await self._run(_calls.rollback_alias(model, alias, reason, expected))
+
+    def list_alias_records(self, model: str, alias: str = "production", *, at: datetime | None = None) -> AsyncIterator[Alias]:
+        """Yields where an alias pointed, newest first; with `at`, an aware datetime, only what was in force then."""
+        return self._pages(lambda token: _calls.list_alias_records(model, alias, at, token))
 
     async def _run(self, call: Call[T], timeout: float | timedelta | None = None) -> T:  # noqa: ASYNC109 - a deadline
         seconds = self._connection.timeout_seconds if timeout is None else in_seconds(timeout)

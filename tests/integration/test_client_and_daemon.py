@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,16 @@ async def test_the_synchronous_client_sees_models_versions_and_aliases(app: App)
             assert (version.name, version.labels, version.serving_state) == ("colours/1", tuple(COLOURS), eyas.ServingState.READY)
             assert client.set_alias("colours", "canary", 1, reason="try it").version == "colours/1"
             assert [alias.name for alias in client.get_model("colours").aliases] == ["colours@canary", "colours@production"]
+            (record,) = client.list_alias_records("colours", "canary")
+            assert (record.reason, record.previous_version) == ("try it", None)
+            assert list(client.list_alias_records("colours", at=record.update_time - timedelta(days=1))) == []
+            assert [one.version for one in client.list_alias_records("colours", "canary", at=record.update_time)] == ["colours/1"]
+            with pytest.raises(eyas.FailedPrecondition, match="colours@canary has not pointed anywhere before version 1"):
+                client.rollback_alias("colours", "canary")
+            with pytest.raises(eyas.Conflict, match="points to version 1, not 2"):
+                client.rollback_alias("colours", "canary", expected=2)
+            with pytest.raises(eyas.NotFound, match="no alias 'shadow'"):
+                list(client.list_alias_records("colours", "shadow"))
             with pytest.raises(eyas.NotFound, match="no model 'nothing'"):
                 client.classify("nothing", picture())
             with pytest.raises(eyas.NotFound, match="no job 'abc'"):

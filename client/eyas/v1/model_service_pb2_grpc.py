@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ModelServiceStub(object):
-    """Looks up models and moves aliases.
+    """Looks up models, and moves aliases.
     """
 
     def __init__(self, channel):
@@ -55,10 +55,20 @@ class ModelServiceStub(object):
                 request_serializer=eyas_dot_v1_dot_model__service__pb2.SetAliasRequest.SerializeToString,
                 response_deserializer=eyas_dot_v1_dot_model__service__pb2.SetAliasResponse.FromString,
                 _registered_method=True)
+        self.RollbackAlias = channel.unary_unary(
+                '/eyas.v1.ModelService/RollbackAlias',
+                request_serializer=eyas_dot_v1_dot_model__service__pb2.RollbackAliasRequest.SerializeToString,
+                response_deserializer=eyas_dot_v1_dot_model__service__pb2.RollbackAliasResponse.FromString,
+                _registered_method=True)
+        self.ListAliasRecords = channel.unary_unary(
+                '/eyas.v1.ModelService/ListAliasRecords',
+                request_serializer=eyas_dot_v1_dot_model__service__pb2.ListAliasRecordsRequest.SerializeToString,
+                response_deserializer=eyas_dot_v1_dot_model__service__pb2.ListAliasRecordsResponse.FromString,
+                _registered_method=True)
 
 
 class ModelServiceServicer(object):
-    """Looks up models and moves aliases.
+    """Looks up models, and moves aliases.
     """
 
     def ListModels(self, request, context):
@@ -91,6 +101,23 @@ class ModelServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RollbackAlias(self, request, context):
+        """Points an alias to where it pointed before it was last moved. A second rollback goes one version further back.
+        Errors: NOT_FOUND; FAILED_PRECONDITION where no move is left to take back; ABORTED where it does not point to the version
+        expected, or another caller moved it at the same time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAliasRecords(self, request, context):
+        """Lists the records of an alias, newest first: where it pointed when, who moved it, and why. Errors: NOT_FOUND;
+        INVALID_ARGUMENT as ListModels.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ModelServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -114,6 +141,16 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     request_deserializer=eyas_dot_v1_dot_model__service__pb2.SetAliasRequest.FromString,
                     response_serializer=eyas_dot_v1_dot_model__service__pb2.SetAliasResponse.SerializeToString,
             ),
+            'RollbackAlias': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackAlias,
+                    request_deserializer=eyas_dot_v1_dot_model__service__pb2.RollbackAliasRequest.FromString,
+                    response_serializer=eyas_dot_v1_dot_model__service__pb2.RollbackAliasResponse.SerializeToString,
+            ),
+            'ListAliasRecords': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAliasRecords,
+                    request_deserializer=eyas_dot_v1_dot_model__service__pb2.ListAliasRecordsRequest.FromString,
+                    response_serializer=eyas_dot_v1_dot_model__service__pb2.ListAliasRecordsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'eyas.v1.ModelService', rpc_method_handlers)
@@ -123,7 +160,7 @@ def add_ModelServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ModelService(object):
-    """Looks up models and moves aliases.
+    """Looks up models, and moves aliases.
     """
 
     @staticmethod
@@ -224,6 +261,60 @@ class ModelService(object):
             '/eyas.v1.ModelService/SetAlias',
             eyas_dot_v1_dot_model__service__pb2.SetAliasRequest.SerializeToString,
             eyas_dot_v1_dot_model__service__pb2.SetAliasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollbackAlias(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/eyas.v1.ModelService/RollbackAlias',
+            eyas_dot_v1_dot_model__service__pb2.RollbackAliasRequest.SerializeToString,
+            eyas_dot_v1_dot_model__service__pb2.RollbackAliasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAliasRecords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/eyas.v1.ModelService/ListAliasRecords',
+            eyas_dot_v1_dot_model__service__pb2.ListAliasRecordsRequest.SerializeToString,
+            eyas_dot_v1_dot_model__service__pb2.ListAliasRecordsResponse.FromString,
             options,
             channel_credentials,
             insecure,

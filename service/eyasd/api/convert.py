@@ -257,6 +257,8 @@ def alias_message(model: str, alias: str, record: types.AliasRecord) -> model_pb
         update_time=timestamp(record.time),
         actor=record.actor,
         reason=record.reason,
+        previous_version=version_name(model, record.previous) if record.previous else "",
+        undone_record=record.undoes or 0,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC
 from typing import Any
 
 from eyas.v1 import model_pb2
@@ -11,7 +12,7 @@ from eyas.v1 import model_service_pb2_grpc as pb_grpc
 from eyasd.api import paging
 from eyasd.api.convert import alias_message, timestamp, version_message
 from eyasd.core.errors import InvalidArgument
-from eyasd.core.names import model_name, parse_model, parse_model_ref, version_name
+from eyasd.core.names import ModelRef, model_name, parse_model, parse_model_ref, version_name
 from eyasd.registry.models import Models
 from eyasd.serving.fleet import Fleet
 
@@ -48,11 +49,9 @@ class ModelService(pb_grpc.ModelServiceServicer):
     async def ListModelVersions(self, request: pb.ListModelVersionsRequest, context: Any) -> pb.ListModelVersionsResponse:  # noqa: N802, ARG002
         """Lists a model's versions, newest first."""
         model = parse_model(request.parent, "parent")
-        key = paging.decode_token(request.page_token)
-        if key is not None and not key.isdecimal():
-            raise InvalidArgument("page_token", "page_token is of another list: leave it empty for the first page.")
+        before = paging.decode_number(request.page_token)
         size = paging.page_size(request.page_size)
-        versions = [v for v in reversed(await asyncio.to_thread(self._models.versions, model)) if key is None or v < int(key)]
+        versions = [v for v in reversed(await asyncio.to_thread(self._models.versions, model)) if before is None or v < before]
         page = versions[:size]
         messages = await asyncio.to_thread(lambda: [self._version(model, version) for version in page])
         token = paging.encode_token(str(page[-1]) if len(versions) > size else None)
@@ -60,21 +59,42 @@ class ModelService(pb_grpc.ModelServiceServicer):
 
     async def SetAlias(self, request: pb.SetAliasRequest, context: Any) -> pb.SetAliasResponse:  # noqa: N802
         """Points an alias to a version."""
-        alias, target = parse_model_ref(request.name, "name"), parse_model_ref(request.version, "version")
-        if alias.alias is None or "/aliases/" not in request.name:
-            raise InvalidArgument("name", f"{request.name[:200]!r} does not name an alias: write models/MODEL/aliases/ALIAS.")
-        if target.version is None or target.model != alias.model:
-            raise InvalidArgument(
-                "version",
-                f"{request.version[:200]!r} is no version of {alias.model!r}: write models/{alias.model}/versions/NUMBER.",
-            )
-        if len(request.reason) > _MAX_REASON:
-            raise InvalidArgument("reason", f"reason has {len(request.reason)} characters; at most {_MAX_REASON} are kept.")
+        model, alias = _alias(request.name, "name")
+        target = _version_of(model, request.version, "version")
+        reason = _reason(request.reason)
         version = await asyncio.to_thread(self._models.resolve, target)
         record = await asyncio.to_thread(
-            lambda: self._models.aliases.set(alias.model, alias.alias or "", version, actor=context.peer(), reason=request.reason)
+            lambda: self._models.aliases.set(model, alias, version, actor=context.peer(), reason=reason)
         )
-        return pb.SetAliasResponse(alias=alias_message(alias.model, alias.alias, record))
+        return pb.SetAliasResponse(alias=alias_message(model, alias, record))
+
+    async def RollbackAlias(self, request: pb.RollbackAliasRequest, context: Any) -> pb.RollbackAliasResponse:  # noqa: N802
+        """Points an alias to where it pointed before."""
+        model, alias = _alias(request.name, "name")
+        wanted = request.expected_version
+        expected = _version_of(model, wanted, "expected_version").version if wanted else None
+        reason = _reason(request.reason)
+        record = await asyncio.to_thread(
+            lambda: self._models.aliases.rollback(model, alias, actor=context.peer(), reason=reason, expected=expected)
+        )
+        return pb.RollbackAliasResponse(alias=alias_message(model, alias, record))
+
+    async def ListAliasRecords(self, request: pb.ListAliasRecordsRequest, context: Any) -> pb.ListAliasRecordsResponse:  # noqa: N802, ARG002
+        """Lists the records of an alias, newest first."""
+        model, alias = _alias(request.parent, "parent")
+        before = paging.decode_number(request.page_token)
+        size = paging.page_size(request.page_size)
+        await asyncio.to_thread(self._models.resolve, ModelRef(model, alias=alias))  # so that one that does not exist is told of
+        if request.HasField("time"):
+            record = await asyncio.to_thread(self._models.aliases.at, model, alias, request.time.ToDatetime(UTC))
+            return pb.ListAliasRecordsResponse(records=[alias_message(model, alias, record)] if record else [])
+        history = await asyncio.to_thread(self._models.aliases.history, model, alias)
+        records = [record for record in reversed(history) if before is None or record.record < before]
+        page = records[:size]
+        return pb.ListAliasRecordsResponse(
+            records=[alias_message(model, alias, record) for record in page],
+            next_page_token=paging.encode_token(str(page[-1].record) if len(records) > size else None),
+        )
 
     def _model(self, model: str) -> model_pb2.Model:
         versions = self._models.versions(model)
@@ -89,3 +109,25 @@ class ModelService(pb_grpc.ModelServiceServicer):
     def _version(self, model: str, version: int) -> model_pb2.ModelVersion:
         state, error = self._fleet.state(model, version) if self._fleet else (None, None)
         return version_message(model, version, self._models.manifest(model, version), state, error)
+
+
+def _alias(name: str, field: str) -> tuple[str, str]:
+    """Returns the model and the alias of `models/M/aliases/A`. Raises InvalidArgument."""
+    ref = parse_model_ref(name, field)
+    if ref.alias is None or "/aliases/" not in name:
+        raise InvalidArgument(field, f"{name[:200]!r} does not name an alias: write models/MODEL/aliases/ALIAS.")
+    return ref.model, ref.alias
+
+
+def _version_of(model: str, name: str, field: str) -> ModelRef:
+    """Returns the version of the model that `models/M/versions/V` names. Raises InvalidArgument."""
+    ref = parse_model_ref(name, field)
+    if ref.version is None or ref.model != model:
+        raise InvalidArgument(field, f"{name[:200]!r} is no version of {model!r}: write models/{model}/versions/NUMBER.")
+    return ref
+
+
+def _reason(reason: str) -> str:
+    if len(reason) > _MAX_REASON:
+        raise InvalidArgument("reason", f"reason has {len(reason)} characters; at most {_MAX_REASON} are kept.")
+    return reason

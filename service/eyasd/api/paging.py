@@ -41,3 +41,15 @@ def decode_token(token: str) -> str | None:
         return base64.urlsafe_b64decode(token.encode("ascii")).decode() if token else None
     except (binascii.Error, UnicodeError):
         raise InvalidArgument("page_token", "page_token was not made by this server: leave it empty for the first page.") from None
+
+
+def decode_number(token: str) -> int | None:
+    """Returns the number in the token of a list by number, None for the empty one.
+
+    Raises:
+        InvalidArgument: the token was not made by `encode_token`, or is of another list.
+    """
+    key = decode_token(token)
+    if key is not None and not key.isdecimal():
+        raise InvalidArgument("page_token", "page_token is of another list: leave it empty for the first page.")
+    return None if key is None else int(key)

@@ -86,6 +86,10 @@ class AliasConflict(EyasError):
     """Somebody else moved the alias at the same moment."""
 
 
+class NothingToRollBack(EyasError):
+    """The alias points to the only version it ever pointed to, or all that came after it was rolled back already."""
+
+
 class JobEnded(EyasError):
     """The job has ended, so it cannot be changed any more."""
 

@@ -387,6 +387,7 @@ class AliasRecord:
         time: when, UTC.
         actor: who set it.
         reason: why, in the actor's words.
+        undoes: number of the record that this one takes back; None where it is no rollback.
     """
 
     record: int
@@ -395,6 +396,7 @@ class AliasRecord:
     time: datetime
     actor: str
     reason: str
+    undoes: int | None = None
 
 
 class Device(StrEnum):

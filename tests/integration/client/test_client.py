@@ -188,6 +188,13 @@ async def test_an_alias_is_never_set_twice(server: FakeServer, call: Caller) -> 
     assert len(server.received) == 1
 
 
+async def test_an_alias_is_never_rolled_back_twice(server: FakeServer, call: Caller) -> None:
+    server.answers("RollbackAlias", GONE, model_service_pb2.RollbackAliasResponse(alias=alias_message()))
+    with pytest.raises(eyas.Unavailable):
+        await call("rollback_alias", "clothing")
+    assert len(server.received) == 1
+
+
 def test_repeats_can_be_turned_off(server: FakeServer) -> None:
     server.answers("GetJob", GONE, JOB)
     with eyas.Client(server.address, retries=False) as client, pytest.raises(eyas.Unavailable):

@@ -7,6 +7,7 @@ import json
 import shlex
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
@@ -53,6 +54,10 @@ def server(server: FakeServer) -> FakeServer:
     server.answers("GetModel", model_service_pb2.GetModelResponse(model=model_message()))
     server.answers("ListModelVersions", model_service_pb2.ListModelVersionsResponse(versions=[version_message()]))
     server.answers("SetAlias", model_service_pb2.SetAliasResponse(alias=alias_message(reason="better")))
+    undone = alias_message(2, "bad on hats")
+    undone.record, undone.previous_version, undone.undone_record = 3, "models/clothing/versions/3", 2
+    server.answers("RollbackAlias", model_service_pb2.RollbackAliasResponse(alias=undone))
+    server.answers("ListAliasRecords", model_service_pb2.ListAliasRecordsResponse(records=[undone, alias_message(reason="better")]))
     return server
 
 
@@ -93,6 +98,8 @@ def commands(folder: Path) -> dict[str, tuple[tuple[object, ...], str]]:
         "models": (("models",), "models"),
         "models show": (("models", "show", "clothing"), "versions"),
         "models alias": (("models", "alias", "clothing", "production", "3"), "version"),
+        "models rollback": (("models", "rollback", "clothing"), "version"),
+        "models history": (("models", "history", "clothing"), "records"),
     }
 
 
@@ -108,6 +115,8 @@ METHODS = (
     "ListModels",
     "GetModel",
     "SetAlias",
+    "RollbackAlias",
+    "ListAliasRecords",
 )
 
 
@@ -172,6 +181,7 @@ def test_a_server_that_is_not_running(eyas: Eyas, photos: Path, name: str) -> No
         (("jobs", "watch"), "Missing argument 'JOB'"),
         (("models", "alias", "clothing", "production", "three"), "'three' is not a valid integer"),
         (("models", "alias", "clothing", "production", "0"), "0 is not in the range"),
+        (("models", "history", "clothing", "--at", "noon"), "'noon' is no time such as 2026-11-25T20:00"),
         (("classify", "clothing"), "Missing argument 'PICTURES"),
         (("classify", "clothing", "a.jpg", "--top-k", "0"), "0 is not in the range"),
         (("train", "/"), "Missing option '--model'"),
@@ -331,6 +341,29 @@ def test_an_alias_keeps_its_reason(eyas: Eyas, server: FakeServer) -> None:
     status, out, _ = eyas("models", "alias", "clothing", "production", "3", "--reason", "better on shoes")
     assert (status, out) == (0, "clothing@production -> clothing/3\n")
     assert server.received[0].request.reason == "better on shoes"
+
+
+def test_a_rollback_says_what_is_gone(eyas: Eyas, server: FakeServer) -> None:
+    status, out, _ = eyas("models", "rollback", "clothing", "--reason", "bad on hats", "--expected", "3")
+    assert (status, out) == (0, "clothing@production -> clothing/2, no longer clothing/3\n")
+    request = server.received[0].request
+    assert (request.name, request.reason) == ("models/clothing/aliases/production", "bad on hats")
+    assert request.expected_version == "models/clothing/versions/3"
+
+
+def test_a_history_says_who_moved_what_and_why(eyas: Eyas, server: FakeServer) -> None:
+    status, out, _ = eyas("models", "history", "clothing", "canary", "--at", "2026-11-25T20:00+01:00")
+    assert status == 0
+    rows = [[cell.strip() for cell in line.split("│")] for line in out.splitlines()[2:]]
+    assert [[row[0], *row[2:]] for row in rows] == [
+        ["3", "2", "3", "ipv4:1", "takes back 2: bad on hats"],
+        ["2", "3", "", "ipv4:1", "better"],
+    ]
+    request = server.received[0].request
+    assert request.parent == "models/clothing/aliases/canary"
+    assert request.time.ToDatetime(UTC) == datetime(2026, 11, 25, 19, tzinfo=UTC)
+    server.answers("ListAliasRecords", model_service_pb2.ListAliasRecordsResponse())
+    assert eyas("models", "history", "clothing", "--at", "2020-01-01")[:2] == (0, "clothing@production did not exist then.\n")
 
 
 def test_a_job_that_failed_fails_the_command(eyas: Eyas, server: FakeServer, photos: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,8 @@ CALLS: list[Call[Any]] = [
     _calls.get_model("clothing"),
     _calls.list_model_versions("clothing", ""),
     _calls.set_alias("clothing", "production", 3, ""),
+    _calls.rollback_alias("clothing", "production", "", None),
+    _calls.list_alias_records("clothing", "production", None, ""),
 ]
 
 
@@ -72,6 +75,21 @@ def test_a_training_says_what_was_asked() -> None:
 def test_an_alias_is_set_within_its_model() -> None:
     request: Any = _calls.set_alias("clothing", "production", 3, "better").request
     assert (request.name, request.version) == ("models/clothing/aliases/production", "models/clothing/versions/3")
+
+
+def test_a_rollback_says_what_it_wants_to_get_rid_of() -> None:
+    anything: Any = _calls.rollback_alias("clothing", "production", "bad", None).request
+    assert (anything.name, anything.reason, anything.expected_version) == ("models/clothing/aliases/production", "bad", "")
+    expecting: Any = _calls.rollback_alias("clothing", "production", "", 3).request
+    assert expecting.expected_version == "models/clothing/versions/3"
+
+
+def test_a_moment_of_a_history_is_sent_in_utc() -> None:
+    assert not _calls.list_alias_records("clothing", "canary", None, "").request.HasField("time")  # type: ignore[attr-defined]
+    moment = datetime(2026, 11, 25, 20, tzinfo=timezone(timedelta(hours=2)))
+    request: Any = _calls.list_alias_records("clothing", "canary", moment, "next").request
+    assert (request.parent, request.page_token) == ("models/clothing/aliases/canary", "next")
+    assert request.time.ToDatetime(UTC) == moment
 
 
 # Sizes in bytes up to the limit of a message: few bytes of memory stand for them, as only their length is looked at.
