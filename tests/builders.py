@@ -118,7 +118,6 @@ def write_bundle(
         labels=tuple(COLOURS),
         preprocess=Preprocess(crop_px=SIDE),
         calibration=Calibration(1.0, 0.02, 0.02),
-        evaluation=evaluation(),
         parity=Parity(30, 1e-6, 1e-7, (1, 3, 32)),
         history=(),
         dataset_report=DatasetReport(tuple(LabelCounts(label, 30, 10, 10) for label in COLOURS), (), (), "d1"),
@@ -137,7 +136,7 @@ def write_bundle(
         ),
         files=bundle.file_digests(folder),
         model_bytes=len(model),
-        **more,
+        **{"evaluation": evaluation(), **more},
     )
     (folder / bundle.MANIFEST).write_text(document.dump(manifest))
     return folder

@@ -41,6 +41,7 @@ from eyas._findings import (
     Suspect,
     Suspects,
 )
+from eyas._policy import Policy
 from eyas._types import (
     Alias,
     Classification,
@@ -104,6 +105,7 @@ __all__ = [
     "PictureCount",
     "PictureSize",
     "PictureStatistics",
+    "Policy",
     "Prediction",
     "Progress",
     "ReliabilityBin",

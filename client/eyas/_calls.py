@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,6 +18,7 @@ from google.protobuf.message import Message
 from eyas import _convert
 from eyas._channel import MAX_MESSAGE_BYTES
 from eyas._errors import EyasError, JobCancelled, JobFailed, UndecodableImage
+from eyas._policy import Policy, policy, policy_message
 from eyas._types import Alias, Classification, Job, JobEvent, JobState, Model, ModelVersion, SettingValue
 from eyas.v1 import classification_service_pb2 as classification_pb2
 from eyas.v1 import job_service_pb2, model_service_pb2, training_service_pb2
@@ -160,14 +161,34 @@ def list_model_versions(model: str, token: str) -> Call[Page[ModelVersion]]:
     )
 
 
-def set_alias(model: str, alias: str, version: int, reason: str) -> Call[Alias]:
+def set_alias(model: str, alias: str, version: int, reason: str, *, force: bool) -> Call[Alias]:
     """SetAlias."""
     request = model_service_pb2.SetAliasRequest(
         name=_convert.reference_resource(f"{model}@{alias}"),
         version=_convert.reference_resource(f"{model}/{version}"),
         reason=reason,
+        force=force,
     )
     return Call("/eyas.v1.ModelService/SetAlias", request, model_service_pb2.SetAliasResponse, lambda r: _convert.alias(r.alias))
+
+
+def get_policy(model: str) -> Call[Policy]:
+    """GetPolicy."""
+    request = model_service_pb2.GetPolicyRequest(name=f"{_convert.model_resource(model)}/policy")
+    return Call("/eyas.v1.ModelService/GetPolicy", request, model_service_pb2.GetPolicyResponse, lambda r: policy(r.policy))
+
+
+def set_policy(
+    model: str,
+    aliases: Iterable[str],
+    at_least: Mapping[str, float],
+    at_most: Mapping[str, float],
+    max_label_drop: float | None,
+) -> Call[Policy]:
+    """SetPolicy."""
+    asked = policy_message(f"{_convert.model_resource(model)}/policy", aliases, at_least, at_most, max_label_drop)
+    request = model_service_pb2.SetPolicyRequest(policy=asked)
+    return Call("/eyas.v1.ModelService/SetPolicy", request, model_service_pb2.SetPolicyResponse, lambda r: policy(r.policy))
 
 
 def rollback_alias(model: str, alias: str, reason: str, expected: int | None) -> Call[Alias]:

@@ -15,13 +15,13 @@ DEFAULT_ADDRESS: Final = "127.0.0.1:50051"
 DEFAULT_TIMEOUT_SECONDS: Final = 30.0
 _LONGEST_SECONDS: Final = 365 * 86_400.0
 
-# Repeating these changes nothing: they read, or a request id makes the second call the first. SetAlias and RollbackAlias are not
-# among them, since between the two attempts somebody else may have moved the alias on purpose.
+# Repeating these changes nothing: they read, or a request id makes the second call the first. SetAlias, RollbackAlias and
+# SetPolicy are not among them, since between the two attempts somebody else may have made another change on purpose.
 _REPEATABLE: Final = {
     "ClassificationService": ["Classify"],
     "TrainingService": ["Train", "Evaluate", "InspectDataset"],
     "JobService": ["GetJob", "ListJobs", "CancelJob"],
-    "ModelService": ["ListModels", "GetModel", "ListModelVersions", "ListAliasRecords"],
+    "ModelService": ["ListModels", "GetModel", "ListModelVersions", "ListAliasRecords", "GetPolicy"],
 }
 _SERVICE_CONFIG: Final = json.dumps(
     {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -16,6 +16,7 @@ from eyas import _calls
 from eyas._calls import Call, Image, Page
 from eyas._channel import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_SECONDS, Connection, in_seconds
 from eyas._errors import EyasError, from_rpc
+from eyas._policy import Policy
 from eyas._types import Alias, Classification, Job, JobEvent, Model, ModelVersion, SettingValue
 from eyas._watch import Watch
 
@@ -245,9 +246,29 @@ class Client:
         """Yields a model's versions, newest first."""
         return self._pages(lambda token: _calls.list_model_versions(model, token))
 
-    def set_alias(self, model: str, alias: str, version: int, *, reason: str = "") -> Alias:
-        """Points an alias to a version; never repeated by itself, as somebody may have moved it meanwhile."""
-        return self._run(_calls.set_alias(model, alias, version, reason))
+    def set_alias(self, model: str, alias: str, version: int, *, reason: str = "", force: bool = False) -> Alias:
+        """Points an alias to a version; never repeated by itself, as somebody may have moved it meanwhile.
+
+        Raises:
+            FailedPrecondition: the model's policy demands more of the version, and `force` is not set.
+        """
+        return self._run(_calls.set_alias(model, alias, version, reason, force=force))
+
+    def get_policy(self, model: str) -> Policy:
+        """Returns what a model demands of the versions that its aliases are pointed to."""
+        return self._run(_calls.get_policy(model))
+
+    def set_policy(
+        self,
+        model: str,
+        *,
+        aliases: Iterable[str] = ("production",),
+        at_least: Mapping[str, float] | None = None,
+        at_most: Mapping[str, float] | None = None,
+        max_label_drop: float | None = None,
+    ) -> Policy:
+        """Sets what a model demands from now on; without bounds, nothing. The arguments are the fields of `Policy`."""
+        return self._run(_calls.set_policy(model, aliases, at_least or {}, at_most or {}, max_label_drop))
 
     def rollback_alias(self, model: str, alias: str = "production", *, reason: str = "", expected: int | None = None) -> Alias:
         """Points an alias to where it pointed before it was last moved; a second call goes one version further back.

@@ -99,6 +99,17 @@ def _settings(_: click.Context, __: click.Parameter, values: tuple[str, ...]) ->
     return settings
 
 
+def _bounds(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
+    bounds: dict[str, float] = {}
+    for value in values:
+        name, _equals, text = value.partition("=")
+        try:
+            bounds[name] = float(text)
+        except ValueError:
+            raise click.BadParameter(f"{value!r} is not FIGURE=VALUE, such as accuracy=0.9.") from None
+    return bounds
+
+
 _EXAMPLES = """Trains, evaluates and uses image classifiers.
 
 \b
@@ -266,10 +277,11 @@ def show(session: Session, *, model: str) -> None:
 @click.argument("alias")
 @click.argument("number", metavar="VERSION", type=click.IntRange(1))
 @click.option("--reason", default="", help="Kept in the alias's history.")
+@click.option("--force", is_flag=True, help="Even if the model's policy refuses; the history says so.")
 @connected
-def alias(session: Session, *, model: str, alias: str, number: int, reason: str) -> None:
+def alias(session: Session, *, model: str, alias: str, number: int, reason: str, force: bool) -> None:
     """Point an alias to a version, such as: eyas models alias clothing production 3."""
-    record = session.client.set_alias(model, alias, number, reason=reason)
+    record = session.client.set_alias(model, alias, number, reason=reason, force=force)
     session.show(record, lambda: f"{record.name} -> {record.version}")
 
 
@@ -294,6 +306,26 @@ def history(session: Session, *, model: str, alias: str, at: datetime | None) ->
     """Show where an alias [production] pointed when, who moved it, and why; newest first."""
     records = list(session.client.list_alias_records(model, alias, at=at))
     session.show({"records": records}, lambda: _render.history(records) if records else f"{model}@{alias} did not exist then.")
+
+
+@eyas.command()
+@click.argument("model")
+@click.option("--at-least", multiple=True, metavar="FIGURE=VALUE", callback=_bounds, help="Such as accuracy=0.9; may be repeated.")
+@click.option("--at-most", multiple=True, metavar="FIGURE=VALUE", callback=_bounds, help="Such as log_loss=0.3; may be repeated.")
+@click.option("--max-label-drop", type=click.FloatRange(0, 1), help="How much lower the F1 of a label may be than before.")
+@click.option("--alias", "aliases", multiple=True, metavar="NAME", help="The alias that it guards; may be repeated [production].")
+@click.option("--clear", is_flag=True, help="Demand nothing any more.")
+@connected
+def policy(session: Session, *, model: str, aliases: tuple[str, ...], clear: bool, **asked: Any) -> None:
+    """Show what a model demands of the versions that its aliases are pointed to; or, with options, set all of it."""
+    given = any(value not in ({}, None) for value in asked.values())
+    if clear and (given or aliases):
+        raise click.UsageError("--clear demands nothing, so nothing can be demanded beside it.")
+    if aliases and not given:
+        raise click.UsageError("--alias says which alias is guarded, not by what: add --at-least, --at-most or --max-label-drop.")
+    client = session.client
+    found = client.set_policy(model, aliases=aliases, **asked) if given or clear else client.get_policy(model)
+    session.show(found, lambda: _render.policy(model, found))
 
 
 def _follow(session: Session, job: Job, *, no_wait: bool) -> None:

@@ -300,6 +300,8 @@ def alias(message: model_pb2.Alias) -> t.Alias:
         reason=message.reason,
         previous_version=short(message.previous_version) if message.previous_version else None,
         undone_record=message.undone_record or None,
+        evidence=tuple(message.evidence),
+        forced=message.forced,
     )
 
 

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from eyas._errors import EyasError
 from eyas._findings import Duplicates, PictureCount, PictureSize, PictureStatistics, Suspects
+from eyas._policy import Policy
 from eyas._types import (
     Alias,
     Classification,
@@ -287,6 +288,18 @@ def model(shown: Model, versions: Iterable[ModelVersion]) -> RenderableType:
     return Group(table, Text(), *aliases, *origins, *problems)
 
 
+def policy(model: str, found: Policy) -> RenderableType:
+    """Returns what a model demands, a line each."""
+    demands = [f"  {name} at least {value:g}" for name, value in found.at_least.items()]
+    demands += [f"  {name} at most {value:g}" for name, value in found.at_most.items()]
+    if found.max_label_drop is not None:
+        demands.append(f"  no label whose F1 is by more than {found.max_label_drop:g} lower than before")
+    if not demands:
+        return _plain(f"{model} demands nothing of its versions: eyas policy --help.")
+    set_by = f", set {_when(found.update_time)} by {found.actor}" if found.update_time else ""
+    return Group(_plain(f"{' and '.join(f'{model}@{alias}' for alias in found.aliases)} demands{set_by}:"), *map(_plain, demands))
+
+
 def history(records: Iterable[Alias]) -> Table:
     """Returns where an alias pointed, one row a record."""
     table = Table(show_edge=False, pad_edge=False)
@@ -294,7 +307,8 @@ def history(records: Iterable[Alias]) -> Table:
         table.add_column(name, overflow="fold", justify="right" if not name else "left", min_width=10 if name == "since" else None)
     for record in records:
         undone = f"takes back {record.undone_record}" if record.undone_record else ""
-        why = ": ".join(part for part in (undone, record.reason) if part)
+        forced = "forced" if record.forced else ""
+        why = ": ".join(part for part in (undone, forced, record.reason) if part)
         before = (record.previous_version or "").rpartition("/")[2]
         version = record.version.rpartition("/")[2]
         table.add_row(str(record.record), _when(record.update_time), version, before, _plain(record.actor), _plain(why))

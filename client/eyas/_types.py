@@ -303,6 +303,8 @@ class Alias:
     reason: str
     previous_version: str | None = None
     undone_record: int | None = None
+    evidence: tuple[str, ...] = ()
+    forced: bool = False
 
 
 @dataclass(frozen=True, slots=True)

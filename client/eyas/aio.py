@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ from eyas import _calls
 from eyas._calls import Call, Image, Page
 from eyas._channel import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_SECONDS, Connection, in_seconds
 from eyas._errors import EyasError, from_rpc
+from eyas._policy import Policy
 from eyas._types import Alias, Classification, Job, JobEvent, Model, ModelVersion, SettingValue
 from eyas._watch import Watch
 
@@ -192,9 +193,25 @@ class Client:
         """Yields a model's versions, newest first."""
         return self._pages(lambda token: _calls.list_model_versions(model, token))
 
-    async def set_alias(self, model: str, alias: str, version: int, *, reason: str = "") -> Alias:
+    async def set_alias(self, model: str, alias: str, version: int, *, reason: str = "", force: bool = False) -> Alias:
         """Points an alias to a version; never repeated by itself."""
-        return await self._run(_calls.set_alias(model, alias, version, reason))
+        return await self._run(_calls.set_alias(model, alias, version, reason, force=force))
+
+    async def get_policy(self, model: str) -> Policy:
+        """Returns what a model demands of the versions that its aliases are pointed to."""
+        return await self._run(_calls.get_policy(model))
+
+    async def set_policy(
+        self,
+        model: str,
+        *,
+        aliases: Iterable[str] = ("production",),
+        at_least: Mapping[str, float] | None = None,
+        at_most: Mapping[str, float] | None = None,
+        max_label_drop: float | None = None,
+    ) -> Policy:
+        """Sets what a model demands from now on; without bounds, nothing. The arguments are the fields of `Policy`."""
+        return await self._run(_calls.set_policy(model, aliases, at_least or {}, at_most or {}, max_label_drop))
 
     async def rollback_alias(
         self, model: str, alias: str = "production", *, reason: str = "", expected: int | None = None

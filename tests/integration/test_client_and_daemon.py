@@ -55,6 +55,18 @@ async def test_the_synchronous_client_sees_models_versions_and_aliases(app: App)
             assert (record.reason, record.previous_version) == ("try it", None)
             assert list(client.list_alias_records("colours", at=record.update_time - timedelta(days=1))) == []
             assert [one.version for one in client.list_alias_records("colours", "canary", at=record.update_time)] == ["colours/1"]
+            assert client.get_policy("colours").at_least == {}
+            policy = client.set_policy("colours", aliases=["stable"], at_least={"accuracy": 0.95}, max_label_drop=0.1)
+            assert client.get_policy("colours") == policy
+            with pytest.raises(eyas.FailedPrecondition, match="accuracy is 0.9000, at least 0.95 is demanded") as refused:
+                client.set_alias("colours", "stable", 1)
+            assert refused.value.reason == "PROMOTION_REFUSED"
+            forced = client.set_alias("colours", "stable", 1, force=True)
+            assert (forced.forced, forced.evidence) == (True, ("accuracy is 0.9000, at least 0.95 is demanded",))
+            with pytest.raises(eyas.InvalidArgument, match="did you mean accuracy"):
+                client.set_policy("colours", at_least={"acuracy": 0.9})
+            with pytest.raises(eyas.NotFound, match="no model 'nothing'"):
+                client.get_policy("nothing")
             with pytest.raises(eyas.FailedPrecondition, match="colours@canary has not pointed anywhere before version 1"):
                 client.rollback_alias("colours", "canary")
             with pytest.raises(eyas.Conflict, match="points to version 1, not 2"):

@@ -37,7 +37,7 @@ class Model(_message.Message):
     def __init__(self, name: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., aliases: _Optional[_Iterable[_Union[Alias, _Mapping]]] = ..., latest_version: _Optional[str] = ..., version_count: _Optional[int] = ...) -> None: ...
 
 class Alias(_message.Message):
-    __slots__ = ("name", "version", "record", "update_time", "actor", "reason", "previous_version", "undone_record")
+    __slots__ = ("name", "version", "record", "update_time", "actor", "reason", "previous_version", "undone_record", "evidence", "forced")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     RECORD_FIELD_NUMBER: _ClassVar[int]
@@ -46,6 +46,8 @@ class Alias(_message.Message):
     REASON_FIELD_NUMBER: _ClassVar[int]
     PREVIOUS_VERSION_FIELD_NUMBER: _ClassVar[int]
     UNDONE_RECORD_FIELD_NUMBER: _ClassVar[int]
+    EVIDENCE_FIELD_NUMBER: _ClassVar[int]
+    FORCED_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     record: int
@@ -54,7 +56,37 @@ class Alias(_message.Message):
     reason: str
     previous_version: str
     undone_record: int
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., record: _Optional[int] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., actor: _Optional[str] = ..., reason: _Optional[str] = ..., previous_version: _Optional[str] = ..., undone_record: _Optional[int] = ...) -> None: ...
+    evidence: _containers.RepeatedScalarFieldContainer[str]
+    forced: bool
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., record: _Optional[int] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., actor: _Optional[str] = ..., reason: _Optional[str] = ..., previous_version: _Optional[str] = ..., undone_record: _Optional[int] = ..., evidence: _Optional[_Iterable[str]] = ..., forced: bool = ...) -> None: ...
+
+class Policy(_message.Message):
+    __slots__ = ("name", "aliases", "bounds", "max_label_drop", "record", "update_time", "actor")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
+    BOUNDS_FIELD_NUMBER: _ClassVar[int]
+    MAX_LABEL_DROP_FIELD_NUMBER: _ClassVar[int]
+    RECORD_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    aliases: _containers.RepeatedScalarFieldContainer[str]
+    bounds: _containers.RepeatedCompositeFieldContainer[FigureBound]
+    max_label_drop: float
+    record: int
+    update_time: _timestamp_pb2.Timestamp
+    actor: str
+    def __init__(self, name: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., bounds: _Optional[_Iterable[_Union[FigureBound, _Mapping]]] = ..., max_label_drop: _Optional[float] = ..., record: _Optional[int] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., actor: _Optional[str] = ...) -> None: ...
+
+class FigureBound(_message.Message):
+    __slots__ = ("figure", "at_least", "at_most")
+    FIGURE_FIELD_NUMBER: _ClassVar[int]
+    AT_LEAST_FIELD_NUMBER: _ClassVar[int]
+    AT_MOST_FIELD_NUMBER: _ClassVar[int]
+    figure: str
+    at_least: float
+    at_most: float
+    def __init__(self, figure: _Optional[str] = ..., at_least: _Optional[float] = ..., at_most: _Optional[float] = ...) -> None: ...
 
 class ModelVersion(_message.Message):
     __slots__ = ("name", "create_time", "labels", "backbone", "image_size_px", "size_bytes", "sha256", "evaluation", "parity", "job", "dataset_digest", "weights_source", "serving_state", "serving_error", "base_version", "multi_label")

@@ -26,37 +26,45 @@ from eyas.v1 import model_pb2 as eyas_dot_v1_dot_model__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x65yas/v1/model_service.proto\x12\x07\x65yas.v1\x1a\x13\x65yas/v1/model.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"N\n\x14RollbackAliasRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x18\n\x10\x65xpected_version\x18\x03 \x01(\t\"6\n\x15RollbackAliasResponse\x12\x1d\n\x05\x61lias\x18\x01 \x01(\x0b\x32\x0e.eyas.v1.Alias\"z\n\x17ListAliasRecordsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"T\n\x18ListAliasRecordsResponse\x12\x1f\n\x07records\x18\x01 \x03(\x0b\x32\x0e.eyas.v1.Alias\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"M\n\x12ListModelsResponse\x12\x1e\n\x06models\x18\x01 \x03(\x0b\x32\x0e.eyas.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"1\n\x10GetModelResponse\x12\x1d\n\x05model\x18\x01 \x01(\x0b\x32\x0e.eyas.v1.Model\"Q\n\x18ListModelVersionsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"]\n\x19ListModelVersionsResponse\x12\'\n\x08versions\x18\x01 \x03(\x0b\x32\x15.eyas.v1.ModelVersion\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"@\n\x0fSetAliasRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"1\n\x10SetAliasResponse\x12\x1d\n\x05\x61lias\x18\x01 \x01(\x0b\x32\x0e.eyas.v1.Alias2\xdc\x03\n\x0cModelService\x12\x45\n\nListModels\x12\x1a.eyas.v1.ListModelsRequest\x1a\x1b.eyas.v1.ListModelsResponse\x12?\n\x08GetModel\x12\x18.eyas.v1.GetModelRequest\x1a\x19.eyas.v1.GetModelResponse\x12Z\n\x11ListModelVersions\x12!.eyas.v1.ListModelVersionsRequest\x1a\".eyas.v1.ListModelVersionsResponse\x12?\n\x08SetAlias\x12\x18.eyas.v1.SetAliasRequest\x1a\x19.eyas.v1.SetAliasResponse\x12N\n\rRollbackAlias\x12\x1d.eyas.v1.RollbackAliasRequest\x1a\x1e.eyas.v1.RollbackAliasResponse\x12W\n\x10ListAliasRecords\x12 .eyas.v1.ListAliasRecordsRequest\x1a!.eyas.v1.ListAliasRecordsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x65yas/v1/model_service.proto\x12\x07\x65yas.v1\x1a\x13\x65yas/v1/model.proto\x1a\x1fgoogle/protobuf/timestamp.proto\" \n\x10GetPolicyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"4\n\x11GetPolicyResponse\x12\x1f\n\x06policy\x18\x01 \x01(\x0b\x32\x0f.eyas.v1.Policy\"3\n\x10SetPolicyRequest\x12\x1f\n\x06policy\x18\x01 \x01(\x0b\x32\x0f.eyas.v1.Policy\"4\n\x11SetPolicyResponse\x12\x1f\n\x06policy\x18\x01 \x01(\x0b\x32\x0f.eyas.v1.Policy\"N\n\x14RollbackAliasRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x18\n\x10\x65xpected_version\x18\x03 \x01(\t\"6\n\x15RollbackAliasResponse\x12\x1d\n\x05\x61lias\x18\x01 \x01(\x0b\x32\x0e.eyas.v1.Alias\"z\n\x17ListAliasRecordsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"T\n\x18ListAliasRecordsResponse\x12\x1f\n\x07records\x18\x01 \x03(\x0b\x32\x0e.eyas.v1.Alias\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"M\n\x12ListModelsResponse\x12\x1e\n\x06models\x18\x01 \x03(\x0b\x32\x0e.eyas.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"1\n\x10GetModelResponse\x12\x1d\n\x05model\x18\x01 \x01(\x0b\x32\x0e.eyas.v1.Model\"Q\n\x18ListModelVersionsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"]\n\x19ListModelVersionsResponse\x12\'\n\x08versions\x18\x01 \x03(\x0b\x32\x15.eyas.v1.ModelVersion\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"O\n\x0fSetAliasRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\r\n\x05\x66orce\x18\x04 \x01(\x08\"1\n\x10SetAliasResponse\x12\x1d\n\x05\x61lias\x18\x01 \x01(\x0b\x32\x0e.eyas.v1.Alias2\xe4\x04\n\x0cModelService\x12\x45\n\nListModels\x12\x1a.eyas.v1.ListModelsRequest\x1a\x1b.eyas.v1.ListModelsResponse\x12?\n\x08GetModel\x12\x18.eyas.v1.GetModelRequest\x1a\x19.eyas.v1.GetModelResponse\x12Z\n\x11ListModelVersions\x12!.eyas.v1.ListModelVersionsRequest\x1a\".eyas.v1.ListModelVersionsResponse\x12?\n\x08SetAlias\x12\x18.eyas.v1.SetAliasRequest\x1a\x19.eyas.v1.SetAliasResponse\x12\x42\n\tGetPolicy\x12\x19.eyas.v1.GetPolicyRequest\x1a\x1a.eyas.v1.GetPolicyResponse\x12\x42\n\tSetPolicy\x12\x19.eyas.v1.SetPolicyRequest\x1a\x1a.eyas.v1.SetPolicyResponse\x12N\n\rRollbackAlias\x12\x1d.eyas.v1.RollbackAliasRequest\x1a\x1e.eyas.v1.RollbackAliasResponse\x12W\n\x10ListAliasRecords\x12 .eyas.v1.ListAliasRecordsRequest\x1a!.eyas.v1.ListAliasRecordsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'eyas.v1.model_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLLBACKALIASREQUEST']._serialized_start=94
-  _globals['_ROLLBACKALIASREQUEST']._serialized_end=172
-  _globals['_ROLLBACKALIASRESPONSE']._serialized_start=174
-  _globals['_ROLLBACKALIASRESPONSE']._serialized_end=228
-  _globals['_LISTALIASRECORDSREQUEST']._serialized_start=230
-  _globals['_LISTALIASRECORDSREQUEST']._serialized_end=352
-  _globals['_LISTALIASRECORDSRESPONSE']._serialized_start=354
-  _globals['_LISTALIASRECORDSRESPONSE']._serialized_end=438
-  _globals['_LISTMODELSREQUEST']._serialized_start=440
-  _globals['_LISTMODELSREQUEST']._serialized_end=498
-  _globals['_LISTMODELSRESPONSE']._serialized_start=500
-  _globals['_LISTMODELSRESPONSE']._serialized_end=577
-  _globals['_GETMODELREQUEST']._serialized_start=579
-  _globals['_GETMODELREQUEST']._serialized_end=610
-  _globals['_GETMODELRESPONSE']._serialized_start=612
-  _globals['_GETMODELRESPONSE']._serialized_end=661
-  _globals['_LISTMODELVERSIONSREQUEST']._serialized_start=663
-  _globals['_LISTMODELVERSIONSREQUEST']._serialized_end=744
-  _globals['_LISTMODELVERSIONSRESPONSE']._serialized_start=746
-  _globals['_LISTMODELVERSIONSRESPONSE']._serialized_end=839
-  _globals['_SETALIASREQUEST']._serialized_start=841
-  _globals['_SETALIASREQUEST']._serialized_end=905
-  _globals['_SETALIASRESPONSE']._serialized_start=907
-  _globals['_SETALIASRESPONSE']._serialized_end=956
-  _globals['_MODELSERVICE']._serialized_start=959
-  _globals['_MODELSERVICE']._serialized_end=1435
+  _globals['_GETPOLICYREQUEST']._serialized_start=94
+  _globals['_GETPOLICYREQUEST']._serialized_end=126
+  _globals['_GETPOLICYRESPONSE']._serialized_start=128
+  _globals['_GETPOLICYRESPONSE']._serialized_end=180
+  _globals['_SETPOLICYREQUEST']._serialized_start=182
+  _globals['_SETPOLICYREQUEST']._serialized_end=233
+  _globals['_SETPOLICYRESPONSE']._serialized_start=235
+  _globals['_SETPOLICYRESPONSE']._serialized_end=287
+  _globals['_ROLLBACKALIASREQUEST']._serialized_start=289
+  _globals['_ROLLBACKALIASREQUEST']._serialized_end=367
+  _globals['_ROLLBACKALIASRESPONSE']._serialized_start=369
+  _globals['_ROLLBACKALIASRESPONSE']._serialized_end=423
+  _globals['_LISTALIASRECORDSREQUEST']._serialized_start=425
+  _globals['_LISTALIASRECORDSREQUEST']._serialized_end=547
+  _globals['_LISTALIASRECORDSRESPONSE']._serialized_start=549
+  _globals['_LISTALIASRECORDSRESPONSE']._serialized_end=633
+  _globals['_LISTMODELSREQUEST']._serialized_start=635
+  _globals['_LISTMODELSREQUEST']._serialized_end=693
+  _globals['_LISTMODELSRESPONSE']._serialized_start=695
+  _globals['_LISTMODELSRESPONSE']._serialized_end=772
+  _globals['_GETMODELREQUEST']._serialized_start=774
+  _globals['_GETMODELREQUEST']._serialized_end=805
+  _globals['_GETMODELRESPONSE']._serialized_start=807
+  _globals['_GETMODELRESPONSE']._serialized_end=856
+  _globals['_LISTMODELVERSIONSREQUEST']._serialized_start=858
+  _globals['_LISTMODELVERSIONSREQUEST']._serialized_end=939
+  _globals['_LISTMODELVERSIONSRESPONSE']._serialized_start=941
+  _globals['_LISTMODELVERSIONSRESPONSE']._serialized_end=1034
+  _globals['_SETALIASREQUEST']._serialized_start=1036
+  _globals['_SETALIASREQUEST']._serialized_end=1115
+  _globals['_SETALIASRESPONSE']._serialized_start=1117
+  _globals['_SETALIASRESPONSE']._serialized_end=1166
+  _globals['_MODELSERVICE']._serialized_start=1169
+  _globals['_MODELSERVICE']._serialized_end=1781
 # @@protoc_insertion_point(module_scope)

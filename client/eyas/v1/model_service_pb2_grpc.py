@@ -55,6 +55,16 @@ class ModelServiceStub(object):
                 request_serializer=eyas_dot_v1_dot_model__service__pb2.SetAliasRequest.SerializeToString,
                 response_deserializer=eyas_dot_v1_dot_model__service__pb2.SetAliasResponse.FromString,
                 _registered_method=True)
+        self.GetPolicy = channel.unary_unary(
+                '/eyas.v1.ModelService/GetPolicy',
+                request_serializer=eyas_dot_v1_dot_model__service__pb2.GetPolicyRequest.SerializeToString,
+                response_deserializer=eyas_dot_v1_dot_model__service__pb2.GetPolicyResponse.FromString,
+                _registered_method=True)
+        self.SetPolicy = channel.unary_unary(
+                '/eyas.v1.ModelService/SetPolicy',
+                request_serializer=eyas_dot_v1_dot_model__service__pb2.SetPolicyRequest.SerializeToString,
+                response_deserializer=eyas_dot_v1_dot_model__service__pb2.SetPolicyResponse.FromString,
+                _registered_method=True)
         self.RollbackAlias = channel.unary_unary(
                 '/eyas.v1.ModelService/RollbackAlias',
                 request_serializer=eyas_dot_v1_dot_model__service__pb2.RollbackAliasRequest.SerializeToString,
@@ -95,14 +105,32 @@ class ModelServiceServicer(object):
     def SetAlias(self, request, context):
         """Points an alias to a version; creates the alias where there is none. The former records are kept.
         Errors: NOT_FOUND for the version; INVALID_ARGUMENT for a malformed name; ABORTED where another caller moved the
-        alias at the same time.
+        alias at the same time; FAILED_PRECONDITION, reason PROMOTION_REFUSED, where the model's policy demands more of the version:
+        the message says what.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPolicy(self, request, context):
+        """Returns what a model demands of the versions that its aliases are pointed to. Errors: NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetPolicy(self, request, context):
+        """Sets what a model demands from now on; an empty policy demands nothing. No alias moves. The former records are kept.
+        Errors: NOT_FOUND; INVALID_ARGUMENT for an unknown figure or a bound that nothing can meet; ABORTED where another caller set
+        it at the same time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RollbackAlias(self, request, context):
-        """Points an alias to where it pointed before it was last moved. A second rollback goes one version further back.
+        """Points an alias to where it pointed before it was last moved; no policy is asked. A second rollback goes one version further
+        back.
         Errors: NOT_FOUND; FAILED_PRECONDITION where no move is left to take back; ABORTED where it does not point to the version
         expected, or another caller moved it at the same time.
         """
@@ -140,6 +168,16 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.SetAlias,
                     request_deserializer=eyas_dot_v1_dot_model__service__pb2.SetAliasRequest.FromString,
                     response_serializer=eyas_dot_v1_dot_model__service__pb2.SetAliasResponse.SerializeToString,
+            ),
+            'GetPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPolicy,
+                    request_deserializer=eyas_dot_v1_dot_model__service__pb2.GetPolicyRequest.FromString,
+                    response_serializer=eyas_dot_v1_dot_model__service__pb2.GetPolicyResponse.SerializeToString,
+            ),
+            'SetPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetPolicy,
+                    request_deserializer=eyas_dot_v1_dot_model__service__pb2.SetPolicyRequest.FromString,
+                    response_serializer=eyas_dot_v1_dot_model__service__pb2.SetPolicyResponse.SerializeToString,
             ),
             'RollbackAlias': grpc.unary_unary_rpc_method_handler(
                     servicer.RollbackAlias,
@@ -261,6 +299,60 @@ class ModelService(object):
             '/eyas.v1.ModelService/SetAlias',
             eyas_dot_v1_dot_model__service__pb2.SetAliasRequest.SerializeToString,
             eyas_dot_v1_dot_model__service__pb2.SetAliasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/eyas.v1.ModelService/GetPolicy',
+            eyas_dot_v1_dot_model__service__pb2.GetPolicyRequest.SerializeToString,
+            eyas_dot_v1_dot_model__service__pb2.GetPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/eyas.v1.ModelService/SetPolicy',
+            eyas_dot_v1_dot_model__service__pb2.SetPolicyRequest.SerializeToString,
+            eyas_dot_v1_dot_model__service__pb2.SetPolicyResponse.FromString,
             options,
             channel_credentials,
             insecure,

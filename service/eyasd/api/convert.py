@@ -259,6 +259,8 @@ def alias_message(model: str, alias: str, record: types.AliasRecord) -> model_pb
         reason=record.reason,
         previous_version=version_name(model, record.previous) if record.previous else "",
         undone_record=record.undoes or 0,
+        evidence=record.evidence,
+        forced=record.forced,
     )
 
 

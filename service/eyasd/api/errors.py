@@ -23,6 +23,8 @@ CODES: Final[dict[type[EyasError], grpc.StatusCode]] = {
     errors.NotFound: grpc.StatusCode.NOT_FOUND,
     errors.RequestIdReused: grpc.StatusCode.ALREADY_EXISTS,
     errors.AliasConflict: grpc.StatusCode.ABORTED,
+    errors.PromotionRefused: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.PolicyConflict: grpc.StatusCode.ABORTED,
     errors.NothingToRollBack: grpc.StatusCode.FAILED_PRECONDITION,
     errors.JobEnded: grpc.StatusCode.FAILED_PRECONDITION,
     errors.WeightsNotFound: grpc.StatusCode.FAILED_PRECONDITION,

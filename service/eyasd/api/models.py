@@ -11,6 +11,7 @@ from eyas.v1 import model_service_pb2 as pb
 from eyas.v1 import model_service_pb2_grpc as pb_grpc
 from eyasd.api import paging
 from eyasd.api.convert import alias_message, timestamp, version_message
+from eyasd.api.promotion import policy_message, policy_of
 from eyasd.core.errors import InvalidArgument
 from eyasd.core.names import ModelRef, model_name, parse_model, parse_model_ref, version_name
 from eyasd.registry.models import Models
@@ -64,9 +65,29 @@ class ModelService(pb_grpc.ModelServiceServicer):
         reason = _reason(request.reason)
         version = await asyncio.to_thread(self._models.resolve, target)
         record = await asyncio.to_thread(
-            lambda: self._models.aliases.set(model, alias, version, actor=context.peer(), reason=reason)
+            lambda: self._models.promote(model, alias, version, actor=context.peer(), reason=reason, force=request.force)
         )
         return pb.SetAliasResponse(alias=alias_message(model, alias, record))
+
+    async def GetPolicy(self, request: pb.GetPolicyRequest, context: Any) -> pb.GetPolicyResponse:  # noqa: N802, ARG002
+        """Returns what a model demands of its versions."""
+        model = await self._model_of_policy(request.name, "name")
+        return pb.GetPolicyResponse(policy=policy_message(model, await asyncio.to_thread(self._models.policies.get, model)))
+
+    async def SetPolicy(self, request: pb.SetPolicyRequest, context: Any) -> pb.SetPolicyResponse:  # noqa: N802
+        """Sets what a model demands of its versions."""
+        policy = policy_of(request.policy)
+        model = await self._model_of_policy(request.policy.name, "policy.name")
+        record = await asyncio.to_thread(lambda: self._models.policies.set(model, policy, actor=context.peer()))
+        return pb.SetPolicyResponse(policy=policy_message(model, record))
+
+    async def _model_of_policy(self, name: str, field: str) -> str:
+        """Returns the model of `models/M/policy`, which exists. Raises InvalidArgument, ModelNotFound."""
+        if not name.endswith("/policy"):
+            raise InvalidArgument(field, f"{name[:200]!r} does not name a policy: write models/MODEL/policy.")
+        model = parse_model(name.removesuffix("/policy"), field)
+        await asyncio.to_thread(self._models.versions, model)
+        return model
 
     async def RollbackAlias(self, request: pb.RollbackAliasRequest, context: Any) -> pb.RollbackAliasResponse:  # noqa: N802
         """Points an alias to where it pointed before."""

@@ -86,6 +86,14 @@ class AliasConflict(EyasError):
     """Somebody else moved the alias at the same moment."""
 
 
+class PromotionRefused(EyasError):
+    """The model's policy demands more of a version than it has."""
+
+
+class PolicyConflict(EyasError):
+    """Somebody else changed the policy at the same moment."""
+
+
 class NothingToRollBack(EyasError):
     """The alias points to the only version it ever pointed to, or all that came after it was rolled back already."""
 

@@ -5,9 +5,11 @@ All are frozen values. A field that is None takes a default somewhere else, and 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
 from eyasd.core.findings import Duplicates, PictureStatistics, Suspects
 from eyasd.core.names import ModelRef
@@ -80,6 +82,13 @@ class LabelMetrics:
     f1: float
     predicted_counts: tuple[int, ...] = ()
     threshold: float | None = None
+
+
+# The names that figures have; of a model of one label a picture, and of several, not all.
+FIGURES: Final = (
+    *("accuracy", "top_5_accuracy", "balanced_accuracy", "log_loss", "calibration_error", "roc_auc", "average_precision"),
+    *(f"{mean}_{name}" for mean in ("macro", "micro", "weighted") for name in ("precision", "recall", "f1")),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,6 +397,8 @@ class AliasRecord:
         actor: who set it.
         reason: why, in the actor's words.
         undoes: number of the record that this one takes back; None where it is no rollback.
+        evidence: what the model's policy demanded of the version and what it had, a sentence each; empty where none was asked.
+        forced: whether it was moved although the policy refused.
     """
 
     record: int
@@ -397,6 +408,35 @@ class AliasRecord:
     actor: str
     reason: str
     undoes: int | None = None
+    evidence: tuple[str, ...] = ()
+    forced: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What a version must have before some of its model's aliases may point to it.
+
+    Attributes:
+        aliases: those that it guards.
+        at_least: the least value of figures, by the names of `eyas.v1.Figure`.
+        at_most: the largest value of figures.
+        max_label_drop: how much lower the F1 of a label may be than that of the version the alias points to; None is anything.
+    """
+
+    aliases: tuple[str, ...]
+    at_least: Mapping[str, float]
+    at_most: Mapping[str, float]
+    max_label_drop: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRecord:
+    """One entry of the history of a model's policy: the number, from 1, what was in force from then on, since when, and by whom."""
+
+    record: int
+    policy: Policy
+    time: datetime
+    actor: str
 
 
 class Device(StrEnum):

@@ -1,18 +1,12 @@
-"""Aliases: append-only histories of numbered records, each created if absent.
-
-    MODEL/aliases/ALIAS/00000001.json, 00000002.json, ...
-
-The newest record says where the alias points. Nothing is ever overwritten, so the history is complete, and of two callers who
-move an alias at the same moment one wins and the other is told.
-"""
+"""Aliases: histories of where each pointed, MODEL/aliases/ALIAS/NUMBER.json; see `registry.records`."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from eyasd.core import document
-from eyasd.core.errors import AliasConflict, AliasNotFound, NothingToRollBack, StorageFailed
+from eyasd.core.errors import AliasConflict, AliasNotFound, NothingToRollBack
 from eyasd.core.types import AliasRecord
+from eyasd.registry.records import Records
 from eyasd.registry.store import Store
 
 
@@ -20,7 +14,7 @@ class Aliases:
     """The aliases of every model in a store."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        self._store, self._records = store, Records(store, AliasRecord)
 
     def current(self, model: str) -> dict[str, AliasRecord]:
         """Returns the newest record of each of the model's aliases, sorted by alias."""
@@ -29,25 +23,51 @@ class Aliases:
 
     def get(self, model: str, alias: str) -> AliasRecord | None:
         """Returns the alias's newest record, or None where there is no such alias."""
-        records = self._store.children(f"{model}/aliases/{alias}")
-        return self._read(f"{model}/aliases/{alias}/{records[-1]}") if records else None
+        return self._records.newest(_prefix(model, alias))
 
     def history(self, model: str, alias: str) -> list[AliasRecord]:
         """Returns every record of the alias, oldest first."""
-        return [self._read(f"{model}/aliases/{alias}/{name}") for name in self._store.children(f"{model}/aliases/{alias}")]
+        return self._records.all(_prefix(model, alias))
 
-    def set(self, model: str, alias: str, version: int, *, actor: str, reason: str) -> AliasRecord:
+    def set(
+        self,
+        model: str,
+        alias: str,
+        version: int,
+        *,
+        actor: str,
+        reason: str,
+        evidence: tuple[str, ...] = (),
+        forced: bool = False,
+        after: int | None = None,
+    ) -> AliasRecord:
         """Points the alias to a version, which the caller has made sure exists; returns the record in force.
 
-        Setting an alias to where it points already adds no record, so that a repeated call is harmless.
+        Setting an alias to where it points already adds no record, so that a repeated call is harmless. Asks no policy; see
+        `Models.promote`.
+
+        Args:
+            model: of the alias.
+            alias: is made where there is none.
+            version: where it is to point.
+            actor: who asks for it.
+            reason: why.
+            evidence: see `AliasRecord`.
+            forced: likewise.
+            after: number of the newest record that the caller has seen, 0 where there was none; None is whatever it is now.
 
         Raises:
-            AliasConflict: somebody else moved it between our look and our write.
+            AliasConflict: somebody else moved it since the caller looked, or between our look and our write.
         """
         newest = self.get(model, alias)
         if newest is not None and newest.version == version:
             return newest
-        return self._append(model, alias, newest, version, actor, reason)
+        number, previous = (newest.record + 1, newest.version) if newest else (1, None)
+        if after is not None and number != after + 1:
+            raise _moved_meanwhile(model, alias)
+        return self._append(
+            model, alias, AliasRecord(number, version, previous, datetime.now(UTC), actor, reason, None, evidence, forced)
+        )
 
     def rollback(self, model: str, alias: str, *, actor: str, reason: str, expected: int | None = None) -> AliasRecord:
         """Points the alias to where it pointed before it was last moved; returns the record in force.
@@ -84,42 +104,26 @@ class Aliases:
                 model=model,
                 alias=alias,
             )
-        return self._append(model, alias, newest, moves[-2].version, actor, reason, undoes=moves[-1].record)
+        undone, before = moves[-1].record, moves[-2].version
+        return self._append(
+            model, alias, AliasRecord(newest.record + 1, before, newest.version, datetime.now(UTC), actor, reason, undone)
+        )
 
     def at(self, model: str, alias: str, time: datetime) -> AliasRecord | None:
         """Returns the record that was in force at a moment; None where there was none yet."""
         return next((record for record in reversed(self.history(model, alias)) if record.time <= time), None)
 
-    def _append(
-        self,
-        model: str,
-        alias: str,
-        newest: AliasRecord | None,
-        version: int,
-        actor: str,
-        reason: str,
-        undoes: int | None = None,
-    ) -> AliasRecord:
-        record = AliasRecord(
-            record=newest.record + 1 if newest else 1,
-            version=version,
-            previous=newest.version if newest else None,
-            time=datetime.now(UTC),
-            actor=actor,
-            reason=reason,
-            undoes=undoes,
-        )
-        key = f"{model}/aliases/{alias}/{record.record:08d}.json"
-        if not self._store.create(key, document.dump(record).encode()):
-            raise AliasConflict(
-                f"{model}@{alias} was moved by somebody else at the same moment: look where it points now, then set it again."
-            )
+    def _append(self, model: str, alias: str, record: AliasRecord) -> AliasRecord:
+        if not self._records.append(_prefix(model, alias), record.record, record):
+            raise _moved_meanwhile(model, alias)
         return record
 
-    def _read(self, key: str) -> AliasRecord:
-        try:
-            return document.load(AliasRecord, self._store.read(key))
-        except ValueError as error:
-            raise StorageFailed(
-                f"The alias record {key} is damaged ({error}): restore it from a copy, or set the alias anew."
-            ) from error
+
+def _moved_meanwhile(model: str, alias: str) -> AliasConflict:
+    return AliasConflict(
+        f"{model}@{alias} was moved by somebody else at the same moment: look where it points now, then set it again."
+    )
+
+
+def _prefix(model: str, alias: str) -> str:
+    return f"{model}/aliases/{alias}"

@@ -16,10 +16,11 @@ from pathlib import Path
 
 from eyasd.core import bundle
 from eyasd.core.bundle import Manifest
-from eyasd.core.errors import AliasNotFound, BrokenBundle, ModelNotFound, VersionNotFound
+from eyasd.core.errors import AliasNotFound, BrokenBundle, ModelNotFound, PromotionRefused, VersionNotFound
 from eyasd.core.names import ModelRef
 from eyasd.core.types import AliasRecord
 from eyasd.registry.aliases import Aliases
+from eyasd.registry.policies import Finding, Policies, judge
 from eyasd.registry.store import Store
 
 
@@ -29,6 +30,7 @@ class Models:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.aliases = Aliases(store)
+        self.policies = Policies(store)
         # Manifests never change, and a server asks for the same few again and again.
         self.manifest = lru_cache(maxsize=256)(self._read_manifest)
 
@@ -116,6 +118,46 @@ class Models:
         self._store.write(f"{model}/config.pbtxt", _triton_config(model, manifest).encode())
         self._store.create(f"{prefix}/{bundle.MANIFEST}", manifest_text)
         return version
+
+    def promote(self, model: str, alias: str, version: int, *, actor: str, reason: str, force: bool = False) -> AliasRecord:
+        """Points an alias to a version if the model's policy allows it; returns the record in force.
+
+        Args:
+            model: of the version.
+            alias: is made where there is none.
+            version: exists.
+            actor: who asks for it.
+            reason: why.
+            force: move it even if the policy refuses, which the record then says.
+
+        Raises:
+            PromotionRefused: the policy demands more; the message says what.
+            AliasConflict: somebody else moved the alias at the same moment.
+        """
+        record, holder = self.policies.get(model), self.aliases.get(model, alias)
+        findings: tuple[Finding, ...] = ()
+        if record and alias in record.policy.aliases and (holder is None or holder.version != version):
+            before = self.manifest(model, holder.version) if holder else None
+            findings = judge(record.policy, self.manifest(model, version), before)
+        refusals = [finding.sentence for finding in findings if not finding.met]
+        if refusals and not force:
+            raise PromotionRefused(
+                f"{model}@{alias} stays where it is: of {model}/{version}, {'; '.join(refusals)}. "
+                "Train a better version, change the policy, or force it.",
+                model=model,
+                alias=alias,
+                version=version,
+            )
+        return self.aliases.set(
+            model,
+            alias,
+            version,
+            actor=actor,
+            reason=reason,
+            evidence=tuple(finding.sentence for finding in findings),
+            forced=bool(refusals),
+            after=holder.record if holder else 0,
+        )
 
     def _claim(self, model: str, job: str) -> int:
         """Returns the number this job writes: the one it claimed before, or the next free one."""

@@ -15,7 +15,7 @@ import pytest
 from google.rpc import error_details_pb2
 
 from eyas import _commands, _render
-from eyas.v1 import job_service_pb2, model_service_pb2, training_service_pb2
+from eyas.v1 import job_service_pb2, model_pb2, model_service_pb2, training_service_pb2
 from fake_server import (
     TRAINING_UPDATES,
     FakeServer,
@@ -56,6 +56,11 @@ def server(server: FakeServer) -> FakeServer:
     server.answers("SetAlias", model_service_pb2.SetAliasResponse(alias=alias_message(reason="better")))
     undone = alias_message(2, "bad on hats")
     undone.record, undone.previous_version, undone.undone_record = 3, "models/clothing/versions/3", 2
+    demanded = model_pb2.Policy(aliases=["production"], max_label_drop=0.05, record=2, actor="ipv4:1")
+    demanded.bounds.add(figure="accuracy", at_least=0.9)
+    demanded.bounds.add(figure="log_loss", at_most=0.3)
+    server.answers("GetPolicy", model_service_pb2.GetPolicyResponse(policy=model_pb2.Policy(aliases=["production"])))
+    server.answers("SetPolicy", model_service_pb2.SetPolicyResponse(policy=demanded))
     server.answers("RollbackAlias", model_service_pb2.RollbackAliasResponse(alias=undone))
     server.answers("ListAliasRecords", model_service_pb2.ListAliasRecordsResponse(records=[undone, alias_message(reason="better")]))
     return server
@@ -100,6 +105,8 @@ def commands(folder: Path) -> dict[str, tuple[tuple[object, ...], str]]:
         "models alias": (("models", "alias", "clothing", "production", "3"), "version"),
         "models rollback": (("models", "rollback", "clothing"), "version"),
         "models history": (("models", "history", "clothing"), "records"),
+        "policy": (("policy", "clothing"), "at_least"),
+        "policy --at-least": (("policy", "clothing", "--at-least", "accuracy=0.9"), "at_least"),
     }
 
 
@@ -117,6 +124,8 @@ METHODS = (
     "SetAlias",
     "RollbackAlias",
     "ListAliasRecords",
+    "GetPolicy",
+    "SetPolicy",
 )
 
 
@@ -181,6 +190,11 @@ def test_a_server_that_is_not_running(eyas: Eyas, photos: Path, name: str) -> No
         (("jobs", "watch"), "Missing argument 'JOB'"),
         (("models", "alias", "clothing", "production", "three"), "'three' is not a valid integer"),
         (("models", "alias", "clothing", "production", "0"), "0 is not in the range"),
+        (("policy", "m", "--at-least", "accuracy"), "'accuracy' is not FIGURE=VALUE, such as accuracy=0.9"),
+        (("policy", "m", "--at-most", "log_loss=low"), "'log_loss=low' is not FIGURE=VALUE"),
+        (("policy", "m", "--clear", "--max-label-drop", "0.1"), "--clear demands nothing"),
+        (("policy", "m", "--alias", "stable"), "--alias says which alias is guarded, not by what"),
+        (("policy", "m", "--max-label-drop", "2"), "2.0 is not in the range"),
         (("models", "history", "clothing", "--at", "noon"), "'noon' is no time such as 2026-11-25T20:00"),
         (("classify", "clothing"), "Missing argument 'PICTURES"),
         (("classify", "clothing", "a.jpg", "--top-k", "0"), "0 is not in the range"),
@@ -341,6 +355,32 @@ def test_an_alias_keeps_its_reason(eyas: Eyas, server: FakeServer) -> None:
     status, out, _ = eyas("models", "alias", "clothing", "production", "3", "--reason", "better on shoes")
     assert (status, out) == (0, "clothing@production -> clothing/3\n")
     assert server.received[0].request.reason == "better on shoes"
+
+
+def test_a_policy_is_shown_and_set(eyas: Eyas, server: FakeServer) -> None:
+    assert eyas("policy", "clothing")[:2] == (0, "clothing demands nothing of its versions: eyas policy --help.\n")
+    status, out, _ = eyas(
+        "policy", "clothing", "--at-least", "accuracy=0.9", "--at-most", "log_loss=.3", "--max-label-drop", "0.05"
+    )
+    assert (status, out.splitlines()) == (
+        0,
+        [
+            "clothing@production demands:",
+            "  accuracy at least 0.9",
+            "  log_loss at most 0.3",
+            "  no label whose F1 is by more than 0.05 lower than before",
+        ],
+    )
+    policy = server.received[1].request.policy
+    assert (policy.name, list(policy.aliases), policy.max_label_drop) == ("models/clothing/policy", [], 0.05)
+    assert eyas("policy", "clothing", "--clear")[0] == 0
+    cleared = server.received[2].request.policy
+    assert (list(cleared.bounds), cleared.HasField("max_label_drop")) == ([], False)
+
+
+def test_an_alias_can_be_forced(eyas: Eyas, server: FakeServer) -> None:
+    assert eyas("models", "alias", "clothing", "production", "3", "--force")[0] == 0
+    assert server.received[0].request.force
 
 
 def test_a_rollback_says_what_is_gone(eyas: Eyas, server: FakeServer) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import eyas
 from eyas import _calls, _convert
 from eyas._calls import Call
+from eyas.v1 import model_service_pb2
 from fake_server import SERVICES, job_message
 
 
@@ -41,9 +42,11 @@ CALLS: list[Call[Any]] = [
     _calls.list_models(""),
     _calls.get_model("clothing"),
     _calls.list_model_versions("clothing", ""),
-    _calls.set_alias("clothing", "production", 3, ""),
+    _calls.set_alias("clothing", "production", 3, "", force=False),
     _calls.rollback_alias("clothing", "production", "", None),
     _calls.list_alias_records("clothing", "production", None, ""),
+    _calls.get_policy("clothing"),
+    _calls.set_policy("clothing", ["production"], {"accuracy": 0.9}, {}, None),
 ]
 
 
@@ -73,8 +76,19 @@ def test_a_training_says_what_was_asked() -> None:
 
 
 def test_an_alias_is_set_within_its_model() -> None:
-    request: Any = _calls.set_alias("clothing", "production", 3, "better").request
+    request: Any = _calls.set_alias("clothing", "production", 3, "better", force=True).request
     assert (request.name, request.version) == ("models/clothing/aliases/production", "models/clothing/versions/3")
+    assert request.force
+
+
+def test_a_policy_is_sent_as_bounds_of_figures() -> None:
+    call = _calls.set_policy("clothing", ["stable"], {"accuracy": 0.9}, {"log_loss": 0.3, "accuracy": 0.99}, 0.0)
+    asked: Any = call.request
+    bounds = [(bound.figure, bound.at_least, bound.HasField("at_most")) for bound in asked.policy.bounds]
+    assert bounds == [("accuracy", 0.9, True), ("log_loss", 0.0, True)]
+    assert call.convert(model_service_pb2.SetPolicyResponse(policy=asked.policy)) == eyas.Policy(
+        ("stable",), {"accuracy": 0.9}, {"accuracy": 0.99, "log_loss": 0.3}, 0.0, record=0, update_time=None, actor=""
+    )
 
 
 def test_a_rollback_says_what_it_wants_to_get_rid_of() -> None:

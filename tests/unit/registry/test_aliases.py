@@ -127,6 +127,13 @@ def test_what_was_in_force_at_a_moment(store: Store) -> None:
     assert aliases.at("m", "production", two.time + timedelta(days=1)) == two
 
 
+def test_who_looked_too_early_is_told(store: Store) -> None:
+    aliases = moved(store, 1, 2)
+    with pytest.raises(AliasConflict, match="moved by somebody else"):
+        aliases.set("m", "production", 3, actor="ann", reason="", after=1)
+    assert aliases.set("m", "production", 3, actor="ann", reason="", after=2).record == 3
+
+
 def test_of_two_hundred_races_each_has_one_winner(tmp_path: Path) -> None:
     """Two processes' threads would do as well: what decides is one link in the file system."""
     stores = [Aliases(LocalStore(tmp_path)) for _ in range(2)]
@@ -137,9 +144,10 @@ def test_of_two_hundred_races_each_has_one_winner(tmp_path: Path) -> None:
         for number in range(200):
             start.wait()
             newest = stores[writer].get("m", "production")
+            seen = newest.record if newest else 0
             start.wait()  # both have looked before either writes
             try:
-                stores[writer]._append("m", "production", newest, 2 * number + writer + 1, f"writer {writer}", "")
+                stores[writer].set("m", "production", 2 * number + writer + 1, actor=f"writer {writer}", reason="", after=seen)
                 won.append(True)
             except AliasConflict:
                 won.append(False)

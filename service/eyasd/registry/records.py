@@ -1,0 +1,43 @@
+"""Append-only histories of numbered records, each created if absent.
+
+    PREFIX/00000001.json, 00000002.json, ...
+
+The newest record is in force. Nothing is ever overwritten, so a history is complete, and of two writers who append at the same
+moment one wins and the other is told.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from eyasd.core import document
+from eyasd.core.errors import StorageFailed
+from eyasd.registry.store import Store
+
+T = TypeVar("T")
+
+
+class Records(Generic[T]):
+    """The histories of one kind of record in a store."""
+
+    def __init__(self, store: Store, kind: type[T]) -> None:
+        self._store, self._kind = store, kind
+
+    def newest(self, prefix: str) -> T | None:
+        """Returns the record in force; None where there is none."""
+        names = self._store.children(prefix)
+        return self._read(f"{prefix}/{names[-1]}") if names else None
+
+    def all(self, prefix: str) -> list[T]:
+        """Returns every record, oldest first."""
+        return [self._read(f"{prefix}/{name}") for name in self._store.children(prefix)]
+
+    def append(self, prefix: str, number: int, record: T) -> bool:
+        """Writes the record of a number, from 1, and returns whether it did; not where somebody else was quicker."""
+        return self._store.create(f"{prefix}/{number:08d}.json", document.dump(record).encode())
+
+    def _read(self, key: str) -> T:
+        try:
+            return document.load(self._kind, self._store.read(key))
+        except ValueError as error:
+            raise StorageFailed(f"The record {key} is damaged ({error}): restore it from a copy.") from error

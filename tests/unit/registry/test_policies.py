@@ -1,0 +1,136 @@
+"""What a policy demands, what is enough, and that an alias moves by it alone, or is said to have been forced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builders import evaluation, write_bundle
+from eyasd.core.errors import AliasConflict, PolicyConflict, PromotionRefused
+from eyasd.core.types import Figure, LabelMetrics, Policy
+from eyasd.registry.models import Models
+from eyasd.registry.policies import Policies
+from eyasd.registry.store import LocalStore
+
+ANN: dict[str, Any] = {"actor": "ann", "reason": "better"}
+
+
+def policy(**demands: Any) -> Policy:
+    return Policy(**{"aliases": ("production",), "at_least": {}, "at_most": {}, **demands})
+
+
+@pytest.fixture
+def publish(models: Models, tmp_path: Path) -> Callable[..., int]:
+    """Publishes a version with these figures and F1 scores of labels, and returns its number."""
+
+    def published(f1: dict[str, float] | None = None, **figures: float) -> int:
+        rows = [LabelMetrics(label, 10, 0.9, 0.9, score) for label, score in (f1 or {}).items()]
+        scored = replace(
+            evaluation(),
+            labels=tuple(rows) or evaluation().labels,
+            figures=tuple(Figure(name, value, value, value) for name, value in figures.items()),
+        )
+        job = f"job{len(list(tmp_path.iterdir()))}"
+        return models.publish("colours", write_bundle(tmp_path / job, job=job, evaluation=scored), job)
+
+    return published
+
+
+def test_without_a_policy_anything_goes(models: Models, publish: Callable[..., int]) -> None:
+    record = models.promote("colours", "production", publish(), **ANN)
+    assert (record.version, record.evidence, record.forced, record.reason) == (1, (), False, "better")
+
+
+def test_what_a_policy_demands_is_kept_as_evidence(models: Models, publish: Callable[..., int]) -> None:
+    models.policies.set("colours", policy(at_least={"roc_auc": 0.9}, at_most={"log_loss": 0.3}), actor="ann")
+    record = models.promote("colours", "production", publish(roc_auc=0.95, log_loss=0.3), **ANN)
+    assert record.evidence == ("roc_auc is 0.9500, at least 0.9 is demanded", "log_loss is 0.3000, at most 0.3 is demanded")
+    assert not record.forced
+
+
+def test_a_refusal_says_which_figures_refused(models: Models, publish: Callable[..., int]) -> None:
+    demanded = policy(at_least={"roc_auc": 0.9, "accuracy": 0.8, "top_5_accuracy": 0.5}, at_most={"log_loss": 0.2})
+    models.policies.set("colours", demanded, actor="ann")
+    with pytest.raises(PromotionRefused) as caught:
+        models.promote("colours", "production", publish(roc_auc=0.85, accuracy=0.9), **ANN)
+    # The log loss is one of those that evaluations had before they had figures.
+    assert caught.value.message.startswith(
+        "colours@production stays where it is: of colours/1, roc_auc is 0.8500, at least 0.9 is demanded; "
+        "top_5_accuracy is not known, at least 0.5 is demanded; log_loss is 0.3000, at most 0.2 is demanded."
+    )
+    assert models.aliases.get("colours", "production") is None
+
+
+def test_force_moves_it_and_is_recorded(models: Models, publish: Callable[..., int]) -> None:
+    models.policies.set("colours", policy(at_least={"accuracy": 0.99}), actor="ann")
+    record = models.promote("colours", "production", publish(accuracy=0.9), force=True, **ANN)
+    assert (record.version, record.forced, record.evidence) == (1, True, ("accuracy is 0.9000, at least 0.99 is demanded",))
+    better = models.promote("colours", "production", publish(accuracy=0.995), force=True, **ANN)
+    assert not better.forced  # nothing had to be forced
+    assert models.aliases.history("colours", "production") == [record, better]
+
+
+def test_a_policy_guards_its_own_aliases_alone(models: Models, publish: Callable[..., int]) -> None:
+    models.policies.set("colours", policy(aliases=("stable", "production"), at_least={"accuracy": 0.99}), actor="ann")
+    version = publish(accuracy=0.9)
+    assert models.promote("colours", "canary", version, **ANN).evidence == ()
+    for alias in ("stable", "production"):
+        with pytest.raises(PromotionRefused):
+            models.promote("colours", alias, version, **ANN)
+
+
+def test_no_label_may_fall_far_behind_the_holder(models: Models, publish: Callable[..., int]) -> None:
+    models.policies.set("colours", policy(max_label_drop=0.05), actor="ann")
+    first = publish({"red": 0.9, "green": 0.8, "blue": 0.7})
+    assert models.promote("colours", "production", first, **ANN).evidence == ()  # nothing was there to fall behind
+    with pytest.raises(PromotionRefused, match="of colours/2, the F1 of 'blue' is 0.5000, by 0.2000 lower than before; "):
+        models.promote("colours", "production", publish({"red": 0.99, "green": 0.76, "blue": 0.5}), **ANN)
+    record = models.promote("colours", "production", publish({"red": 0.86, "green": 0.8, "violet": 0.1}), **ANN)
+    assert record.evidence == ("the F1 of none of 2 labels is by more than 0.05 lower than before",)
+
+
+def test_an_alias_that_points_there_already_is_not_judged_again(models: Models, publish: Callable[..., int]) -> None:
+    version = publish(accuracy=0.9)
+    record = models.promote("colours", "production", version, **ANN)
+    models.policies.set("colours", policy(at_least={"accuracy": 0.99}), actor="ann")
+    assert models.promote("colours", "production", version, **ANN) == record
+
+
+def test_a_version_is_judged_beside_the_one_that_it_replaces(models: Models, publish: Callable[..., int]) -> None:
+    for _ in range(3):
+        publish({"red": 0.9})
+    models.aliases.set("colours", "production", 1, **ANN)
+    models.policies.set("colours", policy(max_label_drop=0.5), actor="ann")
+    manifest = models.manifest
+
+    def moved_meanwhile(model: str, version: int) -> Any:
+        models.aliases.set("colours", "production", 2, **ANN)
+        return manifest(model, version)
+
+    models.manifest = moved_meanwhile  # type: ignore[assignment]
+    with pytest.raises(AliasConflict, match="moved by somebody else"):
+        models.promote("colours", "production", 3, **ANN)
+
+
+def test_policies_have_a_history_of_their_own(models: Models) -> None:
+    assert models.policies.get("colours") is None
+    for number, bound in enumerate((0.5, 0.6), 1):
+        record = models.policies.set("colours", policy(at_least={"accuracy": bound}), actor=f"actor {number}")
+        assert (record.record, record.actor) == (number, f"actor {number}")
+    assert models.policies.get("colours") == record
+
+
+def test_of_two_who_set_a_policy_at_once_one_is_told(tmp_path: Path) -> None:
+    class RacedStore(LocalStore):
+        """A store in which somebody else always creates the record first."""
+
+        def create(self, key: str, content: bytes) -> bool:
+            super().create(key, content)
+            return super().create(key, content)
+
+    with pytest.raises(PolicyConflict, match="policy of colours was changed by somebody else"):
+        Policies(RacedStore(tmp_path)).set("colours", policy(), actor="ann")
