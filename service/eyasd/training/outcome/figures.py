@@ -19,7 +19,7 @@ from eyasd.core.types import Figure
 RESAMPLES: Final = 1000
 _FEWEST_RESAMPLES: Final = 100
 # Of pictures x labels x resamples, for figures that need the order of all probabilities: some 10 s on one core.
-_MOST_WORK: Final = 1_000_000_000
+_MOST_WORK: Final = 200_000_000
 _CHUNK: Final = 50  # resamples at a time
 _TOP: Final = 5
 _LOW, _HIGH = 0.025, 0.975
@@ -111,7 +111,7 @@ def _of_counts(answers: Answers, bins: int) -> tuple[tuple[str, ...], Statistic]
         "log_loss": answers.log_losses,
     }
     sums = np.stack(list(per_picture.values()), 1)
-    hits, borne, given = ((applies & true).astype(np.float64), true.astype(np.float64), applies.astype(np.float64))
+    hits, borne, given = (np.nonzero(flags) for flags in (applies & true, true, applies))
     gaps = np.zeros((len(true), bins))
     for column in range(answers.bins.shape[1]):
         np.add.at(gaps, (np.arange(len(true)), answers.bins[:, column]), answers.gaps[:, column])
@@ -120,7 +120,7 @@ def _of_counts(answers: Answers, bins: int) -> tuple[tuple[str, ...], Statistic]
 
     def statistic(weights: Floats) -> Floats:
         total = weights.sum(1, keepdims=True)
-        right, examples, predicted = weights @ hits, weights @ borne, weights @ given
+        right, examples, predicted = (_by_label(weights, places, true.shape[1]) for places in (hits, borne, given))
         # A ratio without a denominator is 0, as in scikit-learn; means are over the labels that have an example.
         ratios = [
             right / np.maximum(predicted, 1),
@@ -139,6 +139,12 @@ def _of_counts(answers: Answers, bins: int) -> tuple[tuple[str, ...], Statistic]
     return tuple(names), statistic
 
 
+def _by_label(weights: Floats, places: tuple[NDArray[np.int64], ...], labels: int) -> Floats:
+    """Returns float64 [R, C], how much each label has of the weights, float64 [R, N], of the places (picture, label)."""
+    pictures, own = places
+    return np.stack([np.bincount(own, row[pictures], labels) for row in weights])
+
+
 def _within_top(answers: Answers) -> Floats:
     """Returns float64 [N], whether fewer than five labels are more probable than the true one."""
     own = (answers.probabilities * answers.true).sum(1, keepdims=True)
@@ -148,16 +154,15 @@ def _within_top(answers: Answers) -> Floats:
 
 def _of_order(answers: Answers) -> Statistic:
     """Returns the area under the ROC curve and the average precision, means over the labels that some bear and some do not."""
-    columns = [
-        _Order.of(answers.probabilities[:, label], answers.true[:, label])
-        for label in range(answers.true.shape[1])
-        if answers.true[:, label].any() and not answers.true[:, label].all()
-    ]
+    true = answers.true
+    judged = np.flatnonzero(true.any(0) & ~true.all(0))
 
     def statistic(weights: Floats) -> Floats:
-        if not columns:
+        if not len(judged):
             return np.full((len(weights), 2), np.nan)
-        values = np.stack([column.areas(weights) for column in columns])  # [C, R, 2]
+        # The orders of all labels together would take much more memory than the probabilities.
+        orders = (_Order.of(answers.probabilities[:, label], true[:, label]) for label in judged)
+        values = np.stack([order.areas(weights) for order in orders])  # [C, R, 2]
         defined = np.isfinite(values)
         counts = defined.sum(0)
         means: Floats = np.where(counts > 0, np.where(defined, values, 0).sum(0) / np.maximum(counts, 1), np.nan)
