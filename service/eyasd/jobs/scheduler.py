@@ -17,7 +17,7 @@ from typing import Any, Final
 import structlog
 
 from eyasd.core import document, jobdir
-from eyasd.core.errors import EyasError, JobEnded, StorageFailed, TrainerFailed
+from eyasd.core.errors import AliasConflict, EyasError, JobEnded, PromotionRefused, StorageFailed, TrainerFailed
 from eyasd.core.names import PRODUCTION
 from eyasd.core.types import (
     DatasetReport,
@@ -226,7 +226,7 @@ class Scheduler:
         tries = 0
         while not (await self._ledger.get(job.id)).cancelling:
             try:
-                return await asyncio.to_thread(self._publish_once, job, made)
+                version, unmoved = await asyncio.to_thread(self._publish_once, job, made)
             except StorageFailed as error:
                 delay = _PUBLISH_RETRY_SECONDS[min(tries, len(_PUBLISH_RETRY_SECONDS) - 1)]
                 self._log.warning("version could not be published yet", job=job.id, error=error.message)
@@ -235,16 +235,25 @@ class Scheduler:
                     await self._report(job.id, JobEvent(0, datetime.now(UTC), message=message))
                 tries += 1
                 await asyncio.sleep(delay)
+            else:
+                if unmoved:
+                    self._log.warning("alias not moved", job=job.id, version=version, error=unmoved)
+                    await self._report(job.id, JobEvent(0, datetime.now(UTC), message=f"Version {version} is published. {unmoved}"))
+                return version
         return None
 
-    def _publish_once(self, job: Job, made: Path) -> int:
+    def _publish_once(self, job: Job, made: Path) -> tuple[int, str]:
+        """Returns the version, and why its alias was not moved; "" where it was, or was not to be."""
         version = self._models.publish(job.model, made, job.id)
         alias = job.alias
         if alias is None and self._models.aliases.get(job.model, PRODUCTION) is None:
             alias = PRODUCTION  # a model's first version serves; later ones wait to be chosen
         if alias is not None:
-            self._models.aliases.set(job.model, alias, version, actor=f"job {job.id}", reason="published by its training")
-        return version
+            try:
+                self._models.promote(job.model, alias, version, actor=f"job {job.id}", reason="published by its training")
+            except (PromotionRefused, AliasConflict) as error:  # the version is sound, and stays
+                return version, error.message
+        return version, ""
 
     async def _report(self, job: str, event: JobEvent) -> None:
         position = await self._ledger.progress_bytes(job)

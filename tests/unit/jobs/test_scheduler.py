@@ -22,6 +22,7 @@ from eyasd.core.types import (
     JobState,
     JobType,
     LabelCounts,
+    Policy,
     Progress,
     TrainingTask,
 )
@@ -62,6 +63,26 @@ async def test_a_later_version_serves_only_when_asked(house: House, alias: str |
         (await house.runner.started.get()).succeed()
         await follow(house, job)
     assert {name: record.version for name, record in house.models.current_aliases("colours").items()} == points_to
+
+
+async def test_a_version_that_the_policy_refuses_is_published_but_does_not_serve(house: House) -> None:
+    first = await train(house)
+    (await house.runner.started.get()).succeed()
+    await follow(house, first)
+    demanded = Policy(aliases=("production",), at_least={"accuracy": 0.99}, at_most={})
+    house.models.policies.set("colours", demanded, actor="ann")
+    job = await train(house, alias="production")
+    (await house.runner.started.get()).succeed()
+    events = await follow(house, job)
+    assert states(events)[-1] is JobState.SUCCEEDED
+    assert (await house.ledger.get(job.id)).version == 2
+    said = [event.message for event in events if event.message]
+    assert said[-1].startswith(
+        "Version 2 is published. colours@production stays where it is: of colours/2, accuracy is 0.9000, at least 0.99 is demanded."
+    )
+    record = house.models.aliases.get("colours", "production")
+    assert record is not None
+    assert record.version == 1
 
 
 async def test_an_evaluation_gets_the_bundle_of_the_version_it_names(house: House, tmp_path: Path) -> None:
