@@ -15,8 +15,9 @@ from safetensors.numpy import save
 
 from eyasd.core import bundle, document
 from eyasd.core.bundle import Calibration, Golden, Lineage, Manifest, Parity
+from eyasd.core.evaluation import Evaluation, LabelMetrics
 from eyasd.core.preprocess import Preprocess
-from eyasd.core.types import DatasetReport, Evaluation, LabelCounts, LabelMetrics
+from eyasd.core.types import DatasetReport, LabelCounts
 
 COLOURS = {"blue": (20, 30, 220), "green": (20, 200, 30), "red": (220, 30, 20)}
 SIDE = 32

@@ -16,7 +16,10 @@ from eyasd.api.errors import status_of, status_of_reason
 from eyasd.core import types
 from eyasd.core.bundle import Manifest
 from eyasd.core.errors import EyasError, InvalidArgument, UndecodableImage
+from eyasd.core.evaluation import Evaluation
+from eyasd.core.findings import UnreadableFile
 from eyasd.core.names import ModelRef, alias_name, job_name, model_name, version_name
+from eyasd.core.promotion import AliasRecord
 from eyasd.core.spec import Loss, Optimizer, Preset, Schedule, TrainSpec
 from eyasd.serving.classifier import Classified
 from eyasd.serving.fleet import ServingState
@@ -87,7 +90,7 @@ def train_spec_message(spec: TrainSpec) -> training_spec_pb2.TrainingSpec:
     return message
 
 
-def evaluation_message(evaluation: types.Evaluation) -> evaluation_pb2.Evaluation:
+def evaluation_message(evaluation: Evaluation) -> evaluation_pb2.Evaluation:
     """Returns the message."""
     return evaluation_pb2.Evaluation(
         examples=evaluation.examples,
@@ -132,7 +135,7 @@ def _interval(low: float, high: float) -> evaluation_pb2.Interval:
     return evaluation_pb2.Interval(low=low, high=high)
 
 
-def _unreadable(files: tuple[types.UnreadableFile, ...]) -> list[evaluation_pb2.UnreadableFile]:
+def _unreadable(files: tuple[UnreadableFile, ...]) -> list[evaluation_pb2.UnreadableFile]:
     return [evaluation_pb2.UnreadableFile(path=file.path, reason=file.reason) for file in files]
 
 
@@ -248,7 +251,7 @@ def event_message(event: types.JobEvent) -> job_service_pb2.WatchJobResponse:
     )
 
 
-def alias_message(model: str, alias: str, record: types.AliasRecord) -> model_pb2.Alias:
+def alias_message(model: str, alias: str, record: AliasRecord) -> model_pb2.Alias:
     """Returns the message."""
     return model_pb2.Alias(
         name=alias_name(model, alias),

@@ -8,8 +8,9 @@ from typing import Final
 
 from eyas.v1 import model_pb2
 from eyasd.core.errors import InvalidArgument
+from eyasd.core.evaluation import FIGURES
 from eyasd.core.names import PRODUCTION, check_identifier, model_name
-from eyasd.core.types import FIGURES, Policy, PolicyRecord
+from eyasd.core.promotion import Policy, PolicyRecord
 
 _MOST: Final = 100
 _UNBOUNDED: Final = "log_loss"  # every other figure lies within 0..1

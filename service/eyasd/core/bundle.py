@@ -27,9 +27,10 @@ from numpy.typing import NDArray
 from eyasd.core import document
 from eyasd.core.choices import RankedBackbone, Trial
 from eyasd.core.errors import BrokenBundle
+from eyasd.core.evaluation import EpochMetrics, Evaluation
 from eyasd.core.names import ModelRef
 from eyasd.core.preprocess import Preprocess
-from eyasd.core.types import DatasetReport, EpochMetrics, Evaluation
+from eyasd.core.types import DatasetReport
 
 FORMAT_VERSION: Final = 1
 MODEL: Final = "model.onnx"

@@ -6,6 +6,14 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class UnreadableFile:
+    """A file of a dataset that is no picture Eyas reads; `path` is relative to the dataset's folder, or as its manifest has it."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class PictureSize:
     """Width and height of a picture as it is stored, in pixels."""
 

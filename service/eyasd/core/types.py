@@ -1,27 +1,18 @@
-"""The nouns that cross from one room to another: datasets, evaluations, progress, jobs, predictions.
+"""The nouns that cross from one room to another: datasets, progress, jobs, predictions.
 
 All are frozen values. A field that is None takes a default somewhere else, and its docstring says where.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
 
-from eyasd.core.findings import Duplicates, PictureStatistics, Suspects
+from eyasd.core.evaluation import EpochMetrics, Evaluation
+from eyasd.core.findings import Duplicates, PictureStatistics, Suspects, UnreadableFile
 from eyasd.core.names import ModelRef
 from eyasd.core.spec import InspectionSpec, TrainSpec
-
-
-@dataclass(frozen=True, slots=True)
-class UnreadableFile:
-    """A file of a dataset that is no picture Eyas reads; `path` is relative to the dataset's folder, or as its manifest has it."""
-
-    path: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,121 +55,6 @@ class DatasetReport:
     duplicates: Duplicates | None = None
     suspects: Suspects | None = None
     split_sizes: SplitSizes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LabelMetrics:
-    """One label's figures within an evaluation.
-
-    Attributes:
-        predicted_counts: its row of the confusion matrix; empty for a multi-label model, which has none.
-        threshold: the probability from which on a multi-label model says that it applies; None for others.
-    """
-
-    label: str
-    examples: int
-    precision: float
-    recall: float
-    f1: float
-    predicted_counts: tuple[int, ...] = ()
-    threshold: float | None = None
-
-
-# The names that figures have; of a model of one label a picture, and of several, not all.
-FIGURES: Final = (
-    *("accuracy", "top_5_accuracy", "balanced_accuracy", "log_loss", "calibration_error", "roc_auc", "average_precision"),
-    *(f"{mean}_{name}" for mean in ("macro", "micro", "weighted") for name in ("precision", "recall", "f1")),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One figure of an evaluation.
-
-    Attributes:
-        name: such as `balanced_accuracy`; see `eyas.v1.Figure`.
-        value: of the pictures scored.
-        low: lower end of its 95 % interval.
-        high: upper end of it.
-    """
-
-    name: str
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
-class ReliabilityBin:
-    """The answers of about the same confidence: of a picture's most probable label, or of every label of a multi-label model.
-
-    Attributes:
-        low: the confidences are above it, and at most `high`.
-        answers: how many there are.
-        confidence: their mean confidence, 0..1; 0 where there are none.
-        right: the share of them that holds, 0..1; 0 where there are none.
-    """
-
-    low: float
-    high: float
-    answers: int
-    confidence: float
-    right: float
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """What a model version scored on labelled pictures.
-
-    Attributes:
-        examples: number of pictures scored.
-        accuracy: share labelled right, 0..1; of a multi-label model, the share whose whole set of labels is right.
-        accuracy_interval: ends of its 95 % Wilson score interval.
-        macro_precision: unweighted mean over the labels that have an example; so `macro_recall` and `macro_f1`.
-        log_loss: mean negative log-likelihood of the true label, in nats; of a multi-label model, of the whole set of labels.
-        calibration_error: expected calibration error, 15 equally wide bins; of a multi-label model, over every label of every
-            picture.
-        labels: one row a label, in order of class index.
-        unreadable_files: not scored.
-        leaked_examples: of a training's test split, how many pictures have an exact or near copy in train or validation, or were
-            trained on by its base version.
-        accuracy_without_leaked: accuracy on the others; None where nothing leaked, or everything.
-        micro_f1: of a multi-label model, F1 over every label of every picture; None for others.
-        mean_average_precision: of a multi-label model, the unweighted mean over the labels that have an example; it needs no
-            thresholds. None for others.
-        figures: the headline figures, each with its interval; empty in evaluations written before it was known.
-        reliability: 15 equally wide bins from 0 to 1; empty likewise.
-    """
-
-    examples: int
-    accuracy: float
-    accuracy_interval: tuple[float, float]
-    macro_precision: float
-    macro_recall: float
-    macro_f1: float
-    log_loss: float
-    calibration_error: float
-    labels: tuple[LabelMetrics, ...]
-    unreadable_files: tuple[UnreadableFile, ...] = ()
-    leaked_examples: int = 0
-    accuracy_without_leaked: float | None = None
-    micro_f1: float | None = None
-    mean_average_precision: float | None = None
-    figures: tuple[Figure, ...] = ()
-    reliability: tuple[ReliabilityBin, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class EpochMetrics:
-    """A network's figures on the validation split; epoch 0 is the head on the frozen backbone."""
-
-    epoch: int
-    train_loss: float
-    loss: float
-    accuracy: float
-    macro_precision: float
-    macro_recall: float
-    macro_f1: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -383,60 +259,6 @@ class JobEvent:
     progress: Progress | None = None
     message: str | None = None
     job: Job | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AliasRecord:
-    """One entry of an alias's history.
-
-    Attributes:
-        record: number within the history, from 1.
-        version: where the alias points from this record on.
-        previous: where it pointed before; None in the first record.
-        time: when, UTC.
-        actor: who set it.
-        reason: why, in the actor's words.
-        undoes: number of the record that this one takes back; None where it is no rollback.
-        evidence: what the model's policy demanded of the version and what it had, a sentence each; empty where none was asked.
-        forced: whether it was moved although the policy refused.
-    """
-
-    record: int
-    version: int
-    previous: int | None
-    time: datetime
-    actor: str
-    reason: str
-    undoes: int | None = None
-    evidence: tuple[str, ...] = ()
-    forced: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """What a version must have before some of its model's aliases may point to it.
-
-    Attributes:
-        aliases: those that it guards.
-        at_least: the least value of figures, by the names of `eyas.v1.Figure`.
-        at_most: the largest value of figures.
-        max_label_drop: how much lower the F1 of a label may be than that of the version the alias points to; None is anything.
-    """
-
-    aliases: tuple[str, ...]
-    at_least: Mapping[str, float]
-    at_most: Mapping[str, float]
-    max_label_drop: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyRecord:
-    """One entry of the history of a model's policy: the number, from 1, what was in force from then on, since when, and by whom."""
-
-    record: int
-    policy: Policy
-    time: datetime
-    actor: str
 
 
 class Device(StrEnum):

@@ -18,19 +18,9 @@ import structlog
 
 from eyasd.core import document, jobdir
 from eyasd.core.errors import AliasConflict, EyasError, JobEnded, PromotionRefused, StorageFailed, TrainerFailed
+from eyasd.core.evaluation import Evaluation
 from eyasd.core.names import PRODUCTION
-from eyasd.core.types import (
-    DatasetReport,
-    Evaluation,
-    Job,
-    JobError,
-    JobEvent,
-    JobState,
-    JobType,
-    Progress,
-    SharedCache,
-    TrainingOutcome,
-)
+from eyasd.core.types import DatasetReport, Job, JobError, JobEvent, JobState, JobType, Progress, SharedCache, TrainingOutcome
 from eyasd.jobs import folder
 from eyasd.jobs.ledger import Ledger
 from eyasd.jobs.local import Process, Runner

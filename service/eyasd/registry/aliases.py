@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from eyasd.core.errors import AliasConflict, AliasNotFound, NothingToRollBack
-from eyasd.core.types import AliasRecord
+from eyasd.core.promotion import AliasRecord
 from eyasd.registry.records import Records
 from eyasd.registry.store import Store
 

@@ -18,7 +18,7 @@ from eyasd.core import bundle
 from eyasd.core.bundle import Manifest
 from eyasd.core.errors import AliasNotFound, BrokenBundle, ModelNotFound, PromotionRefused, VersionNotFound
 from eyasd.core.names import ModelRef
-from eyasd.core.types import AliasRecord
+from eyasd.core.promotion import AliasRecord
 from eyasd.registry.aliases import Aliases
 from eyasd.registry.policies import Finding, Policies, judge
 from eyasd.registry.store import Store

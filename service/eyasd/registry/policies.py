@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 
 from eyasd.core.bundle import Manifest
 from eyasd.core.errors import PolicyConflict
-from eyasd.core.types import Evaluation, Policy, PolicyRecord
+from eyasd.core.evaluation import Evaluation
+from eyasd.core.promotion import Policy, PolicyRecord
 from eyasd.registry.records import Records
 from eyasd.registry.store import Store
 

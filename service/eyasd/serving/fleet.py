@@ -22,7 +22,7 @@ from eyasd.core import bundle
 from eyasd.core.bundle import Golden, Manifest
 from eyasd.core.errors import BrokenBundle, EyasError, Unavailable
 from eyasd.core.names import ModelRef
-from eyasd.core.types import AliasRecord
+from eyasd.core.promotion import AliasRecord
 from eyasd.serving.engine import Engine
 from eyasd.serving.session import Session
 from eyasd.telemetry.metrics import Metrics

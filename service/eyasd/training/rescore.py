@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from eyasd.core.bundle import MANIFEST, MODEL, Manifest, read_manifest, verified
 from eyasd.core.errors import BadDataset
+from eyasd.core.evaluation import Evaluation
+from eyasd.core.findings import UnreadableFile
 from eyasd.core.jobdir import BUNDLE
-from eyasd.core.types import Evaluation, EvaluationTask, UnreadableFile
+from eyasd.core.types import EvaluationTask
 from eyasd.training.data.cache import read_picture
 from eyasd.training.data.dataset import open_dataset
 from eyasd.training.data.listing import TEST, File, Listing

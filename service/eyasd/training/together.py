@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from eyasd.core.types import EpochMetrics
+from eyasd.core.evaluation import EpochMetrics
 from eyasd.training.budget import Budget
 from eyasd.training.data.audit import Audit
 from eyasd.training.data.cache import open_pixels

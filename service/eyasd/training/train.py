@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from eyasd.core import document
 from eyasd.core.bundle import FORMAT_VERSION, LOGITS, MODEL, PROBABILITIES, WEIGHTS, Golden, Lineage, Manifest, Parity
+from eyasd.core.evaluation import EpochMetrics, Evaluation
 from eyasd.core.jobdir import BUNDLE
-from eyasd.core.types import EpochMetrics, Evaluation, TrainingOutcome, TrainingTask
+from eyasd.core.types import TrainingOutcome, TrainingTask
 from eyasd.training import durable
 from eyasd.training.budget import Budget
 from eyasd.training.choice.ranking import candidates, rank

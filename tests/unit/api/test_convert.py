@@ -13,9 +13,10 @@ from eyas.v1 import evaluation_pb2, job_pb2, training_spec_pb2
 from eyasd.api import convert
 from eyasd.core import bundle, document, findings, types
 from eyasd.core.errors import BrokenBundle, InvalidArgument
+from eyasd.core.evaluation import EpochMetrics, Figure, LabelMetrics, ReliabilityBin
 from eyasd.core.names import ModelRef
 from eyasd.core.spec import InspectionSpec, Loss, Optimizer, Preset, Schedule, TrainSpec
-from eyasd.core.types import EpochMetrics, Job, JobError, JobState, JobType, Progress
+from eyasd.core.types import Job, JobError, JobState, JobType, Progress
 from eyasd.serving.fleet import ServingState
 
 FULL = TrainSpec(
@@ -111,7 +112,7 @@ def test_every_figure_of_an_evaluation_arrives() -> None:
         elif field.name not in {"accuracy_interval", "labels", "unreadable_files", "figures", "reliability"}:
             assert getattr(message, field.name) == getattr(evaluation(), field.name)
     assert not any(row.HasField("threshold") for row in message.labels)
-    figure, filled = types.Figure("roc_auc", 0.9, 0.8, 0.95), types.ReliabilityBin(0.5, 1.0, 30, 0.92, 0.9)
+    figure, filled = Figure("roc_auc", 0.9, 0.8, 0.95), ReliabilityBin(0.5, 1.0, 30, 0.92, 0.9)
     judged = convert.evaluation_message(replace(evaluation(), figures=(figure,), reliability=(filled,)))
     (row,), (held,) = judged.figures, judged.reliability
     assert (row.name, row.value, row.interval.low, row.interval.high) == ("roc_auc", 0.9, 0.8, 0.95)
@@ -119,7 +120,7 @@ def test_every_figure_of_an_evaluation_arrives() -> None:
     leaky = convert.evaluation_message(replace(evaluation(), leaked_examples=3, accuracy_without_leaked=0.0))
     assert (leaky.leaked_examples, leaky.HasField("accuracy_without_leaked")) == (3, True)
     assert (message.accuracy_interval.low, message.accuracy_interval.high) == evaluation().accuracy_interval
-    rows = (types.LabelMetrics("red", 9, 0.5, 0.6, 0.7, threshold=0.25),)
+    rows = (LabelMetrics("red", 9, 0.5, 0.6, 0.7, threshold=0.25),)
     several = convert.evaluation_message(replace(evaluation(), labels=rows, micro_f1=0.0, mean_average_precision=0.5))
     assert (several.HasField("micro_f1"), several.mean_average_precision) == (True, 0.5)
     assert (several.labels[0].threshold, list(several.labels[0].predicted_counts)) == (0.25, [])

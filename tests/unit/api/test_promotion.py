@@ -10,7 +10,7 @@ import pytest
 from eyas.v1 import model_pb2
 from eyasd.api.promotion import policy_message, policy_of
 from eyasd.core.errors import InvalidArgument
-from eyasd.core.types import Policy, PolicyRecord
+from eyasd.core.promotion import Policy, PolicyRecord
 
 POLICY = Policy(
     aliases=("production", "stable"), at_least={"accuracy": 0.9, "roc_auc": 0.5}, at_most={"log_loss": 1.5}, max_label_drop=0.0

@@ -13,6 +13,7 @@ from builders import evaluation, write_bundle
 from eyasd.core import document, jobdir
 from eyasd.core.errors import DatasetNotFound, JobEnded, RequestIdReused, StorageFailed, Unavailable
 from eyasd.core.names import ModelRef
+from eyasd.core.promotion import Policy
 from eyasd.core.spec import InspectionSpec, Preset, TrainSpec
 from eyasd.core.types import (
     DatasetReport,
@@ -22,7 +23,6 @@ from eyasd.core.types import (
     JobState,
     JobType,
     LabelCounts,
-    Policy,
     Progress,
     TrainingTask,
 )

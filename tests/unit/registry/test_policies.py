@@ -11,7 +11,8 @@ import pytest
 
 from builders import evaluation, write_bundle
 from eyasd.core.errors import AliasConflict, PolicyConflict, PromotionRefused
-from eyasd.core.types import Figure, LabelMetrics, Policy
+from eyasd.core.evaluation import Figure, LabelMetrics
+from eyasd.core.promotion import Policy
 from eyasd.registry.models import Models
 from eyasd.registry.policies import Policies
 from eyasd.registry.store import LocalStore

@@ -14,7 +14,7 @@ from builders import colour_network, golden, write_bundle
 from eyasd.core import bundle
 from eyasd.core.errors import AliasNotFound, BrokenBundle, ModelNotFound, StorageFailed, Unavailable, VersionNotFound
 from eyasd.core.names import ModelRef
-from eyasd.core.types import AliasRecord
+from eyasd.core.promotion import AliasRecord
 from eyasd.registry.models import Models
 from eyasd.serving.fleet import Fleet, FleetOptions, LoadedVersion, ServingState
 from eyasd.serving.session import CPU

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from eyasd.core import document
+from eyasd.core.evaluation import EpochMetrics
 from eyasd.core.jobdir import ProgressLine
-from eyasd.core.types import EpochMetrics
 from eyasd.training import journal as journal_module
 from eyasd.training.journal import Interrupted, Journal
 

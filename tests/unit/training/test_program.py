@@ -36,8 +36,9 @@ from eyasd.core.bundle import (
     file_digests,
     read_manifest,
 )
+from eyasd.core.evaluation import Evaluation
 from eyasd.core.spec import Preset, TrainSpec
-from eyasd.core.types import DatasetReport, Evaluation, EvaluationTask, JobError, TrainingOutcome
+from eyasd.core.types import DatasetReport, EvaluationTask, JobError, TrainingOutcome
 
 from .conftest import JobFolder, main_on
 

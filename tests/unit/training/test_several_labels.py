@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 
 from eyasd.core import document, jobdir
 from eyasd.core.bundle import MANIFEST, MODEL, REPORT, Manifest, read_manifest
-from eyasd.core.types import DatasetReport, Evaluation, EvaluationTask
+from eyasd.core.evaluation import Evaluation
+from eyasd.core.types import DatasetReport, EvaluationTask
 
 from .test_program import TINY, error_of, main_on
 

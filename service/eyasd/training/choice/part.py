@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from eyasd.core.types import EpochMetrics
+from eyasd.core.evaluation import EpochMetrics
 from eyasd.training.journal import FAST_SHARES, Journal
 
 _STAGES: Final = ("weights", "decode", "head")

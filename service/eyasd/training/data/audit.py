@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyasd.core.errors import BadDataset
-from eyasd.core.findings import Duplicates
-from eyasd.core.types import DatasetReport, LabelCounts, SplitSizes, UnreadableFile
+from eyasd.core.findings import Duplicates, UnreadableFile
+from eyasd.core.types import DatasetReport, LabelCounts, SplitSizes
 from eyasd.training.data import findings
 from eyasd.training.data.cache import Pictures
 from eyasd.training.data.duplicates import Copies, Ids, find_copies, join

@@ -17,8 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from eyasd.core.evaluation import EpochMetrics
 from eyasd.core.preprocess import Preprocess
-from eyasd.core.types import EpochMetrics, InspectionTask, TrainingTask
+from eyasd.core.types import InspectionTask, TrainingTask
 from eyasd.training.budget import Budget
 from eyasd.training.data.audit import Audit, audit
 from eyasd.training.data.cache import Pictures, decode

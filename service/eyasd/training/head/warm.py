@@ -20,10 +20,11 @@ from torch import nn
 
 from eyasd.core.bundle import MANIFEST, WEIGHTS, Manifest, read_manifest, verified
 from eyasd.core.errors import BrokenBundle
+from eyasd.core.evaluation import EpochMetrics
 from eyasd.core.jobdir import BASE
 from eyasd.core.names import ModelRef
 from eyasd.core.spec import Loss
-from eyasd.core.types import EpochMetrics, TrainingTask
+from eyasd.core.types import TrainingTask
 from eyasd.core.warmstart import inherited
 from eyasd.training.data.audit import Audit
 from eyasd.training.data.cache import Entry

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyasd.core.bundle import INPUT, PROBABILITIES
-from eyasd.core.types import Evaluation, LabelMetrics, ReliabilityBin, UnreadableFile
+from eyasd.core.evaluation import Evaluation, LabelMetrics, ReliabilityBin
+from eyasd.core.findings import UnreadableFile
 from eyasd.training.data.targets import Targets
 from eyasd.training.outcome.figures import Answers, headline
 from eyasd.training.outcome.thresholds import average_precision

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from eyasd.core.types import Figure
+from eyasd.core.evaluation import Figure
 
 RESAMPLES: Final = 1000
 _FEWEST_RESAMPLES: Final = 100

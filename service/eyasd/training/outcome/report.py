@@ -8,7 +8,7 @@ from typing import Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from eyasd.core.bundle import Manifest
-from eyasd.core.types import EpochMetrics
+from eyasd.core.evaluation import EpochMetrics
 from eyasd.training.data.thumbnails import shown_groups
 
 # Labels and the names of files are a stranger's text: everything is escaped.

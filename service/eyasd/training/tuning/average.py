@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from eyasd.core.types import EpochMetrics
+from eyasd.core.evaluation import EpochMetrics
 
 State = dict[str, Tensor]
 

@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from eyasd.core import document
-from eyasd.core.types import EpochMetrics
+from eyasd.core.evaluation import EpochMetrics
 from eyasd.training import durable
 from eyasd.training.tuning.average import State
 

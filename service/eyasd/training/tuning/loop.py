@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from eyasd.core.errors import TrainerFailed
-from eyasd.core.types import EpochMetrics
+from eyasd.core.evaluation import EpochMetrics
 from eyasd.training.budget import Budget
 from eyasd.training.data.audit import Audit
 from eyasd.training.data.listing import TRAIN, VALIDATION

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from eyasd.core.evaluation import EpochMetrics
 from eyasd.core.spec import Loss
-from eyasd.core.types import EpochMetrics
 from eyasd.training.data.audit import Audit
 from eyasd.training.data.listing import TEST, VALIDATION
 from eyasd.training.data.targets import Targets

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
+from eyasd.core.findings import UnreadableFile
 from eyasd.core.spec import Loss
-from eyasd.core.types import UnreadableFile
 from eyasd.training.outcome.calibrate import fit_temperature
 from eyasd.training.outcome.evaluate import calibration_error, score, wilson_interval
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from eyasd.core.types import Evaluation, Figure
+from eyasd.core.evaluation import Evaluation, Figure
 from eyasd.training.outcome import figures
 from eyasd.training.outcome.evaluate import score
 

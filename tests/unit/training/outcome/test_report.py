@@ -14,8 +14,9 @@ from builders import write_bundle
 from eyasd.core import document
 from eyasd.core.bundle import MANIFEST, Manifest, read_manifest
 from eyasd.core.choices import RankedBackbone
-from eyasd.core.findings import DuplicateFile, DuplicateGroup, Duplicates, Suspect, Suspects
-from eyasd.core.types import DatasetReport, EpochMetrics, UnreadableFile
+from eyasd.core.evaluation import EpochMetrics
+from eyasd.core.findings import DuplicateFile, DuplicateGroup, Duplicates, Suspect, Suspects, UnreadableFile
+from eyasd.core.types import DatasetReport
 from eyasd.training.data.listing import File
 from eyasd.training.data.thumbnails import thumbnails
 from eyasd.training.outcome.report import render

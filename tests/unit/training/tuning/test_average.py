@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from eyasd.core.types import EpochMetrics
+from eyasd.core.evaluation import EpochMetrics
 from eyasd.training.tuning.average import Candidate, State, follow, mix, refine
 
 

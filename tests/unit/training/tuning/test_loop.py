@@ -15,8 +15,9 @@ import pytest
 import torch
 
 from eyasd.core.errors import TrainerFailed
+from eyasd.core.evaluation import EpochMetrics
 from eyasd.core.spec import Loss, Optimizer, Schedule, TrainSpec
-from eyasd.core.types import DatasetReport, EpochMetrics
+from eyasd.core.types import DatasetReport
 from eyasd.training.budget import Budget
 from eyasd.training.data.audit import Audit
 from eyasd.training.journal import Interrupted, Journal
