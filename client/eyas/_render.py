@@ -28,7 +28,7 @@ from eyas._types import (
 _STATE_STYLES = {JobState.SUCCEEDED: "green", JobState.FAILED: "red", JobState.CANCELLED: "yellow", JobState.RUNNING: "cyan"}
 # A confusion matrix with names as headings fits 80 columns up to this many labels; beyond it the columns bear class indices.
 _NAMED_COLUMNS = 6
-_LEFT_OUT = tuple(f"{mean}_{name}" for mean in ("macro", "micro", "weighted") for name in ("precision", "recall"))
+_LEFT_OUT = ("accuracy", *(f"{mean}_{name}" for mean in ("macro", "micro", "weighted") for name in ("precision", "recall")))
 # What a person reads in one go; --json has more.
 _MOST_FILES = 20
 _MOST_GROUPS = 10
@@ -156,13 +156,13 @@ def headline(scored: Evaluation) -> Text:
 
 
 def _figures(scored: Evaluation) -> Table:
-    """Returns the figures with their intervals; --json also has the mean precisions and recalls, and all micro means."""
+    """Returns the figures with their intervals; the headline has the accuracy, --json also the mean precisions and recalls."""
     table = Table(show_edge=False, pad_edge=False)
     for name, justify in (("", "left"), ("value", "right"), ("95 % interval", "right")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type] # rich's literal is not exported
     for row in scored.figures:
         # Of one label a picture, the micro means are the accuracy.
-        if not row.name.endswith(_LEFT_OUT) and (row.name != "micro_f1" or scored.micro_f1 is not None):
+        if row.name not in _LEFT_OUT and (row.name != "micro_f1" or scored.micro_f1 is not None):
             name = row.name.replace("_", " ").replace("roc auc", "ROC AUC").replace(" f1", " F1")
             table.add_row(name, f"{row.value:.4f}", f"{row.interval.low:.4f} to {row.interval.high:.4f}")
     return table

@@ -25,7 +25,7 @@ _TOP: Final = 5
 _LOW, _HIGH = 0.025, 0.975
 
 Floats = NDArray[np.float64]
-# float64 [R, N], how often each picture counts -> float64 [R], or [R, K] for K figures
+# float64 [R, N], how often each picture counts -> float64 [R, K], a column a figure
 Statistic = Callable[[Floats], Floats]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from eyasd.core.evaluation import Evaluation, Figure
+from eyasd.core.evaluation import FIGURES, Evaluation, Figure
 from eyasd.training.outcome import figures
 from eyasd.training.outcome.evaluate import score
 
@@ -45,6 +45,7 @@ def test_figures_of_one_label_a_picture_are_those_of_scikit_learn() -> None:
     # Over the labels 0 to 5 alone scikit-learn's micro mean leaves out the pictures that were taken for `g`.
     expected |= {f"micro_{name}": expected["accuracy"] for name in ("precision", "recall", "f1")}
     assert found == pytest.approx(expected, rel=1e-5)
+    assert found.keys() == set(FIGURES)
 
 
 def test_figures_of_sets_of_labels_are_those_of_scikit_learn() -> None:
@@ -67,6 +68,7 @@ def test_figures_of_sets_of_labels_are_those_of_scikit_learn() -> None:
         expected |= {f"{mean}_{name}": value for name, value in zip(("precision", "recall", "f1"), values[:3], strict=True)}
     assert {name: found[name] for name in expected} == pytest.approx(expected, rel=1e-5)
     assert found.keys() - expected.keys() == {"log_loss", "calibration_error"}
+    assert found.keys() < set(FIGURES)
 
 
 def test_a_picture_that_counts_twice_counts_as_two() -> None:
