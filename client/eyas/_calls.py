@@ -161,6 +161,13 @@ def list_model_versions(model: str, token: str) -> Call[Page[ModelVersion]]:
     )
 
 
+def delete_model_version(model: str, version: int) -> Call[None]:
+    """DeleteModelVersion."""
+    request = model_service_pb2.DeleteModelVersionRequest(name=_convert.reference_resource(f"{model}/{version}"))
+    method = "/eyas.v1.ModelService/DeleteModelVersion"
+    return Call(method, request, model_service_pb2.DeleteModelVersionResponse, lambda _: None)
+
+
 def set_alias(model: str, alias: str, version: int, reason: str, *, force: bool) -> Call[Alias]:
     """SetAlias."""
     request = model_service_pb2.SetAliasRequest(

@@ -246,6 +246,14 @@ class Client:
         """Yields a model's versions, newest first."""
         return self._pages(lambda token: _calls.list_model_versions(model, token))
 
+    def delete_model_version(self, model: str, version: int) -> None:
+        """Deletes a version for good.
+
+        Raises:
+            FailedPrecondition: an alias points to it, or did so not long ago.
+        """
+        self._run(_calls.delete_model_version(model, version))
+
     def set_alias(self, model: str, alias: str, version: int, *, reason: str = "", force: bool = False) -> Alias:
         """Points an alias to a version; never repeated by itself, as somebody may have moved it meanwhile.
 

@@ -11,7 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import click
 
 from eyas import _render
 from eyas._convert import parse_duration, to_json, training_spec
-from eyas._errors import EyasError, InvalidArgument
+from eyas._errors import EyasError, FailedPrecondition, InvalidArgument
 from eyas._follow import Interrupted, follow
 from eyas._session import Session, connected
 from eyas._types import Job
@@ -258,7 +258,7 @@ def cancel(session: Session, *, job: str) -> None:
 @eyas.group(invoke_without_command=True)
 @connected
 def models(session: Session) -> None:
-    """List models; or show one, move or roll back an alias, or show its history."""
+    """List models; or show one, move or roll back an alias, show its history, or delete versions."""
     listed = list(session.client.list_models())
     session.show({"models": listed}, lambda: _render.models(listed) if listed else "There are no models yet: eyas train --help.")
 
@@ -283,6 +283,33 @@ def alias(session: Session, *, model: str, alias: str, number: int, reason: str,
     """Point an alias to a version, such as: eyas models alias clothing production 3."""
     record = session.client.set_alias(model, alias, number, reason=reason, force=force)
     session.show(record, lambda: f"{record.name} -> {record.version}")
+
+
+@models.command("delete")
+@click.argument("model")
+@click.argument("number", metavar="VERSION", type=click.IntRange(1))
+@connected
+def delete(session: Session, *, model: str, number: int) -> None:
+    """Delete a version for good, unless an alias points to it or did so not long ago."""
+    session.client.delete_model_version(model, number)
+    session.show({"deleted": [f"{model}/{number}"]}, lambda: f"{model}/{number} is deleted.")
+
+
+@models.command("prune")
+@click.argument("model")
+@click.option("--older-than", type=Time(), required=True, metavar="TIME", help="Versions published longer ago: 90d, 12h.")
+@connected
+def prune(session: Session, *, model: str, older_than: timedelta) -> None:
+    """Delete the old versions that no alias points to, nor pointed to not long ago."""
+    deleted, kept = [], []
+    for found in list(session.client.list_model_versions(model)):
+        if datetime.now(UTC) - found.create_time > older_than:
+            try:
+                session.client.delete_model_version(model, int(found.name.rpartition("/")[2]))
+                deleted.append(found.name)
+            except FailedPrecondition as error:
+                kept.append(error.message)
+    session.show({"deleted": deleted, "kept": kept}, lambda: "\n".join([f"{len(deleted)} versions are deleted.", *kept]))
 
 
 @models.command("rollback")

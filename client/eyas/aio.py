@@ -193,6 +193,14 @@ class Client:
         """Yields a model's versions, newest first."""
         return self._pages(lambda token: _calls.list_model_versions(model, token))
 
+    async def delete_model_version(self, model: str, version: int) -> None:
+        """Deletes a version for good.
+
+        Raises:
+            FailedPrecondition: an alias points to it, or did so not long ago.
+        """
+        await self._run(_calls.delete_model_version(model, version))
+
     async def set_alias(self, model: str, alias: str, version: int, *, reason: str = "", force: bool = False) -> Alias:
         """Points an alias to a version; never repeated by itself."""
         return await self._run(_calls.set_alias(model, alias, version, reason, force=force))

@@ -13,6 +13,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -74,7 +75,8 @@ class App:
             services += self._make_trainer()
         if role is not Role.TRAINER:
             services += self._make_server()
-        services.append(ModelService(self._models, self._fleet))
+        keep = timedelta(days=settings.registry.keep_days)
+        services.append(ModelService(self._models, self._fleet, keep))
         self._server = self._bind(services)
         self.port = self._server.port
         self.metrics_port = self._serve_metrics()

@@ -52,6 +52,13 @@ class ApiSettings(_Room):
     """After that: how long calls in flight may take to finish."""
 
 
+class RegistrySettings(_Room):
+    """The model repository."""
+
+    keep_days: float = Field(default=30.0, ge=0, le=36_500)
+    """How long a version cannot be deleted after the last alias has left it, so that a rollback finds it."""
+
+
 class ServingSettings(_Room):
     """The path from picture to label."""
 
@@ -121,6 +128,7 @@ class Settings(BaseSettings):
     data_dir: Path = Path("eyas-data")
     """Folder of the model repository (models/), the jobs (jobs/), their database (jobs.sqlite) and decoded pictures (cache/)."""
     api: ApiSettings = ApiSettings()
+    registry: RegistrySettings = RegistrySettings()
     serving: ServingSettings = ServingSettings()
     jobs: JobsSettings = JobsSettings()
     training: TrainingSettings = TrainingSettings()

@@ -55,6 +55,11 @@ async def test_the_synchronous_client_sees_models_versions_and_aliases(app: App)
             assert (record.reason, record.previous_version) == ("try it", None)
             assert list(client.list_alias_records("colours", at=record.update_time - timedelta(days=1))) == []
             assert [one.version for one in client.list_alias_records("colours", "canary", at=record.update_time)] == ["colours/1"]
+            with pytest.raises(eyas.FailedPrecondition, match="points to version 1: point it elsewhere first") as held:
+                client.delete_model_version("colours", 1)
+            assert held.value.reason == "VERSION_IN_USE"
+            with pytest.raises(eyas.NotFound, match="has no version 9"):
+                client.delete_model_version("colours", 9)
             assert client.get_policy("colours").at_least == {}
             policy = client.set_policy("colours", aliases=["stable"], at_least={"accuracy": 0.95}, max_label_drop=0.1)
             assert client.get_policy("colours") == policy

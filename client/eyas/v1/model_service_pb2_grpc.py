@@ -50,6 +50,11 @@ class ModelServiceStub(object):
                 request_serializer=eyas_dot_v1_dot_model__service__pb2.ListModelVersionsRequest.SerializeToString,
                 response_deserializer=eyas_dot_v1_dot_model__service__pb2.ListModelVersionsResponse.FromString,
                 _registered_method=True)
+        self.DeleteModelVersion = channel.unary_unary(
+                '/eyas.v1.ModelService/DeleteModelVersion',
+                request_serializer=eyas_dot_v1_dot_model__service__pb2.DeleteModelVersionRequest.SerializeToString,
+                response_deserializer=eyas_dot_v1_dot_model__service__pb2.DeleteModelVersionResponse.FromString,
+                _registered_method=True)
         self.SetAlias = channel.unary_unary(
                 '/eyas.v1.ModelService/SetAlias',
                 request_serializer=eyas_dot_v1_dot_model__service__pb2.SetAliasRequest.SerializeToString,
@@ -97,6 +102,14 @@ class ModelServiceServicer(object):
 
     def ListModelVersions(self, request, context):
         """Lists a model's versions, newest first. Errors: NOT_FOUND; INVALID_ARGUMENT as ListModels.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteModelVersion(self, request, context):
+        """Deletes a version for good; its number is never given again. Errors: NOT_FOUND; FAILED_PRECONDITION where an alias points to
+        it, or did so within the daemon's `registry.keep_days`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -163,6 +176,11 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.ListModelVersions,
                     request_deserializer=eyas_dot_v1_dot_model__service__pb2.ListModelVersionsRequest.FromString,
                     response_serializer=eyas_dot_v1_dot_model__service__pb2.ListModelVersionsResponse.SerializeToString,
+            ),
+            'DeleteModelVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteModelVersion,
+                    request_deserializer=eyas_dot_v1_dot_model__service__pb2.DeleteModelVersionRequest.FromString,
+                    response_serializer=eyas_dot_v1_dot_model__service__pb2.DeleteModelVersionResponse.SerializeToString,
             ),
             'SetAlias': grpc.unary_unary_rpc_method_handler(
                     servicer.SetAlias,
@@ -272,6 +290,33 @@ class ModelService(object):
             '/eyas.v1.ModelService/ListModelVersions',
             eyas_dot_v1_dot_model__service__pb2.ListModelVersionsRequest.SerializeToString,
             eyas_dot_v1_dot_model__service__pb2.ListModelVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteModelVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/eyas.v1.ModelService/DeleteModelVersion',
+            eyas_dot_v1_dot_model__service__pb2.DeleteModelVersionRequest.SerializeToString,
+            eyas_dot_v1_dot_model__service__pb2.DeleteModelVersionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -26,6 +26,7 @@ CODES: Final[dict[type[EyasError], grpc.StatusCode]] = {
     errors.PromotionRefused: grpc.StatusCode.FAILED_PRECONDITION,
     errors.PolicyConflict: grpc.StatusCode.ABORTED,
     errors.NothingToRollBack: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.VersionInUse: grpc.StatusCode.FAILED_PRECONDITION,
     errors.JobEnded: grpc.StatusCode.FAILED_PRECONDITION,
     errors.WeightsNotFound: grpc.StatusCode.FAILED_PRECONDITION,
     errors.ParityFailed: grpc.StatusCode.INTERNAL,

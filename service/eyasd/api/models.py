@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC
+from datetime import UTC, timedelta
 from typing import Any
 
 from eyas.v1 import model_pb2
@@ -23,13 +23,15 @@ _MAX_REASON = 1000
 class ModelService(pb_grpc.ModelServiceServicer):
     """See protos/eyas/v1/model_service.proto."""
 
-    def __init__(self, models: Models, fleet: Fleet | None) -> None:
+    def __init__(self, models: Models, fleet: Fleet | None, keep: timedelta) -> None:
         """Remembers what to ask.
 
         Args:
             models: the registry.
             fleet: says what is being served; None on a daemon that does not serve.
+            keep: how long a version is not deleted after the last alias has left it.
         """
+        self._keep = keep
         self._models = models
         self._fleet = fleet
 
@@ -57,6 +59,14 @@ class ModelService(pb_grpc.ModelServiceServicer):
         messages = await asyncio.to_thread(lambda: [self._version(model, version) for version in page])
         token = paging.encode_token(str(page[-1]) if len(versions) > size else None)
         return pb.ListModelVersionsResponse(versions=messages, next_page_token=token)
+
+    async def DeleteModelVersion(self, request: pb.DeleteModelVersionRequest, context: Any) -> pb.DeleteModelVersionResponse:  # noqa: N802, ARG002
+        """Deletes a version that no alias needs."""
+        ref = parse_model_ref(request.name, "name")
+        if ref.version is None:
+            raise InvalidArgument("name", f"{request.name[:200]!r} does not name a version: write models/MODEL/versions/NUMBER.")
+        await asyncio.to_thread(self._models.delete, ref.model, ref.version, self._keep)
+        return pb.DeleteModelVersionResponse()
 
     async def SetAlias(self, request: pb.SetAliasRequest, context: Any) -> pb.SetAliasResponse:  # noqa: N802
         """Points an alias to a version."""
@@ -96,7 +106,7 @@ class ModelService(pb_grpc.ModelServiceServicer):
         expected = _version_of(model, wanted, "expected_version").version if wanted else None
         reason = _reason(request.reason)
         record = await asyncio.to_thread(
-            lambda: self._models.aliases.rollback(model, alias, actor=context.peer(), reason=reason, expected=expected)
+            lambda: self._models.rollback(model, alias, actor=context.peer(), reason=reason, expected=expected)
         )
         return pb.RollbackAliasResponse(alias=alias_message(model, alias, record))
 

@@ -98,6 +98,10 @@ class NothingToRollBack(EyasError):
     """The alias points to the only version it ever pointed to, or all that came after it was rolled back already."""
 
 
+class VersionInUse(EyasError):
+    """An alias points to the version, or did so not long ago, so it is not deleted."""
+
+
 class JobEnded(EyasError):
     """The job has ended, so it cannot be changed any more."""
 

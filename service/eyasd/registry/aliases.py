@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import pairwise
 
 from eyasd.core.errors import AliasConflict, AliasNotFound, NothingToRollBack
 from eyasd.core.promotion import AliasRecord
@@ -69,7 +71,16 @@ class Aliases:
             model, alias, AliasRecord(number, version, previous, datetime.now(UTC), actor, reason, None, evidence, forced)
         )
 
-    def rollback(self, model: str, alias: str, *, actor: str, reason: str, expected: int | None = None) -> AliasRecord:
+    def rollback(
+        self,
+        model: str,
+        alias: str,
+        *,
+        actor: str,
+        reason: str,
+        expected: int | None = None,
+        check: Callable[[int], object] = bool,
+    ) -> AliasRecord:
         """Points the alias to where it pointed before it was last moved; returns the record in force.
 
         A rollback takes back a move, not another rollback: a second one goes one version further back.
@@ -80,6 +91,7 @@ class Aliases:
             actor: who asks for it.
             reason: why.
             expected: the version that the caller wants to get rid of; None is whatever it is.
+            check: called with the version that it is to point to; may raise.
 
         Raises:
             AliasNotFound: there is no such alias.
@@ -105,6 +117,7 @@ class Aliases:
                 alias=alias,
             )
         undone, before = moves[-1].record, moves[-2].version
+        check(before)
         return self._append(
             model, alias, AliasRecord(newest.record + 1, before, newest.version, datetime.now(UTC), actor, reason, undone)
         )
@@ -112,6 +125,12 @@ class Aliases:
     def at(self, model: str, alias: str, time: datetime) -> AliasRecord | None:
         """Returns the record that was in force at a moment; None where there was none yet."""
         return next((record for record in reversed(self.history(model, alias)) if record.time <= time), None)
+
+    def left(self, model: str, alias: str, version: int) -> datetime | None:
+        """Returns when the alias last stopped pointing to a version; None where it never did, or has not stopped."""
+        history = self.history(model, alias)
+        moments = [after.time for before, after in pairwise(history) if before.version == version]
+        return moments[-1] if moments else None
 
     def _append(self, model: str, alias: str, record: AliasRecord) -> AliasRecord:
         if not self._records.append(_prefix(model, alias), record.record, record):

@@ -11,17 +11,30 @@ reader sees and which the same job takes up again.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
+from typing import Final
 
 from eyasd.core import bundle
 from eyasd.core.bundle import Manifest
-from eyasd.core.errors import AliasNotFound, BrokenBundle, ModelNotFound, PromotionRefused, VersionNotFound
+from eyasd.core.errors import (
+    AliasNotFound,
+    BrokenBundle,
+    EyasError,
+    ModelNotFound,
+    PromotionRefused,
+    VersionInUse,
+    VersionNotFound,
+)
 from eyasd.core.names import ModelRef
 from eyasd.core.promotion import AliasRecord
 from eyasd.registry.aliases import Aliases
 from eyasd.registry.policies import Finding, Policies, judge
 from eyasd.registry.store import Store
+
+# Beside the files of a version that is being deleted; stays, so that nobody publishes it again.
+_DELETED: Final = "deleted"
 
 
 class Models:
@@ -111,7 +124,7 @@ class Models:
         manifest = bundle.read_manifest(manifest_text)
         version = self._claim(model, job)
         prefix = f"{model}/{version}"
-        if self._store.exists(f"{prefix}/{bundle.MANIFEST}"):
+        if any(self._store.exists(f"{prefix}/{name}") for name in (bundle.MANIFEST, _DELETED)):
             return version
         for name in manifest.files:
             self._store.write(f"{prefix}/{name}", bundle.verified(manifest, name, (folder / name).read_bytes()))
@@ -148,7 +161,7 @@ class Models:
                 alias=alias,
                 version=version,
             )
-        return self.aliases.set(
+        moved = self.aliases.set(
             model,
             alias,
             version,
@@ -158,6 +171,67 @@ class Models:
             forced=bool(refusals),
             after=holder.record if holder else 0,
         )
+        if self._store.exists(f"{model}/{version}/{_DELETED}"):
+            if holder:
+                self.rollback(model, alias, actor="eyasd", reason="the version was deleted at the same moment", expected=version)
+            raise VersionNotFound(f"{model}/{version} was deleted at the same moment.", model=model, version=version)
+        return moved
+
+    def rollback(self, model: str, alias: str, *, actor: str, reason: str, expected: int | None = None) -> AliasRecord:
+        """Points an alias to where it pointed before; see `Aliases.rollback`. Raises VersionNotFound where that was deleted."""
+
+        def check(version: int) -> None:
+            if not self._store.exists(f"{model}/{version}/{bundle.MANIFEST}"):
+                raise VersionNotFound(
+                    f"{model}@{alias} pointed to version {version} before, which was deleted since: set it to another one.",
+                    model=model,
+                    version=version,
+                )
+
+        return self.aliases.rollback(model, alias, actor=actor, reason=reason, expected=expected, check=check)
+
+    def delete(self, model: str, version: int, keep: timedelta) -> None:
+        """Deletes a version for good; its number is never given again.
+
+        A mark comes first, then a look at the aliases, and then the manifest goes, with which the version ends. Who points an alias
+        to it looks for the mark after that; so of a deletion and a promotion at the same moment at least one sees the other.
+
+        Args:
+            model: of the version.
+            version: to delete.
+            keep: how long a version is kept after the last alias has left it.
+
+        Raises:
+            ModelNotFound: there is no such model.
+            VersionNotFound: it has no such version.
+            VersionInUse: an alias points to it, or did so within `keep`.
+        """
+        self.resolve(ModelRef(model, version=version))
+        prefix = f"{model}/{version}"
+        self._store.create(f"{prefix}/{_DELETED}", b"")
+        try:
+            self._refuse_if_held(model, version, keep)
+        except EyasError:
+            self._store.delete(f"{prefix}/{_DELETED}")
+            raise
+        files = self.manifest(model, version).files
+        for name in (bundle.MANIFEST, *files):
+            self._store.delete(f"{prefix}/{name}")
+        self.manifest.cache_clear()
+
+    def _refuse_if_held(self, model: str, version: int, keep: timedelta) -> None:
+        """Raises VersionInUse."""
+        for alias, record in self.aliases.current(model).items():
+            name, left = f"{model}@{alias}", self.aliases.left(model, alias, version)
+            if record.version == version:
+                raise VersionInUse(f"{name} points to version {version}: point it elsewhere first.", model=model, version=version)
+            if left is not None and left + keep > datetime.now(UTC):
+                raise VersionInUse(
+                    f"{name} pointed to version {version} until {left:%Y-%m-%d %H:%M} UTC; it is kept for a rollback until "
+                    f"{left + keep:%Y-%m-%d %H:%M} UTC.",
+                    model=model,
+                    version=version,
+                )
 
     def _claim(self, model: str, job: str) -> int:
         """Returns the number this job writes: the one it claimed before, or the next free one."""

@@ -39,6 +39,10 @@ class Store(Protocol):
         """Writes the object, or replaces it. Raises StorageFailed."""
         ...
 
+    def delete(self, key: str) -> None:
+        """Removes the object, if there is one. Raises StorageFailed."""
+        ...
+
 
 class LocalStore:
     """Objects as files below a folder.
@@ -82,6 +86,13 @@ class LocalStore:
         with _as_storage_failure(key), self._written(key, content) as written:
             os.replace(written, self._root / key)  # noqa: PTH105 - the twin of os.link above
         _flush_folder((self._root / key).parent)
+
+    def delete(self, key: str) -> None:
+        """See `Store.delete`."""
+        with _as_storage_failure(key):
+            (self._root / key).unlink(missing_ok=True)
+            if (self._root / key).parent.is_dir():
+                _flush_folder((self._root / key).parent)
 
     @contextmanager
     def _written(self, key: str, content: bytes) -> Iterator[str]:

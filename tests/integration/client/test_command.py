@@ -59,6 +59,7 @@ def server(server: FakeServer) -> FakeServer:
     demanded = model_pb2.Policy(aliases=["production"], max_label_drop=0.05, record=2, actor="ipv4:1")
     demanded.bounds.add(figure="accuracy", at_least=0.9)
     demanded.bounds.add(figure="log_loss", at_most=0.3)
+    server.answers("DeleteModelVersion", model_service_pb2.DeleteModelVersionResponse())
     server.answers("GetPolicy", model_service_pb2.GetPolicyResponse(policy=model_pb2.Policy(aliases=["production"])))
     server.answers("SetPolicy", model_service_pb2.SetPolicyResponse(policy=demanded))
     server.answers("RollbackAlias", model_service_pb2.RollbackAliasResponse(alias=undone))
@@ -105,6 +106,8 @@ def commands(folder: Path) -> dict[str, tuple[tuple[object, ...], str]]:
         "models alias": (("models", "alias", "clothing", "production", "3"), "version"),
         "models rollback": (("models", "rollback", "clothing"), "version"),
         "models history": (("models", "history", "clothing"), "records"),
+        "models delete": (("models", "delete", "clothing", "3"), "deleted"),
+        "models prune": (("models", "prune", "clothing", "--older-than", "1s"), "kept"),
         "policy": (("policy", "clothing"), "at_least"),
         "policy --at-least": (("policy", "clothing", "--at-least", "accuracy=0.9"), "at_least"),
     }
@@ -126,6 +129,8 @@ METHODS = (
     "ListAliasRecords",
     "GetPolicy",
     "SetPolicy",
+    "DeleteModelVersion",
+    "ListModelVersions",
 )
 
 
@@ -381,6 +386,21 @@ def test_a_policy_is_shown_and_set(eyas: Eyas, server: FakeServer) -> None:
 def test_an_alias_can_be_forced(eyas: Eyas, server: FakeServer) -> None:
     assert eyas("models", "alias", "clothing", "production", "3", "--force")[0] == 0
     assert server.received[0].request.force
+
+
+def test_old_versions_are_pruned_and_those_in_use_named(eyas: Eyas, server: FakeServer) -> None:
+    versions = [version_message(number) for number in (4, 3, 2)]
+    versions[0].create_time.FromDatetime(datetime.now(UTC))
+    server.answers("ListModelVersions", model_service_pb2.ListModelVersionsResponse(versions=versions))
+    in_use = Refusal(grpc.StatusCode.FAILED_PRECONDITION, "clothing@production points to version 3: point it elsewhere first.")
+    server.answers("DeleteModelVersion", in_use, model_service_pb2.DeleteModelVersionResponse())
+    status, out, _ = eyas("models", "prune", "clothing", "--older-than", "1h")
+    assert (status, out.splitlines()) == (
+        0,
+        ["1 versions are deleted.", "clothing@production points to version 3: point it elsewhere first."],
+    )
+    asked = [call.request.name for call in server.received if call.method.endswith("DeleteModelVersion")]
+    assert asked == ["models/clothing/versions/3", "models/clothing/versions/2"]
 
 
 def test_a_rollback_says_what_is_gone(eyas: Eyas, server: FakeServer) -> None:

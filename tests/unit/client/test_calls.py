@@ -46,6 +46,7 @@ CALLS: list[Call[Any]] = [
     _calls.rollback_alias("clothing", "production", "", None),
     _calls.list_alias_records("clothing", "production", None, ""),
     _calls.get_policy("clothing"),
+    _calls.delete_model_version("clothing", 3),
     _calls.set_policy("clothing", ["production"], {"accuracy": 0.9}, {}, None),
 ]
 

@@ -76,3 +76,12 @@ def test_a_full_disk_is_told_of(tmp_path: Path) -> None:
     (tmp_path / "root").write_bytes(b"a file where the folder should be")
     with pytest.raises(StorageFailed):
         LocalStore(tmp_path / "root").write("a", b"")
+
+
+def test_what_is_deleted_is_gone_and_may_be_deleted_again(store: LocalStore) -> None:
+    store.write("a/b", b"1")
+    store.write("a/c", b"2")
+    store.delete("a/b")
+    store.delete("a/b")
+    store.delete("nowhere/d")
+    assert store.children("a") == ["c"]
