@@ -66,6 +66,7 @@ bench: setup ## measure, beside other tools; DATA=FOLDER with train/, validation
 	$(BIN)/python bench/train.py 'photos=$(or $(DATA),$(error Name a folder: make bench DATA=path/to/folder))' digits
 	$(BIN)/python bench/serve.py '$(DATA)'
 	$(BIN)/python bench/stages.py '$(DATA)'
+	$(BIN)/python bench/registry.py
 
 clean: ## remove everything that was made here, the environments too
 	rm -rf $(VENV) .venv-protos build dist .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
