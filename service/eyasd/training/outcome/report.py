@@ -8,13 +8,15 @@ from typing import Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from eyasd.core.bundle import Manifest
-from eyasd.core.evaluation import EpochMetrics
+from eyasd.core.evaluation import EpochMetrics, ReliabilityBin
 from eyasd.training.data.thumbnails import shown_groups
 
 # Labels and the names of files are a stranger's text: everything is escaped.
 _PAGES: Final = Environment(loader=PackageLoader("eyasd.training.outcome", "."), autoescape=True, undefined=StrictUndefined)
 # The plot's corners within the picture of 640 x 220.
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 616, 16, 200
+# The side of the reliability diagram, and of the histogram beside it.
+_SIDE: Final = 200
 
 
 def render(model: str, manifest: Manifest, thumbnails: Mapping[str, str], sheet: str = "") -> str:
@@ -41,6 +43,7 @@ def render(model: str, manifest: Manifest, thumbnails: Mapping[str, str], sheet:
         sheet=sheet,
         rows=list(zip(evaluation.labels, report.labels, strict=True)),
         curve=_curve(manifest.history) if len(manifest.history) > 1 else None,
+        bars=_bars(evaluation.reliability),
         facts=[
             ("Trained", f"{manifest.create_time:%Y-%m-%d %H:%M} UTC, in {lineage.duration_seconds:.0f} s on {lineage.device}"),
             ("Job", f"{lineage.job}, attempt {lineage.attempt}"),
@@ -54,6 +57,22 @@ def render(model: str, manifest: Manifest, thumbnails: Mapping[str, str], sheet:
         asked=asked,
         details=[*lineage.recipe.items(), *lineage.packages.items()],
     )
+
+
+def _bars(bins: Sequence[ReliabilityBin]) -> list[dict[str, object]]:
+    """Returns the bars of the reliability diagram, and of the histogram beside it, in the units of the picture."""
+    most = max((one.answers for one in bins), default=0)
+    return [
+        {
+            "x": round(_SIDE * one.low, 1),
+            "width": round(_SIDE * (one.high - one.low) - 1, 1),
+            "right": round(_SIDE * one.right, 1),
+            "answers": round(_SIDE * one.answers / most, 1),
+            "text": f"{one.answers} answers with {one.confidence:.0%} confidence on average, {one.right:.0%} right",
+        }
+        for one in bins
+        if one.answers
+    ]
 
 
 def _curve(history: Sequence[EpochMetrics]) -> dict[str, object]:

@@ -14,7 +14,7 @@ from builders import write_bundle
 from eyasd.core import document
 from eyasd.core.bundle import MANIFEST, Manifest, read_manifest
 from eyasd.core.choices import RankedBackbone
-from eyasd.core.evaluation import EpochMetrics
+from eyasd.core.evaluation import EpochMetrics, ReliabilityBin
 from eyasd.core.findings import DuplicateFile, DuplicateGroup, Duplicates, Suspect, Suspects, UnreadableFile
 from eyasd.core.types import DatasetReport
 from eyasd.training.data.listing import File
@@ -189,3 +189,16 @@ def test_a_leak_is_told_beside_the_accuracy(manifest: Manifest) -> None:
     text = Page(render("m", manifest, {})).text
     assert "test pictures it had never seen; with" in text
     assert "copy in train" not in text
+
+
+def test_confidences_are_drawn_beside_what_they_were_worth(manifest: Manifest) -> None:
+    bins = (
+        ReliabilityBin(0.4, 0.5, 0, 0.0, 0.0),
+        ReliabilityBin(0.5, 0.6, 10, 0.55, 0.4),
+        ReliabilityBin(0.9, 1.0, 40, 0.97, 1.0),
+    )
+    page = Page(render("colours", replace(manifest, evaluation=replace(manifest.evaluation, reliability=bins)), {}))
+    assert page.tags.count("rect") == 4  # two bins in two diagrams; an empty one is not drawn
+    assert "10 answers with 55% confidence on average, 40% right" in page.text
+    assert "0.90 to 1.00 40 0.970 1.000" in page.text
+    assert "as sure as it should be" not in Page(render("colours", manifest, {})).text
