@@ -17,6 +17,7 @@ _PAGES: Final = Environment(loader=PackageLoader("eyasd.training.outcome", "."),
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 616, 16, 200
 # The side of the reliability diagram, and of the histogram beside it.
 _SIDE: Final = 200
+_FEW: Final = 10  # answers, of which the share that is right says little
 
 
 def render(model: str, manifest: Manifest, thumbnails: Mapping[str, str], sheet: str = "") -> str:
@@ -44,6 +45,7 @@ def render(model: str, manifest: Manifest, thumbnails: Mapping[str, str], sheet:
         rows=list(zip(evaluation.labels, report.labels, strict=True)),
         curve=_curve(manifest.history) if len(manifest.history) > 1 else None,
         bars=_bars(evaluation.reliability),
+        few=_FEW,
         facts=[
             ("Trained", f"{manifest.create_time:%Y-%m-%d %H:%M} UTC, in {lineage.duration_seconds:.0f} s on {lineage.device}"),
             ("Job", f"{lineage.job}, attempt {lineage.attempt}"),
@@ -68,6 +70,7 @@ def _bars(bins: Sequence[ReliabilityBin]) -> list[dict[str, object]]:
             "width": round(_SIDE * (one.high - one.low) - 1, 1),
             "right": round(_SIDE * one.right, 1),
             "answers": round(_SIDE * one.answers / most, 1),
+            "few": one.answers < _FEW,
             "text": f"{one.answers} answers with {one.confidence:.0%} confidence on average, {one.right:.0%} right",
         }
         for one in bins
