@@ -89,7 +89,7 @@ def test_a_promotion_during_a_deletion_is_taken_back(three: Models, tmp_path: Pa
     assert [record.version for record in three.aliases.history("colours", "production")] == [1, 3, 1]
 
 
-def test_a_deletion_that_is_cut_short_is_finished_by_the_next(three: Models, tmp_path: Path) -> None:
+def test_a_deletion_that_is_cut_short_has_ended_the_version(three: Models, tmp_path: Path) -> None:
     class Failing(LocalStore):
         """A store that fails once the manifest is gone."""
 
