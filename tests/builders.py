@@ -44,10 +44,11 @@ def scene(seed: int, size: tuple[int, int] = (80, 60)) -> Image.Image:
     return Image.fromarray(blotches).resize(size, Image.Resampling.BICUBIC)
 
 
-def colour_network(gain: float = 0.05, *, work: int = 0) -> bytes:
+def colour_network(gain: float = 0.05, *, work: int = 0, maps: bool = False, ood_score: bool = False) -> bytes:
     """Returns model.onnx of a network that knows blue, green and red: the mean of a channel, times `gain`, is its logit.
 
-    `work` multiplies a square matrix of that size with itself on the way, for a network that takes its time.
+    `work` multiplies a square matrix of that size with itself on the way, for a network that takes its time. `maps` adds the
+    feature map, which is the picture; `ood_score` the score, which is the picture's largest value.
     """
     weight = numpy_helper.from_array(np.array([[0, 0, gain], [0, gain, 0], [gain, 0, 0]], np.float32), "weight")
     axes = numpy_helper.from_array(np.array([1, 2], np.int64), "axes")
@@ -71,6 +72,14 @@ def colour_network(gain: float = 0.05, *, work: int = 0) -> bytes:
     else:
         nodes.append(helper.make_node("Identity", ["plain"], ["logits"]))
     nodes.append(helper.make_node("Softmax", ["logits"], ["probabilities"], axis=-1))
+    outputs = []
+    if maps:
+        nodes.append(helper.make_node("Transpose", ["floats"], [bundle.FEATURE_MAP], perm=[0, 3, 1, 2]))
+        outputs.append(helper.make_tensor_value_info(bundle.FEATURE_MAP, TensorProto.FLOAT, ["n", 3, SIDE, SIDE]))
+    if ood_score:
+        initializers.append(numpy_helper.from_array(np.array([1, 2, 3], np.int64), "all axes"))
+        nodes.append(helper.make_node("ReduceMax", ["floats", "all axes"], [bundle.OOD_SCORE], keepdims=0))
+        outputs.append(helper.make_tensor_value_info(bundle.OOD_SCORE, TensorProto.FLOAT, ["n"]))
     graph = helper.make_graph(
         nodes,
         "colours",
@@ -78,6 +87,7 @@ def colour_network(gain: float = 0.05, *, work: int = 0) -> bytes:
         [
             helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 3]),
             helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 3]),
+            *outputs,
         ],
         initializers,
     )

@@ -1,6 +1,7 @@
 """A bundle: one model version as a folder of files, and its manifest.
 
-    model.onnx           images uint8 [N, H, W, 3] -> probabilities float32 [N, C], logits float32 [N, C]
+    model.onnx           images uint8 [N, H, W, 3] -> probabilities float32 [N, C], logits float32 [N, C]; some versions also have
+                         feature_map float32 [N, F, h, w] and ood_score float32 [N], larger = less like the training pictures
     golden.npz           images uint8 [G, H, W, 3], a few real inputs; probabilities float32 [G, C], what they must give
     weights.safetensors  the network before its temperature, as it was trained: `backbone.` and timm's names, without those of
                          batch normalisation that was merged into convolutions, and `head.` and its own; and `seen`, which
@@ -41,6 +42,8 @@ MANIFEST: Final = "manifest.json"
 INPUT: Final = "images"
 PROBABILITIES: Final = "probabilities"
 LOGITS: Final = "logits"
+FEATURE_MAP: Final = "feature_map"
+OOD_SCORE: Final = "ood_score"
 # Between two machines or two versions of ONNX Runtime the probabilities of a sound file differ by rounding only: parity allows
 # 1e-3 on a logit, and a probability moves by at most a quarter of that. TF32 on a GPU adds about 1e-3.
 GOLDEN_TOLERANCE: Final = 5e-3

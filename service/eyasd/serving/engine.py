@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyasd.core.errors import DeadlineExceeded, Unavailable
+from eyasd.serving.session import Outputs
 
-Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+Run = Callable[[NDArray[np.uint8], bool], Outputs]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +32,16 @@ class Answer:
         probabilities: float32 [C], 0..1.
         queue_seconds: from arrival to the start of its batch.
         inference_seconds: of its whole batch.
+        ood_score: larger = less like the training pictures; None where the network has no such output.
+        feature_map: float32 [F, h, w], what the head sees before it is pooled; None where nobody asked, or the network has no such
+            output.
     """
 
     probabilities: NDArray[np.float32]
     queue_seconds: float
     inference_seconds: float
+    ood_score: float | None = None
+    feature_map: NDArray[np.float32] | None = None
 
 
 @dataclass(order=True, slots=True)
@@ -43,6 +49,7 @@ class _Waiting:
     deadline: float
     number: int  # equal deadlines are served in the order of arrival
     image: NDArray[np.uint8] = field(compare=False)
+    explain: bool = field(compare=False)
     arrival: float = field(compare=False)
     answer: asyncio.Future[Answer] = field(compare=False)
 
@@ -59,7 +66,7 @@ class Engine:
         """Starts the batcher.
 
         Args:
-            run: the network, uint8 [N, H, W, 3] -> float32 [N, C]; called in a thread of the engine's own, one call at a time.
+            run: the network, see `Session.run`; called in a thread of the engine's own, one call at a time.
             max_batch_size: largest N.
             max_delay_seconds: how long an idle device waits for a fuller batch.
             on_batch: told the size of each batch.
@@ -95,12 +102,13 @@ class Engine:
             if not self._holders:
                 self._released.set()
 
-    async def infer(self, image: NDArray[np.uint8], deadline: float) -> Answer:
+    async def infer(self, image: NDArray[np.uint8], deadline: float, *, explain: bool = False) -> Answer:
         """Returns what the network says of one picture.
 
         Args:
             image: uint8 [H, W, 3].
             deadline: on the clock of `time.monotonic`.
+            explain: whether the answer is to hold the feature map.
 
         Raises:
             DeadlineExceeded: the deadline passed in the queue.
@@ -108,10 +116,11 @@ class Engine:
         """
         if self._closing:
             raise Unavailable("The model version was unloaded while the request was on its way: send it again.")
-        waiting = _Waiting(deadline, next(self._numbers), image, time.monotonic(), asyncio.get_running_loop().create_future())
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        waiting = _Waiting(deadline, next(self._numbers), image, explain, time.monotonic(), answer)
         heapq.heappush(self._queue, waiting)
         self._arrived.set()
-        return await waiting.answer
+        return await answer
 
     async def close(self) -> None:
         """Waits for those who hold the engine, answers what is waiting, then stops. Safe to call twice."""
@@ -153,13 +162,18 @@ class Engine:
         start = time.monotonic()
         images = np.stack([waiting.image for waiting in batch])
         try:
-            rows = await asyncio.get_running_loop().run_in_executor(self._thread, self._run, images)
+            wanted = any(waiting.explain for waiting in batch)
+            outputs = await asyncio.get_running_loop().run_in_executor(self._thread, self._run, images, wanted)
         except Exception as error:  # noqa: BLE001 - whatever the device raises belongs to the callers of this batch, not to the batcher
             for waiting in batch:
                 if not waiting.answer.done():
                     waiting.answer.set_exception(error)
             return
         seconds = time.monotonic() - start
-        for waiting, row in zip(batch, rows, strict=True):
+        for row, waiting in enumerate(batch):
             if not waiting.answer.done():
-                waiting.answer.set_result(Answer(row, start - waiting.arrival, seconds))
+                score = None if outputs.ood_scores is None else float(outputs.ood_scores[row])
+                # A copy, so that an answer does not hold the maps of its whole batch.
+                feature_map = outputs.feature_maps[row].copy() if waiting.explain and outputs.feature_maps is not None else None
+                answer = Answer(outputs.probabilities[row], start - waiting.arrival, seconds, score, feature_map)
+                waiting.answer.set_result(answer)

@@ -265,7 +265,7 @@ class Fleet:
             max_batch_size=self._options.max_batch_size,
         )
         session.warm(golden.images[0])
-        answers = np.concatenate([session.run(image[None]) for image in golden.images])
+        answers = np.concatenate([session.run(image[None]).probabilities for image in golden.images])
         if answers.shape != golden.probabilities.shape or answers.shape[1] != len(manifest.labels):
             raise BrokenBundle(f"{bundle.MODEL} gives answers of shape {answers.shape}; {golden.probabilities.shape} was recorded.")
         difference = float(np.abs(answers - golden.probabilities).max())

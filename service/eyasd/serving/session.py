@@ -6,6 +6,7 @@ Knows arrays and execution providers; nothing of pictures, models' names or queu
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -59,6 +60,22 @@ def _provider_options(provider: str) -> list[tuple[str, dict[str, str]]]:
     return [(CUDA, options), (CPU, {})]
 
 
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What a network says of N pictures.
+
+    Attributes:
+        probabilities: float32 [N, C], each row in 0..1.
+        ood_scores: float32 [N], larger = less like the training pictures; None where the network has no such output.
+        feature_maps: float32 [N, F, h, w], what the head sees before it is pooled; None where nobody asked, or the network has no
+            such output.
+    """
+
+    probabilities: NDArray[np.float32]
+    ood_scores: NDArray[np.float32] | None = None
+    feature_maps: NDArray[np.float32] | None = None
+
+
 class Session:
     """A loaded network. `run` may be called from any thread, one call at a time for the best throughput."""
 
@@ -90,22 +107,23 @@ class Session:
             raise BrokenBundle(f"{bundle.MODEL} has inputs {inputs} and outputs {outputs}; it was not made by Eyas.")
         if self._session.get_providers()[0] != provider:
             raise BrokenBundle(f"{bundle.MODEL} cannot run on {provider}; ONNX Runtime offers {self._session.get_providers()}.")
+        self._outputs = [name for name in (bundle.PROBABILITIES, bundle.OOD_SCORE) if name in outputs]
+        self._has_maps = bundle.FEATURE_MAP in outputs
         self._pads = provider == CUDA
         self._max_batch_size = max_batch_size
 
-    def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Returns the probabilities of each picture.
+    def run(self, images: NDArray[np.uint8], maps: bool = False) -> Outputs:
+        """Returns what the network says of each picture.
 
         Args:
             images: uint8 [N, H, W, 3], RGB, with 1 <= N <= max_batch_size.
-
-        Returns:
-            float32 [N, C], each row in 0..1.
+            maps: whether the feature maps are wanted too, if the network has them: a copy of 4 * F * h * w bytes a picture.
         """
         count = len(images)
         padded = _pad(images, self._max_batch_size) if self._pads else images
-        probabilities: NDArray[np.float32] = self._session.run([bundle.PROBABILITIES], {bundle.INPUT: padded})[0]
-        return probabilities[:count]
+        names = [*self._outputs, bundle.FEATURE_MAP] if maps and self._has_maps else self._outputs
+        found = dict(zip(names, (rows[:count] for rows in self._session.run(names, {bundle.INPUT: padded})), strict=True))
+        return Outputs(found[bundle.PROBABILITIES], found.get(bundle.OOD_SCORE), found.get(bundle.FEATURE_MAP))
 
     def warm(self, image: NDArray[np.uint8]) -> None:
         """Runs every batch shape that will occur, twice: the first run of a shape allocates and, on CUDA, chooses kernels.

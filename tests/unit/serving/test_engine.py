@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from eyasd.core.errors import DeadlineExceeded, Unavailable
 from eyasd.serving.engine import Engine
+from eyasd.serving.session import Outputs
 
 
 class Network:
@@ -23,11 +24,14 @@ class Network:
         self.gate = threading.Event()
         self.gate.set()
         self.batches: list[list[int]] = []
+        self.maps: list[bool] = []
 
-    def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def run(self, images: NDArray[np.uint8], maps: bool = False) -> Outputs:
         self.gate.wait()
         self.batches.append([int(image[0, 0, 0]) for image in images])
-        return images.reshape(len(images), -1).astype(np.float32)
+        self.maps.append(maps)
+        rows = images.reshape(len(images), -1).astype(np.float32)
+        return Outputs(rows, rows[:, 0], rows[:, :, None, None] if maps else None)
 
 
 def image(number: int) -> NDArray[np.uint8]:
@@ -63,6 +67,7 @@ def test_each_caller_gets_its_own_answer_once(callers: list[tuple[int, bool]], m
             else:
                 assert not isinstance(answer, BaseException)
                 assert (answer.probabilities == number).all()
+                assert answer.ood_score == number
         assert sizes == [len(batch) for batch in network.batches]
         assert max(sizes, default=0) <= max_batch_size
         assert sum(sizes) == sum(not leaves for _, leaves in callers)
@@ -116,11 +121,22 @@ async def test_an_idle_device_waits_for_company_when_it_is_told_to() -> None:
     assert network.batches == [[1, 2]]
 
 
+async def test_feature_maps_are_fetched_for_a_batch_in_which_somebody_asks_and_given_to_who_asked() -> None:
+    network = Network()
+    engine = Engine(network.run, max_batch_size=2, max_delay_seconds=0)
+    answers = await asyncio.gather(*(engine.infer(image(n), soon(9 + n), explain=n == 1) for n in range(4)))
+    await engine.close()
+    assert (network.batches, network.maps) == ([[0, 1], [2, 3]], [True, False])
+    assert [answer.feature_map is None for answer in answers] == [True, False, True, True]
+    assert answers[1].feature_map is not None
+    assert (answers[1].feature_map == 1).all()
+
+
 async def test_a_device_that_fails_fails_its_batch_and_no_other() -> None:
-    def run(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def run(images: NDArray[np.uint8], maps: bool) -> Outputs:
         if images[0, 0, 0, 0] == 13:
             raise RuntimeError("the device is unhappy")
-        return images.reshape(len(images), -1).astype(np.float32)
+        return Outputs(images.reshape(len(images), -1).astype(np.float32))
 
     engine = Engine(run, max_batch_size=1, max_delay_seconds=0)
     with pytest.raises(RuntimeError, match="unhappy"):

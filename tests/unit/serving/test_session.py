@@ -21,7 +21,22 @@ def session(model: bytes, max_batch_size: int = 8) -> Session:
 def test_the_network_answers_as_computed_by_hand() -> None:
     loaded = session(colour_network())
     loaded.warm(golden().images[0])
-    assert np.allclose(loaded.run(golden().images), golden().probabilities, atol=1e-6)
+    outputs = loaded.run(golden().images, maps=True)
+    assert np.allclose(outputs.probabilities, golden().probabilities, atol=1e-6)
+    assert (outputs.ood_scores, outputs.feature_maps) == (None, None)
+
+
+def test_what_else_the_network_says_is_told_too_and_its_maps_if_they_are_asked_for() -> None:
+    loaded = session(colour_network(maps=True, ood_score=True))
+    images = golden().images
+    plain, explained = loaded.run(images), loaded.run(images, maps=True)
+    assert plain.feature_maps is None
+    assert explained.feature_maps is not None
+    assert (explained.feature_maps == images.transpose(0, 3, 1, 2)).all()
+    for outputs in (plain, explained):
+        assert np.allclose(outputs.probabilities, golden().probabilities, atol=1e-6)
+        assert outputs.ood_scores is not None
+        assert (outputs.ood_scores == images.max(axis=(1, 2, 3))).all()
 
 
 def floats() -> bytes:
@@ -80,7 +95,7 @@ def test_on_a_gpu_the_network_answers_as_computed_by_hand() -> None:
     assert choose_provider(Device.AUTO) == CUDA
     loaded = Session(colour_network(), provider=CUDA, threads=1, max_batch_size=8)
     loaded.warm(golden().images[0])
-    assert np.allclose(loaded.run(golden().images), golden().probabilities, atol=1e-3)
+    assert np.allclose(loaded.run(golden().images).probabilities, golden().probabilities, atol=1e-3)
 
 
 def test_padding_meets_only_shapes_that_were_warmed() -> None:
