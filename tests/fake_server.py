@@ -301,6 +301,10 @@ def version_message(number: int = 3, state: str = "READY") -> model_pb2.ModelVer
     return message
 
 
+def report_message() -> model_service_pb2.GetReportResponse:
+    return model_service_pb2.GetReportResponse(version="models/clothing/versions/3", html="<!doctype html><p>größer".encode())
+
+
 def classified(request: classification_pb2.ClassifyRequest) -> classification_pb2.ClassifyResponse:
     """Labels each picture with its own bytes, and refuses those that begin with `bad`."""
     response = classification_pb2.ClassifyResponse(model_version="models/clothing/versions/3")

@@ -42,6 +42,7 @@ from eyas._findings import (
     Suspects,
 )
 from eyas._policy import Policy
+from eyas._report import Report
 from eyas._types import (
     Alias,
     Classification,
@@ -109,6 +110,7 @@ __all__ = [
     "Prediction",
     "Progress",
     "ReliabilityBin",
+    "Report",
     "ServerError",
     "ServingState",
     "SettingValue",

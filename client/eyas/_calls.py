@@ -19,6 +19,7 @@ from eyas import _convert
 from eyas._channel import MAX_MESSAGE_BYTES
 from eyas._errors import EyasError, JobCancelled, JobFailed, UndecodableImage
 from eyas._policy import Policy, policy, policy_message
+from eyas._report import Report
 from eyas._types import Alias, Classification, Job, JobEvent, JobState, Model, ModelVersion, SettingValue
 from eyas.v1 import classification_service_pb2 as classification_pb2
 from eyas.v1 import job_service_pb2, model_service_pb2, training_service_pb2
@@ -158,6 +159,17 @@ def list_model_versions(model: str, token: str) -> Call[Page[ModelVersion]]:
         request,
         model_service_pb2.ListModelVersionsResponse,
         lambda r: ([_convert.model_version(one) for one in r.versions], r.next_page_token),
+    )
+
+
+def get_report(model: str) -> Call[Report]:
+    """GetReport."""
+    request = model_service_pb2.GetReportRequest(name=_convert.reference_resource(model))
+    return Call(
+        "/eyas.v1.ModelService/GetReport",
+        request,
+        model_service_pb2.GetReportResponse,
+        lambda r: Report(_convert.short(r.version), r.html.decode()),
     )
 
 

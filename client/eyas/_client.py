@@ -17,6 +17,7 @@ from eyas._calls import Call, Image, Page
 from eyas._channel import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_SECONDS, Connection, in_seconds
 from eyas._errors import EyasError, from_rpc
 from eyas._policy import Policy
+from eyas._report import Report
 from eyas._types import Alias, Classification, Job, JobEvent, Model, ModelVersion, SettingValue
 from eyas._watch import Watch
 
@@ -245,6 +246,10 @@ class Client:
     def list_model_versions(self, model: str) -> Iterator[ModelVersion]:
         """Yields a model's versions, newest first."""
         return self._pages(lambda token: _calls.list_model_versions(model, token))
+
+    def get_report(self, model: str) -> Report:
+        """Returns the page that tells people about a version, named as in `classify`."""
+        return self._run(_calls.get_report(model))
 
     def delete_model_version(self, model: str, version: int) -> None:
         """Deletes a version for good.

@@ -22,6 +22,7 @@ from eyas import _render
 from eyas._convert import parse_duration, to_json, training_spec
 from eyas._errors import EyasError, FailedPrecondition, InvalidArgument
 from eyas._follow import Interrupted, follow
+from eyas._report import show_in_browser
 from eyas._session import Session, connected
 from eyas._types import Job
 
@@ -117,6 +118,7 @@ _EXAMPLES = """Trains, evaluates and uses image classifiers.
   eyas train ./photos --model clothing
   eyas evaluate clothing ./photos/test
   eyas classify clothing a.jpg b.png --top-k 3
+  eyas report clothing --open
 """
 
 
@@ -333,6 +335,24 @@ def history(session: Session, *, model: str, alias: str, at: datetime | None) ->
     """Show where an alias [production] pointed when, who moved it, and why; newest first."""
     records = list(session.client.list_alias_records(model, alias, at=at))
     session.show({"records": records}, lambda: _render.history(records) if records else f"{model}@{alias} did not exist then.")
+
+
+@eyas.command()
+@click.argument("model")
+@click.option("--open", "opens", is_flag=True, help="Show it in the browser.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where to write it [MODEL-VERSION.html; a temporary file with --open].",
+)
+@connected
+def report(session: Session, *, model: str, opens: bool, out: Path | None) -> None:
+    """Fetch the report of a model version: figures, mistakes, dataset and origin on one page that opens offline."""
+    found = session.client.get_report(model)
+    path = found.save(out, passing=opens)
+    if opens:
+        show_in_browser(path)
+    session.show({"version": found.version, "path": str(path)}, lambda: f"The report of {found.version} is in {path}")
 
 
 @eyas.command()

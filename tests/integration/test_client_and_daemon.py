@@ -49,6 +49,7 @@ async def test_the_synchronous_client_sees_models_versions_and_aliases(app: App)
             assert [model.name for model in client.list_models()] == ["colours"]
             (version,) = client.list_model_versions("colours")
             assert (version.name, version.labels, version.serving_state) == ("colours/1", tuple(COLOURS), eyas.ServingState.READY)
+            assert client.get_report("colours") == eyas.Report("colours/1", "<!doctype html><title>colours</title>")
             assert client.set_alias("colours", "canary", 1, reason="try it").version == "colours/1"
             assert [alias.name for alias in client.get_model("colours").aliases] == ["colours@canary", "colours@production"]
             (record,) = client.list_alias_records("colours", "canary")

@@ -50,6 +50,11 @@ class ModelServiceStub(object):
                 request_serializer=eyas_dot_v1_dot_model__service__pb2.ListModelVersionsRequest.SerializeToString,
                 response_deserializer=eyas_dot_v1_dot_model__service__pb2.ListModelVersionsResponse.FromString,
                 _registered_method=True)
+        self.GetReport = channel.unary_unary(
+                '/eyas.v1.ModelService/GetReport',
+                request_serializer=eyas_dot_v1_dot_model__service__pb2.GetReportRequest.SerializeToString,
+                response_deserializer=eyas_dot_v1_dot_model__service__pb2.GetReportResponse.FromString,
+                _registered_method=True)
         self.DeleteModelVersion = channel.unary_unary(
                 '/eyas.v1.ModelService/DeleteModelVersion',
                 request_serializer=eyas_dot_v1_dot_model__service__pb2.DeleteModelVersionRequest.SerializeToString,
@@ -102,6 +107,13 @@ class ModelServiceServicer(object):
 
     def ListModelVersions(self, request, context):
         """Lists a model's versions, newest first. Errors: NOT_FOUND; INVALID_ARGUMENT as ListModels.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetReport(self, request, context):
+        """Returns the page that tells people about a version. Errors: NOT_FOUND; DATA_LOSS where it is not the one that was published.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -176,6 +188,11 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.ListModelVersions,
                     request_deserializer=eyas_dot_v1_dot_model__service__pb2.ListModelVersionsRequest.FromString,
                     response_serializer=eyas_dot_v1_dot_model__service__pb2.ListModelVersionsResponse.SerializeToString,
+            ),
+            'GetReport': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReport,
+                    request_deserializer=eyas_dot_v1_dot_model__service__pb2.GetReportRequest.FromString,
+                    response_serializer=eyas_dot_v1_dot_model__service__pb2.GetReportResponse.SerializeToString,
             ),
             'DeleteModelVersion': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteModelVersion,
@@ -290,6 +307,33 @@ class ModelService(object):
             '/eyas.v1.ModelService/ListModelVersions',
             eyas_dot_v1_dot_model__service__pb2.ListModelVersionsRequest.SerializeToString,
             eyas_dot_v1_dot_model__service__pb2.ListModelVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/eyas.v1.ModelService/GetReport',
+            eyas_dot_v1_dot_model__service__pb2.GetReportRequest.SerializeToString,
+            eyas_dot_v1_dot_model__service__pb2.GetReportResponse.FromString,
             options,
             channel_credentials,
             insecure,

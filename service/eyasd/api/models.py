@@ -12,6 +12,7 @@ from eyas.v1 import model_service_pb2_grpc as pb_grpc
 from eyasd.api import paging
 from eyasd.api.convert import alias_message, timestamp, version_message
 from eyasd.api.promotion import policy_message, policy_of
+from eyasd.core.bundle import REPORT
 from eyasd.core.errors import InvalidArgument
 from eyasd.core.names import ModelRef, model_name, parse_model, parse_model_ref, version_name
 from eyasd.registry.models import Models
@@ -59,6 +60,13 @@ class ModelService(pb_grpc.ModelServiceServicer):
         messages = await asyncio.to_thread(lambda: [self._version(model, version) for version in page])
         token = paging.encode_token(str(page[-1]) if len(versions) > size else None)
         return pb.ListModelVersionsResponse(versions=messages, next_page_token=token)
+
+    async def GetReport(self, request: pb.GetReportRequest, context: Any) -> pb.GetReportResponse:  # noqa: N802, ARG002
+        """Returns the page that tells people about a version."""
+        ref = parse_model_ref(request.name, "name")
+        version = await asyncio.to_thread(self._models.resolve, ref)
+        html = await asyncio.to_thread(self._models.fetch, ref.model, version, REPORT)
+        return pb.GetReportResponse(version=version_name(ref.model, version), html=html)
 
     async def DeleteModelVersion(self, request: pb.DeleteModelVersionRequest, context: Any) -> pb.DeleteModelVersionResponse:  # noqa: N802, ARG002
         """Deletes a version that no alias needs."""

@@ -26,6 +26,7 @@ from fake_server import (
     job_message,
     model_message,
     progress_message,
+    report_message,
     update,
     version_message,
 )
@@ -156,6 +157,7 @@ REPEATED = [
         model_service_pb2.ListModelVersionsResponse(versions=[version_message()]),
         ("list_model_versions", "clothing"),
     ),
+    ("GetReport", report_message(), ("get_report", "clothing@production")),
 ]
 
 

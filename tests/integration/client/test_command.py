@@ -26,6 +26,7 @@ from fake_server import (
     inspected_message,
     job_message,
     model_message,
+    report_message,
     update,
     version_message,
 )
@@ -59,6 +60,7 @@ def server(server: FakeServer) -> FakeServer:
     demanded = model_pb2.Policy(aliases=["production"], max_label_drop=0.05, record=2, actor="ipv4:1")
     demanded.bounds.add(figure="accuracy", at_least=0.9)
     demanded.bounds.add(figure="log_loss", at_most=0.3)
+    server.answers("GetReport", report_message())
     server.answers("DeleteModelVersion", model_service_pb2.DeleteModelVersionResponse())
     server.answers("GetPolicy", model_service_pb2.GetPolicyResponse(policy=model_pb2.Policy(aliases=["production"])))
     server.answers("SetPolicy", model_service_pb2.SetPolicyResponse(policy=demanded))
@@ -108,6 +110,7 @@ def commands(folder: Path) -> dict[str, tuple[tuple[object, ...], str]]:
         "models history": (("models", "history", "clothing"), "records"),
         "models delete": (("models", "delete", "clothing", "3"), "deleted"),
         "models prune": (("models", "prune", "clothing", "--older-than", "1s"), "kept"),
+        "report": (("report", "clothing", "--out", folder / "report.html"), "path"),
         "policy": (("policy", "clothing"), "at_least"),
         "policy --at-least": (("policy", "clothing", "--at-least", "accuracy=0.9"), "at_least"),
     }
@@ -131,6 +134,7 @@ METHODS = (
     "SetPolicy",
     "DeleteModelVersion",
     "ListModelVersions",
+    "GetReport",
 )
 
 
@@ -381,6 +385,34 @@ def test_a_policy_is_shown_and_set(eyas: Eyas, server: FakeServer) -> None:
     assert eyas("policy", "clothing", "--clear")[0] == 0
     cleared = server.received[2].request.policy
     assert (list(cleared.bounds), cleared.HasField("max_label_drop")) == ([], False)
+
+
+def test_a_report_is_written_where_it_is_asked_for(
+    eyas: Eyas, server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert eyas("report", "clothing")[1] == f"The report of clothing/3 is in {tmp_path / 'clothing-3.html'}\n"
+    assert (tmp_path / "clothing-3.html").read_text("utf-8") == "<!doctype html><p>größer"
+    eyas("report", "clothing/3", "--out", "there.html")
+    assert (tmp_path / "there.html").exists()
+    assert [call.request.name for call in server.calls("GetReport")] == ["models/clothing", "models/clothing/versions/3"]
+    status, _, err = eyas("report", "clothing", "--out", tmp_path / "nowhere/there.html")
+    assert status == 1
+    assert one_sentence(err) == f"The report cannot be written to {tmp_path}/nowhere/there.html: No such file or directory."
+
+
+def test_a_report_is_opened_in_the_browser(eyas: Eyas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("webbrowser.open", lambda url: not opened.append(url))
+    path = json.loads(eyas("report", "clothing", "--open", "--json")[1])["path"]
+    assert opened == [f"file://{path}"]
+    assert Path(path).is_relative_to(tmp_path)
+    assert Path(path).read_text("utf-8").endswith("größer")
+    monkeypatch.setattr("webbrowser.open", lambda url: False)
+    status, _, err = eyas("report", "clothing", "--open", "--out", tmp_path / "r.html")
+    assert status == 1
+    assert one_sentence(err) == f"No browser could be started here; the report is in {tmp_path / 'r.html'}."
 
 
 def test_an_alias_can_be_forced(eyas: Eyas, server: FakeServer) -> None:

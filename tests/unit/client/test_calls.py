@@ -47,6 +47,7 @@ CALLS: list[Call[Any]] = [
     _calls.list_alias_records("clothing", "production", None, ""),
     _calls.get_policy("clothing"),
     _calls.delete_model_version("clothing", 3),
+    _calls.get_report("clothing"),
     _calls.set_policy("clothing", ["production"], {"accuracy": 0.9}, {}, None),
 ]
 
