@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from eyasd.core.bundle import Calibration
 from eyasd.core.spec import Loss
 from eyasd.training.data.targets import Targets, as_flags
-from eyasd.training.outcome.evaluate import calibration_error
+from eyasd.training.outcome.reliability import calibration_error
 
 # A validation split without an error would be answered by a temperature of zero; beyond these nothing is learnt from pictures.
 _BOUNDS: Final = (0.2, 10.0)
@@ -37,7 +37,7 @@ def fit_temperature(logits: NDArray[np.float32], targets: Targets, loss: Loss) -
     def error(temperature: float) -> float:
         probabilities = np.exp(_log_probabilities(values / temperature, loss))
         if targets.ndim == 2:
-            return calibration_error(probabilities.ravel().astype(np.float32), targets.ravel() == 1)
+            return calibration_error(probabilities.astype(np.float32), targets == 1)
         return calibration_error(probabilities.max(1).astype(np.float32), probabilities.argmax(1) == targets)
 
     return Calibration(temperature, error(1.0), error(temperature))

@@ -1,4 +1,4 @@
-"""Scores what an ONNX file answers: accuracy with its interval, figures of each label, calibration. numpy alone.
+"""Scores what an ONNX file answers: the headline figures, the figures of each label, calibration. numpy alone.
 
 The test is of the very file that will be served, on pictures that came through the very preprocessing of the server.
 """
@@ -14,13 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyasd.core.bundle import INPUT, PROBABILITIES
-from eyasd.core.evaluation import Evaluation, LabelMetrics, ReliabilityBin
+from eyasd.core.evaluation import Evaluation, LabelMetrics
 from eyasd.core.findings import UnreadableFile
 from eyasd.training.data.targets import Targets
-from eyasd.training.outcome.figures import Answers, headline
-from eyasd.training.outcome.thresholds import average_precision
+from eyasd.training.outcome.figures import Answers, headline, label_ratios, mean_average_precision
+from eyasd.training.outcome.reliability import reliability
 
-BINS: Final = 15
 _Z: Final = 1.959963984540054  # 97.5 % quantile of the normal distribution: a 95 % interval
 _LEAST_PROBABILITY: Final = 1e-12  # so that one certain error does not make the mean infinite
 
@@ -55,37 +54,33 @@ def score(
         predicted = probabilities.argmax(1)
         true = np.arange(len(labels)) == targets[:, None]
         applies = np.arange(len(labels)) == predicted[:, None]
-        right = predicted == targets
         rows = label_metrics(confusion_matrix(predicted, targets, len(labels)), labels)
-        likelihoods, confidences, held = probabilities[np.arange(len(targets)), targets], probabilities.max(1), right
-        micro_f1 = mean_average_precision = None
+        likelihoods, confidences, held = probabilities[np.arange(len(targets)), targets], probabilities.max(1), predicted == targets
     else:
         applies, true = probabilities >= np.array(thresholds, np.float32), targets == 1
-        right = (applies == true).all(1)
         rows = set_metrics(applies, true, labels, thresholds)
-        likelihoods, confidences, held = np.where(true, probabilities, 1 - probabilities), probabilities.ravel(), true.ravel()
-        micro_f1 = float(2 * (applies & true).sum() / max(applies.sum() + true.sum(), 1))
-        borne = [i for i, row in enumerate(rows) if row.examples]
-        mean_average_precision = float(np.mean([average_precision(probabilities[:, i], true[:, i]) for i in borne] or [0]))
+        likelihoods, confidences, held = np.where(true, probabilities, 1 - probabilities), probabilities, true
     losses = -np.log(np.clip(likelihoods.astype(np.float64), _LEAST_PROBABILITY, 1)).reshape(len(targets), -1).sum(1)
-    gaps = (held - confidences.astype(np.float64)).reshape(len(targets), -1)
-    answers = Answers(
-        probabilities, applies, true, losses, bins_of(confidences).reshape(gaps.shape), gaps, multi_label=thresholds is not None
-    )
+    answers = Answers(probabilities, applies, true, losses, confidences, held, multi_label=thresholds is not None)
+    figures = headline(answers)
+    values = {figure.name: figure.value for figure in figures}
+    right = (applies == true).all(1)
     return Evaluation(
         examples=len(targets),
-        accuracy=float(right.mean()),
+        accuracy=values["accuracy"],
         accuracy_interval=wilson_interval(int(right.sum()), len(targets)),
-        **macro_means(rows),
-        log_loss=float(losses.mean()),
-        calibration_error=calibration_error(confidences, held),
+        macro_precision=values["macro_precision"],
+        macro_recall=values["macro_recall"],
+        macro_f1=values["macro_f1"],
+        log_loss=values["log_loss"],
+        calibration_error=values["calibration_error"],
         labels=rows,
         unreadable_files=unreadable_files,
         leaked_examples=0 if leaked is None else int(leaked.sum()),
         accuracy_without_leaked=None if leaked is None or not leaked.any() or leaked.all() else float(right[~leaked].mean()),
-        micro_f1=micro_f1,
-        mean_average_precision=mean_average_precision,
-        figures=headline(answers, BINS),
+        micro_f1=values["micro_f1"] if answers.multi_label else None,
+        mean_average_precision=mean_average_precision(answers) if answers.multi_label else None,
+        figures=figures,
         reliability=reliability(confidences, held),
     )
 
@@ -123,10 +118,8 @@ def set_metrics(
 def _label_metrics(
     right: NDArray[np.int64], examples: NDArray[np.int64], predicted: NDArray[np.int64], labels: Sequence[str]
 ) -> tuple[LabelMetrics, ...]:
-    """Returns one row a label, from three counts int64 [C]; a ratio without a denominator is 0, as in scikit-learn."""
-    precision = right / np.maximum(predicted, 1)
-    recall = right / np.maximum(examples, 1)
-    f1 = 2 * right / np.maximum(examples + predicted, 1)
+    """Returns one row a label, from three counts int64 [C]."""
+    precision, recall, f1 = label_ratios(right, examples, predicted)
     return tuple(
         LabelMetrics(label, int(examples[i]), float(precision[i]), float(recall[i]), float(f1[i])) for i, label in enumerate(labels)
     )
@@ -138,30 +131,3 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
     centre = (share + _Z**2 / (2 * trials)) / (1 + _Z**2 / trials)
     half = _Z / (1 + _Z**2 / trials) * sqrt(share * (1 - share) / trials + _Z**2 / (4 * trials**2))
     return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def calibration_error(confidences: NDArray[np.float32], right: NDArray[np.bool_]) -> float:
-    """Returns the expected calibration error (Naeini et al., 2015) with 15 equally wide bins (lower, upper].
-
-    Args:
-        confidences: float32 [N], the largest probability of each picture; or float32 [N * C], every probability of a sigmoid.
-        right: bool, of the same shape: whether its label is the true one, or applies.
-    """
-    gaps = np.bincount(bins_of(confidences), right - confidences.astype(np.float64), BINS)
-    return float(np.abs(gaps).sum() / len(right))
-
-
-def reliability(confidences: NDArray[np.float32], right: NDArray[np.bool_]) -> tuple[ReliabilityBin, ...]:
-    """Returns what the bins of `calibration_error` hold; the arguments are the same."""
-    bins = bins_of(confidences)
-    counts = np.bincount(bins, minlength=BINS)
-    means = [np.bincount(bins, values, BINS) / np.maximum(counts, 1) for values in (confidences.astype(np.float64), right)]
-    return tuple(
-        ReliabilityBin(i / BINS, (i + 1) / BINS, int(count), float(confidence), float(share))
-        for i, (count, confidence, share) in enumerate(zip(counts, *means, strict=True))
-    )
-
-
-def bins_of(confidences: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Returns the number of the bin (lower, upper] of each confidence."""
-    return np.clip(np.ceil(confidences * BINS).astype(np.int64) - 1, 0, BINS - 1)

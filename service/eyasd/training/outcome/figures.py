@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyasd.core.evaluation import Figure
+from eyasd.training.outcome.reliability import Floats, gaps
 
 RESAMPLES: Final = 1000
 _FEWEST_RESAMPLES: Final = 100
@@ -24,7 +25,6 @@ _CHUNK: Final = 50  # resamples at a time
 _TOP: Final = 5
 _LOW, _HIGH = 0.025, 0.975
 
-Floats = NDArray[np.float64]
 # float64 [R, N], how often each picture counts -> float64 [R, K], a column a figure
 Statistic = Callable[[Floats], Floats]
 
@@ -38,8 +38,8 @@ class Answers:
         applies: bool [N, C], the labels that it gives each picture; of a single-label model the most probable one.
         true: bool [N, C], those that each bears.
         log_losses: float64 [N], the negative log-likelihood of each picture's labels, in nats.
-        bins: see `reliability`; where each confidence lies, int64 [N, K].
-        gaps: float64 [N, K], whether each confident answer holds, less its confidence.
+        confidences: float32 [N] or [N, C], and
+        held: bool, of the same shape; see `reliability.calibration_error`.
         multi_label: whether a picture has any number of labels.
     """
 
@@ -47,12 +47,12 @@ class Answers:
     applies: NDArray[np.bool_]
     true: NDArray[np.bool_]
     log_losses: Floats
-    bins: NDArray[np.int64]
-    gaps: Floats
+    confidences: NDArray[np.float32]
+    held: NDArray[np.bool_]
     multi_label: bool
 
 
-def headline(answers: Answers, bins: int, seed: int = 0) -> tuple[Figure, ...]:
+def headline(answers: Answers, seed: int = 0) -> tuple[Figure, ...]:
     """Returns the figures of an evaluation, with intervals of the bias-corrected bootstrap (Efron, 1981) over its pictures.
 
     It is corrected because some figures are not centred on their value: the calibration error of a resample is larger than that of
@@ -60,14 +60,34 @@ def headline(answers: Answers, bins: int, seed: int = 0) -> tuple[Figure, ...]:
 
     Args:
         answers: of at least one picture.
-        bins: number of bins of the calibration error.
         seed: of the resamples.
     """
     count, labels = answers.probabilities.shape
-    names, statistic = _of_counts(answers, bins)
+    names, statistic = _of_counts(answers)
     found = _with_intervals(names, statistic, count, RESAMPLES, seed)
     resamples = int(np.clip(_MOST_WORK // (count * labels), _FEWEST_RESAMPLES, RESAMPLES))
     return (*found, *_with_intervals(("roc_auc", "average_precision"), _of_order(answers), count, resamples, seed))
+
+
+def label_ratios(
+    right: NDArray[np.int64] | Floats, examples: NDArray[np.int64] | Floats, predicted: NDArray[np.int64] | Floats
+) -> Floats:
+    """Returns float64 [3, ...], precision, recall and F1, from three counts [...] of pictures.
+
+    A ratio without a denominator is 0, as in scikit-learn.
+    """
+    denominators = (predicted, examples, (examples + predicted) / 2)
+    return np.stack([right / np.where(counts > 0, counts, 1) for counts in denominators])
+
+
+def mean_average_precision(answers: Answers) -> float:
+    """Returns the unweighted mean over the labels that have an example; 0 where none has.
+
+    The figure `average_precision` leaves out what every picture bears, where there is nothing to find.
+    """
+    once = np.ones((1, len(answers.true)))
+    orders = (_Order.of(answers.probabilities[:, i], answers.true[:, i]) for i in np.flatnonzero(answers.true.any(0)))
+    return float(np.mean([order.areas(once)[0, 1] for order in orders] or [0]))
 
 
 def _with_intervals(names: tuple[str, ...], statistic: Statistic, count: int, resamples: int, seed: int) -> tuple[Figure, ...]:
@@ -102,7 +122,7 @@ def _interval(value: float, drawn: Floats) -> tuple[float, float]:
     return min(float(low), value), max(float(high), value)
 
 
-def _of_counts(answers: Answers, bins: int) -> tuple[tuple[str, ...], Statistic]:
+def _of_counts(answers: Answers) -> tuple[tuple[str, ...], Statistic]:
     """Returns the figures that sums over the pictures decide, and their names."""
     true, applies = answers.true, answers.applies
     per_picture: Mapping[str, Floats] = {
@@ -112,27 +132,20 @@ def _of_counts(answers: Answers, bins: int) -> tuple[tuple[str, ...], Statistic]
     }
     sums = np.stack(list(per_picture.values()), 1)
     hits, borne, given = (np.nonzero(flags) for flags in (applies & true, true, applies))
-    gaps = np.zeros((len(true), bins))
-    for column in range(answers.bins.shape[1]):
-        np.add.at(gaps, (np.arange(len(true)), answers.bins[:, column]), answers.gaps[:, column])
+    missed = gaps(answers.confidences, answers.held)
     names = [*per_picture, "calibration_error", *([] if answers.multi_label else ["balanced_accuracy"])]
     names += [f"{mean}_{name}" for mean in ("macro", "micro", "weighted") for name in ("precision", "recall", "f1")]
 
     def statistic(weights: Floats) -> Floats:
         total = weights.sum(1, keepdims=True)
         right, examples, predicted = (_by_label(weights, places, true.shape[1]) for places in (hits, borne, given))
-        # A ratio without a denominator is 0, as in scikit-learn; means are over the labels that have an example.
-        ratios = [
-            right / np.maximum(predicted, 1),
-            right / np.maximum(examples, 1),
-            2 * right / np.maximum(examples + predicted, 1),
-        ]
-        present = examples > 0
+        ratios = label_ratios(right, examples, predicted)
+        present = examples > 0  # means are over the labels that have an example
         macro = [np.where(present, ratio, 0).sum(1) / np.maximum(present.sum(1), 1) for ratio in ratios]
         weighted = [(ratio * examples).sum(1) / np.maximum(examples.sum(1), 1) for ratio in ratios]
         hit, bore, gave = right.sum(1), examples.sum(1), predicted.sum(1)
-        micro = [hit / np.maximum(gave, 1), hit / np.maximum(bore, 1), 2 * hit / np.maximum(bore + gave, 1)]
-        error = np.abs(weights @ gaps).sum(1) / (total[:, 0] * answers.bins.shape[1])
+        micro = label_ratios(hit, bore, gave)
+        error = np.abs(weights @ missed).sum(1) * len(missed) / (total[:, 0] * answers.confidences.size)
         balanced = [] if answers.multi_label else [macro[1]]
         return np.column_stack([weights @ sums / total, error, *balanced, *macro, *micro, *weighted])
 

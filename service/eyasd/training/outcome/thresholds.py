@@ -38,18 +38,6 @@ def _best(probabilities: NDArray[np.float64], true: NDArray[np.bool_]) -> float:
     return float((ordered[kept[best] - 1] + ordered[kept[best]]) / 2)
 
 
-def average_precision(probabilities: NDArray[np.float32], true: NDArray[np.bool_]) -> float:
-    """Returns the mean of the precisions at which each right picture is found, from the most probable one down.
-
-    Args:
-        probabilities: float32 [N], of one label.
-        true: bool [N], whether it applies; to at least one.
-    """
-    kept, right = _cuts(probabilities, true)
-    found = np.diff(right, prepend=0) / true.sum()
-    return float((found * right / kept).sum())
-
-
 def _cuts(
     probabilities: NDArray[np.float64] | NDArray[np.float32], true: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -9,7 +9,7 @@ from sklearn import metrics
 from eyasd.core.findings import UnreadableFile
 from eyasd.core.spec import Loss
 from eyasd.training.outcome.calibrate import fit_temperature
-from eyasd.training.outcome.evaluate import calibration_error, score, wilson_interval
+from eyasd.training.outcome.evaluate import macro_means, score, wilson_interval
 
 RANDOM = np.random.default_rng(0)
 TARGETS = RANDOM.integers(0, 4, 200)
@@ -31,6 +31,17 @@ def test_figures_are_those_of_scikit_learn() -> None:
         [row.predicted_counts for row in found.labels], metrics.confusion_matrix(TARGETS, predicted, labels=range(5))
     )
     assert found.log_loss == pytest.approx(metrics.log_loss(TARGETS, PROBABILITIES, labels=range(5)), rel=1e-5)
+
+
+@pytest.mark.parametrize("thresholds", [None, (0.5, 0.4, 0.3, 0.2, 0.5)])
+def test_a_field_is_the_figure_of_the_same_name(thresholds: tuple[float, ...] | None) -> None:
+    targets = TARGETS if thresholds is None else np.eye(5, dtype=np.float32)[TARGETS]
+    found = score(PROBABILITIES, targets, LABELS, thresholds=thresholds)
+    figures = {figure.name: figure.value for figure in found.figures}
+    names = ["accuracy", "macro_precision", "macro_recall", "macro_f1", "log_loss", "calibration_error"]
+    names += [] if thresholds is None else ["micro_f1"]
+    assert [getattr(found, name) for name in names] == [figures[name] for name in names]
+    assert found.macro_f1 == pytest.approx(macro_means(found.labels)["macro_f1"])
 
 
 def test_macro_means_leave_out_labels_without_examples() -> None:
@@ -64,13 +75,6 @@ def test_wilson_interval() -> None:
     assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
     assert wilson_interval(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
     assert wilson_interval(20, 20) == pytest.approx((0.8389, 1.0), abs=1e-4)
-
-
-def test_calibration_error_by_hand() -> None:
-    # Two bins: 0.9 said of two of which one is right, 0.5 said of two of which one is right.
-    confidences = np.array([0.9, 0.9, 0.5, 0.5], np.float32)
-    assert calibration_error(confidences, np.array([True, False, True, False])) == pytest.approx(0.2)
-    assert calibration_error(np.array([1.0, 0.0], np.float32), np.array([True, False])) == 0
 
 
 def test_overconfidence_is_found_and_cured() -> None:
@@ -164,3 +168,10 @@ class TestSeveralLabels:
         nothing = np.zeros((2, 2), np.float32)
         found = score(np.array([[0.1, 0.2], [0.9, 0.2]], np.float32), nothing, ["a", "b"], thresholds=(0.5, 0.5))
         assert (found.accuracy, found.micro_f1, found.mean_average_precision, found.macro_f1) == (0.5, 0.0, 0.0, 0.0)
+
+    def test_a_label_on_every_picture_has_an_average_precision_though_nothing_is_to_be_found(self) -> None:
+        flags = np.array([[1, 1], [1, 0], [1, 1]], np.float32)
+        found = score(np.array([[0.9, 0.2], [0.1, 0.9], [0.5, 0.8]], np.float32), flags, ["a", "b"], thresholds=(0.5, 0.5))
+        # Of `b` the second and the third in order are right.
+        assert found.mean_average_precision == pytest.approx((1 + (1 / 2 + 2 / 3) / 2) / 2)
+        assert {figure.name: figure.value for figure in found.figures}["average_precision"] == pytest.approx((1 / 2 + 2 / 3) / 2)

@@ -9,6 +9,7 @@ from sklearn import metrics
 from eyasd.core.evaluation import FIGURES, Evaluation, Figure
 from eyasd.training.outcome import figures
 from eyasd.training.outcome.evaluate import score
+from eyasd.training.outcome.reliability import calibration_error
 
 RANDOM = np.random.default_rng(0)
 LABELS = list("abcdefg")  # nothing is of the label `g`
@@ -37,7 +38,7 @@ def test_figures_of_one_label_a_picture_are_those_of_scikit_learn() -> None:
         "log_loss": metrics.log_loss(targets, probabilities, labels=range(7)),
         "roc_auc": np.mean([metrics.roc_auc_score(flags[:, i], probabilities[:, i]) for i in range(6)]),
         "average_precision": np.mean([metrics.average_precision_score(flags[:, i], probabilities[:, i]) for i in range(6)]),
-        "calibration_error": score(probabilities, targets, LABELS).calibration_error,
+        "calibration_error": calibration_error(probabilities.max(1), predicted == targets),
     }
     for mean in ("macro", "micro", "weighted"):
         values = metrics.precision_recall_fscore_support(targets, predicted, labels=range(6), average=mean, zero_division=0)
@@ -84,6 +85,14 @@ def test_a_picture_that_counts_twice_counts_as_two() -> None:
     assert order.areas(weights)[0] == pytest.approx(expected)
 
 
+def test_average_precision_is_that_of_scikit_learn_with_equals_too() -> None:
+    random = np.random.default_rng(1)
+    for _ in range(20):
+        probabilities, true = random.integers(0, 6, 30).astype(np.float32) / 6, random.random(30) < 0.4
+        found = figures._Order.of(probabilities, true).areas(np.ones((1, 30)))[0, 1]
+        assert found == pytest.approx(metrics.average_precision_score(true, probabilities))
+
+
 def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     probabilities, targets = answers(20_000)
     truth = named(score(probabilities, targets, LABELS))
@@ -113,14 +122,3 @@ def test_many_pictures_and_labels_are_resampled_less_often(monkeypatch: pytest.M
     monkeypatch.setattr(figures, "_MOST_WORK", 300 * 7 * 200)
     score(*answers(300), LABELS)
     assert drawn == [1000, 200]
-
-
-def test_the_bins_hold_every_answer() -> None:
-    probabilities, targets = answers(300)
-    scored = score(probabilities, targets, LABELS)
-    bins = scored.reliability
-    assert [bins[0].low, bins[-1].high, len(bins)] == [0, 1, 15]
-    assert sum(one.answers for one in bins) == 300
-    assert all(one.low < one.confidence <= one.high for one in bins if one.answers)
-    assert sum(one.right * one.answers for one in bins) == pytest.approx(300 * scored.accuracy)
-    assert sum(abs(one.right - one.confidence) * one.answers for one in bins) / 300 == pytest.approx(scored.calibration_error)

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn import metrics
 
-from eyasd.training.outcome.thresholds import average_precision, choose_thresholds
+from eyasd.training.outcome.thresholds import choose_thresholds
 
 
 def logits_of(probabilities: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -44,16 +44,3 @@ def test_a_label_told_without_a_doubt_has_room_on_both_sides() -> None:
 def test_few_pictures_decide_nothing(with_it: int, without: int) -> None:
     true = np.array([1] * with_it + [0] * without, np.float32)[:, None]
     assert choose_thresholds(logits_of(np.full_like(true, 0.3, np.float64)), 1.0, true) == (0.5,)
-
-
-def test_average_precision_by_hand() -> None:
-    # Found at the first, the third and the fourth place: (1/1 + 2/3 + 3/4) / 3.
-    found = average_precision(np.array([0.2, 0.9, 0.8, 0.7, 0.6], np.float32), np.array([False, True, False, True, True]))
-    assert found == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
-
-
-def test_average_precision_is_that_of_scikit_learn_with_equals_too() -> None:
-    random = np.random.default_rng(1)
-    for _ in range(20):
-        probabilities, true = random.integers(0, 6, 30).astype(np.float32) / 6, random.random(30) < 0.4
-        assert average_precision(probabilities, true) == pytest.approx(metrics.average_precision_score(true, probabilities))
