@@ -28,7 +28,7 @@ from eyasd.training.tuning.augment import Augmentation
 from eyasd.training.tuning.batches import Batches
 from eyasd.training.tuning.checkpoint import CHECKPOINT
 
-from .tuning.test_loop import EVERY_CHANGE, colours, recipe_of
+from .tuning.colours import EVERY_CHANGE, colours, recipe_of
 
 # Batch normalisation by the kept statistics, as with pre-trained weights, and neither dropout nor drop path: what is left to chance
 # is the same in any number of processes.

@@ -30,7 +30,7 @@ from eyasd.training.outcome.export import to_onnx
 from eyasd.training.outcome.report import render
 from eyasd.training.recipe import resolve
 
-from .tuning.test_loop import Tuning, recipe_of
+from .tuning.colours import Tuning, recipe_of
 
 EVERY_CHANGE = {
     "rotation_degrees": 90.0,

@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load, load_file, save
 from tests.unit.training.conftest import COLOURS, save_square
-from tests.unit.training.tuning.test_loop import colours
+from tests.unit.training.tuning.colours import colours
 
 from eyasd.core import document, jobdir
 from eyasd.core.bundle import MANIFEST, WEIGHTS, Manifest, file_digests, read_manifest
