@@ -311,7 +311,10 @@ def prune(session: Session, *, model: str, older_than: timedelta) -> None:
                 deleted.append(found.name)
             except FailedPrecondition as error:
                 kept.append(error.message)
-    session.show({"deleted": deleted, "kept": kept}, lambda: "\n".join([f"{len(deleted)} versions are deleted.", *kept]))
+    session.show(
+        {"deleted": deleted, "kept": kept},
+        lambda: "\n".join([f"{_render.counted(len(deleted), 'version')} {'is' if len(deleted) == 1 else 'are'} deleted.", *kept]),
+    )
 
 
 @models.command("rollback")

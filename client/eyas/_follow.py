@@ -88,7 +88,8 @@ def _summary(session: Session, job: Job) -> Any:
         return f"Job {job.id} has {job.state}."
     if job.type == "evaluation":
         return _render.evaluation(job.evaluation, job.version or job.model)
-    session.out.print(_render.headline(job.evaluation), f"on the {job.evaluation.examples} pictures of the test split.")
+    pictures = _render.counted(job.evaluation.examples, "picture")
+    session.out.print(_render.headline(job.evaluation), f"on the {pictures} of the test split.")
     if job.evaluation.leaked_examples:
         session.out.print(_render.leak(job.evaluation))
     aliases = [one for one in session.client.get_model(job.model).aliases if one.version == job.version]

@@ -37,7 +37,7 @@ _MOST_GROUP_FILES = 5
 
 def evaluation(scored: Evaluation, title: str) -> RenderableType:
     """Returns the figures, one row a label, and the confusion matrix, which several labels a picture have none of."""
-    figures = Table(title=f"{title}: {scored.examples} pictures", title_justify="left", show_edge=False, pad_edge=False)
+    figures = Table(title=f"{title}: {counted(scored.examples, 'picture')}", title_justify="left", show_edge=False, pad_edge=False)
     for name, justify in (("label", "left"), ("pictures", "right"), ("precision", "right"), ("recall", "right"), ("F1", "right")):
         figures.add_column(name, justify=justify)  # type: ignore[arg-type] # rich's literal is not exported
     if scored.micro_f1 is not None:
@@ -59,7 +59,7 @@ def _unreadable(files: Sequence[UnreadableFile]) -> list[RenderableType]:
     if not files:
         return []
     lines = [_plain(f"  {file.path}: {file.reason}") for file in files[:_MOST_FILES]]
-    return [Text(f"{len(files)} files could not be read:", style="yellow"), *lines, *_rest(len(files) - len(lines))]
+    return [Text(f"{counted(len(files), 'file')} could not be read:", style="yellow"), *lines, *_rest(len(files) - len(lines))]
 
 
 def _rest(count: int) -> list[RenderableType]:
@@ -68,7 +68,9 @@ def _rest(count: int) -> list[RenderableType]:
 
 def leak(scored: Evaluation) -> Text:
     """Returns what copies in the test split do to its accuracy."""
-    text = f"{scored.leaked_examples:,} of them were seen in training, themselves or as near copies"
+    one = scored.leaked_examples == 1
+    seen = "was seen in training, itself or as a near copy" if one else "were seen in training, themselves or as near copies"
+    text = f"{scored.leaked_examples:,} of them {seen}"
     if scored.accuracy_without_leaked is not None:
         text += f"; accuracy on the others {scored.accuracy_without_leaked:.4f}"
     return Text(f"{text}.", style="yellow")
@@ -87,7 +89,7 @@ def dataset(report: DatasetReport, title: str) -> RenderableType:
     figures.add_section()
     figures.add_row("all", *(f"{number:,}" for number in (*sums, sum(sums))))
     # The title is no title of the table, which would fold a long path at the table's width.
-    parts: list[RenderableType] = [_plain(f"{title}: {sum(sums):,} pictures"), figures, Text()]
+    parts: list[RenderableType] = [_plain(f"{title}: {counted(sum(sums), 'picture')}"), figures, Text()]
     if report.pictures is not None:
         parts.append(_statistics(report.pictures))
     parts += _unreadable(report.unreadable_files)
@@ -103,19 +105,19 @@ def _statistics(pictures: PictureStatistics) -> Text:
     def size(value: PictureSize) -> str:
         return f"{value.width_px} x {value.height_px}"
 
-    def counted(counts: Sequence[PictureCount]) -> str:
+    def listed(counts: Sequence[PictureCount]) -> str:
         return ", ".join(f"{count.pictures:,} {count.name}" for count in counts)
 
     sizes = f"smallest {size(pictures.smallest)}, median {size(pictures.median)}, largest {size(pictures.largest)} pixels"
-    return Text(f"{sizes}; {counted(pictures.formats)}; {counted(pictures.modes)}")
+    return Text(f"{sizes}; {listed(pictures.formats)}; {listed(pictures.modes)}")
 
 
 def _duplicates(found: Duplicates) -> list[RenderableType]:
     if not found.group_count:
         return [Text("No picture has an exact or near copy.", style="green")]
-    groups = "1 group" if found.group_count == 1 else f"{found.group_count:,} groups"
     across = f"across labels {found.files_across_labels:,}, across splits {found.files_across_splits:,}"
-    parts: list[RenderableType] = [Text(f"{found.file_count:,} pictures are copies of each other, in {groups}; {across}.")]
+    copies = f"{counted(found.file_count, 'picture')} are copies of each other, in {counted(found.group_count, 'group')}"
+    parts: list[RenderableType] = [Text(f"{copies}; {across}.")]
     shown = found.groups[:_MOST_GROUPS]
     for group in shown:
         kinds = ["exact" if group.exact else "near"]
@@ -129,16 +131,16 @@ def _duplicates(found: Duplicates) -> list[RenderableType]:
 
 def _suspects(found: Suspects) -> list[RenderableType]:
     if not found.count:
-        return [Text(f"No label of the {found.examined:,} pictures examined looks wrong.", style="green")]
+        return [Text(f"No label of the {counted(found.examined, 'picture')} examined looks wrong.", style="green")]
     table = Table(show_edge=False, pad_edge=False)
     for name in ("picture", "label", "rather", "probability"):
         table.add_column(name, overflow="fold", justify="right" if name == "probability" else "left")
     shown = found.pictures[:_MOST_FILES]
     for one in shown:
         table.add_row(_plain(one.path), _plain(one.label), _plain(one.suggested_label), f"{one.probability:.2f}")
-    heading = (
-        f"{found.count:,} of {found.examined:,} labels look wrong, the most doubtful first. A hard picture is not a wrong one."
-    )
+    look = "looks" if found.count == 1 else "look"
+    first = ", the most doubtful first" if found.count > 1 else ""
+    heading = f"{found.count:,} of {counted(found.examined, 'label')} {look} wrong{first}. A hard picture is not a wrong one."
     return [Text(heading), table, *_rest(found.count - len(shown))]
 
 
@@ -239,7 +241,7 @@ def _result(job: Job) -> str:
         return f"accuracy {job.evaluation.accuracy:.4f}"
     if job.type == "inspection" and job.dataset_report is not None:
         sizes = job.dataset_report.sizes
-        return f"{sizes.train + sizes.validation + sizes.test:,} pictures"
+        return counted(sizes.train + sizes.validation + sizes.test, "picture")
     if job.error is not None:
         return job.error.message
     if job.state is JobState.RUNNING and job.progress is not None:
@@ -329,6 +331,11 @@ def progress_line(progress: Progress) -> str:
     if progress.time_left is not None:
         parts.append(f"{clock(progress.time_left)} left")
     return ", ".join(parts)
+
+
+def counted(count: int, noun: str) -> str:
+    """Returns how many there are of what a regular noun names: `1 picture`, `2,000 pictures`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def clock(time: timedelta) -> str:

@@ -429,7 +429,7 @@ def test_old_versions_are_pruned_and_those_in_use_named(eyas: Eyas, server: Fake
     status, out, _ = eyas("models", "prune", "clothing", "--older-than", "1h")
     assert (status, out.splitlines()) == (
         0,
-        ["1 versions are deleted.", "clothing@production points to version 3: point it elsewhere first."],
+        ["1 version is deleted.", "clothing@production points to version 3: point it elsewhere first."],
     )
     asked = [call.request.name for call in server.received if call.method.endswith("DeleteModelVersion")]
     assert asked == ["models/clothing/versions/3", "models/clothing/versions/2"]

@@ -211,3 +211,15 @@ def test_an_inspection_is_listed_with_its_size() -> None:
     text = shown(_render.jobs([_convert.job(inspected_message()), _convert.job(inspected_message("RUNNING"))]), 120)
     assert "inspection" in text
     assert "19 pictures" in text
+
+
+def test_one_is_no_plural() -> None:
+    scored = replace(_convert.evaluation(evaluation_message()), examples=1, leaked_examples=1)
+    text = shown(_render.evaluation(scored, "clothing/3"))
+    assert "clothing/3: 1 picture " in text
+    assert "1 file could not be read:" in text
+    assert _render.leak(scored).plain == "1 of them was seen in training, itself or as a near copy."
+    text = inspected(groups=1, suspects=1)
+    assert "in 1 group;" in text
+    assert "1 of 1,900 labels looks wrong. A hard" in text
+    assert [_render.counted(count, "version") for count in (0, 1, 2000)] == ["0 versions", "1 version", "2,000 versions"]
