@@ -69,15 +69,18 @@ from eyas._types import (
     Timing,
     UnreadableFile,
 )
+from eyas._unknown import ConfidenceRule, DistributionRule, Unknown, UnknownReason, UnknownRules
 
 __all__ = [
     "Alias",
     "AlreadyExists",
     "Classification",
     "Client",
+    "ConfidenceRule",
     "Conflict",
     "DatasetReport",
     "DeadlineExceeded",
+    "DistributionRule",
     "DuplicateFile",
     "DuplicateGroup",
     "Duplicates",
@@ -121,6 +124,9 @@ __all__ = [
     "Unauthenticated",
     "Unavailable",
     "UndecodableImage",
+    "Unknown",
+    "UnknownReason",
+    "UnknownRules",
     "UnreadableFile",
     "Unsupported",
     "aio",

@@ -96,10 +96,15 @@ def inspect(dataset: str | os.PathLike[str], backbone: str | None, seed: int, re
     return Call(method, request, training_service_pb2.InspectDatasetResponse, lambda r: _convert.job(r.job))
 
 
-def classify(model: str, images: Sequence[bytes], top_k: int) -> Call[list[Classification | EyasError]]:
+def classify(
+    model: str, images: Sequence[bytes], top_k: int, *, allow_unknown: bool = False
+) -> Call[list[Classification | EyasError]]:
     """Classify."""
     request = classification_pb2.ClassifyRequest(
-        model=_convert.reference_resource(model), images=[classification_pb2.Image(content=image) for image in images], top_k=top_k
+        model=_convert.reference_resource(model),
+        images=[classification_pb2.Image(content=image) for image in images],
+        top_k=top_k,
+        allow_unknown=allow_unknown,
     )
     method = "/eyas.v1.ClassificationService/Classify"
     return Call(method, request, classification_pb2.ClassifyResponse, _convert.classifications)

@@ -83,25 +83,41 @@ class Client:
         """Ends the connection; calls in flight fail."""
         self._channel.close()
 
-    def classify(self, model: str, image: Image, *, top_k: int = 0, timeout: float | timedelta | None = None) -> Classification:
+    def classify(
+        self,
+        model: str,
+        image: Image,
+        *,
+        top_k: int = 0,
+        allow_unknown: bool = False,
+        timeout: float | timedelta | None = None,
+    ) -> Classification:
         """Labels one picture.
 
         Args:
             model: which version answers.
             image: an encoded picture, or the path of one.
             top_k: how many labels to return, most probable first; 0 is those that apply, or the most probable one where none does.
+            allow_unknown: whether the picture may be called unknown: then none of its labels applies, and `unknown` says why.
             timeout: deadline of this call; None is the client's.
 
         Raises:
             UndecodableImage: it is no picture, or too large.
+            FailedPrecondition: it may be called unknown, and the version has no rule for that.
         """
-        (result,) = self._run(_calls.classify(model, [_calls.read_image(image)], top_k), timeout)
+        (result,) = self._run(_calls.classify(model, [_calls.read_image(image)], top_k, allow_unknown=allow_unknown), timeout)
         if isinstance(result, EyasError):
             raise result
         return result
 
     def classify_many(
-        self, model: str, images: Sequence[Image], *, top_k: int = 0, timeout: float | timedelta | None = None
+        self,
+        model: str,
+        images: Sequence[Image],
+        *,
+        top_k: int = 0,
+        allow_unknown: bool = False,
+        timeout: float | timedelta | None = None,
     ) -> list[Classification | EyasError]:
         """Labels any number of pictures, in as many requests as they need, four at a time.
 
@@ -109,6 +125,7 @@ class Client:
             model: which version answers.
             images: encoded pictures, or paths of them.
             top_k: how many labels to return for each, as in `classify`.
+            allow_unknown: as in `classify`.
             timeout: deadline of each request; None is the client's.
 
         Returns:
@@ -118,7 +135,7 @@ class Client:
 
         def send(batch: tuple[list[int], list[bytes]]) -> None:
             places, contents = batch
-            answers = self._run(_calls.classify(model, contents, top_k), timeout)
+            answers = self._run(_calls.classify(model, contents, top_k, allow_unknown=allow_unknown), timeout)
             for place, result in zip(places, answers, strict=True):
                 results[place] = result
 

@@ -202,11 +202,13 @@ def inspect(session: Session, *, dataset: Path, backbone: str | None, seed: int,
 @click.argument("model")
 @click.argument("pictures", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--top-k", type=click.IntRange(1), help="Labels for each picture [those that apply].")
+@click.option("--allow-unknown", is_flag=True, help="Say so of pictures unlike those trained on, and of doubtful answers.")
 @connected
-def classify(session: Session, *, model: str, pictures: tuple[Path, ...], top_k: int | None) -> int:
+def classify(session: Session, *, model: str, pictures: tuple[Path, ...], top_k: int | None, allow_unknown: bool) -> int:
     """Label pictures; a folder stands for the pictures in it."""
     paths = [path for given in pictures for path in _expand(given)]
-    results = list(zip(map(str, paths), session.client.classify_many(model, paths, top_k=top_k or 0), strict=True))
+    answers = session.client.classify_many(model, paths, top_k=top_k or 0, allow_unknown=allow_unknown)
+    results = list(zip(map(str, paths), answers, strict=True))
     failed = [(path, result) for path, result in results if isinstance(result, EyasError)]
     document = {
         "results": [

@@ -12,7 +12,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from eyas import _findings
+from eyas import _findings, _unknown
 from eyas import _types as t
 from eyas._errors import EyasError, InvalidArgument, from_status
 from eyas.v1 import classification_service_pb2, evaluation_pb2, job_pb2, job_service_pb2, model_pb2, training_spec_pb2
@@ -174,6 +174,8 @@ def evaluation(message: evaluation_pb2.Evaluation) -> t.Evaluation:
         reliability=tuple(
             t.ReliabilityBin(_interval(row.confidences), row.answers, row.confidence, row.right) for row in message.reliability
         ),
+        coverage=_optional(message, "coverage"),
+        accepted_accuracy=_optional(message, "accepted_accuracy"),
     )
 
 
@@ -340,6 +342,7 @@ def model_version(message: model_pb2.ModelVersion) -> t.ModelVersion:
         serving_error=from_status(message.serving_error) if message.HasField("serving_error") else None,
         base_version=short(message.base_version) or None,
         multi_label=message.multi_label,
+        unknown=_unknown.unknown_rules(message.unknown) if message.HasField("unknown") else None,
     )
 
 
@@ -357,6 +360,8 @@ def classifications(message: classification_service_pb2.ClassifyResponse) -> lis
             version,
             timing,
             message.multi_label,
+            unknown=_unknown.unknown(result.classification.unknown) if result.classification.HasField("unknown") else None,
+            ood_score=_optional(result.classification, "ood_score"),
         )
         for result in message.results
     ]

@@ -24,6 +24,7 @@ from eyas._types import (
     Progress,
     UnreadableFile,
 )
+from eyas._unknown import Unknown, UnknownReason, UnknownRules
 
 _STATE_STYLES = {JobState.SUCCEEDED: "green", JobState.FAILED: "red", JobState.CANCELLED: "yellow", JobState.RUNNING: "cyan"}
 # A confusion matrix with names as headings fits 80 columns up to this many labels; beyond it the columns bear class indices.
@@ -51,7 +52,7 @@ def evaluation(scored: Evaluation, title: str) -> RenderableType:
     )
     confusion: list[RenderableType] = [] if scored.micro_f1 is not None else [_confusion(scored), Text()]
     intervals: list[RenderableType] = [_figures(scored), Text()] if scored.figures else []
-    parts: list[RenderableType] = [figures, Text(), *confusion, *intervals, headline(scored)]
+    parts: list[RenderableType] = [figures, Text(), *confusion, *intervals, headline(scored), *_accepted(scored)]
     return Group(*parts, *_unreadable(scored.unreadable_files))
 
 
@@ -157,6 +158,14 @@ def headline(scored: Evaluation) -> Text:
     )
 
 
+def _accepted(scored: Evaluation) -> list[RenderableType]:
+    """Returns what is left of the pictures, and how much of it is right, where some may be unknown."""
+    if scored.coverage is None:
+        return []
+    right = "" if scored.accepted_accuracy is None else f"; of the others {scored.accepted_accuracy:.4f} are right"
+    return [Text(f"with --allow-unknown, {_percent(1 - scored.coverage)} of the pictures are unknown{right}")]
+
+
 def _figures(scored: Evaluation) -> Table:
     """Returns the figures with their intervals; the headline has the accuracy, --json also the mean precisions and recalls."""
     table = Table(show_edge=False, pad_edge=False)
@@ -197,7 +206,7 @@ def _cell_style(right: bool, count: int) -> str:
 
 
 def classifications(answers: Iterable[tuple[str, Classification | EyasError]]) -> Table:
-    """Returns one row a picture and label, of a multi-label model with whether it applies."""
+    """Returns one row a picture and label, of a multi-label model with whether it applies; an unknown picture has one more, why."""
     results = list(answers)
     several = any(isinstance(result, Classification) and result.multi_label for _, result in results)
     table = Table(show_edge=False, pad_edge=False)
@@ -211,17 +220,47 @@ def classifications(answers: Iterable[tuple[str, Classification | EyasError]]) -
         if isinstance(result, EyasError):
             table.add_row(_plain(path), Text(result.message, style="red"))
             continue
+        if result.unknown is not None:
+            table.add_row(_plain(path), Text(f"unknown: {_why(result.unknown)}", style="yellow"))
         for rank, prediction in enumerate(result.predictions):
             first = rank == 0
-            style = "bold" if prediction.applies or (first and not several) else "dim"
+            unsaid = several or result.unknown is not None
+            style = "bold" if prediction.applies or (first and not unsaid) else "dim"
             table.add_row(
-                _plain(path if first else ""),
+                _plain(path if first and result.unknown is None else ""),
                 Text(prediction.label, style=style),
                 Text(f"{prediction.probability:.3f}", style=style),
                 *([Text("yes" if prediction.applies else "no", style=style)] if several else []),
                 result.version if first else "",
             )
     return table
+
+
+def _why(unknown: Unknown) -> str:
+    share = _percent(unknown.share)
+    match unknown.reason:
+        case UnknownReason.OUT_OF_DISTRIBUTION:
+            return f"less like the training pictures than {share} of known ones"
+        case UnknownReason.LOW_CONFIDENCE if unknown.threshold > 1:
+            return f"answers of its most probable label are not right {share} of the time, however probable"
+        case UnknownReason.LOW_CONFIDENCE:
+            return f"its most probable label has {unknown.score:.3f}, answers that are {share} right have {unknown.threshold:.3f}"
+        case UnknownReason.UNSPECIFIED:
+            return "for a reason that a newer eyas knows"
+
+
+def _rules(rules: UnknownRules) -> str:
+    said = []
+    if rules.distribution is not None:
+        known, refused = (_percent(share) for share in (rules.distribution.known_share, rules.distribution.refused))
+        said.append(f"are less like the training pictures than {known} of known ones ({refused} of its test pictures)")
+    if rules.confidence is not None:
+        said.append(f"get answers that are not {_percent(rules.confidence.min_precision)} right")
+    return " or ".join(said)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
 
 
 def jobs(listed: Iterable[Job]) -> Table:
@@ -282,6 +321,8 @@ def model(shown: Model, versions: Iterable[ModelVersion]) -> RenderableType:
         )
         if version.base_version is not None:
             origins.append(Text(f"{version.name} started from {version.base_version}"))
+        if version.unknown is not None:
+            origins.append(Text(f"{version.name} can call those pictures unknown that {_rules(version.unknown)}"))
         if version.serving_error is not None:
             problems.append(Text(f"{version.name} cannot be served: {version.serving_error.message}", style="red"))
     aliases = [

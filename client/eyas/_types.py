@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from eyas._errors import EyasError
 from eyas._findings import Duplicates, PictureStatistics, Suspects
+from eyas._unknown import Unknown, UnknownRules
 
 SettingValue = str | int | float | bool | timedelta
 
@@ -76,12 +77,16 @@ class Classification:
 
     Attributes:
         multi_label: whether any number of labels may apply, by the threshold of each; otherwise the most probable one does.
+        unknown: why none of the labels applies; None where the picture is not unknown, or that was not allowed.
+        ood_score: how little the picture is like the training pictures, larger = less; None where the version does not compute it.
     """
 
     predictions: tuple[Prediction, ...]
     version: str
     timing: Timing
     multi_label: bool = False
+    unknown: Unknown | None = None
+    ood_score: float | None = None
 
     @property
     def label(self) -> str:
@@ -157,6 +162,8 @@ class Evaluation:
         mean_average_precision: likewise.
         figures: the headline figures, each with its interval; empty if the daemon does not know it yet.
         reliability: bins of confidence from 0 to 1; empty likewise.
+        coverage: share of pictures that would not be called unknown where that is allowed; None where the version never does.
+        accepted_accuracy: accuracy on these; None where there are none.
     """
 
     examples: int
@@ -175,6 +182,8 @@ class Evaluation:
     mean_average_precision: float | None = None
     figures: tuple[Figure, ...] = ()
     reliability: tuple[ReliabilityBin, ...] = ()
+    coverage: float | None = None
+    accepted_accuracy: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,3 +357,4 @@ class ModelVersion:
     serving_error: EyasError | None
     base_version: str | None = None
     multi_label: bool = False
+    unknown: UnknownRules | None = None

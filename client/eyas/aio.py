@@ -68,11 +68,12 @@ class Client:
         image: Image,
         *,
         top_k: int = 0,
+        allow_unknown: bool = False,
         timeout: float | timedelta | None = None,  # noqa: ASYNC109 - a deadline
     ) -> Classification:
         """Labels one picture."""
         content = image if isinstance(image, bytes) else await asyncio.to_thread(_calls.read_image, image)
-        (result,) = await self._run(_calls.classify(model, [content], top_k), timeout)
+        (result,) = await self._run(_calls.classify(model, [content], top_k, allow_unknown=allow_unknown), timeout)
         if isinstance(result, EyasError):
             raise result
         return result
@@ -83,6 +84,7 @@ class Client:
         images: Sequence[Image],
         *,
         top_k: int = 0,
+        allow_unknown: bool = False,
         timeout: float | timedelta | None = None,  # noqa: ASYNC109 - a deadline that travels to the server
     ) -> list[Classification | EyasError]:
         """Labels any number of pictures, in as many requests as they need, four at a time."""
@@ -96,7 +98,7 @@ class Client:
                     places, contents = await asyncio.to_thread(next, batches, ([], []))
                 if not places:
                     return
-                answers = await self._run(_calls.classify(model, contents, top_k), timeout)
+                answers = await self._run(_calls.classify(model, contents, top_k, allow_unknown=allow_unknown), timeout)
                 for place, result in zip(places, answers, strict=True):
                     results[place] = result
 

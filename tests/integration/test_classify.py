@@ -18,11 +18,12 @@ from eyas.v1 import classification_service_pb2 as pb
 from eyas.v1.classification_service_pb2_grpc import ClassificationServiceStub
 from eyasd.app import App
 from eyasd.core import bundle
+from eyasd.core.unknown import ConfidenceRule, DistributionRule, UnknownRules
 from eyasd.registry.models import Models
 
 
-def request(*images: bytes, model: str = "models/colours", top_k: int = 0) -> pb.ClassifyRequest:
-    return pb.ClassifyRequest(model=model, images=[pb.Image(content=image) for image in images], top_k=top_k)
+def request(*images: bytes, model: str = "models/colours", **options: Any) -> pb.ClassifyRequest:
+    return pb.ClassifyRequest(model=model, images=[pb.Image(content=image) for image in images], **options)
 
 
 def huge() -> bytes:
@@ -87,6 +88,35 @@ async def test_of_several_labels_those_apply_that_reach_their_thresholds(stub: A
     assert [(p.label, p.applies) for p in single.results[0].classification.predictions] == [("green", True), ("red", False)]
 
 
+async def test_a_picture_may_be_unknown(app: App, stub: Any, published: Models, tmp_path: Path) -> None:
+    # The score of this network is the largest value of the picture; of a yellow picture red and green have 0.5 each.
+    rules = UnknownRules(DistributionRule("largest", 225.0, 0.99, 0.02), ConfidenceRule(0.98, (0.9, 0.9, 0.9)))
+    network = colour_network(ood_score=True)
+    published.publish("colours", write_bundle(tmp_path / "b2", job="job2", network=network, unknown=rules), "job2")
+    images = [picture(colour) for colour in (COLOURS["red"], (220, 220, 20), (255, 0, 0))]
+
+    async def said(**options: Any) -> list[pb.Classification]:
+        response = await stub.Classify(request(*images, model="models/colours/versions/2", top_k=2, **options))
+        return [result.classification for result in response.results]
+
+    plain = await said()
+    assert [one.ood_score for one in plain] == [220, 220, 255]
+    assert [[p.applies for p in one.predictions] for one in plain] == [[True, False]] * 3
+    assert not any(one.HasField("unknown") for one in plain)
+    known, doubtful, foreign = await said(allow_unknown=True)
+    assert known == plain[0]
+    assert doubtful.unknown.reason == pb.UNKNOWN_REASON_LOW_CONFIDENCE
+    assert (doubtful.unknown.score, doubtful.unknown.threshold, doubtful.unknown.share) == (pytest.approx(0.5, abs=1e-3), 0.9, 0.98)
+    assert foreign.unknown == pb.Unknown(reason="UNKNOWN_REASON_OUT_OF_DISTRIBUTION", score=255, threshold=225, share=0.99)
+    for before, after in zip(plain[1:], (doubtful, foreign), strict=True):
+        assert [(p.label, p.probability) for p in after.predictions] == [(p.label, p.probability) for p in before.predictions]
+        assert not any(p.applies for p in after.predictions)
+        assert after.ood_score == before.ood_score
+    counted = app._metrics.registry.get_sample_value
+    assert counted("eyas_images_total", {"model": "colours", "outcome": "OUT_OF_DISTRIBUTION"}) == 1
+    assert counted("eyas_images_total", {"model": "colours", "outcome": "OK"}) == 4
+
+
 async def test_a_picture_that_cannot_be_read_fails_alone(stub: Any) -> None:
     response = await stub.Classify(request(picture(), b"no picture", noise(1, form="JPEG")[:300], huge(), picture()))
     kinds = [result.WhichOneof("outcome") for result in response.results]
@@ -110,8 +140,9 @@ async def test_a_picture_that_cannot_be_read_fails_alone(stub: Any) -> None:
         (request(), "INVALID_ARGUMENT", "holds no picture: send 1 to 64", "INVALID_ARGUMENT"),
         (request(*[picture()] * 65), "INVALID_ARGUMENT", "holds 65 pictures: send at most 64", "INVALID_ARGUMENT"),
         (request(picture(), top_k=-1), "INVALID_ARGUMENT", "top_k is -1", "INVALID_ARGUMENT"),
+        (request(picture(), allow_unknown=True), "FAILED_PRECONDITION", "colours/1 was trained by an Eyas", "NO_UNKNOWN_RULE"),
     ],
-    ids=["model", "alias", "version", "name", "empty", "many", "top-k"],
+    ids=["model", "alias", "version", "name", "empty", "many", "top-k", "unknown"],
 )
 async def test_a_request_that_cannot_be_answered(stub: Any, sent: pb.ClassifyRequest, code: str, says: str, reason: str) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:

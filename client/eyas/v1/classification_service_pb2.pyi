@@ -1,21 +1,33 @@
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.rpc import status_pb2 as _status_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class UnknownReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    UNKNOWN_REASON_UNSPECIFIED: _ClassVar[UnknownReason]
+    UNKNOWN_REASON_OUT_OF_DISTRIBUTION: _ClassVar[UnknownReason]
+    UNKNOWN_REASON_LOW_CONFIDENCE: _ClassVar[UnknownReason]
+UNKNOWN_REASON_UNSPECIFIED: UnknownReason
+UNKNOWN_REASON_OUT_OF_DISTRIBUTION: UnknownReason
+UNKNOWN_REASON_LOW_CONFIDENCE: UnknownReason
+
 class ClassifyRequest(_message.Message):
-    __slots__ = ("model", "images", "top_k")
+    __slots__ = ("model", "images", "top_k", "allow_unknown")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     TOP_K_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_UNKNOWN_FIELD_NUMBER: _ClassVar[int]
     model: str
     images: _containers.RepeatedCompositeFieldContainer[Image]
     top_k: int
-    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[Image, _Mapping]]] = ..., top_k: _Optional[int] = ...) -> None: ...
+    allow_unknown: bool
+    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[Image, _Mapping]]] = ..., top_k: _Optional[int] = ..., allow_unknown: bool = ...) -> None: ...
 
 class Image(_message.Message):
     __slots__ = ("content",)
@@ -44,10 +56,26 @@ class ClassifyResult(_message.Message):
     def __init__(self, classification: _Optional[_Union[Classification, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
 
 class Classification(_message.Message):
-    __slots__ = ("predictions",)
+    __slots__ = ("predictions", "unknown", "ood_score")
     PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_FIELD_NUMBER: _ClassVar[int]
+    OOD_SCORE_FIELD_NUMBER: _ClassVar[int]
     predictions: _containers.RepeatedCompositeFieldContainer[Prediction]
-    def __init__(self, predictions: _Optional[_Iterable[_Union[Prediction, _Mapping]]] = ...) -> None: ...
+    unknown: Unknown
+    ood_score: float
+    def __init__(self, predictions: _Optional[_Iterable[_Union[Prediction, _Mapping]]] = ..., unknown: _Optional[_Union[Unknown, _Mapping]] = ..., ood_score: _Optional[float] = ...) -> None: ...
+
+class Unknown(_message.Message):
+    __slots__ = ("reason", "score", "threshold", "share")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    reason: UnknownReason
+    score: float
+    threshold: float
+    share: float
+    def __init__(self, reason: _Optional[_Union[UnknownReason, str]] = ..., score: _Optional[float] = ..., threshold: _Optional[float] = ..., share: _Optional[float] = ...) -> None: ...
 
 class Prediction(_message.Message):
     __slots__ = ("label", "class_index", "probability", "applies")

@@ -89,7 +89,7 @@ class FigureBound(_message.Message):
     def __init__(self, figure: _Optional[str] = ..., at_least: _Optional[float] = ..., at_most: _Optional[float] = ...) -> None: ...
 
 class ModelVersion(_message.Message):
-    __slots__ = ("name", "create_time", "labels", "backbone", "image_size_px", "size_bytes", "sha256", "evaluation", "parity", "job", "dataset_digest", "weights_source", "serving_state", "serving_error", "base_version", "multi_label")
+    __slots__ = ("name", "create_time", "labels", "backbone", "image_size_px", "size_bytes", "sha256", "evaluation", "parity", "job", "dataset_digest", "weights_source", "serving_state", "serving_error", "base_version", "multi_label", "unknown")
     NAME_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
@@ -106,6 +106,7 @@ class ModelVersion(_message.Message):
     SERVING_ERROR_FIELD_NUMBER: _ClassVar[int]
     BASE_VERSION_FIELD_NUMBER: _ClassVar[int]
     MULTI_LABEL_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_FIELD_NUMBER: _ClassVar[int]
     name: str
     create_time: _timestamp_pb2.Timestamp
     labels: _containers.RepeatedScalarFieldContainer[str]
@@ -122,7 +123,44 @@ class ModelVersion(_message.Message):
     serving_error: _status_pb2.Status
     base_version: str
     multi_label: bool
-    def __init__(self, name: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., labels: _Optional[_Iterable[str]] = ..., backbone: _Optional[str] = ..., image_size_px: _Optional[int] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., evaluation: _Optional[_Union[_evaluation_pb2.Evaluation, _Mapping]] = ..., parity: _Optional[_Union[Parity, _Mapping]] = ..., job: _Optional[str] = ..., dataset_digest: _Optional[str] = ..., weights_source: _Optional[str] = ..., serving_state: _Optional[_Union[ServingState, str]] = ..., serving_error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., base_version: _Optional[str] = ..., multi_label: bool = ...) -> None: ...
+    unknown: UnknownRules
+    def __init__(self, name: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., labels: _Optional[_Iterable[str]] = ..., backbone: _Optional[str] = ..., image_size_px: _Optional[int] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., evaluation: _Optional[_Union[_evaluation_pb2.Evaluation, _Mapping]] = ..., parity: _Optional[_Union[Parity, _Mapping]] = ..., job: _Optional[str] = ..., dataset_digest: _Optional[str] = ..., weights_source: _Optional[str] = ..., serving_state: _Optional[_Union[ServingState, str]] = ..., serving_error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., base_version: _Optional[str] = ..., multi_label: bool = ..., unknown: _Optional[_Union[UnknownRules, _Mapping]] = ...) -> None: ...
+
+class UnknownRules(_message.Message):
+    __slots__ = ("distribution", "confidence")
+    DISTRIBUTION_FIELD_NUMBER: _ClassVar[int]
+    CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
+    distribution: DistributionRule
+    confidence: ConfidenceRule
+    def __init__(self, distribution: _Optional[_Union[DistributionRule, _Mapping]] = ..., confidence: _Optional[_Union[ConfidenceRule, _Mapping]] = ...) -> None: ...
+
+class DistributionRule(_message.Message):
+    __slots__ = ("method", "threshold", "known_share", "refused")
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_SHARE_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    method: str
+    threshold: float
+    known_share: float
+    refused: float
+    def __init__(self, method: _Optional[str] = ..., threshold: _Optional[float] = ..., known_share: _Optional[float] = ..., refused: _Optional[float] = ...) -> None: ...
+
+class ConfidenceRule(_message.Message):
+    __slots__ = ("min_precision", "thresholds")
+    MIN_PRECISION_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLDS_FIELD_NUMBER: _ClassVar[int]
+    min_precision: float
+    thresholds: _containers.RepeatedCompositeFieldContainer[LabelThreshold]
+    def __init__(self, min_precision: _Optional[float] = ..., thresholds: _Optional[_Iterable[_Union[LabelThreshold, _Mapping]]] = ...) -> None: ...
+
+class LabelThreshold(_message.Message):
+    __slots__ = ("label", "threshold")
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    label: str
+    threshold: float
+    def __init__(self, label: _Optional[str] = ..., threshold: _Optional[float] = ...) -> None: ...
 
 class Parity(_message.Message):
     __slots__ = ("examples", "max_logit_difference", "mean_logit_difference", "batch_sizes")

@@ -35,6 +35,7 @@ class ClassificationService(pb_grpc.ClassificationServiceServicer):
                 _images(request),
                 top_k=_top_k(request),
                 timeout_seconds=remaining if remaining is not None else self._default_deadline_seconds,
+                allow_unknown=request.allow_unknown,
             )
         except EyasError as error:
             # Names that callers make up must not become series: only a model that exists is a label.

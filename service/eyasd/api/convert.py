@@ -21,7 +21,8 @@ from eyasd.core.findings import UnreadableFile
 from eyasd.core.names import ModelRef, alias_name, job_name, model_name, version_name
 from eyasd.core.promotion import AliasRecord
 from eyasd.core.spec import Loss, Optimizer, Preset, Schedule, TrainSpec
-from eyasd.serving.classifier import Classified
+from eyasd.core.unknown import Unknown, UnknownRules
+from eyasd.serving.classifier import Classified, Labelled
 from eyasd.serving.fleet import ServingState
 
 # Enum fields of TrainingSpec: the noun's enum, and the prefix of the contract's values.
@@ -128,6 +129,8 @@ def evaluation_message(evaluation: Evaluation) -> evaluation_pb2.Evaluation:
             )
             for row in evaluation.reliability
         ],
+        coverage=evaluation.coverage,
+        accepted_accuracy=evaluation.accepted_accuracy,
     )
 
 
@@ -293,6 +296,30 @@ def version_message(
         serving_state=f"SERVING_STATE_{state.upper() if state else 'UNSPECIFIED'}",
         serving_error=status_of(error) if error else None,
         base_version=_base_version(manifest.lineage.base_version),
+        unknown=_unknown_rules(manifest.unknown, manifest.labels) if manifest.unknown else None,
+    )
+
+
+def _unknown_rules(rules: UnknownRules, labels: tuple[str, ...]) -> model_pb2.UnknownRules:
+    distribution, confidence = rules.distribution, rules.confidence
+    return model_pb2.UnknownRules(
+        distribution=model_pb2.DistributionRule(
+            method=distribution.method,
+            threshold=distribution.threshold,
+            known_share=distribution.known_share,
+            refused=distribution.refused,
+        )
+        if distribution
+        else None,
+        confidence=model_pb2.ConfidenceRule(
+            min_precision=confidence.min_precision,
+            thresholds=[
+                model_pb2.LabelThreshold(label=label, threshold=threshold)
+                for label, threshold in zip(labels, confidence.thresholds, strict=True)
+            ],
+        )
+        if confidence
+        else None,
     )
 
 
@@ -311,11 +338,20 @@ def classify_response(classified: Classified) -> classification_pb2.ClassifyResp
     )
 
 
-def _result(result: tuple[types.Prediction, ...] | UndecodableImage) -> classification_pb2.ClassifyResult:
+def _result(result: Labelled | UndecodableImage) -> classification_pb2.ClassifyResult:
     if isinstance(result, UndecodableImage):
         return classification_pb2.ClassifyResult(error=status_of(result))
     predictions = [
         classification_pb2.Prediction(label=p.label, class_index=p.class_index, probability=p.probability, applies=p.applies)
-        for p in result
+        for p in result.predictions
     ]
-    return classification_pb2.ClassifyResult(classification=classification_pb2.Classification(predictions=predictions))
+    classification = classification_pb2.Classification(
+        predictions=predictions, unknown=_unknown(result.unknown) if result.unknown else None, ood_score=result.ood_score
+    )
+    return classification_pb2.ClassifyResult(classification=classification)
+
+
+def _unknown(unknown: Unknown) -> classification_pb2.Unknown:
+    return classification_pb2.Unknown(
+        reason=f"UNKNOWN_REASON_{unknown.reason.upper()}", score=unknown.score, threshold=unknown.threshold, share=unknown.share
+    )

@@ -28,6 +28,7 @@ CODES: Final[dict[type[EyasError], grpc.StatusCode]] = {
     errors.NothingToRollBack: grpc.StatusCode.FAILED_PRECONDITION,
     errors.VersionInUse: grpc.StatusCode.FAILED_PRECONDITION,
     errors.JobEnded: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.NoUnknownRule: grpc.StatusCode.FAILED_PRECONDITION,
     errors.WeightsNotFound: grpc.StatusCode.FAILED_PRECONDITION,
     errors.ParityFailed: grpc.StatusCode.INTERNAL,
     errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,

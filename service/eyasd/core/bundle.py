@@ -32,6 +32,7 @@ from eyasd.core.evaluation import EpochMetrics, Evaluation
 from eyasd.core.names import ModelRef
 from eyasd.core.preprocess import Preprocess
 from eyasd.core.types import DatasetReport
+from eyasd.core.unknown import UnknownRules
 
 FORMAT_VERSION: Final = 1
 MODEL: Final = "model.onnx"
@@ -128,6 +129,7 @@ class Manifest:
         history: figures on the validation split, from epoch 0; after each epoch, and within one of very many steps.
         files: SHA-256, hexadecimal, of every other file, by name.
         model_bytes: size of model.onnx.
+        unknown: when a picture is called unknown, where that is allowed; None where it never is.
     """
 
     format_version: int
@@ -143,6 +145,7 @@ class Manifest:
     files: Mapping[str, str]
     model_bytes: int
     thresholds: tuple[float, ...] | None = None
+    unknown: UnknownRules | None = None
 
 
 def file_digests(folder: Path) -> dict[str, str]:

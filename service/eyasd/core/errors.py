@@ -106,6 +106,10 @@ class JobEnded(EyasError):
     """The job has ended, so it cannot be changed any more."""
 
 
+class NoUnknownRule(EyasError):
+    """The version has no rule by which it could call a picture unknown."""
+
+
 class WeightsNotFound(EyasError):
     """No pre-trained weights were found for the backbone."""
 

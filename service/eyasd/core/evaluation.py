@@ -90,6 +90,8 @@ class Evaluation:
             thresholds. None for others.
         figures: the headline figures, each with its interval; empty in evaluations written before it was known.
         reliability: 15 equally wide bins from 0 to 1; empty likewise.
+        coverage: share of pictures that would not be called unknown where that is allowed; None where the version has no rule.
+        accepted_accuracy: accuracy on these pictures; None where there are none.
     """
 
     examples: int
@@ -108,6 +110,8 @@ class Evaluation:
     mean_average_precision: float | None = None
     figures: tuple[Figure, ...] = ()
     reliability: tuple[ReliabilityBin, ...] = ()
+    coverage: float | None = None
+    accepted_accuracy: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,18 +11,34 @@ import asyncio
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eyasd.core.errors import DeadlineExceeded, EyasError, UndecodableImage
+from eyasd.core.errors import DeadlineExceeded, EyasError, NoUnknownRule, UndecodableImage
 from eyasd.core.names import ModelRef
 from eyasd.core.preprocess import load_image
 from eyasd.core.types import Prediction, Timing
+from eyasd.core.unknown import Unknown, UnknownRules
 from eyasd.serving.admission import Admission
 from eyasd.serving.fleet import Fleet, LoadedVersion
 from eyasd.telemetry.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """What is said of one picture.
+
+    Attributes:
+        predictions: the most probable labels first.
+        unknown: why none of them applies; None where the picture is not unknown, or must not be.
+        ood_score: larger = less like the training pictures; None where the version does not compute it.
+    """
+
+    predictions: tuple[Prediction, ...]
+    unknown: Unknown | None = None
+    ood_score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +46,14 @@ class Classified:
     """The answer to one request.
 
     Attributes:
-        results: one a picture, in order: the most probable labels first, or why there are none.
+        results: one a picture, in order: its labels, or why there are none.
         timing: the longest of each stage.
         multi_label: whether any number of labels may apply to a picture.
     """
 
     model: str
     version: int
-    results: tuple[tuple[Prediction, ...] | UndecodableImage, ...]
+    results: tuple[Labelled | UndecodableImage, ...]
     timing: Timing
     multi_label: bool
 
@@ -59,7 +75,9 @@ class Classifier:
         self._metrics = metrics
         self._decoders = ThreadPoolExecutor(threads, thread_name_prefix="decode")
 
-    async def classify(self, ref: ModelRef, images: Sequence[bytes], *, top_k: int, timeout_seconds: float) -> Classified:
+    async def classify(
+        self, ref: ModelRef, images: Sequence[bytes], *, top_k: int, timeout_seconds: float, allow_unknown: bool = False
+    ) -> Classified:
         """Labels the pictures of one request.
 
         Args:
@@ -67,9 +85,11 @@ class Classifier:
             images: encoded pictures, at least one.
             top_k: labels for each; 0 is all that apply, but the most probable one at least.
             timeout_seconds: until the caller's deadline.
+            allow_unknown: whether a picture may be called unknown.
 
         Raises:
             NotFound: there is no such model, alias or version.
+            NoUnknownRule: a picture may be called unknown, and the version cannot tell which.
             Overloaded: refused before anything was decoded.
             DeadlineExceeded: the deadline passed on the way.
             Unavailable: the version cannot be loaded.
@@ -83,9 +103,17 @@ class Classifier:
                     loaded = await self._fleet.find(ref)
             except TimeoutError:
                 raise DeadlineExceeded("The deadline passed while the model version was being loaded: allow more time.") from None
+            if allow_unknown and loaded.manifest.unknown is None:
+                raise NoUnknownRule(
+                    f"{loaded.model}/{loaded.version} was trained by an Eyas that did not teach it to tell unknown pictures: "
+                    "train it again, or leave allow_unknown out.",
+                    model=loaded.model,
+                    version=loaded.version,
+                )
             start = time.monotonic()
             with loaded.engine.hold():
-                tasks = [asyncio.create_task(self._label(loaded, image, top_k, deadline)) for image in images]
+                labels = (self._label(loaded, image, top_k, deadline, allow_unknown=allow_unknown) for image in images)
+                tasks = [asyncio.create_task(label) for label in labels]
                 try:
                     outcomes = await asyncio.gather(*tasks)
                 finally:
@@ -106,8 +134,8 @@ class Classifier:
         self._decoders.shutdown(wait=False, cancel_futures=True)
 
     async def _label(
-        self, loaded: LoadedVersion, encoded: bytes, top_k: int, deadline: float
-    ) -> tuple[tuple[Prediction, ...] | UndecodableImage, Timing]:
+        self, loaded: LoadedVersion, encoded: bytes, top_k: int, deadline: float, *, allow_unknown: bool
+    ) -> tuple[Labelled | UndecodableImage, Timing]:
         start = time.monotonic()
         try:
             image = await asyncio.get_running_loop().run_in_executor(self._decoders, self._decode, loaded, encoded, deadline)
@@ -120,9 +148,13 @@ class Classifier:
         except EyasError as error:
             self._metrics.images.labels(loaded.model, error.reason).inc()
             raise
-        self._metrics.images.labels(loaded.model, "OK").inc()
         timing = Timing(decoded - start, answer.queue_seconds, answer.inference_seconds)
-        return _top(answer.probabilities, loaded.manifest.labels, loaded.manifest.thresholds, top_k), timing
+        predictions = _top(answer.probabilities, loaded.manifest.labels, loaded.manifest.thresholds, top_k)
+        labelled, rules = Labelled(predictions, ood_score=answer.ood_score), loaded.manifest.unknown
+        if allow_unknown and rules:
+            labelled = _judged(labelled, rules)
+        self._metrics.images.labels(loaded.model, labelled.unknown.reason.upper() if labelled.unknown else "OK").inc()
+        return labelled, timing
 
     @staticmethod
     def _decode(loaded: LoadedVersion, encoded: bytes, deadline: float) -> NDArray[np.uint8]:
@@ -130,6 +162,15 @@ class Classifier:
         if time.monotonic() >= deadline:
             raise DeadlineExceeded("The deadline passed while the picture waited to be decoded: allow more time, or send less.")
         return load_image(encoded, loaded.manifest.preprocess)
+
+
+def _judged(labelled: Labelled, rules: UnknownRules) -> Labelled:
+    """Returns the same with the rules' verdict; no label of an unknown picture applies."""
+    best = labelled.predictions[0]
+    unknown = rules.verdict(best.class_index, best.probability, labelled.ood_score)
+    if unknown is None:
+        return labelled
+    return replace(labelled, predictions=tuple(replace(p, applies=False) for p in labelled.predictions), unknown=unknown)
 
 
 def _top(

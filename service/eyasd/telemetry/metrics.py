@@ -35,7 +35,7 @@ class Metrics:
         )
         self.images = Counter(
             "eyas_images_total",
-            "Pictures of Classify requests, by outcome: OK or an error's reason.",
+            "Pictures of Classify requests, by outcome: OK, why one is unknown, or an error's reason.",
             ["model", "outcome"],
             registry=r,
         )

@@ -39,11 +39,12 @@ JOB = job_service_pb2.GetJobResponse(job=job_message())
 async def test_a_picture_is_labelled(server: FakeServer, call: Caller, tmp_path: Path) -> None:
     server.answers("Classify", classified)
     (tmp_path / "shirt.jpg").write_bytes(b"shirt")
-    result = await call("classify", "clothing@canary", tmp_path / "shirt.jpg", top_k=3)
+    result = await call("classify", "clothing@canary", tmp_path / "shirt.jpg", top_k=3, allow_unknown=True)
     assert result.predictions == (eyas.Prediction("shirt", 1, 0.75, applies=True),)
     assert (result.label, result.version, result.timing.inference) == ("shirt", "clothing/3", timedelta(milliseconds=2))
     (received,) = server.received
     assert (received.request.model, received.request.top_k) == ("models/clothing/aliases/canary", 3)
+    assert received.request.allow_unknown
     assert [image.content for image in received.request.images] == [b"shirt"]
 
 
@@ -58,7 +59,8 @@ async def test_many_pictures_come_back_in_order_each_with_its_own_answer(server:
     server.answers("Classify", classified)
     images: list[Any] = [b"bad" if number % 50 == 7 else str(number).encode() for number in range(400)]
     images[100] = tmp_path / "missing.jpg"
-    results = await call("classify_many", "clothing", images)
+    results = await call("classify_many", "clothing", images, allow_unknown=True)
+    assert all(received.request.allow_unknown for received in server.received)
     assert len(results) == 400
     for number, result in enumerate(results):
         if number == 100:

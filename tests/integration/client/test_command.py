@@ -333,10 +333,11 @@ def test_pictures_and_folders_of_pictures_are_labelled(eyas: Eyas, server: FakeS
     (photos / "more").mkdir()
     for name in ("b.PNG", "c.jpeg", "notes.txt"):
         (photos / "more" / name).write_bytes(name.encode())
-    status, out, _ = eyas("classify", "clothing/2", photos / "a.jpg", photos / "more", "--top-k", "3", "--json")
+    status, out, _ = eyas("classify", "clothing/2", photos / "a.jpg", photos / "more", "--top-k", "3", "--allow-unknown", "--json")
     assert status == 0
     assert [Path(result["path"]).name for result in json.loads(out)["results"]] == ["a.jpg", "b.PNG", "c.jpeg"]
-    assert (server.received[0].request.model, server.received[0].request.top_k) == ("models/clothing/versions/2", 3)
+    request = server.received[0].request
+    assert (request.model, request.top_k, request.allow_unknown) == ("models/clothing/versions/2", 3, True)
 
 
 def test_a_picture_that_fails_does_not_hide_the_others(eyas: Eyas, photos: Path) -> None:

@@ -17,6 +17,7 @@ from eyasd.core.evaluation import EpochMetrics, Figure, LabelMetrics, Reliabilit
 from eyasd.core.names import ModelRef
 from eyasd.core.spec import InspectionSpec, Loss, Optimizer, Preset, Schedule, TrainSpec
 from eyasd.core.types import Job, JobError, JobState, JobType, Progress
+from eyasd.core.unknown import NEVER, ConfidenceRule, DistributionRule, UnknownRules
 from eyasd.serving.fleet import ServingState
 
 FULL = TrainSpec(
@@ -107,7 +108,7 @@ def test_a_finished_training() -> None:
 def test_every_figure_of_an_evaluation_arrives() -> None:
     message = convert.evaluation_message(evaluation())
     for field in evaluation_pb2.Evaluation.DESCRIPTOR.fields:
-        if field.name in {"accuracy_without_leaked", "micro_f1", "mean_average_precision"}:
+        if field.name in {"accuracy_without_leaked", "micro_f1", "mean_average_precision", "coverage", "accepted_accuracy"}:
             assert not message.HasField(field.name)
         elif field.name not in {"accuracy_interval", "labels", "unreadable_files", "figures", "reliability"}:
             assert getattr(message, field.name) == getattr(evaluation(), field.name)
@@ -121,6 +122,8 @@ def test_every_figure_of_an_evaluation_arrives() -> None:
     assert (leaky.leaked_examples, leaky.HasField("accuracy_without_leaked")) == (3, True)
     assert (message.accuracy_interval.low, message.accuracy_interval.high) == evaluation().accuracy_interval
     rows = (LabelMetrics("red", 9, 0.5, 0.6, 0.7, threshold=0.25),)
+    accepting = convert.evaluation_message(replace(evaluation(), coverage=0.0))
+    assert (accepting.HasField("coverage"), accepting.HasField("accepted_accuracy")) == (True, False)
     several = convert.evaluation_message(replace(evaluation(), labels=rows, micro_f1=0.0, mean_average_precision=0.5))
     assert (several.HasField("micro_f1"), several.mean_average_precision) == (True, 0.5)
     assert (several.labels[0].threshold, list(several.labels[0].predicted_counts)) == (0.25, [])
@@ -198,3 +201,17 @@ def test_a_version_that_started_from_another(tiny_bundle: Path) -> None:
     written = document.dump(replace(manifest, lineage=lineage)).encode()
     message = convert.version_message("m", 1, bundle.read_manifest(written), None, None)
     assert message.base_version == "models/other/versions/3"
+
+
+def test_a_version_says_what_is_unknown_to_it(tiny_bundle: Path) -> None:
+    manifest = bundle.read_manifest((tiny_bundle / bundle.MANIFEST).read_bytes())
+    assert not convert.version_message("m", 1, manifest, None, None).HasField("unknown")
+    distribution, confidence = DistributionRule("far", 3.5, 0.99, 0.02), ConfidenceRule(0.98, (0.9, 0.8, NEVER))
+    one = convert.version_message("m", 1, replace(manifest, unknown=UnknownRules(distribution)), None, None).unknown
+    found = one.distribution
+    assert (found.method, found.threshold, found.known_share, found.refused) == ("far", 3.5, 0.99, 0.02)
+    assert not one.HasField("confidence")
+    other = convert.version_message("m", 1, replace(manifest, unknown=UnknownRules(confidence=confidence)), None, None).unknown
+    assert not other.HasField("distribution")
+    assert other.confidence.min_precision == 0.98
+    assert [(row.label, row.threshold) for row in other.confidence.thresholds] == [("blue", 0.9), ("green", 0.8), ("red", NEVER)]

@@ -12,7 +12,8 @@ from rich.console import Console
 
 import eyas
 from eyas import _convert, _render
-from eyas.v1.classification_service_pb2 import ClassifyRequest, Image
+from eyas.v1.classification_service_pb2 import ClassifyRequest, Image, Unknown
+from eyas.v1.model_pb2 import DistributionRule
 from fake_server import (
     classified,
     evaluation_message,
@@ -59,6 +60,43 @@ def test_pictures_and_their_errors() -> None:
     assert "shirt" in text
     assert "0.750" in text
     assert "The picture is cut short." in " ".join(text.split())
+
+
+def test_an_unknown_picture_says_why() -> None:
+    message = classified(ClassifyRequest(images=[Image(content=b"shirt")] * 4))
+    for result, reason, threshold in zip(message.results, (1, 2, 2, 99), (3.5, 0.9, 2.0, 0.0), strict=True):
+        result.classification.predictions[0].applies = False
+        result.classification.unknown.CopyFrom(Unknown(reason=reason, score=0.75, threshold=threshold, share=0.985))  # type: ignore[arg-type]
+    message.results[0].classification.ood_score = 4.5
+    answers = _convert.classifications(message)
+    first = answers[0]
+    assert isinstance(first, eyas.Classification)
+    assert (first.label, first.labels, first.ood_score) == ("shirt", (), 4.5)
+    assert first.unknown == eyas.Unknown(eyas.UnknownReason.OUT_OF_DISTRIBUTION, 0.75, 3.5, 0.985)
+    table = _render.classifications((f"{i}.jpg", answer) for i, answer in enumerate(answers))
+    text = " ".join(shown(table, 160).replace("│", "").split())
+    assert "0.jpg unknown: less like the training pictures than 98.5 % of known ones shirt 0.750 clothing/3" in text
+    assert "1.jpg unknown: its most probable label has 0.750, answers that are 98.5 % right have 0.900" in text
+    assert "2.jpg unknown: answers of its most probable label are not right 98.5 % of the time, however probable" in text
+    assert "3.jpg unknown: for a reason that a newer eyas knows" in text
+
+
+def test_a_version_says_what_is_unknown_to_it() -> None:
+    message = version_message()
+    message.unknown.distribution.CopyFrom(DistributionRule(method="far", threshold=3.5, known_share=0.99, refused=0.021))
+    message.unknown.confidence.min_precision = 0.98
+    message.unknown.confidence.thresholds.add(label="label 0", threshold=0.9)
+    message.evaluation.coverage, message.evaluation.accepted_accuracy = 0.875, 0.9875
+    version = _convert.model_version(message)
+    assert version.unknown is not None
+    assert version.unknown.confidence == eyas.ConfidenceRule(0.98, {"label 0": 0.9})
+    text = " ".join(shown(_render.model(_convert.model(model_message()), [version])).split())
+    assert (
+        "clothing/3 can call those pictures unknown that are less like the training pictures than 99 % of known ones "
+        "(2.1 % of its test pictures) or get answers that are not 98 % right"
+    ) in text
+    scored = " ".join(shown(_render.evaluation(version.evaluation, "clothing/3")).split())
+    assert "with --allow-unknown, 12.5 % of the pictures are unknown; of the others 0.9875 are right" in scored
 
 
 def test_several_labels_have_thresholds_and_no_confusion_matrix() -> None:
