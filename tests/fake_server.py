@@ -17,7 +17,7 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2, status_pb2
 
 from eyas.v1 import classification_service_pb2 as classification_pb2
-from eyas.v1 import evaluation_pb2, job_pb2, job_service_pb2, model_pb2, model_service_pb2, training_service_pb2
+from eyas.v1 import evaluation_pb2, job_pb2, job_service_pb2, model_pb2, model_service_pb2, training_service_pb2, variant_pb2
 
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 SERVICES = [
@@ -296,9 +296,21 @@ def version_message(number: int = 3, state: str = "READY") -> model_pb2.ModelVer
         weights_source="package",
         serving_state=f"SERVING_STATE_{state}",
         base_version="models/garments/versions/2",
+        variants=[INT8, variant_pb2.Variant(precision="PRECISION_FP16", refusal="it overflows")],
+        serving_precision="PRECISION_INT8" if state == "READY" else None,
     )
     message.create_time.FromDatetime(NOW)
     return message
+
+
+INT8 = variant_pb2.Variant(
+    precision="PRECISION_INT8",
+    size_bytes=3_600_000,
+    validation=variant_pb2.Fidelity(examples=60, agreement=0.99, accuracy=0.9),
+    test=variant_pb2.Fidelity(examples=70, agreement=0.9875, accuracy=0.89, accuracy_lost=0.01, calibration_error=0.03),
+    speed=1.5,
+    device="the CPU (2 threads)",
+)
 
 
 def report_message() -> model_service_pb2.GetReportResponse:

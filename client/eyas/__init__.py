@@ -70,6 +70,7 @@ from eyas._types import (
     UnreadableFile,
 )
 from eyas._unknown import ConfidenceRule, DistributionRule, Unknown, UnknownReason, UnknownRules
+from eyas._variants import Fidelity, Precision, Variant
 
 __all__ = [
     "Alias",
@@ -88,6 +89,7 @@ __all__ = [
     "Evaluation",
     "EyasError",
     "FailedPrecondition",
+    "Fidelity",
     "FieldViolation",
     "Figure",
     "Interval",
@@ -110,6 +112,7 @@ __all__ = [
     "PictureSize",
     "PictureStatistics",
     "Policy",
+    "Precision",
     "Prediction",
     "Progress",
     "ReliabilityBin",
@@ -129,5 +132,6 @@ __all__ = [
     "UnknownRules",
     "UnreadableFile",
     "Unsupported",
+    "Variant",
     "aio",
 ]

@@ -208,9 +208,11 @@ def set_policy(
     at_least: Mapping[str, float],
     at_most: Mapping[str, float],
     max_label_drop: float | None,
+    required_variants: Iterable[str] = (),
 ) -> Call[Policy]:
     """SetPolicy."""
-    asked = policy_message(f"{_convert.model_resource(model)}/policy", aliases, at_least, at_most, max_label_drop)
+    name = f"{_convert.model_resource(model)}/policy"
+    asked = policy_message(name, aliases, at_least, at_most, max_label_drop, required_variants)
     request = model_service_pb2.SetPolicyRequest(policy=asked)
     return Call("/eyas.v1.ModelService/SetPolicy", request, model_service_pb2.SetPolicyResponse, lambda r: policy(r.policy))
 

@@ -144,6 +144,14 @@ def eyas(_: Session) -> None:
 @click.option(
     "--from", "base_version", metavar="VERSION", help="Start from the weights of this version, which may know other labels."
 )
+@click.option(
+    "--variant",
+    "variants",
+    type=click.Choice(["fp16", "int8"]),
+    multiple=True,
+    callback=lambda _, __, values: ",".join(values) or None,
+    help="Also in this precision, if it answers alike: fp16 is for GPUs, int8 for CPUs; may be repeated.",
+)
 @click.option("--no-wait", is_flag=True, help="Return as soon as the job is accepted.")
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", callback=_settings, help="Any field of the training specification."
@@ -365,16 +373,25 @@ def report(session: Session, *, model: str, opens: bool, out: Path | None) -> No
 @click.option("--at-least", multiple=True, metavar="FIGURE=VALUE", callback=_bounds, help="Such as accuracy=0.9; may be repeated.")
 @click.option("--at-most", multiple=True, metavar="FIGURE=VALUE", callback=_bounds, help="Such as log_loss=0.3; may be repeated.")
 @click.option("--max-label-drop", type=click.FloatRange(0, 1), help="How much lower the F1 of a label may be than before.")
+@click.option(
+    "--variant",
+    "required_variants",
+    type=click.Choice(["fp16", "int8"]),
+    multiple=True,
+    help="A precision in which the version must be there, too; may be repeated.",
+)
 @click.option("--alias", "aliases", multiple=True, metavar="NAME", help="The alias that it guards; may be repeated [production].")
 @click.option("--clear", is_flag=True, help="Demand nothing any more.")
 @connected
 def policy(session: Session, *, model: str, aliases: tuple[str, ...], clear: bool, **asked: Any) -> None:
     """Show what a model demands of the versions that its aliases are pointed to; or, with options, set all of it."""
-    given = any(value not in ({}, None) for value in asked.values())
+    given = any(value not in ({}, None, ()) for value in asked.values())
     if clear and (given or aliases):
         raise click.UsageError("--clear demands nothing, so nothing can be demanded beside it.")
     if aliases and not given:
-        raise click.UsageError("--alias says which alias is guarded, not by what: add --at-least, --at-most or --max-label-drop.")
+        raise click.UsageError(
+            "--alias says which alias is guarded, not by what: add --at-least, --at-most, --max-label-drop or --variant."
+        )
     client = session.client
     found = client.set_policy(model, aliases=aliases, **asked) if given or clear else client.get_policy(model)
     session.show(found, lambda: _render.policy(model, found))

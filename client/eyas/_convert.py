@@ -12,7 +12,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from eyas import _findings, _unknown
+from eyas import _findings, _unknown, _variants
 from eyas import _types as t
 from eyas._errors import EyasError, InvalidArgument, from_status
 from eyas.v1 import classification_service_pb2, evaluation_pb2, job_pb2, job_service_pb2, model_pb2, training_spec_pb2
@@ -56,7 +56,8 @@ def training_spec(settings: Mapping[str, t.SettingValue]) -> training_spec_pb2.T
 
     Args:
         settings: field of `eyas.v1.TrainingSpec` -> value. Text is read as the field's type needs, so that values of a command
-            line and of Python serve alike; an enum's value is its short name in lower case, such as `sgd`.
+            line and of Python serve alike; an enum's value is its short name in lower case, such as `sgd`, several are separated
+            by commas.
 
     Raises:
         InvalidArgument: there is no such field, or the value is of another kind.
@@ -76,15 +77,27 @@ def _set(spec: training_spec_pb2.TrainingSpec, field: Any, value: t.SettingValue
     try:
         if field.message_type is not None:
             getattr(spec, field.name).FromTimedelta(value if isinstance(value, timedelta) else parse_duration(str(value)))
+        elif _is_list(getattr(spec, field.name)):
+            name = field.name.removesuffix("s")
+            getattr(spec, field.name).extend(_number(field.enum_type, name, part) for part in str(value).split(","))
         elif field.enum_type is not None:
-            numbers = {_value(field.enum_type, v.number): v.number for v in field.enum_type.values if v.number}
-            if value not in numbers:
-                raise InvalidArgument(f"{value!r} is not a {field.name}: use one of {', '.join(numbers)}.")
-            setattr(spec, field.name, numbers[str(value)])
+            setattr(spec, field.name, _number(field.enum_type, field.name, value))
         else:
             setattr(spec, field.name, _scalar(field, value))
     except (TypeError, ValueError, OverflowError):
         raise InvalidArgument(f"{field.name} cannot be {value!r}: it is {_KINDS.get(field.cpp_type, 'a whole number')}.") from None
+
+
+def _is_list(value: Any) -> bool:
+    # A field's descriptor says it under another name in protobuf 5 than in 7.
+    return hasattr(value, "extend")
+
+
+def _number(enum: Any, name: str, value: t.SettingValue) -> int:
+    numbers = {_value(enum, v.number): v.number for v in enum.values if v.number}
+    if value not in numbers:
+        raise InvalidArgument(f"{value!r} is not a {name}: use one of {', '.join(numbers)}.")
+    return int(numbers[str(value)])
 
 
 _KINDS = {
@@ -272,7 +285,9 @@ def settings(spec: training_spec_pb2.TrainingSpec) -> dict[str, t.SettingValue]:
     """Returns what is set in a specification, in the form that `training_spec` reads."""
     values: dict[str, t.SettingValue] = {}
     for field, value in spec.ListFields():
-        if field.enum_type is not None:
+        if _is_list(value):
+            values[field.name] = ",".join(_value(field.enum_type, number) for number in value)
+        elif field.enum_type is not None:
             values[field.name] = _value(field.enum_type, value)
         else:
             values[field.name] = value.ToTimedelta() if field.message_type is not None else value
@@ -343,6 +358,8 @@ def model_version(message: model_pb2.ModelVersion) -> t.ModelVersion:
         base_version=short(message.base_version) or None,
         multi_label=message.multi_label,
         unknown=_unknown.unknown_rules(message.unknown) if message.HasField("unknown") else None,
+        variants=tuple(map(_variants.variant, message.variants)),
+        serving_precision=_variants.precision(message.serving_precision),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from eyas._variants import Precision, precision, precision_name
 from eyas.v1 import model_pb2
 
 
@@ -18,6 +19,7 @@ class Policy:
         at_least: the least value of figures, by the names that `eyas.v1.Figure` lists.
         at_most: the largest value of figures.
         max_label_drop: how much lower the F1 of a label may be than that of the version the alias points to; None is anything.
+        required_variants: precisions in which the version must be there, too.
         record: number of this record in the policy's history; 0 where the model never had a policy.
         update_time: when it was set; None likewise.
         actor: who set it.
@@ -30,6 +32,7 @@ class Policy:
     record: int
     update_time: datetime | None
     actor: str
+    required_variants: tuple[Precision, ...] = ()
 
 
 def policy(message: model_pb2.Policy) -> Policy:
@@ -42,6 +45,7 @@ def policy(message: model_pb2.Policy) -> Policy:
         record=message.record,
         update_time=message.update_time.ToDatetime(UTC) if message.HasField("update_time") else None,
         actor=message.actor,
+        required_variants=tuple(map(precision, message.required_variants)),
     )
 
 
@@ -51,10 +55,12 @@ def policy_message(
     at_least: Mapping[str, float],
     at_most: Mapping[str, float],
     max_label_drop: float | None,
+    required_variants: Iterable[str],
 ) -> model_pb2.Policy:
-    """Returns the message that asks for a policy; `name` is `models/NAME/policy`."""
+    """Returns the message that asks for a policy; `name` is `models/NAME/policy`. Raises ValueError."""
     bounds = [
         model_pb2.FigureBound(figure=figure, at_least=at_least.get(figure), at_most=at_most.get(figure))
         for figure in dict.fromkeys((*at_least, *at_most))
     ]
-    return model_pb2.Policy(name=name, aliases=aliases, bounds=bounds, max_label_drop=max_label_drop)
+    required = map(precision_name, required_variants)
+    return model_pb2.Policy(name=name, aliases=aliases, bounds=bounds, max_label_drop=max_label_drop, required_variants=required)

@@ -25,6 +25,7 @@ from eyas._types import (
     UnreadableFile,
 )
 from eyas._unknown import Unknown, UnknownReason, UnknownRules
+from eyas._variants import describe
 
 _STATE_STYLES = {JobState.SUCCEEDED: "green", JobState.FAILED: "red", JobState.CANCELLED: "yellow", JobState.RUNNING: "cyan"}
 # A confusion matrix with names as headings fits 80 columns up to this many labels; beyond it the columns bear class indices.
@@ -309,6 +310,8 @@ def model(shown: Model, versions: Iterable[ModelVersion]) -> RenderableType:
     for version in versions:
         scored = version.evaluation
         served = version.serving_state.replace("_", " ") if version.serving_state != "unspecified" else ""
+        if version.serving_precision != "unspecified":
+            served += f" ({version.serving_precision})"
         table.add_row(
             version.name.rpartition("/")[2],
             _when(version.create_time),
@@ -323,6 +326,7 @@ def model(shown: Model, versions: Iterable[ModelVersion]) -> RenderableType:
             origins.append(Text(f"{version.name} started from {version.base_version}"))
         if version.unknown is not None:
             origins.append(Text(f"{version.name} can call those pictures unknown that {_rules(version.unknown)}"))
+        origins += [_plain(f"{version.name} in {describe(variant)}") for variant in version.variants]
         if version.serving_error is not None:
             problems.append(Text(f"{version.name} cannot be served: {version.serving_error.message}", style="red"))
     aliases = [
@@ -337,6 +341,7 @@ def policy(model: str, found: Policy) -> RenderableType:
     demands += [f"  {name} at most {value:g}" for name, value in found.at_most.items()]
     if found.max_label_drop is not None:
         demands.append(f"  no label whose F1 is by more than {found.max_label_drop:g} lower than before")
+    demands += [f"  a variant in {precision}" for precision in found.required_variants]
     if not demands:
         return _plain(f"{model} demands nothing of its versions: eyas policy --help.")
     set_by = f", set {_when(found.update_time)} by {found.actor}" if found.update_time else ""

@@ -13,6 +13,7 @@ from enum import StrEnum
 from eyas._errors import EyasError
 from eyas._findings import Duplicates, PictureStatistics, Suspects
 from eyas._unknown import Unknown, UnknownRules
+from eyas._variants import Precision, Variant
 
 SettingValue = str | int | float | bool | timedelta
 
@@ -358,3 +359,5 @@ class ModelVersion:
     base_version: str | None = None
     multi_label: bool = False
     unknown: UnknownRules | None = None
+    variants: tuple[Variant, ...] = ()
+    serving_precision: Precision = Precision.UNSPECIFIED

@@ -1,4 +1,5 @@
 from eyas.v1 import evaluation_pb2 as _evaluation_pb2
+from eyas.v1 import variant_pb2 as _variant_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.rpc import status_pb2 as _status_pb2
 from google.protobuf.internal import containers as _containers
@@ -61,7 +62,7 @@ class Alias(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., record: _Optional[int] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., actor: _Optional[str] = ..., reason: _Optional[str] = ..., previous_version: _Optional[str] = ..., undone_record: _Optional[int] = ..., evidence: _Optional[_Iterable[str]] = ..., forced: bool = ...) -> None: ...
 
 class Policy(_message.Message):
-    __slots__ = ("name", "aliases", "bounds", "max_label_drop", "record", "update_time", "actor")
+    __slots__ = ("name", "aliases", "bounds", "max_label_drop", "record", "update_time", "actor", "required_variants")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ALIASES_FIELD_NUMBER: _ClassVar[int]
     BOUNDS_FIELD_NUMBER: _ClassVar[int]
@@ -69,6 +70,7 @@ class Policy(_message.Message):
     RECORD_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     ACTOR_FIELD_NUMBER: _ClassVar[int]
+    REQUIRED_VARIANTS_FIELD_NUMBER: _ClassVar[int]
     name: str
     aliases: _containers.RepeatedScalarFieldContainer[str]
     bounds: _containers.RepeatedCompositeFieldContainer[FigureBound]
@@ -76,7 +78,8 @@ class Policy(_message.Message):
     record: int
     update_time: _timestamp_pb2.Timestamp
     actor: str
-    def __init__(self, name: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., bounds: _Optional[_Iterable[_Union[FigureBound, _Mapping]]] = ..., max_label_drop: _Optional[float] = ..., record: _Optional[int] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., actor: _Optional[str] = ...) -> None: ...
+    required_variants: _containers.RepeatedScalarFieldContainer[_variant_pb2.Precision]
+    def __init__(self, name: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., bounds: _Optional[_Iterable[_Union[FigureBound, _Mapping]]] = ..., max_label_drop: _Optional[float] = ..., record: _Optional[int] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., actor: _Optional[str] = ..., required_variants: _Optional[_Iterable[_Union[_variant_pb2.Precision, str]]] = ...) -> None: ...
 
 class FigureBound(_message.Message):
     __slots__ = ("figure", "at_least", "at_most")
@@ -89,7 +92,7 @@ class FigureBound(_message.Message):
     def __init__(self, figure: _Optional[str] = ..., at_least: _Optional[float] = ..., at_most: _Optional[float] = ...) -> None: ...
 
 class ModelVersion(_message.Message):
-    __slots__ = ("name", "create_time", "labels", "backbone", "image_size_px", "size_bytes", "sha256", "evaluation", "parity", "job", "dataset_digest", "weights_source", "serving_state", "serving_error", "base_version", "multi_label", "unknown")
+    __slots__ = ("name", "create_time", "labels", "backbone", "image_size_px", "size_bytes", "sha256", "evaluation", "parity", "job", "dataset_digest", "weights_source", "serving_state", "serving_error", "base_version", "multi_label", "unknown", "variants", "serving_precision")
     NAME_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
@@ -107,6 +110,8 @@ class ModelVersion(_message.Message):
     BASE_VERSION_FIELD_NUMBER: _ClassVar[int]
     MULTI_LABEL_FIELD_NUMBER: _ClassVar[int]
     UNKNOWN_FIELD_NUMBER: _ClassVar[int]
+    VARIANTS_FIELD_NUMBER: _ClassVar[int]
+    SERVING_PRECISION_FIELD_NUMBER: _ClassVar[int]
     name: str
     create_time: _timestamp_pb2.Timestamp
     labels: _containers.RepeatedScalarFieldContainer[str]
@@ -124,7 +129,9 @@ class ModelVersion(_message.Message):
     base_version: str
     multi_label: bool
     unknown: UnknownRules
-    def __init__(self, name: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., labels: _Optional[_Iterable[str]] = ..., backbone: _Optional[str] = ..., image_size_px: _Optional[int] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., evaluation: _Optional[_Union[_evaluation_pb2.Evaluation, _Mapping]] = ..., parity: _Optional[_Union[Parity, _Mapping]] = ..., job: _Optional[str] = ..., dataset_digest: _Optional[str] = ..., weights_source: _Optional[str] = ..., serving_state: _Optional[_Union[ServingState, str]] = ..., serving_error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., base_version: _Optional[str] = ..., multi_label: bool = ..., unknown: _Optional[_Union[UnknownRules, _Mapping]] = ...) -> None: ...
+    variants: _containers.RepeatedCompositeFieldContainer[_variant_pb2.Variant]
+    serving_precision: _variant_pb2.Precision
+    def __init__(self, name: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., labels: _Optional[_Iterable[str]] = ..., backbone: _Optional[str] = ..., image_size_px: _Optional[int] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., evaluation: _Optional[_Union[_evaluation_pb2.Evaluation, _Mapping]] = ..., parity: _Optional[_Union[Parity, _Mapping]] = ..., job: _Optional[str] = ..., dataset_digest: _Optional[str] = ..., weights_source: _Optional[str] = ..., serving_state: _Optional[_Union[ServingState, str]] = ..., serving_error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., base_version: _Optional[str] = ..., multi_label: bool = ..., unknown: _Optional[_Union[UnknownRules, _Mapping]] = ..., variants: _Optional[_Iterable[_Union[_variant_pb2.Variant, _Mapping]]] = ..., serving_precision: _Optional[_Union[_variant_pb2.Precision, str]] = ...) -> None: ...
 
 class UnknownRules(_message.Message):
     __slots__ = ("distribution", "confidence")

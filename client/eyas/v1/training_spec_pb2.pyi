@@ -1,8 +1,10 @@
+from eyas.v1 import variant_pb2 as _variant_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from typing import ClassVar as _ClassVar, Mapping as _Mapping, Optional as _Optional, Union as _Union
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -73,7 +75,7 @@ LOSS_BINARY_CROSS_ENTROPY: Loss
 LOSS_FOCAL: Loss
 
 class TrainingSpec(_message.Message):
-    __slots__ = ("preset", "backbone", "pretrained", "budget", "seed", "epochs", "samples", "batch_size", "learning_rate", "backbone_learning_rate_ratio", "layer_decay", "weight_decay", "max_gradient_norm", "optimizer", "schedule", "warmup_fraction", "loss", "label_smoothing", "class_weight_power", "sampling_power", "hidden_units", "dropout", "drop_path_rate", "rotation_degrees", "shift_fraction", "shear_degrees", "zoom_fraction", "min_crop_fraction", "color_fraction", "erasing_probability", "mixup_alpha", "cutmix_alpha", "horizontal_flip", "image_size_px", "early_stopping_patience", "validation_fraction", "test_fraction", "trials")
+    __slots__ = ("preset", "backbone", "pretrained", "budget", "seed", "epochs", "samples", "batch_size", "learning_rate", "backbone_learning_rate_ratio", "layer_decay", "weight_decay", "max_gradient_norm", "optimizer", "schedule", "warmup_fraction", "loss", "label_smoothing", "class_weight_power", "sampling_power", "hidden_units", "dropout", "drop_path_rate", "rotation_degrees", "shift_fraction", "shear_degrees", "zoom_fraction", "min_crop_fraction", "color_fraction", "erasing_probability", "mixup_alpha", "cutmix_alpha", "horizontal_flip", "image_size_px", "early_stopping_patience", "validation_fraction", "test_fraction", "trials", "variants")
     PRESET_FIELD_NUMBER: _ClassVar[int]
     BACKBONE_FIELD_NUMBER: _ClassVar[int]
     PRETRAINED_FIELD_NUMBER: _ClassVar[int]
@@ -112,6 +114,7 @@ class TrainingSpec(_message.Message):
     VALIDATION_FRACTION_FIELD_NUMBER: _ClassVar[int]
     TEST_FRACTION_FIELD_NUMBER: _ClassVar[int]
     TRIALS_FIELD_NUMBER: _ClassVar[int]
+    VARIANTS_FIELD_NUMBER: _ClassVar[int]
     preset: Preset
     backbone: str
     pretrained: bool
@@ -150,4 +153,5 @@ class TrainingSpec(_message.Message):
     validation_fraction: float
     test_fraction: float
     trials: int
-    def __init__(self, preset: _Optional[_Union[Preset, str]] = ..., backbone: _Optional[str] = ..., pretrained: bool = ..., budget: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., seed: _Optional[int] = ..., epochs: _Optional[int] = ..., samples: _Optional[int] = ..., batch_size: _Optional[int] = ..., learning_rate: _Optional[float] = ..., backbone_learning_rate_ratio: _Optional[float] = ..., layer_decay: _Optional[float] = ..., weight_decay: _Optional[float] = ..., max_gradient_norm: _Optional[float] = ..., optimizer: _Optional[_Union[Optimizer, str]] = ..., schedule: _Optional[_Union[Schedule, str]] = ..., warmup_fraction: _Optional[float] = ..., loss: _Optional[_Union[Loss, str]] = ..., label_smoothing: _Optional[float] = ..., class_weight_power: _Optional[float] = ..., sampling_power: _Optional[float] = ..., hidden_units: _Optional[int] = ..., dropout: _Optional[float] = ..., drop_path_rate: _Optional[float] = ..., rotation_degrees: _Optional[float] = ..., shift_fraction: _Optional[float] = ..., shear_degrees: _Optional[float] = ..., zoom_fraction: _Optional[float] = ..., min_crop_fraction: _Optional[float] = ..., color_fraction: _Optional[float] = ..., erasing_probability: _Optional[float] = ..., mixup_alpha: _Optional[float] = ..., cutmix_alpha: _Optional[float] = ..., horizontal_flip: bool = ..., image_size_px: _Optional[int] = ..., early_stopping_patience: _Optional[int] = ..., validation_fraction: _Optional[float] = ..., test_fraction: _Optional[float] = ..., trials: _Optional[int] = ...) -> None: ...
+    variants: _containers.RepeatedScalarFieldContainer[_variant_pb2.Precision]
+    def __init__(self, preset: _Optional[_Union[Preset, str]] = ..., backbone: _Optional[str] = ..., pretrained: bool = ..., budget: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., seed: _Optional[int] = ..., epochs: _Optional[int] = ..., samples: _Optional[int] = ..., batch_size: _Optional[int] = ..., learning_rate: _Optional[float] = ..., backbone_learning_rate_ratio: _Optional[float] = ..., layer_decay: _Optional[float] = ..., weight_decay: _Optional[float] = ..., max_gradient_norm: _Optional[float] = ..., optimizer: _Optional[_Union[Optimizer, str]] = ..., schedule: _Optional[_Union[Schedule, str]] = ..., warmup_fraction: _Optional[float] = ..., loss: _Optional[_Union[Loss, str]] = ..., label_smoothing: _Optional[float] = ..., class_weight_power: _Optional[float] = ..., sampling_power: _Optional[float] = ..., hidden_units: _Optional[int] = ..., dropout: _Optional[float] = ..., drop_path_rate: _Optional[float] = ..., rotation_degrees: _Optional[float] = ..., shift_fraction: _Optional[float] = ..., shear_degrees: _Optional[float] = ..., zoom_fraction: _Optional[float] = ..., min_crop_fraction: _Optional[float] = ..., color_fraction: _Optional[float] = ..., erasing_probability: _Optional[float] = ..., mixup_alpha: _Optional[float] = ..., cutmix_alpha: _Optional[float] = ..., horizontal_flip: bool = ..., image_size_px: _Optional[int] = ..., early_stopping_patience: _Optional[int] = ..., validation_fraction: _Optional[float] = ..., test_fraction: _Optional[float] = ..., trials: _Optional[int] = ..., variants: _Optional[_Iterable[_Union[_variant_pb2.Precision, str]]] = ...) -> None: ...

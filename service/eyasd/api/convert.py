@@ -13,6 +13,7 @@ from eyas.v1 import classification_service_pb2 as classification_pb2
 from eyas.v1 import evaluation_pb2, job_pb2, job_service_pb2, model_pb2, training_spec_pb2
 from eyasd.api import findings
 from eyasd.api.errors import status_of, status_of_reason
+from eyasd.api.variants import precision_number, precisions_of, variant_message
 from eyasd.core import types
 from eyasd.core.bundle import Manifest
 from eyasd.core.errors import EyasError, InvalidArgument, UndecodableImage
@@ -22,6 +23,7 @@ from eyasd.core.names import ModelRef, alias_name, job_name, model_name, version
 from eyasd.core.promotion import AliasRecord
 from eyasd.core.spec import Loss, Optimizer, Preset, Schedule, TrainSpec
 from eyasd.core.unknown import Unknown, UnknownRules
+from eyasd.core.variants import Precision
 from eyasd.serving.classifier import Classified, Labelled
 from eyasd.serving.fleet import ServingState
 
@@ -62,6 +64,8 @@ def train_spec(message: training_spec_pb2.TrainingSpec) -> TrainSpec:
             values[field.name] = _enum(field.name, value)
         elif field.name == "budget":
             values[field.name] = value.ToTimedelta()
+        elif field.name == "variants":
+            values[field.name] = precisions_of(value, "spec.variants")
         else:
             values[field.name] = value
     return TrainSpec(**values)  # type: ignore[arg-type] # a test holds the two lists of fields together
@@ -86,6 +90,8 @@ def train_spec_message(spec: TrainSpec) -> training_spec_pb2.TrainingSpec:
             setattr(message, field.name, f"{_ENUMS[field.name][1]}_{value.upper()}")
         elif field.name == "budget":
             message.budget.FromTimedelta(value)
+        elif field.name == "variants":
+            message.variants.extend(map(precision_number, value))
         else:
             setattr(message, field.name, value)
     return message
@@ -271,9 +277,14 @@ def alias_message(model: str, alias: str, record: AliasRecord) -> model_pb2.Alia
 
 
 def version_message(
-    model: str, version: int, manifest: Manifest, state: ServingState | None, error: EyasError | None
+    model: str,
+    version: int,
+    manifest: Manifest,
+    state: ServingState | None,
+    error: EyasError | None,
+    precision: Precision | None = None,
 ) -> model_pb2.ModelVersion:
-    """Returns the message; `state` is None on a daemon that does not serve."""
+    """Returns the message; `state` is None on a daemon that does not serve, `precision` of a version that is not loaded."""
     return model_pb2.ModelVersion(
         name=version_name(model, version),
         create_time=timestamp(manifest.create_time),
@@ -297,6 +308,8 @@ def version_message(
         serving_error=status_of(error) if error else None,
         base_version=_base_version(manifest.lineage.base_version),
         unknown=_unknown_rules(manifest.unknown, manifest.labels) if manifest.unknown else None,
+        variants=map(variant_message, manifest.variants),
+        serving_precision=precision_number(precision) if precision else None,
     )
 
 

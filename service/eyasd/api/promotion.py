@@ -7,10 +7,12 @@ from math import isfinite
 from typing import Final
 
 from eyas.v1 import model_pb2
+from eyasd.api.variants import precision_number, precisions_of
 from eyasd.core.errors import InvalidArgument
 from eyasd.core.evaluation import FIGURES
 from eyasd.core.names import PRODUCTION, check_identifier, model_name
 from eyasd.core.promotion import Policy, PolicyRecord
+from eyasd.core.variants import Precision
 
 _MOST: Final = 100
 _UNBOUNDED: Final = "log_loss"  # every other figure lies within 0..1
@@ -28,6 +30,7 @@ def policy_message(model: str, record: PolicyRecord | None) -> model_pb2.Policy:
         message.bounds.add(figure=figure, at_least=policy.at_least.get(figure), at_most=policy.at_most.get(figure))
     if policy.max_label_drop is not None:
         message.max_label_drop = policy.max_label_drop
+    message.required_variants.extend(map(precision_number, policy.required_variants))
     message.record, message.actor = record.record, record.actor
     message.update_time.FromDatetime(record.time)
     return message
@@ -37,7 +40,8 @@ def policy_of(message: model_pb2.Policy) -> Policy:
     """Returns the policy that a caller asks for.
 
     Raises:
-        InvalidArgument: an alias cannot have that name, there is no such figure, or a bound is out of range or given twice.
+        InvalidArgument: an alias cannot have that name, there is no such figure or variant, or a bound is out of range or given
+            twice.
     """
     for field, count in (("aliases", len(message.aliases)), ("bounds", len(message.bounds))):
         if count > _MOST:
@@ -59,7 +63,10 @@ def policy_of(message: model_pb2.Policy) -> Policy:
     drop = message.max_label_drop if message.HasField("max_label_drop") else None
     if drop is not None and not 0 <= drop <= 1:
         raise InvalidArgument("policy.max_label_drop", f"max_label_drop is {drop:g}; it must lie within 0 to 1.")
-    return Policy(aliases=aliases, at_least=at_least, at_most=at_most, max_label_drop=drop)
+    required = tuple(dict.fromkeys(precisions_of(message.required_variants, "policy.required_variants")))
+    if Precision.FP32 in required:
+        raise InvalidArgument("policy.required_variants", "Every version is there in fp32: demand fp16 or int8.")
+    return Policy(aliases=aliases, at_least=at_least, at_most=at_most, max_label_drop=drop, required_variants=required)
 
 
 def _check_figure(name: str) -> None:

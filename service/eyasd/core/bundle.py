@@ -2,7 +2,10 @@
 
     model.onnx           images uint8 [N, H, W, 3] -> probabilities float32 [N, C], logits float32 [N, C]; some versions also have
                          feature_map float32 [N, F, h, w] and ood_score float32 [N], larger = less like the training pictures
-    golden.npz           images uint8 [G, H, W, 3], a few real inputs; probabilities float32 [G, C], what they must give
+    model.fp16.onnx      the same network in another precision, where a training made it and it was accepted, see `core.variants`;
+    model.int8.onnx      inputs and outputs are those of model.onnx
+    golden.npz           images uint8 [G, H, W, 3], a few real inputs; probabilities float32 [G, C], what they must give, and
+                         probabilities.fp16 and probabilities.int8, what the variants must
     weights.safetensors  the network before its temperature, as it was trained: `backbone.` and timm's names, without those of
                          batch normalisation that was merged into convolutions, and `head.` and its own; and `seen`, which
                          pictures it was trained on (int64 [n], the first 60 bits of their SHA-256); read by trainings alone
@@ -16,7 +19,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
@@ -33,6 +36,7 @@ from eyasd.core.names import ModelRef
 from eyasd.core.preprocess import Preprocess
 from eyasd.core.types import DatasetReport
 from eyasd.core.unknown import UnknownRules
+from eyasd.core.variants import Precision, Variant
 
 FORMAT_VERSION: Final = 1
 MODEL: Final = "model.onnx"
@@ -45,9 +49,8 @@ PROBABILITIES: Final = "probabilities"
 LOGITS: Final = "logits"
 FEATURE_MAP: Final = "feature_map"
 OOD_SCORE: Final = "ood_score"
-# Between two machines or two versions of ONNX Runtime the probabilities of a sound file differ by rounding only: parity allows
-# 1e-3 on a logit, and a probability moves by at most a quarter of that. TF32 on a GPU adds about 1e-3.
-GOLDEN_TOLERANCE: Final = 5e-3
+# Files that a bundle has or has not.
+_OPTIONAL: Final = (Precision.FP16.file, Precision.INT8.file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,7 @@ class Manifest:
         files: SHA-256, hexadecimal, of every other file, by name.
         model_bytes: size of model.onnx.
         unknown: when a picture is called unknown, where that is allowed; None where it never is.
+        variants: those that the training was asked for, also where they were refused.
     """
 
     format_version: int
@@ -146,11 +150,17 @@ class Manifest:
     model_bytes: int
     thresholds: tuple[float, ...] | None = None
     unknown: UnknownRules | None = None
+    variants: tuple[Variant, ...] = ()
+
+    def accepted(self) -> tuple[Precision, ...]:
+        """Returns the precisions of the variants that are in the bundle."""
+        return tuple(variant.precision for variant in self.variants if variant.accepted)
 
 
 def file_digests(folder: Path) -> dict[str, str]:
     """Returns the SHA-256, hexadecimal, of each of the bundle's files in `folder`, the manifest's apart."""
-    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (MODEL, GOLDEN, WEIGHTS, REPORT)}
+    optional = (name for name in _OPTIONAL if (folder / name).exists())
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (MODEL, GOLDEN, WEIGHTS, REPORT, *optional)}
 
 
 def read_manifest(text: bytes) -> Manifest:
@@ -190,15 +200,19 @@ class Golden:
     Attributes:
         images: uint8 [G, H, W, 3].
         probabilities: float32 [G, C].
+        variants: what each variant in the bundle must give, likewise.
     """
 
     images: NDArray[np.uint8]
     probabilities: NDArray[np.float32]
+    variants: Mapping[Precision, NDArray[np.float32]] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         """Returns the content of golden.npz."""
         buffer = BytesIO()
-        np.savez_compressed(buffer, images=self.images, probabilities=self.probabilities)
+        arrays = {"images": self.images, PROBABILITIES: self.probabilities}
+        arrays |= {f"{PROBABILITIES}.{precision}": rows for precision, rows in self.variants.items()}
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type] # a name could be that of an option, says mypy
         return buffer.getvalue()
 
     @classmethod
@@ -210,6 +224,8 @@ class Golden:
         """
         try:
             with np.load(BytesIO(content), allow_pickle=False) as arrays:
-                return cls(arrays["images"], arrays["probabilities"])
+                names = {precision: f"{PROBABILITIES}.{precision}" for precision in Precision}
+                others = {precision: arrays[name] for precision, name in names.items() if name in arrays}
+                return cls(arrays["images"], arrays[PROBABILITIES], others)
         except Exception as error:  # numpy and zipfile raise many kinds on damaged files
             raise BrokenBundle(f"{GOLDEN} is damaged: {error}.") from error

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from eyasd.core.variants import Precision
+
 
 @dataclass(frozen=True, slots=True)
 class AliasRecord:
@@ -43,12 +45,14 @@ class Policy:
         at_least: the least value of figures, by the names of `eyas.v1.Figure`.
         at_most: the largest value of figures.
         max_label_drop: how much lower the F1 of a label may be than that of the version the alias points to; None is anything.
+        required_variants: precisions in which the version must be there, too.
     """
 
     aliases: tuple[str, ...]
     at_least: Mapping[str, float]
     at_most: Mapping[str, float]
     max_label_drop: float | None = None
+    required_variants: tuple[Precision, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Final
 
 from eyasd.core.errors import InvalidArgument
+from eyasd.core.variants import Precision
 
 # In place of a backbone's name: the best of those whose weights are at hand.
 AUTO: Final = "auto"
@@ -105,6 +106,7 @@ class TrainSpec:
     validation_fraction: float | None = None
     test_fraction: float | None = None
     trials: int | None = None
+    variants: tuple[Precision, ...] = ()
 
     def __post_init__(self) -> None:
         """Rejects values out of range.
@@ -141,6 +143,10 @@ class TrainSpec:
             raise InvalidArgument(
                 "spec.trials", f"trials is {self.trials}, but the preset {self.preset} has none: choose the preset best."
             )
+        if Precision.FP32 in self.variants:
+            raise InvalidArgument("spec.variants", "variants has fp32, which every version is anyway: ask for fp16 or int8.")
+        if len(set(self.variants)) < len(self.variants):
+            raise InvalidArgument("spec.variants", f"variants is {', '.join(self.variants)}; name each once.")
 
     @property
     def asked(self) -> dict[str, object]:

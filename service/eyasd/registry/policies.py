@@ -61,7 +61,7 @@ def judge(policy: Policy, candidate: Manifest, holder: Manifest | None) -> tuple
         holder: of the one that it points to; None where it does not exist yet.
     """
     scored, before = candidate.evaluation, holder.evaluation if holder else None
-    return (*_of_figures(policy, scored), *_of_labels(policy, scored, before))
+    return (*_of_figures(policy, scored), *_of_labels(policy, scored, before), *_of_variants(policy, candidate))
 
 
 def figure_of(evaluation: Evaluation, name: str) -> float | None:
@@ -94,6 +94,17 @@ def _of_labels(policy: Policy, candidate: Evaluation, holder: Evaluation | None)
         yield Finding(sentence, met=False)
     if not lost:
         yield Finding(f"the F1 of none of {len(drops)} labels is by more than {most:g} lower than before", met=True)
+
+
+def _of_variants(policy: Policy, candidate: Manifest) -> Iterator[Finding]:
+    made = {variant.precision: variant for variant in candidate.variants}
+    for precision in policy.required_variants:
+        variant = made.get(precision)
+        if variant is None:
+            yield Finding(f"it has no {precision} variant, one is demanded: train it with --variant {precision}", met=False)
+        else:
+            verdict = "was accepted" if variant.accepted else f"was refused ({variant.refusal})"
+            yield Finding(f"its {precision} variant {verdict}, one is demanded", variant.accepted)
 
 
 def _prefix(model: str) -> str:

@@ -23,6 +23,7 @@ from eyasd.core.bundle import Golden, Manifest
 from eyasd.core.errors import BrokenBundle, EyasError, Unavailable
 from eyasd.core.names import ModelRef
 from eyasd.core.promotion import AliasRecord
+from eyasd.core.variants import Precision
 from eyasd.serving.engine import Engine
 from eyasd.serving.session import Session
 from eyasd.telemetry.metrics import Metrics
@@ -269,10 +270,10 @@ class Fleet:
         if answers.shape != golden.probabilities.shape or answers.shape[1] != len(manifest.labels):
             raise BrokenBundle(f"{bundle.MODEL} gives answers of shape {answers.shape}; {golden.probabilities.shape} was recorded.")
         difference = float(np.abs(answers - golden.probabilities).max())
-        if not difference <= bundle.GOLDEN_TOLERANCE:  # so that NaN fails
+        if not difference <= Precision.FP32.golden_tolerance:  # so that NaN fails
             raise BrokenBundle(
                 f"{bundle.MODEL} does not give its recorded answers on this machine: they differ by {difference:.3g}, "
-                f"{bundle.GOLDEN_TOLERANCE:g} is allowed."
+                f"{Precision.FP32.golden_tolerance:g} is allowed."
             )
         return manifest, session
 

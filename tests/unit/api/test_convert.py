@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from builders import evaluation
-from eyas.v1 import evaluation_pb2, job_pb2, training_spec_pb2
+from eyas.v1 import evaluation_pb2, job_pb2, training_spec_pb2, variant_pb2
 from eyasd.api import convert
 from eyasd.core import bundle, document, findings, types
 from eyasd.core.errors import BrokenBundle, InvalidArgument
@@ -18,6 +18,7 @@ from eyasd.core.names import ModelRef
 from eyasd.core.spec import InspectionSpec, Loss, Optimizer, Preset, Schedule, TrainSpec
 from eyasd.core.types import Job, JobError, JobState, JobType, Progress
 from eyasd.core.unknown import NEVER, ConfidenceRule, DistributionRule, UnknownRules
+from eyasd.core.variants import Fidelity, Precision, Variant
 from eyasd.serving.fleet import ServingState
 
 FULL = TrainSpec(
@@ -49,6 +50,7 @@ FULL = TrainSpec(
     validation_fraction=0.2,
     test_fraction=0.3,
     trials=5,
+    variants=(Precision.INT8, Precision.FP16),
 )
 
 
@@ -193,6 +195,46 @@ def test_a_version_that_could_not_be_loaded(tiny_bundle: Path) -> None:
     assert (message.serving_error.message, list(message.labels)) == ("damaged", ["blue", "green", "red"])
     assert message.sha256 == manifest.files["model.onnx"]
     assert message.base_version == ""
+
+
+def test_the_variants_of_a_version_survive_the_manifest_and_the_trip(tiny_bundle: Path) -> None:
+    judged = Fidelity(
+        examples=60,
+        agreement=0.95,
+        accuracy=0.9,
+        accuracy_lost=0.0,
+        log_loss=0.5,
+        calibration_error=0.03,
+        calibration_error_grown=-0.01,
+    )
+    made = Variant(precision=Precision.INT8, size_bytes=9, validation=judged, test=judged, speed=1.5, device="the CPU")
+    refused = Variant(precision=Precision.FP16, refusal="it overflows")
+    manifest = bundle.read_manifest((tiny_bundle / bundle.MANIFEST).read_bytes())
+    written = document.dump(replace(manifest, variants=(made, refused))).encode()
+    read = bundle.read_manifest(written)
+    assert read.variants == (made, refused)
+    assert read.accepted() == (Precision.INT8,)
+    message = convert.version_message("m", 1, read, ServingState.READY, None, Precision.INT8)
+    assert message.serving_precision == variant_pb2.PRECISION_INT8
+    first, second = message.variants
+    assert (first.precision, first.size_bytes, first.speed) == (variant_pb2.PRECISION_INT8, 9, 1.5)
+    assert all(getattr(first.test, field.name) == getattr(judged, field.name) for field in fields(Fidelity))
+    assert (second.refusal, second.HasField("validation"), second.HasField("speed")) == ("it overflows", False, False)
+    assert convert.version_message("m", 1, manifest, None, None).serving_precision == variant_pb2.PRECISION_UNSPECIFIED
+
+
+@pytest.mark.parametrize(
+    ("numbers", "sentence"),
+    [
+        ([9], "9 is not a precision"),
+        ([0], "0 is not a precision"),
+        ([1], "which every version is anyway"),
+        ([3, 3], "name each once"),
+    ],
+)
+def test_a_variant_that_makes_no_sense_is_refused(numbers: list[int], sentence: str) -> None:
+    with pytest.raises(InvalidArgument, match=sentence):
+        convert.train_spec(training_spec_pb2.TrainingSpec(variants=numbers))  # type: ignore[arg-type]
 
 
 def test_a_version_that_started_from_another(tiny_bundle: Path) -> None:

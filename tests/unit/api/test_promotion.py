@@ -11,9 +11,14 @@ from eyas.v1 import model_pb2
 from eyasd.api.promotion import policy_message, policy_of
 from eyasd.core.errors import InvalidArgument
 from eyasd.core.promotion import Policy, PolicyRecord
+from eyasd.core.variants import Precision
 
 POLICY = Policy(
-    aliases=("production", "stable"), at_least={"accuracy": 0.9, "roc_auc": 0.5}, at_most={"log_loss": 1.5}, max_label_drop=0.0
+    aliases=("production", "stable"),
+    at_least={"accuracy": 0.9, "roc_auc": 0.5},
+    at_most={"log_loss": 1.5},
+    max_label_drop=0.0,
+    required_variants=(Precision.INT8,),
 )
 
 
@@ -42,6 +47,8 @@ def test_no_policy_demands_nothing_of_production() -> None:
         ({"bounds": [{"figure": "macro_f1", "at_least": 0.9, "at_most": 0.8}]}, "No macro_f1 is at least 0.9 and at most 0.8."),
         ({"bounds": 2 * [{"figure": "macro_f1", "at_least": 0.9}]}, "macro_f1 is bounded twice"),
         ({"bounds": 101 * [{"figure": "macro_f1"}]}, "The policy has 101 bounds; at most 100 are allowed."),
+        ({"required_variants": [1]}, "Every version is there in fp32: demand fp16 or int8."),
+        ({"required_variants": [7]}, "7 is not a precision: use one of fp32, fp16, int8."),
         ({"max_label_drop": 5}, "max_label_drop is 5; it must lie within 0 to 1."),
     ],
 )

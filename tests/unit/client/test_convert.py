@@ -163,13 +163,21 @@ def test_a_model_and_its_versions() -> None:
     assert (version.name, version.job, version.labels) == ("clothing/3", "abc", ("label 0", "label 1"))
     assert (version.serving_state, version.serving_error) == (eyas.ServingState.NOT_LOADED, None)
     assert version.parity == eyas.Parity(64, 1e-5, 1e-6, (1, 8))
+    int8, fp16 = version.variants
+    assert (int8.precision, int8.size_bytes, int8.speed, int8.refusal) == (eyas.Precision.INT8, 3_600_000, 1.5, "")
+    assert int8.test == eyas.Fidelity(70, 0.9875, 0.89, 0.01, 0.0, 0.03, 0.0)
+    assert (fp16.refusal, fp16.validation, fp16.speed) == ("it overflows", None, None)
+    assert version.serving_precision is eyas.Precision.UNSPECIFIED
+    assert _convert.model_version(version_message()).serving_precision is eyas.Precision.INT8
 
 
 def samples() -> dict[str, tuple[Any, str]]:
     """Returns for each field of the contract a value, and how it is written on a command line."""
     made: dict[str, tuple[Any, str]] = {}
     for field in FIELDS:
-        if field.enum_type is not None:
+        if field.name == "variants":
+            made[field.name] = ("int8,fp16", "int8,fp16")
+        elif field.enum_type is not None:
             name = field.enum_type.values[-1].name.lower().removeprefix(f"{field.name}_")
             made[field.name] = (name, name)
         elif field.message_type is not None:
@@ -202,6 +210,7 @@ def test_all_settings_at_once_come_back() -> None:
         ({"lerning_rate": 1}, "'lerning_rate' is not a setting of a training: did you mean learning_rate"),
         ({"colour": 1}, "use one of preset, backbone, "),
         ({"schedule": "linear"}, "'linear' is not a schedule: use one of cosine, step, plateau."),
+        ({"variants": "int8,int4"}, "'int4' is not a variant: use one of fp32, fp16, int8."),
         ({"loss": 1}, "use one of cross_entropy, binary_cross_entropy, focal."),
         ({"preset": "unspecified"}, "use one of fast, balanced, best."),
         ({"epochs": "many"}, "epochs cannot be 'many': it is a whole number"),

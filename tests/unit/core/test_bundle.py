@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,18 @@ from builders import golden
 from eyasd.core import bundle
 from eyasd.core.bundle import Golden
 from eyasd.core.errors import BrokenBundle
+from eyasd.core.variants import Precision
 
 
 def test_golden_answers_survive_the_trip() -> None:
     read = Golden.from_bytes(golden().to_bytes())
     assert np.array_equal(read.images, golden().images)
     assert np.array_equal(read.probabilities, golden().probabilities)
+    assert read.variants == {}
+    rows = golden().probabilities / 2
+    read = Golden.from_bytes(replace(golden(), variants={Precision.INT8: rows}).to_bytes())
+    assert list(read.variants) == [Precision.INT8]
+    assert np.array_equal(read.variants[Precision.INT8], rows)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", golden().to_bytes()[:100]])
@@ -30,6 +37,12 @@ def test_a_manifest_of_one_label_a_picture_needs_none_of_what_several_need(tiny_
     text = (tiny_bundle / bundle.MANIFEST).read_bytes()
     assert not {b"thresholds", b"micro_f1", b"split_sizes"} & set(text.replace(b'"', b" ").split())
     assert bundle.read_manifest(text).thresholds is None
+
+
+def test_a_variant_in_the_folder_is_one_of_its_files(tiny_bundle: Path) -> None:
+    before = bundle.file_digests(tiny_bundle).keys()
+    (tiny_bundle / Precision.INT8.file).write_bytes(b"int8")
+    assert bundle.file_digests(tiny_bundle).keys() - before == {"model.int8.onnx"}
 
 
 def test_a_changed_file_is_told_of(tiny_bundle: Path) -> None:

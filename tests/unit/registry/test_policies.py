@@ -13,6 +13,7 @@ from builders import evaluation, write_bundle
 from eyasd.core.errors import AliasConflict, PolicyConflict, PromotionRefused
 from eyasd.core.evaluation import Figure, LabelMetrics
 from eyasd.core.promotion import Policy
+from eyasd.core.variants import Precision, Variant
 from eyasd.registry.models import Models
 from eyasd.registry.policies import Policies
 from eyasd.registry.store import LocalStore
@@ -135,3 +136,20 @@ def test_of_two_who_set_a_policy_at_once_one_is_told(tmp_path: Path) -> None:
 
     with pytest.raises(PolicyConflict, match="policy of colours was changed by somebody else"):
         Policies(RacedStore(tmp_path)).set("colours", policy(), actor="ann")
+
+
+def test_a_variant_that_is_demanded_must_have_been_accepted(models: Models, tmp_path: Path) -> None:
+    models.policies.set("colours", policy(required_variants=(Precision.INT8,)), actor="ann")
+    made = [
+        (),
+        (Variant(precision=Precision.INT8, refusal="it agrees on 0.9"),),
+        (Variant(precision=Precision.INT8, size_bytes=9),),
+    ]
+    for number, variants in enumerate(made):
+        folder = tmp_path / f"b{number}"
+        models.publish("colours", write_bundle(folder, job=folder.name, variants=variants), folder.name)
+    with pytest.raises(PromotionRefused, match=r"has no int8 variant, one is demanded: train it with --variant int8"):
+        models.promote("colours", "production", 1, **ANN)
+    with pytest.raises(PromotionRefused, match=r"its int8 variant was refused \(it agrees on 0\.9\), one is demanded"):
+        models.promote("colours", "production", 2, **ANN)
+    assert models.promote("colours", "production", 3, **ANN).evidence == ("its int8 variant was accepted, one is demanded",)

@@ -26,7 +26,6 @@ from safetensors.torch import save_file
 from eyasd.core import document, jobdir
 from eyasd.core.bundle import (
     GOLDEN,
-    GOLDEN_TOLERANCE,
     MANIFEST,
     MODEL,
     REPORT,
@@ -39,6 +38,7 @@ from eyasd.core.bundle import (
 from eyasd.core.evaluation import Evaluation
 from eyasd.core.spec import Preset, TrainSpec
 from eyasd.core.types import DatasetReport, EvaluationTask, JobError, TrainingOutcome
+from eyasd.core.variants import Precision
 
 from .conftest import JobFolder, main_on
 
@@ -93,7 +93,8 @@ class TestTraining:
         golden = Golden.from_bytes((trained / jobdir.BUNDLE / GOLDEN).read_bytes())
         session = onnxruntime.InferenceSession(str(trained / jobdir.BUNDLE / MODEL))
         assert len(golden.images) == 2
-        assert np.abs(session.run(["probabilities"], {"images": golden.images})[0] - golden.probabilities).max() < GOLDEN_TOLERANCE
+        answers = session.run(["probabilities"], {"images": golden.images})[0]
+        assert np.abs(answers - golden.probabilities).max() < Precision.FP32.golden_tolerance
 
     def test_the_outcome_is_that_of_the_manifest(self, trained: Path) -> None:
         outcome = document.load(TrainingOutcome, (trained / jobdir.RESULT).read_bytes())
