@@ -9,6 +9,7 @@
     weights.safetensors  the network before its temperature, as it was trained: `backbone.` and timm's names, without those of
                          batch normalisation that was merged into convolutions, and `head.` and its own; and `seen`, which
                          pictures it was trained on (int64 [n], the first 60 bits of their SHA-256); read by trainings alone
+    explain.npz          weights float32 [C, F] of the head, for class-activation maps; where model.onnx has feature_map
     report.html          what a person wants to know of the version; self-contained
     manifest.json        everything else, with the SHA-256 of each file; written last
 
@@ -42,6 +43,7 @@ FORMAT_VERSION: Final = 1
 MODEL: Final = "model.onnx"
 GOLDEN: Final = "golden.npz"
 WEIGHTS: Final = "weights.safetensors"
+EXPLAIN: Final = "explain.npz"
 REPORT: Final = "report.html"
 MANIFEST: Final = "manifest.json"
 INPUT: Final = "images"
@@ -50,7 +52,7 @@ LOGITS: Final = "logits"
 FEATURE_MAP: Final = "feature_map"
 OOD_SCORE: Final = "ood_score"
 # Files that a bundle has or has not.
-_OPTIONAL: Final = (Precision.FP16.file, Precision.INT8.file)
+_OPTIONAL: Final = (EXPLAIN, Precision.FP16.file, Precision.INT8.file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,7 @@ class Manifest:
         model_bytes: size of model.onnx.
         unknown: when a picture is called unknown, where that is allowed; None where it never is.
         variants: those that the training was asked for, also where they were refused.
+        feature_map: sizes F, h and w of the output of that name, by which answers are explained; None where there is none.
     """
 
     format_version: int
@@ -151,6 +154,7 @@ class Manifest:
     thresholds: tuple[float, ...] | None = None
     unknown: UnknownRules | None = None
     variants: tuple[Variant, ...] = ()
+    feature_map: tuple[int, int, int] | None = None
 
     def accepted(self) -> tuple[Precision, ...]:
         """Returns the precisions of the variants that are in the bundle."""

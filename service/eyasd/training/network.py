@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import timm
 import torch
@@ -15,6 +15,7 @@ from timm.models import PretrainedCfg
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from eyasd.core.bundle import FEATURE_MAP, LOGITS, PROBABILITIES
 from eyasd.core.errors import InvalidArgument
 from eyasd.core.preprocess import Interpolation, Preprocess
 from eyasd.core.spec import Loss
@@ -119,27 +120,57 @@ class Network(nn.Module):
         """The network of timm, without its classifier."""
         return self.body[1]
 
+    @property
+    def last_layer(self) -> nn.Linear:
+        """The layer whose output is the logits."""
+        return cast("nn.Linear", self.head[-1])
+
     def forward(self, pixels: Tensor) -> Tensor:
         """Returns float32 [N, C] logits of float32 [N, 3, H, W] pixels of 0..255."""
         logits: Tensor = self.head(self.body(pixels))
         return logits
 
+    def feature_map(self, pixels: Tensor) -> Tensor:
+        """Returns what the backbone makes of the pixels before it pools them; of most families float32 [N, F, h, w]."""
+        features: Tensor = self.backbone.forward_features(self.body[0](pixels))  # type: ignore[operator] # every network of timm has it
+        return features
+
 
 class Servable(nn.Module):
-    """The network as it is exported: uint8 in, probabilities out, so that nobody can normalise or calibrate otherwise."""
+    """The network as it is exported: uint8 in, probabilities out, so that nobody can normalise or calibrate otherwise.
+
+    Attributes:
+        outputs: names of what it returns, in order, with the sizes of each without N.
+    """
 
     temperature: Tensor
 
-    def __init__(self, network: Network, loss: Loss, temperature: float) -> None:
+    def __init__(self, network: Network, loss: Loss, temperature: float, feature_map: tuple[int, int, int] | None = None) -> None:
+        """Takes the network as it is.
+
+        Args:
+            network: trained.
+            loss: whether probabilities are of a softmax or of sigmoids.
+            temperature: divides the logits.
+            feature_map: sizes of the map that it returns, too, see `outcome.activation.map_sizes`; None is none.
+        """
         super().__init__()
         self.network = network
+        labels = network.last_layer.out_features
+        self.outputs: dict[str, tuple[int, ...]] = {PROBABILITIES: (labels,), LOGITS: (labels,)}
+        if feature_map:
+            self.outputs[FEATURE_MAP] = feature_map
         self.independent = loss is Loss.BINARY_CROSS_ENTROPY
         self.register_buffer("temperature", torch.tensor(temperature))
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns float32 [N, C] probabilities and calibrated logits of uint8 [N, H, W, 3] images, RGB."""
-        logits = self.network(to_pixels(images)) / self.temperature
-        return (logits.sigmoid() if self.independent else logits.softmax(-1)), logits
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Returns float32 [N, C] probabilities and logits of uint8 [N, H, W, 3] images, RGB; then what else `outputs` names."""
+        pixels = to_pixels(images)
+        maps = [self.network.feature_map(pixels)] if FEATURE_MAP in self.outputs else []
+        # The backbone's own pooling of the map, which an exporter knows as such.
+        plain = self.network.head(self.network.backbone.forward_head(*maps)) if maps else self.network(pixels)  # type: ignore[operator]
+        logits: Tensor = plain / self.temperature
+        return (logits.sigmoid() if self.independent else logits.softmax(-1)), logits, *maps
 
 
 def to_pixels(images: Tensor) -> Tensor:

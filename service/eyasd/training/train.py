@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from eyasd.core import document
-from eyasd.core.bundle import FORMAT_VERSION, LOGITS, MODEL, PROBABILITIES, WEIGHTS, Golden, Lineage, Manifest, Parity
+from eyasd.core.bundle import EXPLAIN, FORMAT_VERSION, MODEL, WEIGHTS, Golden, Lineage, Manifest, Parity
 from eyasd.core.evaluation import EpochMetrics, Evaluation
 from eyasd.core.jobdir import BUNDLE
 from eyasd.core.types import TrainingOutcome, TrainingTask
@@ -33,6 +33,7 @@ from eyasd.training.head import warm
 from eyasd.training.journal import Journal
 from eyasd.training.machine import cpu_count
 from eyasd.training.network import Servable, device_name
+from eyasd.training.outcome.activation import head_weights, map_sizes
 from eyasd.training.outcome.bundling import write_bundle
 from eyasd.training.outcome.calibrate import fit_temperature
 from eyasd.training.outcome.evaluate import predict, score
@@ -100,11 +101,14 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
     thresholds = (
         choose_thresholds(logits, calibration.temperature, as_flags(targets, len(data.labels))) if data.multi_label else None
     )
-    servable = Servable(network, recipe.loss, calibration.temperature).eval()
+    feature_map = map_sizes(network, recipe.image_size_px)
+    servable = Servable(network, recipe.loss, calibration.temperature, feature_map).eval()
     bundle = folder / BUNDLE
     shutil.rmtree(bundle, ignore_errors=True)
     bundle.mkdir()
     durable.write(bundle / WEIGHTS, warm.dump(network, start.seen))
+    if feature_map:
+        durable.write(bundle / EXPLAIN, head_weights(network).to_bytes())
     metadata = {"eyas.labels": document.dump(data.labels), "eyas.preprocess": document.dump(start.preprocess)}
     if thresholds:
         metadata["eyas.thresholds"] = document.dump(thresholds)
@@ -119,6 +123,7 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
         create_time=datetime.now(UTC),
         labels=data.labels,
         thresholds=thresholds,
+        feature_map=feature_map,
         preprocess=start.preprocess,
         calibration=calibration,
         evaluation=evaluation,
@@ -155,8 +160,8 @@ def _export(
 ) -> Parity:
     """Writes the ONNX file, and proves it on pictures of the validation split, then of the training split."""
     px = images.shape[1]
-    to_onnx(servable, torch.zeros(1, px, px, 3, dtype=torch.uint8), path, [PROBABILITIES, LOGITS], metadata)
-    check_signature(path, px, len(data.labels))
+    to_onnx(servable, torch.zeros(1, px, px, 3, dtype=torch.uint8), path, list(servable.outputs), metadata)
+    check_signature(path, px, servable.outputs)
     journal.advance(0.6)
     rows = np.concatenate([data.rows[VALIDATION], data.rows[TRAIN]])[:PARITY_EXAMPLES]
     return prove_parity(servable, path, images[rows])

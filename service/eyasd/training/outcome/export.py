@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from eyasd.core.bundle import INPUT, LOGITS, PROBABILITIES, Parity
+from eyasd.core.bundle import INPUT, LOGITS, Parity
 from eyasd.core.errors import ParityFailed
 from eyasd.training.outcome.session import open_session
 
@@ -70,19 +70,21 @@ def to_onnx(module: nn.Module, example: torch.Tensor, path: Path, outputs: Seque
     onnx.save_model(model, str(path), save_as_external_data=False)
 
 
-def check_signature(path: Path, crop_px: int, labels: int) -> None:
+def check_signature(path: Path, crop_px: int, outputs: Mapping[str, Sequence[int]]) -> None:
     """Refuses a file whose inputs and outputs are not those of a bundle.
+
+    Args:
+        path: of the file.
+        crop_px: side of its pictures.
+        outputs: names of the outputs that it must have, with the sizes of each without N.
 
     Raises:
         ParityFailed: the batch size is fixed, or a name, type or shape is another.
     """
     graph = onnx.load(str(path), load_external_data=False).graph
     described = {value.name: value.type.tensor_type for value in (*graph.input, *graph.output)}
-    expected = {
-        INPUT: (onnx.TensorProto.UINT8, [crop_px, crop_px, 3]),
-        PROBABILITIES: (onnx.TensorProto.FLOAT, [labels]),
-        LOGITS: (onnx.TensorProto.FLOAT, [labels]),
-    }
+    expected = {INPUT: (onnx.TensorProto.UINT8, [crop_px, crop_px, 3])}
+    expected |= {name: (onnx.TensorProto.FLOAT, list(sizes)) for name, sizes in outputs.items()}
     for name, (kind, sizes) in expected.items():
         tensor = described.get(name)
         if tensor is None or tensor.elem_type != kind:
