@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors.numpy import save
 
 from eyasd.core import bundle, document
+from eyasd.core.activation import HeadWeights
 from eyasd.core.bundle import Calibration, Golden, Lineage, Manifest, Parity
 from eyasd.core.evaluation import Evaluation, LabelMetrics
 from eyasd.core.preprocess import Preprocess
@@ -114,11 +115,21 @@ def evaluation() -> Evaluation:
 
 
 def write_bundle(
-    folder: Path, *, job: str = "job1", gain: float = 0.05, work: int = 0, network: bytes | None = None, **more: Any
+    folder: Path,
+    *,
+    job: str = "job1",
+    gain: float = 0.05,
+    work: int = 0,
+    network: bytes | None = None,
+    explainable: bool = False,
+    **more: Any,
 ) -> Path:
     """Writes a whole, valid bundle of the colour network, and returns its folder; `more` is of the manifest."""
     folder.mkdir(parents=True, exist_ok=True)
-    model = network if network is not None else colour_network(gain, work=work)
+    model = network if network is not None else colour_network(gain, work=work, maps=explainable)
+    if explainable:
+        more["feature_map"] = (3, SIDE, SIDE)
+        (folder / bundle.EXPLAIN).write_bytes(HeadWeights(np.eye(3, dtype=np.float32)[::-1] * gain).to_bytes())
     (folder / bundle.MODEL).write_bytes(model)
     (folder / bundle.GOLDEN).write_bytes(golden(gain).to_bytes())
     (folder / bundle.WEIGHTS).write_bytes(save({"head.weight": np.full((3, 3), gain, np.float32)}))

@@ -28,6 +28,7 @@ T = TypeVar("T")
 Image = bytes | str | os.PathLike[str]
 
 MAX_IMAGES: Final = 64
+MAX_EXPLAINED: Final = 8
 # Two MiB below the limit of a message: the names around the pictures need a little.
 _MAX_IMAGES_BYTES: Final = MAX_MESSAGE_BYTES - 2 * 1024 * 1024
 IN_FLIGHT: Final = 4
@@ -97,7 +98,7 @@ def inspect(dataset: str | os.PathLike[str], backbone: str | None, seed: int, re
 
 
 def classify(
-    model: str, images: Sequence[bytes], top_k: int, *, allow_unknown: bool = False
+    model: str, images: Sequence[bytes], top_k: int, *, allow_unknown: bool = False, explain: bool = False
 ) -> Call[list[Classification | EyasError]]:
     """Classify."""
     request = classification_pb2.ClassifyRequest(
@@ -105,6 +106,7 @@ def classify(
         images=[classification_pb2.Image(content=image) for image in images],
         top_k=top_k,
         allow_unknown=allow_unknown,
+        explain=explain,
     )
     method = "/eyas.v1.ClassificationService/Classify"
     return Call(method, request, classification_pb2.ClassifyResponse, _convert.classifications)
@@ -257,16 +259,20 @@ def read_image(image: Image) -> bytes:
     return content
 
 
-def batches(images: Sequence[Image], results: list[Classification | EyasError | None]) -> Iterator[tuple[list[int], list[bytes]]]:
+def batches(
+    images: Sequence[Image], results: list[Classification | EyasError | None], *, explain: bool = False
+) -> Iterator[tuple[list[int], list[bytes]]]:
     """Splits pictures into requests below the limits, reading each file only when its request is due.
 
     Args:
         images: in the caller's order.
         results: one place a picture; a picture that cannot be sent gets its error there.
+        explain: whether the answers shall hold explanations, so that fewer fit into a message.
 
     Yields:
         For each request, where its pictures stand in `images`, and their bytes.
     """
+    most = MAX_EXPLAINED if explain else MAX_IMAGES
     places: list[int] = []
     contents: list[bytes] = []
     size = 0
@@ -276,7 +282,7 @@ def batches(images: Sequence[Image], results: list[Classification | EyasError | 
         except UndecodableImage as error:
             results[place] = error
             continue
-        if contents and (len(contents) == MAX_IMAGES or size + len(content) > _MAX_IMAGES_BYTES):
+        if contents and (len(contents) == most or size + len(content) > _MAX_IMAGES_BYTES):
             yield places, contents
             places, contents, size = [], [], 0
         places.append(place)

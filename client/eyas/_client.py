@@ -90,6 +90,7 @@ class Client:
         *,
         top_k: int = 0,
         allow_unknown: bool = False,
+        explain: bool = False,
         timeout: float | timedelta | None = None,
     ) -> Classification:
         """Labels one picture.
@@ -99,13 +100,16 @@ class Client:
             image: an encoded picture, or the path of one.
             top_k: how many labels to return, most probable first; 0 is those that apply, or the most probable one where none does.
             allow_unknown: whether the picture may be called unknown: then none of its labels applies, and `unknown` says why.
+            explain: whether the answer holds an explanation, see `Classification`.
             timeout: deadline of this call; None is the client's.
 
         Raises:
             UndecodableImage: it is no picture, or too large.
-            FailedPrecondition: it may be called unknown, and the version has no rule for that.
+            FailedPrecondition: it may be called unknown, and the version has no rule for that; or the version cannot explain.
         """
-        (result,) = self._run(_calls.classify(model, [_calls.read_image(image)], top_k, allow_unknown=allow_unknown), timeout)
+        content = _calls.read_image(image)
+        call = _calls.classify(model, [content], top_k, allow_unknown=allow_unknown, explain=explain)
+        (result,) = self._run(call, timeout)
         if isinstance(result, EyasError):
             raise result
         return result
@@ -117,6 +121,7 @@ class Client:
         *,
         top_k: int = 0,
         allow_unknown: bool = False,
+        explain: bool = False,
         timeout: float | timedelta | None = None,
     ) -> list[Classification | EyasError]:
         """Labels any number of pictures, in as many requests as they need, four at a time.
@@ -126,6 +131,7 @@ class Client:
             images: encoded pictures, or paths of them.
             top_k: how many labels to return for each, as in `classify`.
             allow_unknown: as in `classify`.
+            explain: as in `classify`.
             timeout: deadline of each request; None is the client's.
 
         Returns:
@@ -135,13 +141,14 @@ class Client:
 
         def send(batch: tuple[list[int], list[bytes]]) -> None:
             places, contents = batch
-            answers = self._run(_calls.classify(model, contents, top_k, allow_unknown=allow_unknown), timeout)
+            call = _calls.classify(model, contents, top_k, allow_unknown=allow_unknown, explain=explain)
+            answers = self._run(call, timeout)
             for place, result in zip(places, answers, strict=True):
                 results[place] = result
 
         with ThreadPoolExecutor(_calls.IN_FLIGHT) as pool:
             waiting = []
-            for batch in _calls.batches(images, results):
+            for batch in _calls.batches(images, results, explain=explain):
                 waiting.append(pool.submit(send, batch))
                 if len(waiting) == _calls.IN_FLIGHT:  # no more files are read than are being sent
                     waiting.pop(0).result()

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -21,10 +22,11 @@ import click
 from eyas import _render
 from eyas._convert import parse_duration, to_json, training_spec
 from eyas._errors import EyasError, FailedPrecondition, InvalidArgument
+from eyas._explain import places, write
 from eyas._follow import Interrupted, follow
 from eyas._report import show_in_browser
 from eyas._session import Session, connected
-from eyas._types import Job
+from eyas._types import Classification, Job
 
 _PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
 
@@ -211,25 +213,40 @@ def inspect(session: Session, *, dataset: Path, backbone: str | None, seed: int,
 @click.argument("pictures", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--top-k", type=click.IntRange(1), help="Labels for each picture [those that apply].")
 @click.option("--allow-unknown", is_flag=True, help="Say so of pictures unlike those trained on, and of doubtful answers.")
+@click.option(
+    "--explain",
+    "out",
+    type=click.Path(path_type=Path),
+    metavar="OUT",
+    help="Draw where the first label was seen: into this .png file or, of several pictures, this folder.",
+)
 @connected
-def classify(session: Session, *, model: str, pictures: tuple[Path, ...], top_k: int | None, allow_unknown: bool) -> int:
+def classify(
+    session: Session, *, model: str, pictures: tuple[Path, ...], top_k: int | None, allow_unknown: bool, out: Path | None
+) -> int:
     """Label pictures; a folder stands for the pictures in it."""
     paths = [path for given in pictures for path in _expand(given)]
-    answers = session.client.classify_many(model, paths, top_k=top_k or 0, allow_unknown=allow_unknown)
+    files = places(out, paths) if out else {}
+    answers = session.client.classify_many(model, paths, top_k=top_k or 0, allow_unknown=allow_unknown, explain=out is not None)
+    write((files[path], answer) for path, answer in zip(paths, answers, strict=True) if files)
     results = list(zip(map(str, paths), answers, strict=True))
     failed = [(path, result) for path, result in results if isinstance(result, EyasError)]
-    document = {
-        "results": [
-            {"path": path, "error": to_json(result)} if isinstance(result, EyasError) else {"path": path, **to_json(result)}
-            for path, result in results
-        ]
-    }
-    session.show(document, lambda: _render.classifications(results))
+    said = [_said(path, answer, files.get(path)) for path, answer in zip(paths, answers, strict=True)]
+    session.show({"results": said}, lambda: _render.classifications(results))
+    if files and not session.json:
+        session.out.print(f"Where each first label was seen is drawn in {out}.", markup=False, soft_wrap=True)
     if failed:
         path, error = failed[0]
         rest = f" ({len(failed)} of {len(results)} pictures failed)" if len(failed) > 1 else ""
         session.err.print(f"eyas: {path}: {error.message}{rest}", markup=False, soft_wrap=True)
     return 1 if failed else 0
+
+
+def _said(path: Path, answer: Classification | EyasError, file: Path | None) -> dict[str, Any]:
+    """Returns an answer for a script; of its explanation, the file in which it is."""
+    if isinstance(answer, EyasError):
+        return {"path": str(path), "error": to_json(answer)}
+    return {"path": str(path), **to_json(replace(answer, explanation=None)), "explanation": str(file) if file else None}
 
 
 def _expand(path: Path) -> list[Path]:

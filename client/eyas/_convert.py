@@ -358,6 +358,7 @@ def model_version(message: model_pb2.ModelVersion) -> t.ModelVersion:
         base_version=short(message.base_version) or None,
         multi_label=message.multi_label,
         unknown=_unknown.unknown_rules(message.unknown) if message.HasField("unknown") else None,
+        explainable=message.explainable,
         variants=tuple(map(_variants.variant, message.variants)),
         serving_precision=_variants.precision(message.serving_precision),
     )
@@ -379,6 +380,7 @@ def classifications(message: classification_service_pb2.ClassifyResponse) -> lis
             message.multi_label,
             unknown=_unknown.unknown(result.classification.unknown) if result.classification.HasField("unknown") else None,
             ood_score=_optional(result.classification, "ood_score"),
+            explanation=result.classification.explanation.png or None,
         )
         for result in message.results
     ]

@@ -80,6 +80,8 @@ class Classification:
         multi_label: whether any number of labels may apply, by the threshold of each; otherwise the most probable one does.
         unknown: why none of the labels applies; None where the picture is not unknown, or that was not allowed.
         ood_score: how little the picture is like the training pictures, larger = less; None where the version does not compute it.
+        explanation: where in the picture the network saw the first label: a PNG file of what it saw, which is square and cut out of
+            the middle, with what speaks for the label in yellow; None where nobody asked.
     """
 
     predictions: tuple[Prediction, ...]
@@ -88,6 +90,7 @@ class Classification:
     multi_label: bool = False
     unknown: Unknown | None = None
     ood_score: float | None = None
+    explanation: bytes | None = None
 
     @property
     def label(self) -> str:
@@ -359,5 +362,6 @@ class ModelVersion:
     base_version: str | None = None
     multi_label: bool = False
     unknown: UnknownRules | None = None
+    explainable: bool = False
     variants: tuple[Variant, ...] = ()
     serving_precision: Precision = Precision.UNSPECIFIED

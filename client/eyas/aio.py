@@ -69,11 +69,13 @@ class Client:
         *,
         top_k: int = 0,
         allow_unknown: bool = False,
+        explain: bool = False,
         timeout: float | timedelta | None = None,  # noqa: ASYNC109 - a deadline
     ) -> Classification:
         """Labels one picture."""
         content = image if isinstance(image, bytes) else await asyncio.to_thread(_calls.read_image, image)
-        (result,) = await self._run(_calls.classify(model, [content], top_k, allow_unknown=allow_unknown), timeout)
+        call = _calls.classify(model, [content], top_k, allow_unknown=allow_unknown, explain=explain)
+        (result,) = await self._run(call, timeout)
         if isinstance(result, EyasError):
             raise result
         return result
@@ -85,11 +87,12 @@ class Client:
         *,
         top_k: int = 0,
         allow_unknown: bool = False,
+        explain: bool = False,
         timeout: float | timedelta | None = None,  # noqa: ASYNC109 - a deadline that travels to the server
     ) -> list[Classification | EyasError]:
         """Labels any number of pictures, in as many requests as they need, four at a time."""
         results: list[Classification | EyasError | None] = [None] * len(images)
-        batches = _calls.batches(images, results)
+        batches = _calls.batches(images, results, explain=explain)
         turn = asyncio.Lock()  # a generator serves one caller at a time
 
         async def send_in_turn() -> None:
@@ -98,7 +101,8 @@ class Client:
                     places, contents = await asyncio.to_thread(next, batches, ([], []))
                 if not places:
                     return
-                answers = await self._run(_calls.classify(model, contents, top_k, allow_unknown=allow_unknown), timeout)
+                call = _calls.classify(model, contents, top_k, allow_unknown=allow_unknown, explain=explain)
+                answers = await self._run(call, timeout)
                 for place, result in zip(places, answers, strict=True):
                     results[place] = result
 

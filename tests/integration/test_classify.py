@@ -6,12 +6,15 @@ import asyncio
 import struct
 import urllib.request
 import zlib
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 from google.rpc import code_pb2, error_details_pb2, status_pb2
+from PIL import Image
 
 from builders import COLOURS, colour_network, noise, picture, write_bundle
 from eyas.v1 import classification_service_pb2 as pb
@@ -39,6 +42,12 @@ def huge() -> bytes:
 def details(error: grpc.aio.AioRpcError) -> status_pb2.Status:
     trailing = dict(error.trailing_metadata() or ())
     return status_pb2.Status.FromString(trailing["grpc-status-details-bin"])  # type: ignore[arg-type]
+
+
+def reason_of(error: grpc.aio.AioRpcError) -> str:
+    info = error_details_pb2.ErrorInfo()
+    assert details(error).details[0].Unpack(info)
+    return info.reason
 
 
 @pytest.fixture
@@ -117,6 +126,32 @@ async def test_a_picture_may_be_unknown(app: App, stub: Any, published: Models, 
     assert counted("eyas_images_total", {"model": "colours", "outcome": "OK"}) == 4
 
 
+async def test_an_answer_is_explained_by_a_picture_of_what_the_network_saw(stub: Any, published: Models, tmp_path: Path) -> None:
+    published.publish("colours", write_bundle(tmp_path / "b2", job="job2", explainable=True), "job2")
+    half = Image.new("RGB", (40, 30), (0, 0, 60))
+    half.paste((220, 0, 60), (20, 0, 40, 30))
+    encoded = BytesIO()
+    half.save(encoded, "PNG")
+    asked = request(encoded.getvalue(), b"no picture", model="models/colours/versions/2")
+    asked.explain = True
+    explained, unreadable = (await stub.Classify(asked)).results
+    assert unreadable.HasField("error")
+    explanation = explained.classification.explanation
+    assert explanation.label == explained.classification.predictions[0].label == "red"
+    drawn = Image.open(BytesIO(explanation.png))
+    assert (drawn.format, drawn.size) == ("PNG", (32, 32))
+    assert drawn.getpixel((4, 16)) == (0, 0, 60)  # where nothing speaks for red
+    assert np.asarray(drawn)[16, 28, 1] > 100  # yellow over red
+    asked.explain = False
+    assert not (await stub.Classify(asked)).results[0].classification.HasField("explanation")
+    asked.model, asked.explain = "models/colours", True
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.Classify(asked)
+    assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert "colours/1 cannot explain its answers: its network (colours) does not end in the mean" in str(caught.value.details())
+    assert reason_of(caught.value) == "NOT_EXPLAINABLE"
+
+
 async def test_a_picture_that_cannot_be_read_fails_alone(stub: Any) -> None:
     response = await stub.Classify(request(picture(), b"no picture", noise(1, form="JPEG")[:300], huge(), picture()))
     kinds = [result.WhichOneof("outcome") for result in response.results]
@@ -140,18 +175,17 @@ async def test_a_picture_that_cannot_be_read_fails_alone(stub: Any) -> None:
         (request(), "INVALID_ARGUMENT", "holds no picture: send 1 to 64", "INVALID_ARGUMENT"),
         (request(*[picture()] * 65), "INVALID_ARGUMENT", "holds 65 pictures: send at most 64", "INVALID_ARGUMENT"),
         (request(picture(), top_k=-1), "INVALID_ARGUMENT", "top_k is -1", "INVALID_ARGUMENT"),
+        (request(*[picture()] * 9, explain=True), "INVALID_ARGUMENT", "9 pictures to explain: send at most 8", "INVALID_ARGUMENT"),
         (request(picture(), allow_unknown=True), "FAILED_PRECONDITION", "colours/1 was trained by an Eyas", "NO_UNKNOWN_RULE"),
     ],
-    ids=["model", "alias", "version", "name", "empty", "many", "top-k", "unknown"],
+    ids=["model", "alias", "version", "name", "empty", "many", "top-k", "explain", "unknown"],
 )
 async def test_a_request_that_cannot_be_answered(stub: Any, sent: pb.ClassifyRequest, code: str, says: str, reason: str) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stub.Classify(sent)
     assert caught.value.code().name == code
     assert says in str(caught.value.details())
-    info = error_details_pb2.ErrorInfo()
-    assert details(caught.value).details[0].Unpack(info)
-    assert info.reason == reason
+    assert reason_of(caught.value) == reason
 
 
 async def test_a_message_over_the_limit_is_refused(stub: Any) -> None:

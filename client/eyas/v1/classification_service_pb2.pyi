@@ -18,16 +18,18 @@ UNKNOWN_REASON_OUT_OF_DISTRIBUTION: UnknownReason
 UNKNOWN_REASON_LOW_CONFIDENCE: UnknownReason
 
 class ClassifyRequest(_message.Message):
-    __slots__ = ("model", "images", "top_k", "allow_unknown")
+    __slots__ = ("model", "images", "top_k", "explain", "allow_unknown")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     TOP_K_FIELD_NUMBER: _ClassVar[int]
+    EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     ALLOW_UNKNOWN_FIELD_NUMBER: _ClassVar[int]
     model: str
     images: _containers.RepeatedCompositeFieldContainer[Image]
     top_k: int
+    explain: bool
     allow_unknown: bool
-    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[Image, _Mapping]]] = ..., top_k: _Optional[int] = ..., allow_unknown: bool = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[Image, _Mapping]]] = ..., top_k: _Optional[int] = ..., explain: bool = ..., allow_unknown: bool = ...) -> None: ...
 
 class Image(_message.Message):
     __slots__ = ("content",)
@@ -56,14 +58,24 @@ class ClassifyResult(_message.Message):
     def __init__(self, classification: _Optional[_Union[Classification, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
 
 class Classification(_message.Message):
-    __slots__ = ("predictions", "unknown", "ood_score")
+    __slots__ = ("predictions", "unknown", "ood_score", "explanation")
     PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
     UNKNOWN_FIELD_NUMBER: _ClassVar[int]
     OOD_SCORE_FIELD_NUMBER: _ClassVar[int]
+    EXPLANATION_FIELD_NUMBER: _ClassVar[int]
     predictions: _containers.RepeatedCompositeFieldContainer[Prediction]
     unknown: Unknown
     ood_score: float
-    def __init__(self, predictions: _Optional[_Iterable[_Union[Prediction, _Mapping]]] = ..., unknown: _Optional[_Union[Unknown, _Mapping]] = ..., ood_score: _Optional[float] = ...) -> None: ...
+    explanation: Explanation
+    def __init__(self, predictions: _Optional[_Iterable[_Union[Prediction, _Mapping]]] = ..., unknown: _Optional[_Union[Unknown, _Mapping]] = ..., ood_score: _Optional[float] = ..., explanation: _Optional[_Union[Explanation, _Mapping]] = ...) -> None: ...
+
+class Explanation(_message.Message):
+    __slots__ = ("png", "label")
+    PNG_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    png: bytes
+    label: str
+    def __init__(self, png: _Optional[bytes] = ..., label: _Optional[str] = ...) -> None: ...
 
 class Unknown(_message.Message):
     __slots__ = ("reason", "score", "threshold", "share")

@@ -49,7 +49,8 @@ class ClassificationServiceServicer(object):
     def Classify(self, request, context):
         """Labels 1 to 64 pictures with one model version. A picture that cannot be read fails alone; the others are labelled.
 
-        Errors: INVALID_ARGUMENT for no picture, for more than 64, or for a malformed name; NOT_FOUND for a model, alias or
+        Errors: INVALID_ARGUMENT for no picture, for too many, or for a malformed name; FAILED_PRECONDITION for an explanation of
+        a version that is not `explainable`; NOT_FOUND for a model, alias or
         version that does not exist; FAILED_PRECONDITION for `allow_unknown` of a version that has no rule for it; RESOURCE_EXHAUSTED, with google.rpc.RetryInfo, where the queue is full or the deadline
         cannot be met; UNAVAILABLE while the version cannot be loaded or the server is going down.
         """

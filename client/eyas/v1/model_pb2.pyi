@@ -92,7 +92,7 @@ class FigureBound(_message.Message):
     def __init__(self, figure: _Optional[str] = ..., at_least: _Optional[float] = ..., at_most: _Optional[float] = ...) -> None: ...
 
 class ModelVersion(_message.Message):
-    __slots__ = ("name", "create_time", "labels", "backbone", "image_size_px", "size_bytes", "sha256", "evaluation", "parity", "job", "dataset_digest", "weights_source", "serving_state", "serving_error", "base_version", "multi_label", "unknown", "variants", "serving_precision")
+    __slots__ = ("name", "create_time", "labels", "backbone", "image_size_px", "size_bytes", "sha256", "evaluation", "parity", "job", "dataset_digest", "weights_source", "serving_state", "serving_error", "base_version", "multi_label", "unknown", "explainable", "variants", "serving_precision")
     NAME_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
@@ -110,6 +110,7 @@ class ModelVersion(_message.Message):
     BASE_VERSION_FIELD_NUMBER: _ClassVar[int]
     MULTI_LABEL_FIELD_NUMBER: _ClassVar[int]
     UNKNOWN_FIELD_NUMBER: _ClassVar[int]
+    EXPLAINABLE_FIELD_NUMBER: _ClassVar[int]
     VARIANTS_FIELD_NUMBER: _ClassVar[int]
     SERVING_PRECISION_FIELD_NUMBER: _ClassVar[int]
     name: str
@@ -129,9 +130,10 @@ class ModelVersion(_message.Message):
     base_version: str
     multi_label: bool
     unknown: UnknownRules
+    explainable: bool
     variants: _containers.RepeatedCompositeFieldContainer[_variant_pb2.Variant]
     serving_precision: _variant_pb2.Precision
-    def __init__(self, name: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., labels: _Optional[_Iterable[str]] = ..., backbone: _Optional[str] = ..., image_size_px: _Optional[int] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., evaluation: _Optional[_Union[_evaluation_pb2.Evaluation, _Mapping]] = ..., parity: _Optional[_Union[Parity, _Mapping]] = ..., job: _Optional[str] = ..., dataset_digest: _Optional[str] = ..., weights_source: _Optional[str] = ..., serving_state: _Optional[_Union[ServingState, str]] = ..., serving_error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., base_version: _Optional[str] = ..., multi_label: bool = ..., unknown: _Optional[_Union[UnknownRules, _Mapping]] = ..., variants: _Optional[_Iterable[_Union[_variant_pb2.Variant, _Mapping]]] = ..., serving_precision: _Optional[_Union[_variant_pb2.Precision, str]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., labels: _Optional[_Iterable[str]] = ..., backbone: _Optional[str] = ..., image_size_px: _Optional[int] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., evaluation: _Optional[_Union[_evaluation_pb2.Evaluation, _Mapping]] = ..., parity: _Optional[_Union[Parity, _Mapping]] = ..., job: _Optional[str] = ..., dataset_digest: _Optional[str] = ..., weights_source: _Optional[str] = ..., serving_state: _Optional[_Union[ServingState, str]] = ..., serving_error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., base_version: _Optional[str] = ..., multi_label: bool = ..., unknown: _Optional[_Union[UnknownRules, _Mapping]] = ..., explainable: bool = ..., variants: _Optional[_Iterable[_Union[_variant_pb2.Variant, _Mapping]]] = ..., serving_precision: _Optional[_Union[_variant_pb2.Precision, str]] = ...) -> None: ...
 
 class UnknownRules(_message.Message):
     __slots__ = ("distribution", "confidence")

@@ -14,6 +14,7 @@ from eyasd.serving.classifier import Classifier
 from eyasd.telemetry.metrics import OTHER, Metrics
 
 MAX_IMAGES: Final = 64
+MAX_EXPLAINED: Final = 8  # of 1,024 pixels a side, noise even, they fit into a message
 
 
 class ClassificationService(pb_grpc.ClassificationServiceServicer):
@@ -36,6 +37,7 @@ class ClassificationService(pb_grpc.ClassificationServiceServicer):
                 top_k=_top_k(request),
                 timeout_seconds=remaining if remaining is not None else self._default_deadline_seconds,
                 allow_unknown=request.allow_unknown,
+                explain=request.explain,
             )
         except EyasError as error:
             # Names that callers make up must not become series: only a model that exists is a label.
@@ -52,6 +54,8 @@ def _images(request: pb.ClassifyRequest) -> list[bytes]:
         raise InvalidArgument("images", f"The request holds no picture: send 1 to {MAX_IMAGES}.")
     if count > MAX_IMAGES:
         raise InvalidArgument("images", f"The request holds {count} pictures: send at most {MAX_IMAGES} at a time.")
+    if request.explain and count > MAX_EXPLAINED:
+        raise InvalidArgument("images", f"The request holds {count} pictures to explain: send at most {MAX_EXPLAINED} at a time.")
     return [image.content for image in request.images]
 
 

@@ -308,6 +308,7 @@ def version_message(
         serving_error=status_of(error) if error else None,
         base_version=_base_version(manifest.lineage.base_version),
         unknown=_unknown_rules(manifest.unknown, manifest.labels) if manifest.unknown else None,
+        explainable=manifest.feature_map is not None,
         variants=map(variant_message, manifest.variants),
         serving_precision=precision_number(precision) if precision else None,
     )
@@ -359,7 +360,12 @@ def _result(result: Labelled | UndecodableImage) -> classification_pb2.ClassifyR
         for p in result.predictions
     ]
     classification = classification_pb2.Classification(
-        predictions=predictions, unknown=_unknown(result.unknown) if result.unknown else None, ood_score=result.ood_score
+        predictions=predictions,
+        unknown=_unknown(result.unknown) if result.unknown else None,
+        ood_score=result.ood_score,
+        explanation=classification_pb2.Explanation(png=result.explanation, label=predictions[0].label)
+        if result.explanation
+        else None,
     )
     return classification_pb2.ClassifyResult(classification=classification)
 

@@ -29,6 +29,7 @@ CODES: Final[dict[type[EyasError], grpc.StatusCode]] = {
     errors.VersionInUse: grpc.StatusCode.FAILED_PRECONDITION,
     errors.JobEnded: grpc.StatusCode.FAILED_PRECONDITION,
     errors.NoUnknownRule: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.NotExplainable: grpc.StatusCode.FAILED_PRECONDITION,
     errors.WeightsNotFound: grpc.StatusCode.FAILED_PRECONDITION,
     errors.ParityFailed: grpc.StatusCode.INTERNAL,
     errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,

@@ -110,6 +110,10 @@ class NoUnknownRule(EyasError):
     """The version has no rule by which it could call a picture unknown."""
 
 
+class NotExplainable(EyasError):
+    """The version's network has no class-activation maps."""
+
+
 class WeightsNotFound(EyasError):
     """No pre-trained weights were found for the backbone."""
 

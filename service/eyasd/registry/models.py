@@ -261,14 +261,18 @@ class Models:
 
 def _triton_config(model: str, manifest: Manifest) -> str:
     """Returns the config.pbtxt with which Triton's ONNX Runtime backend serves the bundle. Its dims leave out the batch."""
-    side, labels = manifest.preprocess.crop_px, len(manifest.labels)
+    side = manifest.preprocess.crop_px
+    outputs: dict[str, tuple[int, ...]] = dict.fromkeys((bundle.PROBABILITIES, bundle.LOGITS), (len(manifest.labels),))
+    if manifest.feature_map:
+        outputs[bundle.FEATURE_MAP] = manifest.feature_map
+    rows = [f'{{ name: "{name}", data_type: TYPE_FP32, dims: [ {", ".join(map(str, dims))} ] }}' for name, dims in outputs.items()]
+    listed = ",\n  ".join(rows)
     return f"""name: "{model}"
 backend: "onnxruntime"
 max_batch_size: 64
 input [{{ name: "{bundle.INPUT}", data_type: TYPE_UINT8, dims: [ {side}, {side}, 3 ] }}]
 output [
-  {{ name: "{bundle.PROBABILITIES}", data_type: TYPE_FP32, dims: [ {labels} ] }},
-  {{ name: "{bundle.LOGITS}", data_type: TYPE_FP32, dims: [ {labels} ] }}
+  {listed}
 ]
 dynamic_batching {{ }}
 version_policy: {{ latest: {{ num_versions: 1 }} }}

@@ -12,11 +12,12 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eyasd.core.errors import DeadlineExceeded, EyasError, NoUnknownRule, UndecodableImage
+from eyasd.core.errors import DeadlineExceeded, EyasError, NotExplainable, NoUnknownRule, UndecodableImage
 from eyasd.core.names import ModelRef
 from eyasd.core.preprocess import load_image
 from eyasd.core.types import Prediction, Timing
@@ -34,11 +35,13 @@ class Labelled:
         predictions: the most probable labels first.
         unknown: why none of them applies; None where the picture is not unknown, or must not be.
         ood_score: larger = less like the training pictures; None where the version does not compute it.
+        explanation: the picture with the class-activation map of the first prediction over it, a PNG file; None where nobody asked.
     """
 
     predictions: tuple[Prediction, ...]
     unknown: Unknown | None = None
     ood_score: float | None = None
+    explanation: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,14 @@ class Classifier:
         self._decoders = ThreadPoolExecutor(threads, thread_name_prefix="decode")
 
     async def classify(
-        self, ref: ModelRef, images: Sequence[bytes], *, top_k: int, timeout_seconds: float, allow_unknown: bool = False
+        self,
+        ref: ModelRef,
+        images: Sequence[bytes],
+        *,
+        top_k: int,
+        timeout_seconds: float,
+        allow_unknown: bool = False,
+        explain: bool = False,
     ) -> Classified:
         """Labels the pictures of one request.
 
@@ -86,10 +96,12 @@ class Classifier:
             top_k: labels for each; 0 is all that apply, but the most probable one at least.
             timeout_seconds: until the caller's deadline.
             allow_unknown: whether a picture may be called unknown.
+            explain: whether the answers hold an explanation.
 
         Raises:
             NotFound: there is no such model, alias or version.
             NoUnknownRule: a picture may be called unknown, and the version cannot tell which.
+            NotExplainable: an explanation is asked for, and the version has no class-activation maps.
             Overloaded: refused before anything was decoded.
             DeadlineExceeded: the deadline passed on the way.
             Unavailable: the version cannot be loaded.
@@ -110,9 +122,19 @@ class Classifier:
                     model=loaded.model,
                     version=loaded.version,
                 )
+            if explain and loaded.head is None:
+                raise NotExplainable(
+                    f"{loaded.model}/{loaded.version} cannot explain its answers: its network ({loaded.manifest.lineage.backbone}) "
+                    "does not end in the mean of a map and one linear layer, or was trained before Eyas kept the map. Train it "
+                    "again with a backbone such as tf_efficientnet_lite0, or leave explain out.",
+                    model=loaded.model,
+                    version=loaded.version,
+                )
             start = time.monotonic()
             with loaded.engine.hold():
-                labels = (self._label(loaded, image, top_k, deadline, allow_unknown=allow_unknown) for image in images)
+                labels = (
+                    self._label(loaded, image, top_k, deadline, allow_unknown=allow_unknown, explain=explain) for image in images
+                )
                 tasks = [asyncio.create_task(label) for label in labels]
                 try:
                     outcomes = await asyncio.gather(*tasks)
@@ -134,7 +156,7 @@ class Classifier:
         self._decoders.shutdown(wait=False, cancel_futures=True)
 
     async def _label(
-        self, loaded: LoadedVersion, encoded: bytes, top_k: int, deadline: float, *, allow_unknown: bool
+        self, loaded: LoadedVersion, encoded: bytes, top_k: int, deadline: float, *, allow_unknown: bool, explain: bool
     ) -> tuple[Labelled | UndecodableImage, Timing]:
         start = time.monotonic()
         try:
@@ -144,7 +166,7 @@ class Classifier:
             return error, Timing(preprocessing=time.monotonic() - start)
         decoded = time.monotonic()
         try:
-            answer = await loaded.engine.infer(image, deadline)
+            answer = await loaded.engine.infer(image, deadline, explain=explain)
         except EyasError as error:
             self._metrics.images.labels(loaded.model, error.reason).inc()
             raise
@@ -153,6 +175,9 @@ class Classifier:
         labelled, rules = Labelled(predictions, ood_score=answer.ood_score), loaded.manifest.unknown
         if allow_unknown and rules:
             labelled = _judged(labelled, rules)
+        if loaded.head is not None and answer.feature_map is not None:
+            draw = partial(loaded.head.explain, image, answer.feature_map, predictions[0].class_index)
+            labelled = replace(labelled, explanation=await asyncio.get_running_loop().run_in_executor(self._decoders, draw))
         self._metrics.images.labels(loaded.model, labelled.unknown.reason.upper() if labelled.unknown else "OK").inc()
         return labelled, timing
 

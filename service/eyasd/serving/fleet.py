@@ -19,6 +19,7 @@ import numpy as np
 import structlog
 
 from eyasd.core import bundle
+from eyasd.core.activation import HeadWeights
 from eyasd.core.bundle import Golden, Manifest
 from eyasd.core.errors import BrokenBundle, EyasError, Unavailable
 from eyasd.core.names import ModelRef
@@ -66,12 +67,13 @@ class ServingState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LoadedVersion:
-    """A version that answers."""
+    """A version that answers; `head` explains its answers, and is None where nothing can."""
 
     model: str
     version: int
     manifest: Manifest
     engine: Engine
+    head: HeadWeights | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +235,7 @@ class Fleet:
         start = time.monotonic()
         try:
             async with self._load_lock:
-                manifest, session = await asyncio.to_thread(self._open, model, version)
+                manifest, session, head = await asyncio.to_thread(self._open, model, version)
         except Exception as error:
             known = error if isinstance(error, EyasError) else BrokenBundle(f"Loading ended with {error!r}.")
             self._failed[key] = LoadFailure(known, time.monotonic())
@@ -246,7 +248,7 @@ class Fleet:
             max_delay_seconds=self._options.max_delay_seconds,
             on_batch=self._metrics.batch_images.labels(model).observe,
         )
-        loaded = LoadedVersion(model, version, manifest, engine)
+        loaded = LoadedVersion(model, version, manifest, engine, head)
         self._loaded[key] = loaded
         self._failed.pop(key, None)
         self._metrics.loaded_versions.labels(model, str(version)).set(1)
@@ -255,7 +257,7 @@ class Fleet:
         self._log.info("version loaded", model=model, version=version, seconds=round(time.monotonic() - start, 3))
         return loaded
 
-    def _open(self, model: str, version: int) -> tuple[Manifest, Session]:
+    def _open(self, model: str, version: int) -> tuple[Manifest, Session, HeadWeights | None]:
         """Verifies, loads, warms and checks a version. Raises BrokenBundle."""
         manifest = self._catalog.manifest(model, version)
         golden = Golden.from_bytes(self._catalog.fetch(model, version, bundle.GOLDEN))
@@ -275,7 +277,15 @@ class Fleet:
                 f"{bundle.MODEL} does not give its recorded answers on this machine: they differ by {difference:.3g}, "
                 f"{Precision.FP32.golden_tolerance:g} is allowed."
             )
-        return manifest, session
+        return manifest, session, self._head(model, version, manifest, session, golden) if manifest.feature_map else None
+
+    def _head(self, model: str, version: int, manifest: Manifest, session: Session, golden: Golden) -> HeadWeights:
+        """Returns the weights that explain, which fit the network's feature map. Raises BrokenBundle."""
+        head = HeadWeights.from_bytes(self._catalog.fetch(model, version, bundle.EXPLAIN))
+        maps = session.run(golden.images[:1], maps=True).feature_maps
+        if maps is None or head.weights.shape != (len(manifest.labels), maps.shape[1]):
+            raise BrokenBundle(f"{bundle.EXPLAIN} has weights of shape {head.weights.shape}, which does not fit {bundle.MODEL}.")
+        return head
 
     def _unload(self, key: Version) -> None:
         model, version = key

@@ -39,12 +39,13 @@ JOB = job_service_pb2.GetJobResponse(job=job_message())
 async def test_a_picture_is_labelled(server: FakeServer, call: Caller, tmp_path: Path) -> None:
     server.answers("Classify", classified)
     (tmp_path / "shirt.jpg").write_bytes(b"shirt")
-    result = await call("classify", "clothing@canary", tmp_path / "shirt.jpg", top_k=3, allow_unknown=True)
+    result = await call("classify", "clothing@canary", tmp_path / "shirt.jpg", top_k=3, allow_unknown=True, explain=True)
     assert result.predictions == (eyas.Prediction("shirt", 1, 0.75, applies=True),)
     assert (result.label, result.version, result.timing.inference) == ("shirt", "clothing/3", timedelta(milliseconds=2))
     (received,) = server.received
     assert (received.request.model, received.request.top_k) == ("models/clothing/aliases/canary", 3)
     assert received.request.allow_unknown
+    assert result.explanation == b"PNG of shirt"
     assert [image.content for image in received.request.images] == [b"shirt"]
 
 
@@ -70,6 +71,13 @@ async def test_many_pictures_come_back_in_order_each_with_its_own_answer(server:
         else:
             assert result.label == str(number)
     assert sorted(len(received.request.images) for received in server.received) == [15, 64, 64, 64, 64, 64, 64]
+
+
+async def test_pictures_that_come_back_explained_travel_in_smaller_companies(server: FakeServer, call: Caller) -> None:
+    server.answers("Classify", classified)
+    results = await call("classify_many", "clothing", [str(number).encode() for number in range(20)], explain=True)
+    assert [result.explanation for result in results] == [f"PNG of {number}".encode() for number in range(20)]
+    assert sorted(len(received.request.images) for received in server.received) == [4, 8, 8]
 
 
 async def test_no_more_than_four_requests_are_under_way(server: FakeServer, call: Caller) -> None:

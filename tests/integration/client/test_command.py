@@ -355,6 +355,37 @@ def test_a_picture_that_fails_does_not_hide_the_others(eyas: Eyas, photos: Path)
     assert (status, good["predictions"][0]["label"], bad["error"]["reason"]) == (1, "shirt", "UNDECODABLE_IMAGE")
 
 
+def test_explanations_are_files_beside_what_is_printed(eyas: Eyas, photos: Path, tmp_path: Path) -> None:
+    (photos / "b.jpg").write_bytes(b"hat")
+    (photos / "bad.jpg").write_bytes(b"bad")
+    out = tmp_path / "new" / "maps"
+    status, printed, _ = eyas("classify", "clothing", photos / "a.jpg", "--explain", out / "one.PNG")
+    assert (status, (out / "one.PNG").read_bytes()) == (0, b"PNG of shirt")
+    assert f"Where each first label was seen is drawn in {out / 'one.PNG'}." in printed
+    status, printed, _ = eyas(
+        "classify", "clothing", photos / "a.jpg", photos / "b.jpg", photos / "bad.jpg", "--explain", out, "--json"
+    )
+    rows = json.loads(printed)["results"]
+    assert (status, [row.get("explanation") for row in rows]) == (1, [str(out / "a.png"), str(out / "b.png"), None])
+    assert [(out / name).read_bytes() for name in ("a.png", "b.png")] == [b"PNG of shirt", b"PNG of hat"]
+    assert not (out / "bad.png").exists()
+    _, _, err = eyas("classify", "clothing", photos / "a.jpg", "--explain", photos / "b.jpg")
+    assert one_sentence(err) == f"The explanation cannot be written to {photos / 'b.jpg' / 'a.png'}: File exists."
+
+
+def test_explanations_that_would_harm_files_are_refused_before_anything_is_sent(eyas: Eyas, server: FakeServer) -> None:
+    for arguments, says in (
+        (("a.jpg", "b.jpg", "--explain", "c.png"), "--explain c.png is a file for one picture, but there are 2: name a folder."),
+        (("x/a.jpg", "y/a.jpg", "--explain", "z"), "would write z/a.png for x/a.jpg and for y/a.jpg: explain them one at a time."),
+        (("x/a.png", "--explain", "x"), "--explain x would write over the picture x/a.png: name another folder or file."),
+        (("a.png", "--explain", "./a.png"), "would write over the picture a.png"),
+    ):
+        status, _, err = eyas("classify", "clothing", *arguments)
+        assert status == 2
+        assert says in one_sentence(err)
+    assert server.received == []
+
+
 def test_an_empty_folder_is_a_mistake(eyas: Eyas, tmp_path: Path) -> None:
     status, _, err = eyas("classify", "clothing", tmp_path)
     assert status == 2

@@ -98,8 +98,9 @@ def test_a_file_that_is_missing_or_changed_is_not_fetched(
         models.fetch("colours", 1, bundle.MODEL)
 
 
-def test_triton_finds_the_network_and_a_configuration_that_fits_it(models: Models, tiny_bundle: Path, tmp_path: Path) -> None:
-    models.publish("colours", tiny_bundle, "job1")
+@pytest.mark.parametrize("explainable", [False, True])
+def test_triton_finds_the_network_and_a_configuration_that_fits_it(models: Models, tmp_path: Path, *, explainable: bool) -> None:
+    models.publish("colours", write_bundle(tmp_path / "bundle", explainable=explainable), "job1")
     root = tmp_path / "models/colours"
     network = onnx.load(root / "1/model.onnx").graph
     config = (root / "config.pbtxt").read_text()

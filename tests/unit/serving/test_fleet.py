@@ -114,6 +114,19 @@ async def test_a_version_that_gives_other_answers_than_recorded_is_refused(fleet
         await fleet.find(PRODUCTION)
 
 
+async def test_weights_that_do_not_fit_the_network_are_refused(fleet: Fleet, models: Models, tmp_path: Path) -> None:
+    publish(models, tmp_path, explainable=True)
+    await look(fleet)
+    head = (await fleet.find(PRODUCTION)).head
+    assert head is not None
+    assert head.weights.shape == (3, 3)
+    publish(models, tmp_path, explainable=True, network=colour_network())  # which has no map
+    await look(fleet)
+    assert (await fleet.find(PRODUCTION)).version == 1
+    with pytest.raises(Unavailable, match=r"explain\.npz has weights of shape \(3, 3\), which does not fit"):
+        await fleet.find(ModelRef("colours", version=2))
+
+
 async def test_a_version_named_by_its_number_is_loaded_on_demand_and_makes_room(
     fleet: Fleet, models: Models, tmp_path: Path
 ) -> None:
