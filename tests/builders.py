@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -124,14 +125,22 @@ def write_bundle(
     explainable: bool = False,
     **more: Any,
 ) -> Path:
-    """Writes a whole, valid bundle of the colour network, and returns its folder; `more` is of the manifest."""
+    """Writes a whole, valid bundle of the colour network, and returns its folder; `more` is of the manifest.
+
+    The variants that it holds are the same network once more.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     model = network if network is not None else colour_network(gain, work=work, maps=explainable)
     if explainable:
         more["feature_map"] = (3, SIDE, SIDE)
         (folder / bundle.EXPLAIN).write_bytes(HeadWeights(np.eye(3, dtype=np.float32)[::-1] * gain).to_bytes())
     (folder / bundle.MODEL).write_bytes(model)
-    (folder / bundle.GOLDEN).write_bytes(golden(gain).to_bytes())
+    accepted = [variant.precision for variant in more.get("variants", ()) if variant.accepted]
+    for precision in accepted:
+        (folder / precision.file).write_bytes(model)
+    recorded = golden(gain)
+    recorded = replace(recorded, variants=dict.fromkeys(accepted, recorded.probabilities))
+    (folder / bundle.GOLDEN).write_bytes(recorded.to_bytes())
     (folder / bundle.WEIGHTS).write_bytes(save({"head.weight": np.full((3, 3), gain, np.float32)}))
     (folder / bundle.REPORT).write_text("<!doctype html><title>colours</title>")
     manifest = Manifest(

@@ -39,6 +39,7 @@ from eyasd.registry.store import LocalStore
 from eyasd.serving.admission import Admission
 from eyasd.serving.classifier import Classifier
 from eyasd.serving.fleet import Fleet, FleetOptions
+from eyasd.serving.precision import check_wish
 from eyasd.serving.session import DEFAULT_BATCH_SIZES, choose_provider
 from eyasd.telemetry.metrics import Metrics
 
@@ -134,8 +135,10 @@ class App:
         serving = self._settings.serving
         threads = serving.threads or len(os.sched_getaffinity(0))
         provider = choose_provider(serving.device)
+        check_wish(serving.precision, provider)
         options = FleetOptions(
             provider=provider,
+            precision=serving.precision,
             threads=threads,
             max_batch_size=serving.max_batch_size or DEFAULT_BATCH_SIZES[provider],
             max_delay_seconds=serving.max_delay_ms / 1000,

@@ -7,13 +7,14 @@ is what `eyasd config` prints beside it.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from eyasd.core.errors import StartupFailed
 from eyasd.core.types import Device
+from eyasd.core.variants import Precision
 from eyasd.telemetry.logging import LogFormat
 
 
@@ -64,6 +65,8 @@ class ServingSettings(_Room):
 
     device: Device = Device.AUTO
     """`cuda` asserts a GPU, `cpu` never uses one, `auto` asserts one where the machine has one."""
+    precision: Literal["auto"] | Precision = "auto"
+    """`fp32`, or where a version has it `fp16` (CUDA) or `int8` (CPU); `auto` is the quickest, timed when a version is loaded."""
     max_batch_size: int = Field(default=0, ge=0, le=64)
     """Most pictures run through the network at once; 0 is 32 on CUDA, and 8 on the CPU, where more only costs memory."""
     max_delay_ms: float = Field(default=0.0, ge=0, le=1000)

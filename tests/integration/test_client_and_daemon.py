@@ -11,8 +11,10 @@ import pytest
 import trustme
 
 import eyas
-from builders import COLOURS, picture
-from eyasd.app import App
+from builders import COLOURS, picture, write_bundle
+from eyasd.app import App, Role
+from eyasd.core.errors import StartupFailed
+from eyasd.core.variants import Precision, Variant
 from eyasd.registry.models import Models
 
 
@@ -100,3 +102,32 @@ async def test_tls_and_token(daemon: Any, published: Models, authority: trustme.
         async with eyas.aio.Client(address, tls=True, root_certificates=stranger, token="hush", timeout=5) as client:
             with pytest.raises(eyas.EyasError):
                 await client.get_model("colours")
+
+
+async def test_a_variant_serves_where_it_is_asked_for_and_everybody_can_see_it(
+    daemon: Any, repository: Models, tmp_path: Path
+) -> None:
+    def look(port: int) -> eyas.ModelVersion:
+        with eyas.Client(f"127.0.0.1:{port}") as client:
+            assert client.classify("colours", picture(COLOURS["blue"])).label == "blue"
+            with pytest.raises(
+                eyas.FailedPrecondition, match="it has no fp16 variant, one is demanded: train it with --variant fp16"
+            ):
+                client.set_policy("colours", aliases=["stable"], required_variants=["fp16"])
+                client.set_alias("colours", "stable", 1)
+            policy = client.set_policy("colours", aliases=["stable"], required_variants=["int8"])
+            assert policy.required_variants == (eyas.Precision.INT8,)
+            assert client.set_alias("colours", "stable", 1).evidence == ("its int8 variant was accepted, one is demanded",)
+            (version,) = client.list_model_versions("colours")
+            return version
+
+    made = Variant(precision=Precision.INT8, size_bytes=9, device="the CPU")
+    repository.publish("colours", write_bundle(tmp_path / "bundle", variants=(made,)), "job1")
+    repository.aliases.set("colours", "production", 1, actor="test", reason="")
+    async with daemon(Role.SERVER, serving={"precision": "int8"}) as app:
+        version = await asyncio.to_thread(look, app.port)
+    assert version.serving_precision is eyas.Precision.INT8
+    assert version.variants == (eyas.Variant(eyas.Precision.INT8, 9, None, None, None, "the CPU", ""),)
+    with pytest.raises(StartupFailed, match="serving.precision is fp16, which CPUExecutionProvider does not run"):
+        async with daemon(Role.SERVER, serving={"precision": "fp16", "device": "cpu"}):
+            pytest.fail("it started")

@@ -147,7 +147,8 @@ class ModelService(pb_grpc.ModelServiceServicer):
 
     def _version(self, model: str, version: int) -> model_pb2.ModelVersion:
         state, error = self._fleet.state(model, version) if self._fleet else (None, None)
-        return version_message(model, version, self._models.manifest(model, version), state, error)
+        precision = self._fleet.precision(model, version) if self._fleet else None
+        return version_message(model, version, self._models.manifest(model, version), state, error, precision)
 
 
 def _alias(name: str, field: str) -> tuple[str, str]:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-import numpy as np
 import structlog
 
 from eyasd.core import bundle
@@ -26,6 +25,7 @@ from eyasd.core.names import ModelRef
 from eyasd.core.promotion import AliasRecord
 from eyasd.core.variants import Precision
 from eyasd.serving.engine import Engine
+from eyasd.serving.precision import Chosen, Wish, choose
 from eyasd.serving.session import Session
 from eyasd.telemetry.metrics import Metrics
 
@@ -74,6 +74,7 @@ class LoadedVersion:
     manifest: Manifest
     engine: Engine
     head: HeadWeights | None
+    precision: Precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,7 @@ class FleetOptions:
     """See `config.ServingSettings`."""
 
     provider: str
+    precision: Wish
     threads: int
     max_batch_size: int
     max_delay_seconds: float
@@ -136,6 +138,11 @@ class Fleet:
         if key in self._failed:
             return ServingState.FAILED, self._failed[key].error
         return ServingState.NOT_LOADED, None
+
+    def precision(self, model: str, version: int) -> Precision | None:
+        """Returns in which precision a version answers; None where it is not loaded."""
+        loaded = self._loaded.get((model, version))
+        return loaded.precision if loaded else None
 
     async def find(self, ref: ModelRef) -> LoadedVersion:
         """Returns the version that answers for `ref`, and loads it first if need be.
@@ -235,7 +242,7 @@ class Fleet:
         start = time.monotonic()
         try:
             async with self._load_lock:
-                manifest, session, head = await asyncio.to_thread(self._open, model, version)
+                manifest, chosen, head = await asyncio.to_thread(self._open, model, version)
         except Exception as error:
             known = error if isinstance(error, EyasError) else BrokenBundle(f"Loading ended with {error!r}.")
             self._failed[key] = LoadFailure(known, time.monotonic())
@@ -243,41 +250,42 @@ class Fleet:
             self._log.error("version could not be loaded", model=model, version=version, error=known.message)
             raise known from error
         engine = Engine(
-            session.run,
+            chosen.session.run,
             max_batch_size=self._options.max_batch_size,
             max_delay_seconds=self._options.max_delay_seconds,
             on_batch=self._metrics.batch_images.labels(model).observe,
         )
-        loaded = LoadedVersion(model, version, manifest, engine, head)
+        loaded = LoadedVersion(model, version, manifest, engine, head, chosen.precision)
         self._loaded[key] = loaded
         self._failed.pop(key, None)
         self._metrics.loaded_versions.labels(model, str(version)).set(1)
         self._metrics.queue_images.labels(model, str(version)).set_function(lambda: engine.waiting)
+        self._metrics.precisions.labels(model, str(version), chosen.precision).set(1)
+        if chosen.speed is not None:
+            self._metrics.variant_speed.labels(model, str(version)).set(chosen.speed)
         self._metrics.load_seconds.labels(model).observe(time.monotonic() - start)
-        self._log.info("version loaded", model=model, version=version, seconds=round(time.monotonic() - start, 3))
+        seconds = round(time.monotonic() - start, 3)
+        self._log.info("version loaded", model=model, version=version, precision=chosen.precision, seconds=seconds)
         return loaded
 
-    def _open(self, model: str, version: int) -> tuple[Manifest, Session, HeadWeights | None]:
+    def _open(self, model: str, version: int) -> tuple[Manifest, Chosen, HeadWeights | None]:
         """Verifies, loads, warms and checks a version. Raises BrokenBundle."""
+        options = self._options
         manifest = self._catalog.manifest(model, version)
-        golden = Golden.from_bytes(self._catalog.fetch(model, version, bundle.GOLDEN))
-        session = Session(
-            self._catalog.fetch(model, version, bundle.MODEL),
-            provider=self._options.provider,
-            threads=self._options.threads,
-            max_batch_size=self._options.max_batch_size,
-        )
-        session.warm(golden.images[0])
-        answers = np.concatenate([session.run(image[None]).probabilities for image in golden.images])
-        if answers.shape != golden.probabilities.shape or answers.shape[1] != len(manifest.labels):
-            raise BrokenBundle(f"{bundle.MODEL} gives answers of shape {answers.shape}; {golden.probabilities.shape} was recorded.")
-        difference = float(np.abs(answers - golden.probabilities).max())
-        if not difference <= Precision.FP32.golden_tolerance:  # so that NaN fails
-            raise BrokenBundle(
-                f"{bundle.MODEL} does not give its recorded answers on this machine: they differ by {difference:.3g}, "
-                f"{Precision.FP32.golden_tolerance:g} is allowed."
+
+        def session(precision: Precision) -> Session:
+            return Session(
+                self._catalog.fetch(model, version, precision.file),
+                provider=options.provider,
+                threads=options.threads,
+                max_batch_size=options.max_batch_size,
+                name=precision.file,
             )
-        return manifest, session, self._head(model, version, manifest, session, golden) if manifest.feature_map else None
+
+        golden = Golden.from_bytes(self._catalog.fetch(model, version, bundle.GOLDEN))
+        log = self._log.bind(model=model, version=version)
+        chosen = choose(session, manifest, golden, options.precision, options.provider, options.max_batch_size, log)
+        return manifest, chosen, self._head(model, version, manifest, chosen.session, golden) if manifest.feature_map else None
 
     def _head(self, model: str, version: int, manifest: Manifest, session: Session, golden: Golden) -> HeadWeights:
         """Returns the weights that explain, which fit the network's feature map. Raises BrokenBundle."""
@@ -289,9 +297,12 @@ class Fleet:
 
     def _unload(self, key: Version) -> None:
         model, version = key
+        gone = self._loaded.pop(key)
         for gauge in (self._metrics.loaded_versions, self._metrics.queue_images):
             gauge.remove(model, str(version))
-        task = asyncio.create_task(self._loaded.pop(key).engine.close())
+        self._metrics.precisions.remove(model, str(version), gone.precision)
+        self._metrics.variant_speed.remove(model, str(version))
+        task = asyncio.create_task(gone.engine.close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
         self._log.info("version unloaded", model=model, version=version)

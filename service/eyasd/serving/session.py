@@ -79,7 +79,7 @@ class Outputs:
 class Session:
     """A loaded network. `run` may be called from any thread, one call at a time for the best throughput."""
 
-    def __init__(self, model: bytes, *, provider: str, threads: int, max_batch_size: int) -> None:
+    def __init__(self, model: bytes, *, provider: str, threads: int, max_batch_size: int, name: str = bundle.MODEL) -> None:
         """Loads the network.
 
         Args:
@@ -87,6 +87,7 @@ class Session:
             provider: CPU or CUDA execution provider; if it is not the one in use afterwards, that is an error.
             threads: for the operators of one run; on CUDA one is enough.
             max_batch_size: the largest batch `run` is called with.
+            name: of the file, for messages.
 
         Raises:
             BrokenBundle: the file is no network of the bundle's form, or the provider cannot run it.
@@ -102,11 +103,11 @@ class Session:
             inputs = {i.name: i.type for i in self._session.get_inputs()}
             outputs = {o.name: o.type for o in self._session.get_outputs()}
         except Exception as error:  # ONNX Runtime raises its own kinds, and UnicodeDecodeError on damaged files
-            raise BrokenBundle(f"{bundle.MODEL} cannot be loaded: {error}") from error
+            raise BrokenBundle(f"{name} cannot be loaded: {error}") from error
         if inputs != {bundle.INPUT: "tensor(uint8)"} or outputs.get(bundle.PROBABILITIES) != "tensor(float)":
-            raise BrokenBundle(f"{bundle.MODEL} has inputs {inputs} and outputs {outputs}; it was not made by Eyas.")
+            raise BrokenBundle(f"{name} has inputs {inputs} and outputs {outputs}; it was not made by Eyas.")
         if self._session.get_providers()[0] != provider:
-            raise BrokenBundle(f"{bundle.MODEL} cannot run on {provider}; ONNX Runtime offers {self._session.get_providers()}.")
+            raise BrokenBundle(f"{name} cannot run on {provider}; ONNX Runtime offers {self._session.get_providers()}.")
         self._outputs = [name for name in (bundle.PROBABILITIES, bundle.OOD_SCORE) if name in outputs]
         self._has_maps = bundle.FEATURE_MAP in outputs
         self._pads = provider == CUDA

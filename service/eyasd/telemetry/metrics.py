@@ -51,6 +51,18 @@ class Metrics:
         self.loaded_versions = Gauge(
             "eyas_loaded_version_info", "1 for each version that is loaded.", ["model", "version"], registry=r
         )
+        self.precisions = Gauge(
+            "eyas_loaded_version_precision_info",
+            "1 for each version that is loaded, by the precision it answers in: fp32, fp16 or int8.",
+            ["model", "version", "precision"],
+            registry=r,
+        )
+        self.variant_speed = Gauge(
+            "eyas_variant_speed_ratio",
+            "Pictures a second of a version's variant as a multiple of model.onnx's, measured when it was loaded.",
+            ["model", "version"],
+            registry=r,
+        )
         self.load_failures = Counter(
             "eyas_version_load_failures_total", "Versions that could not be loaded.", ["model"], registry=r
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from eyasd.core import bundle
 from eyasd.core.errors import AliasNotFound, BrokenBundle, ModelNotFound, StorageFailed, Unavailable, VersionNotFound
 from eyasd.core.names import ModelRef
 from eyasd.core.promotion import AliasRecord
+from eyasd.core.variants import Precision, Variant
 from eyasd.registry.models import Models
 from eyasd.serving.fleet import Fleet, FleetOptions, LoadedVersion, ServingState
 from eyasd.serving.session import CPU
@@ -22,6 +24,7 @@ from eyasd.telemetry.metrics import Metrics
 
 OPTIONS = FleetOptions(
     provider=CPU,
+    precision="auto",
     threads=1,
     max_batch_size=4,
     max_delay_seconds=0,
@@ -125,6 +128,31 @@ async def test_weights_that_do_not_fit_the_network_are_refused(fleet: Fleet, mod
     assert (await fleet.find(PRODUCTION)).version == 1
     with pytest.raises(Unavailable, match=r"explain\.npz has weights of shape \(3, 3\), which does not fit"):
         await fleet.find(ModelRef("colours", version=2))
+
+
+async def test_a_variant_answers_for_its_version_and_a_damaged_one_is_left_alone(
+    models: Models, tmp_path: Path, metrics: Metrics, log: structlog.typing.FilteringBoundLogger
+) -> None:
+    def shown(version: int, precision: Precision) -> float | None:
+        labels = {"model": "colours", "version": str(version), "precision": precision}
+        return metrics.registry.get_sample_value("eyas_loaded_version_precision_info", labels)
+
+    fleet = Fleet(models, replace(OPTIONS, precision=Precision.INT8), metrics, log)
+    for _ in range(2):
+        publish(models, tmp_path, variants=(Variant(precision=Precision.INT8, size_bytes=9),))
+    damaged = tmp_path / "models/colours/2" / Precision.INT8.file
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    assert (await fleet.find(ModelRef("colours", version=1))).precision is Precision.INT8
+    assert (fleet.precision("colours", 1), fleet.precision("colours", 2)) == (Precision.INT8, None)
+    assert (shown(1, Precision.INT8), shown(1, Precision.FP32)) == (1, None)
+    ratio = metrics.registry.get_sample_value("eyas_variant_speed_ratio", {"model": "colours", "version": "1"})
+    assert ratio is not None
+    assert ratio > 0
+    loaded = await fleet.find(ModelRef("colours", version=2))
+    assert (loaded.precision, fleet.state("colours", 2)) == (Precision.FP32, (ServingState.READY, None))
+    await look(fleet)  # one unaliased version may stay
+    assert (fleet.precision("colours", 1), shown(1, Precision.INT8), shown(2, Precision.FP32)) == (None, None, 1)
+    await fleet.close()
 
 
 async def test_a_version_named_by_its_number_is_loaded_on_demand_and_makes_room(
