@@ -296,6 +296,7 @@ def version_message(number: int = 3, state: str = "READY") -> model_pb2.ModelVer
         weights_source="package",
         serving_state=f"SERVING_STATE_{state}",
         base_version="models/garments/versions/2",
+        explainable=True,
         variants=[INT8, variant_pb2.Variant(precision="PRECISION_FP16", refusal="it overflows")],
         serving_precision="PRECISION_INT8" if state == "READY" else None,
     )

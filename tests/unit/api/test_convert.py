@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from builders import evaluation
+from builders import evaluation, write_bundle
 from eyas.v1 import evaluation_pb2, job_pb2, training_spec_pb2, variant_pb2
 from eyasd.api import convert
 from eyasd.core import bundle, document, findings, types
@@ -243,6 +243,14 @@ def test_a_version_that_started_from_another(tiny_bundle: Path) -> None:
     written = document.dump(replace(manifest, lineage=lineage)).encode()
     message = convert.version_message("m", 1, bundle.read_manifest(written), None, None)
     assert message.base_version == "models/other/versions/3"
+
+
+def test_a_version_says_whether_its_answers_can_be_explained(tmp_path: Path) -> None:
+    for explainable in (True, False):
+        folder = write_bundle(tmp_path / str(explainable), explainable=explainable)
+        manifest = bundle.read_manifest((folder / bundle.MANIFEST).read_bytes())
+        assert (bundle.EXPLAIN in manifest.files) is explainable
+        assert convert.version_message("m", 1, manifest, None, None).explainable is explainable
 
 
 def test_a_version_says_what_is_unknown_to_it(tiny_bundle: Path) -> None:

@@ -163,6 +163,7 @@ def test_a_model_and_its_versions() -> None:
     assert (version.name, version.job, version.labels) == ("clothing/3", "abc", ("label 0", "label 1"))
     assert (version.serving_state, version.serving_error) == (eyas.ServingState.NOT_LOADED, None)
     assert version.parity == eyas.Parity(64, 1e-5, 1e-6, (1, 8))
+    assert version.explainable
     int8, fp16 = version.variants
     assert (int8.precision, int8.size_bytes, int8.speed, int8.refusal) == (eyas.Precision.INT8, 3_600_000, 1.5, "")
     assert int8.test == eyas.Fidelity(70, 0.9875, 0.89, 0.01, 0.0, 0.03, 0.0)
