@@ -17,7 +17,16 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2, status_pb2
 
 from eyas.v1 import classification_service_pb2 as classification_pb2
-from eyas.v1 import evaluation_pb2, job_pb2, job_service_pb2, model_pb2, model_service_pb2, training_service_pb2, variant_pb2
+from eyas.v1 import (
+    evaluation_pb2,
+    job_pb2,
+    job_service_pb2,
+    lineage_pb2,
+    model_pb2,
+    model_service_pb2,
+    training_service_pb2,
+    variant_pb2,
+)
 
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 SERVICES = [
@@ -281,7 +290,28 @@ def model_message(name: str = "clothing") -> model_pb2.Model:
     return message
 
 
-def version_message(number: int = 3, state: str = "READY") -> model_pb2.ModelVersion:
+def conditions_message() -> lineage_pb2.Conditions:
+    return lineage_pb2.Conditions(
+        code_version="1",
+        packages={"torch": "2", "numpy": "2"},
+        device="the CPU (2 threads)",
+        weights_source="package x (SHA-256 12ab)",
+    )
+
+
+def retraced_message(state: str = "SUCCEEDED") -> job_pb2.Job:
+    """The retracing of the training of `clothing/3`, which finds everything as it was."""
+    message = inspected_message(state, groups=0, suspects=0)
+    message.inspection.version = "models/clothing/versions/3"
+    if state == "SUCCEEDED":
+        message.inspection.conditions.CopyFrom(conditions_message())
+        sizes = message.inspection.dataset_report.split_sizes
+        sizes.train, sizes.validation, sizes.test = 24, 6, 6
+    return message
+
+
+def version_message(number: int = 3, state: str = "READY", *, lineage: bool = False) -> model_pb2.ModelVersion:
+    """A version that started from another one; with its lineage, from a package, on the dataset that `retraced_message` finds."""
     message = model_pb2.ModelVersion(
         name=f"models/clothing/versions/{number}",
         labels=["label 0", "label 1"],
@@ -301,6 +331,18 @@ def version_message(number: int = 3, state: str = "READY") -> model_pb2.ModelVer
         serving_precision="PRECISION_INT8" if state == "READY" else None,
     )
     message.create_time.FromDatetime(NOW)
+    if lineage:
+        made = message.lineage
+        made.dataset, made.seed, made.attempt = "/photos", 7, 1
+        made.duration.FromTimedelta(timedelta(seconds=90))
+        made.spec.preset = 1
+        made.spec.budget.FromTimedelta(timedelta(minutes=10))
+        made.recipe.update({"epochs": "0", "dropout": "0.2"})
+        made.conditions.CopyFrom(conditions_message())
+        made.split_sizes.train, made.split_sizes.validation, made.split_sizes.test = 24, 6, 6
+        for name, digit in (("model.onnx", "a"), ("weights.safetensors", "b")):
+            message.files.add(name=name, sha256=64 * digit)
+        message.weights_source, message.base_version = made.conditions.weights_source, ""
     return message
 
 

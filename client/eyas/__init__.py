@@ -38,11 +38,14 @@ from eyas._findings import (
     PictureCount,
     PictureSize,
     PictureStatistics,
+    SplitSizes,
     Suspect,
     Suspects,
 )
+from eyas._lineage import BundleFile, Conditions, Lineage
 from eyas._policy import Policy
 from eyas._report import Report
+from eyas._settings import SettingValue
 from eyas._types import (
     Alias,
     Classification,
@@ -64,8 +67,6 @@ from eyas._types import (
     Progress,
     ReliabilityBin,
     ServingState,
-    SettingValue,
-    SplitSizes,
     Timing,
     UnreadableFile,
 )
@@ -75,8 +76,10 @@ from eyas._variants import Fidelity, Precision, Variant
 __all__ = [
     "Alias",
     "AlreadyExists",
+    "BundleFile",
     "Classification",
     "Client",
+    "Conditions",
     "ConfidenceRule",
     "Conflict",
     "DatasetReport",
@@ -102,6 +105,7 @@ __all__ = [
     "JobType",
     "LabelCounts",
     "LabelMetrics",
+    "Lineage",
     "Model",
     "ModelVersion",
     "NotFound",

@@ -20,7 +20,8 @@ from eyas._channel import MAX_MESSAGE_BYTES
 from eyas._errors import EyasError, JobCancelled, JobFailed, UndecodableImage
 from eyas._policy import Policy, policy, policy_message
 from eyas._report import Report
-from eyas._types import Alias, Classification, Job, JobEvent, JobState, Model, ModelVersion, SettingValue
+from eyas._settings import SettingValue, training_spec
+from eyas._types import Alias, Classification, Job, JobEvent, JobState, Model, ModelVersion
 from eyas.v1 import classification_service_pb2 as classification_pb2
 from eyas.v1 import job_service_pb2, model_service_pb2, training_service_pb2
 
@@ -72,7 +73,7 @@ def train(
     request = training_service_pb2.TrainRequest(
         model=_convert.model_resource(model),
         dataset=os.fspath(dataset),
-        spec=_convert.training_spec(asked),
+        spec=training_spec(asked),
         alias=alias or "",
         request_id=request_id or uuid.uuid4().hex,
         base_version=_convert.reference_resource(base_version) if base_version else "",
@@ -92,6 +93,17 @@ def inspect(dataset: str | os.PathLike[str], backbone: str | None, seed: int, re
     """InspectDataset."""
     request = training_service_pb2.InspectDatasetRequest(
         dataset=os.fspath(dataset), backbone=backbone or "", seed=seed, request_id=request_id or uuid.uuid4().hex
+    )
+    method = "/eyas.v1.TrainingService/InspectDataset"
+    return Call(method, request, training_service_pb2.InspectDatasetResponse, lambda r: _convert.job(r.job))
+
+
+def retrace(version: str, dataset: str | os.PathLike[str] | None, request_id: str | None) -> Call[Job]:
+    """InspectDataset, of the training of a version."""
+    request = training_service_pb2.InspectDatasetRequest(
+        dataset=os.fspath(dataset) if dataset else "",
+        version=_convert.reference_resource(version),
+        request_id=request_id or uuid.uuid4().hex,
     )
     method = "/eyas.v1.TrainingService/InspectDataset"
     return Call(method, request, training_service_pb2.InspectDatasetResponse, lambda r: _convert.job(r.job))
@@ -166,6 +178,17 @@ def list_model_versions(model: str, token: str) -> Call[Page[ModelVersion]]:
         request,
         model_service_pb2.ListModelVersionsResponse,
         lambda r: ([_convert.model_version(one) for one in r.versions], r.next_page_token),
+    )
+
+
+def get_model_version(model: str, *, verify: bool) -> Call[ModelVersion]:
+    """GetModelVersion."""
+    request = model_service_pb2.GetModelVersionRequest(name=_convert.reference_resource(model), verify=verify)
+    return Call(
+        "/eyas.v1.ModelService/GetModelVersion",
+        request,
+        model_service_pb2.GetModelVersionResponse,
+        lambda r: _convert.model_version(r.version),
     )
 
 

@@ -21,7 +21,15 @@ _REPEATABLE: Final = {
     "ClassificationService": ["Classify"],
     "TrainingService": ["Train", "Evaluate", "InspectDataset"],
     "JobService": ["GetJob", "ListJobs", "CancelJob"],
-    "ModelService": ["ListModels", "GetModel", "ListModelVersions", "GetReport", "ListAliasRecords", "GetPolicy"],
+    "ModelService": [
+        "ListModels",
+        "GetModel",
+        "GetModelVersion",
+        "ListModelVersions",
+        "GetReport",
+        "ListAliasRecords",
+        "GetPolicy",
+    ],
 }
 _SERVICE_CONFIG: Final = json.dumps(
     {

@@ -18,7 +18,8 @@ from eyas._channel import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_SECONDS, Connection, 
 from eyas._errors import EyasError, from_rpc
 from eyas._policy import Policy
 from eyas._report import Report
-from eyas._types import Alias, Classification, Job, JobEvent, Model, ModelVersion, SettingValue
+from eyas._settings import SettingValue
+from eyas._types import Alias, Classification, Job, JobEvent, Model, ModelVersion
 from eyas._watch import Watch
 
 T = TypeVar("T")
@@ -211,6 +212,19 @@ class Client:
         """
         return self._run(_calls.inspect(dataset, backbone, seed, request_id))
 
+    def retrace(self, version: str, dataset: str | os.PathLike[str] | None = None, *, request_id: str | None = None) -> Job:
+        """Starts to go the way of a version's training up to its split, and returns the job at once.
+
+        The digest of its `dataset_report` is the version's own if neither the dataset nor its split has changed; `conditions` is
+        what a training would be done with now.
+
+        Args:
+            version: named as in `classify`.
+            dataset: where the dataset lies now; None is where it was.
+            request_id: see `train`.
+        """
+        return self._run(_calls.retrace(version, dataset, request_id))
+
     def get_job(self, job: str) -> Job:
         """Returns a job."""
         return self._run(_calls.get_job(job))
@@ -270,6 +284,10 @@ class Client:
     def list_model_versions(self, model: str) -> Iterator[ModelVersion]:
         """Yields a model's versions, newest first."""
         return self._pages(lambda token: _calls.list_model_versions(model, token))
+
+    def get_model_version(self, model: str, *, verify: bool = False) -> ModelVersion:
+        """Returns a version, named as in `classify`; with `verify` each of its files is read, and `files` says what is wrong."""
+        return self._run(_calls.get_model_version(model, verify=verify))
 
     def get_report(self, model: str) -> Report:
         """Returns the page that tells people about a version, named as in `classify`."""

@@ -19,13 +19,15 @@ from typing import Any
 
 import click
 
-from eyas import _render
-from eyas._convert import parse_duration, to_json, training_spec
+from eyas import _render, _render_version
+from eyas._convert import to_json
 from eyas._errors import EyasError, FailedPrecondition, InvalidArgument
 from eyas._explain import places, write
 from eyas._follow import Interrupted, follow
 from eyas._report import show_in_browser
+from eyas._reproduce import reproduce
 from eyas._session import Session, connected
+from eyas._settings import parse_duration, training_spec
 from eyas._types import Classification, Job
 
 _PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
@@ -296,7 +298,11 @@ def models(session: Session) -> None:
 @click.argument("model")
 @connected
 def show(session: Session, *, model: str) -> None:
-    """Show a model's versions and aliases."""
+    """Show a model's versions and aliases; or of NAME/VERSION or NAME@ALIAS, what that version was made of."""
+    if "/" in model or "@" in model:
+        version = session.client.get_model_version(model)
+        session.show(version, lambda: _render_version.version(version))
+        return
     shown, versions = session.client.get_model(model), list(session.client.list_model_versions(model))
     session.show({"model": shown, "versions": versions}, lambda: _render.model(shown, versions))
 
@@ -332,7 +338,9 @@ def prune(session: Session, *, model: str, older_than: timedelta) -> None:
     """Delete the old versions that no alias points to, nor pointed to not long ago."""
     deleted, kept = [], []
     for found in list(session.client.list_model_versions(model)):
-        if datetime.now(UTC) - found.create_time > older_than:
+        if found.damaged and found.serving_error:
+            kept.append(f"{found.serving_error.message} Delete {found.name} by its number, or restore it.")
+        elif datetime.now(UTC) - found.create_time > older_than:
             try:
                 session.client.delete_model_version(model, int(found.name.rpartition("/")[2]))
                 deleted.append(found.name)
@@ -412,6 +420,9 @@ def policy(session: Session, *, model: str, aliases: tuple[str, ...], clear: boo
     client = session.client
     found = client.set_policy(model, aliases=aliases, **asked) if given or clear else client.get_policy(model)
     session.show(found, lambda: _render.policy(model, found))
+
+
+eyas.add_command(reproduce)
 
 
 def _follow(session: Session, job: Job, *, no_wait: bool) -> None:

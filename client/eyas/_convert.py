@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from eyas import _findings, _unknown, _variants
 from eyas import _types as t
-from eyas._errors import EyasError, InvalidArgument, from_status
-from eyas.v1 import classification_service_pb2, evaluation_pb2, job_pb2, job_service_pb2, model_pb2, training_spec_pb2
+from eyas._errors import EyasError, from_status
+from eyas._lineage import bundle_files, conditions, lineage
+from eyas._settings import SettingValue, enum_name, settings
+from eyas.v1 import classification_service_pb2, evaluation_pb2, job_pb2, job_service_pb2, model_pb2
 
 
 def model_resource(name: str) -> str:
@@ -49,111 +48,6 @@ def short(resource: str) -> str:
         case ["models" | "jobs", name]:
             return name
     return resource
-
-
-def training_spec(settings: Mapping[str, t.SettingValue]) -> training_spec_pb2.TrainingSpec:
-    """Returns the message of settings given by name.
-
-    Args:
-        settings: field of `eyas.v1.TrainingSpec` -> value. Text is read as the field's type needs, so that values of a command
-            line and of Python serve alike; an enum's value is its short name in lower case, such as `sgd`, several are separated
-            by commas.
-
-    Raises:
-        InvalidArgument: there is no such field, or the value is of another kind.
-    """
-    spec = training_spec_pb2.TrainingSpec()
-    fields = spec.DESCRIPTOR.fields_by_name
-    for name, value in settings.items():
-        if name not in fields:
-            close = difflib.get_close_matches(name, fields, n=3)
-            advice = f"did you mean {' or '.join(close)}?" if close else f"use one of {', '.join(fields)}."
-            raise InvalidArgument(f"{name!r} is not a setting of a training: {advice}")
-        _set(spec, fields[name], value)
-    return spec
-
-
-def _set(spec: training_spec_pb2.TrainingSpec, field: Any, value: t.SettingValue) -> None:
-    try:
-        if field.message_type is not None:
-            getattr(spec, field.name).FromTimedelta(value if isinstance(value, timedelta) else parse_duration(str(value)))
-        elif _is_list(getattr(spec, field.name)):
-            name = field.name.removesuffix("s")
-            getattr(spec, field.name).extend(_number(field.enum_type, name, part) for part in str(value).split(","))
-        elif field.enum_type is not None:
-            setattr(spec, field.name, _number(field.enum_type, field.name, value))
-        else:
-            setattr(spec, field.name, _scalar(field, value))
-    except (TypeError, ValueError, OverflowError):
-        raise InvalidArgument(f"{field.name} cannot be {value!r}: it is {_KINDS.get(field.cpp_type, 'a whole number')}.") from None
-
-
-def _is_list(value: Any) -> bool:
-    # A field's descriptor says it under another name in protobuf 5 than in 7.
-    return hasattr(value, "extend")
-
-
-def _number(enum: Any, name: str, value: t.SettingValue) -> int:
-    numbers = {_value(enum, v.number): v.number for v in enum.values if v.number}
-    if value not in numbers:
-        raise InvalidArgument(f"{value!r} is not a {name}: use one of {', '.join(numbers)}.")
-    return int(numbers[str(value)])
-
-
-_KINDS = {
-    FieldDescriptor.CPPTYPE_STRING: "a text",
-    FieldDescriptor.CPPTYPE_BOOL: "true or false",
-    FieldDescriptor.CPPTYPE_UINT32: "a whole number, 0 or more",
-    FieldDescriptor.CPPTYPE_DOUBLE: "a number",
-    FieldDescriptor.CPPTYPE_MESSAGE: "a time, such as 90s, 10m or 1h30m",
-}
-
-
-_BOOLS = {"true": True, "false": False}
-
-
-def _scalar(field: Any, value: t.SettingValue) -> str | bool | int | float:
-    text = str(value)
-    match field.cpp_type:
-        case FieldDescriptor.CPPTYPE_STRING:
-            return text
-        case FieldDescriptor.CPPTYPE_DOUBLE:
-            return float(text)
-        case FieldDescriptor.CPPTYPE_BOOL if text.lower() in _BOOLS:
-            return _BOOLS[text.lower()]
-        case FieldDescriptor.CPPTYPE_BOOL:
-            raise ValueError(text)
-    return int(text)
-
-
-def parse_duration(text: str) -> timedelta:
-    """Returns the time that `90`, `90s`, `10m` or `1h30m` says; a bare number is seconds.
-
-    Raises:
-        ValueError: it says none.
-    """
-    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
-        return _timedelta(seconds=float(text))
-    match = re.fullmatch(r"(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+(?:\.[0-9]+)?)s)?", text)
-    if not text or match is None:
-        raise ValueError(f"{text!r} is not a time: write 90s, 10m or 1h30m.")
-    hours, minutes, seconds = (float(part or 0) for part in match.groups())
-    return _timedelta(hours=hours, minutes=minutes, seconds=seconds)
-
-
-def _timedelta(**parts: float) -> timedelta:
-    try:
-        return timedelta(**parts)
-    except OverflowError:
-        raise ValueError("The time is longer than any job may take.") from None
-
-
-def _value(enum: Any, number: int) -> str:
-    """Returns the short name of an enum's value: `JOB_STATE_RUNNING` is `running`; an unknown one is `unspecified`."""
-    names = enum.values_by_number
-    prefix = names[0].name.removesuffix("UNSPECIFIED")
-    name: str = names[number if number in names else 0].name
-    return name.removeprefix(prefix).lower()
 
 
 def _time(message: Message, field: str) -> datetime | None:
@@ -216,9 +110,7 @@ def dataset_report(message: evaluation_pb2.DatasetReport) -> t.DatasetReport:
         pictures=_findings.picture_statistics(message.pictures) if message.HasField("pictures") else None,
         duplicates=_findings.duplicates(message.duplicates) if message.HasField("duplicates") else None,
         suspects=_findings.suspects(message.suspects) if message.HasField("suspects") else None,
-        split_sizes=t.SplitSizes(message.split_sizes.train, message.split_sizes.validation, message.split_sizes.test)
-        if message.HasField("split_sizes")
-        else None,
+        split_sizes=_findings.split_sizes(message.split_sizes) if message.HasField("split_sizes") else None,
     )
 
 
@@ -257,8 +149,8 @@ def job(message: job_pb2.Job) -> t.Job:
     found = training if trained else inspection
     return t.Job(
         id=short(message.name),
-        type=t.JobType(_value(job_pb2.JobType.DESCRIPTOR, message.type)),
-        state=t.JobState(_value(job_pb2.JobState.DESCRIPTOR, message.state)),
+        type=t.JobType(enum_name(job_pb2.JobType.DESCRIPTOR, message.type)),
+        state=t.JobState(enum_name(job_pb2.JobState.DESCRIPTOR, message.state)),
         create_time=message.create_time.ToDatetime(UTC),
         start_time=_time(message, "start_time"),
         end_time=_time(message, "end_time"),
@@ -273,25 +165,13 @@ def job(message: job_pb2.Job) -> t.Job:
         error=from_status(message.error) if message.HasField("error") else None,
         dataset_report=dataset_report(found.dataset_report) if found.HasField("dataset_report") else None,
         evaluation=evaluation(scored) if message.HasField("evaluation") or training.HasField("evaluation") else None,
+        conditions=conditions(inspection.conditions) if inspection.HasField("conditions") else None,
     )
 
 
-def _options(inspection: job_pb2.Inspection) -> dict[str, t.SettingValue]:
+def _options(inspection: job_pb2.Inspection) -> dict[str, SettingValue]:
     """Returns what is set in what was asked of an inspection."""
     return {field.name: value for field, value in inspection.ListFields() if field.message_type is None}
-
-
-def settings(spec: training_spec_pb2.TrainingSpec) -> dict[str, t.SettingValue]:
-    """Returns what is set in a specification, in the form that `training_spec` reads."""
-    values: dict[str, t.SettingValue] = {}
-    for field, value in spec.ListFields():
-        if _is_list(value):
-            values[field.name] = ",".join(_value(field.enum_type, number) for number in value)
-        elif field.enum_type is not None:
-            values[field.name] = _value(field.enum_type, value)
-        else:
-            values[field.name] = value.ToTimedelta() if field.message_type is not None else value
-    return values
 
 
 def event(message: job_service_pb2.WatchJobResponse) -> t.JobEvent:
@@ -353,10 +233,12 @@ def model_version(message: model_pb2.ModelVersion) -> t.ModelVersion:
         job=short(message.job),
         dataset_digest=message.dataset_digest,
         weights_source=message.weights_source,
-        serving_state=t.ServingState(_value(model_pb2.ServingState.DESCRIPTOR, message.serving_state)),
+        serving_state=t.ServingState(enum_name(model_pb2.ServingState.DESCRIPTOR, message.serving_state)),
         serving_error=from_status(message.serving_error) if message.HasField("serving_error") else None,
         base_version=short(message.base_version) or None,
         multi_label=message.multi_label,
+        lineage=lineage(message.lineage) if message.HasField("lineage") else None,
+        files=bundle_files(message.files),
         unknown=_unknown.unknown_rules(message.unknown) if message.HasField("unknown") else None,
         explainable=message.explainable,
         variants=tuple(map(_variants.variant, message.variants)),

@@ -8,6 +8,15 @@ from eyas.v1 import evaluation_pb2
 
 
 @dataclass(frozen=True, slots=True)
+class SplitSizes:
+    """How many readable pictures there are in each split."""
+
+    train: int
+    validation: int
+    test: int
+
+
+@dataclass(frozen=True, slots=True)
 class PictureSize:
     """Size of a picture as it is stored, in pixels."""
 
@@ -114,3 +123,8 @@ def suspects(message: evaluation_pb2.Suspects) -> Suspects:
     """Returns the value."""
     pictures = tuple(Suspect(one.path, one.label, one.suggested_label, one.probability) for one in message.pictures)
     return Suspects(pictures, message.count, message.examined)
+
+
+def split_sizes(message: evaluation_pb2.SplitSizes) -> SplitSizes:
+    """Returns the value."""
+    return SplitSizes(message.train, message.validation, message.test)

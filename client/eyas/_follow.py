@@ -23,6 +23,12 @@ class Interrupted(EyasError):
 
 def follow(session: Session, job: Job) -> None:
     """Shows a job's progress to its end, and what came of it."""
+    done = followed(session, job)
+    session.show(done, lambda: _summary(session, done))
+
+
+def followed(session: Session, job: Job) -> Job:
+    """Shows a job's progress to its end, and returns the job as it has succeeded; raises what `concluded` raises."""
     events = _watch(session, job)
     with _Display(session) as display:
         while True:
@@ -36,8 +42,7 @@ def follow(session: Session, job: Job) -> None:
             except KeyboardInterrupt:
                 with display.paused():
                     _ask(session, job)
-    done = concluded(session.client.get_job(job.id))
-    session.show(done, lambda: _summary(session, done))
+    return concluded(session.client.get_job(job.id))
 
 
 def _watch(session: Session, job: Job) -> SimpleQueue[JobEvent | Exception | None]:

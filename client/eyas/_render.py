@@ -308,6 +308,11 @@ def model(shown: Model, versions: Iterable[ModelVersion]) -> RenderableType:
     origins: list[RenderableType] = []
     problems: list[RenderableType] = []
     for version in versions:
+        if version.serving_error is not None:
+            problems.append(Text(f"{version.name} cannot be served: {version.serving_error.message}", style="red"))
+        if version.damaged:
+            table.add_row(version.name.rpartition("/")[2], *[""] * 6, "damaged")
+            continue
         scored = version.evaluation
         served = version.serving_state.replace("_", " ") if version.serving_state != "unspecified" else ""
         if version.serving_precision != "unspecified":
@@ -327,8 +332,6 @@ def model(shown: Model, versions: Iterable[ModelVersion]) -> RenderableType:
         if version.unknown is not None:
             origins.append(Text(f"{version.name} can call those pictures unknown that {_rules(version.unknown)}"))
         origins += [_plain(f"{version.name} in {describe(variant)}") for variant in version.variants]
-        if version.serving_error is not None:
-            problems.append(Text(f"{version.name} cannot be served: {version.serving_error.message}", style="red"))
     aliases = [
         _plain(f"{alias.name} -> {alias.version}  since {_when(alias.update_time)}, by {alias.actor}") for alias in shown.aliases
     ]

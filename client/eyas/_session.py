@@ -38,6 +38,10 @@ class Session:
         address = self.client.address
         return f"eyas {command}" if address == _default_address() else f"eyas {command} --address {address}"
 
+    def print(self, line: str) -> None:
+        """Prints a line for a person, folded by the terminal alone, so that it can be copied whole."""
+        self.out.print(line, markup=False, soft_wrap=True)
+
     def show(self, document: object, rendered: Callable[[], Any]) -> None:
         """Prints the document for a script, or what `rendered` returns for a person."""
         if self.json:

@@ -11,11 +11,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from eyas._errors import EyasError
-from eyas._findings import Duplicates, PictureStatistics, Suspects
+from eyas._findings import Duplicates, PictureStatistics, SplitSizes, Suspects
+from eyas._lineage import BundleFile, Conditions, Lineage
+from eyas._settings import SettingValue
 from eyas._unknown import Unknown, UnknownRules
 from eyas._variants import Precision, Variant
-
-SettingValue = str | int | float | bool | timedelta
 
 
 class JobState(StrEnum):
@@ -201,15 +201,6 @@ class LabelCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class SplitSizes:
-    """How many readable pictures there are in each split."""
-
-    train: int
-    validation: int
-    test: int
-
-
-@dataclass(frozen=True, slots=True)
 class DatasetReport:
     """What was found in a dataset; the fields are those of `eyas.v1.DatasetReport`, None where they are not set."""
 
@@ -272,6 +263,7 @@ class Job:
         error: why it failed.
         dataset_report: of a training or an inspection that succeeded.
         evaluation: of a training or an evaluation that succeeded; a training's is on its test split.
+        conditions: of an inspection that retraced a version's training: what one would be done with now.
     """
 
     id: str
@@ -291,6 +283,7 @@ class Job:
     dataset_report: DatasetReport | None
     evaluation: Evaluation | None
     base_version: str | None = None
+    conditions: Conditions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,7 +336,12 @@ class Parity:
 
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
-    """An immutable version; the fields are those of `eyas.v1.ModelVersion`."""
+    """An immutable version; the fields are those of `eyas.v1.ModelVersion`.
+
+    Attributes:
+        lineage: None where the daemon does not tell it yet, or the version is damaged.
+        files: what is wrong with them is known only where the version was asked for with `verify`.
+    """
 
     name: str
     create_time: datetime
@@ -365,3 +363,10 @@ class ModelVersion:
     explainable: bool = False
     variants: tuple[Variant, ...] = ()
     serving_precision: Precision = Precision.UNSPECIFIED
+    lineage: Lineage | None = None
+    files: tuple[BundleFile, ...] = ()
+
+    @property
+    def damaged(self) -> bool:
+        """Whether its manifest cannot be read, so that nothing is known but its name and, as `serving_error`, what is wrong."""
+        return not self.labels

@@ -17,7 +17,8 @@ from eyas._channel import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_SECONDS, Connection, 
 from eyas._errors import EyasError, from_rpc
 from eyas._policy import Policy
 from eyas._report import Report
-from eyas._types import Alias, Classification, Job, JobEvent, Model, ModelVersion, SettingValue
+from eyas._settings import SettingValue
+from eyas._types import Alias, Classification, Job, JobEvent, Model, ModelVersion
 from eyas._watch import Watch
 
 __all__ = ["Client"]
@@ -149,6 +150,10 @@ class Client:
         """Starts an inspection of a dataset, and returns its job at once."""
         return await self._run(_calls.inspect(dataset, backbone, seed, request_id))
 
+    async def retrace(self, version: str, dataset: str | os.PathLike[str] | None = None, *, request_id: str | None = None) -> Job:
+        """Starts to go the way of a version's training up to its split; see `Client.retrace`."""
+        return await self._run(_calls.retrace(version, dataset, request_id))
+
     async def get_job(self, job: str) -> Job:
         """Returns a job."""
         return await self._run(_calls.get_job(job))
@@ -199,6 +204,10 @@ class Client:
     def list_model_versions(self, model: str) -> AsyncIterator[ModelVersion]:
         """Yields a model's versions, newest first."""
         return self._pages(lambda token: _calls.list_model_versions(model, token))
+
+    async def get_model_version(self, model: str, *, verify: bool = False) -> ModelVersion:
+        """Returns a version; with `verify` each of its files is read, and `files` says what is wrong."""
+        return await self._run(_calls.get_model_version(model, verify=verify))
 
     async def get_report(self, model: str) -> Report:
         """Returns the page that tells people about a version."""

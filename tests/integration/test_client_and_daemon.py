@@ -13,6 +13,7 @@ import trustme
 import eyas
 from builders import COLOURS, picture, write_bundle
 from eyasd.app import App, Role
+from eyasd.core.bundle import GOLDEN, MANIFEST, MODEL, REPORT, WEIGHTS
 from eyasd.core.errors import StartupFailed
 from eyasd.core.variants import Precision, Variant
 from eyasd.registry.models import Models
@@ -88,6 +89,51 @@ async def test_the_synchronous_client_sees_models_versions_and_aliases(app: App)
             assert list(client.list_jobs()) == []
 
     await asyncio.to_thread(look)
+
+
+async def test_a_damaged_file_is_named_by_whatever_reads_it(daemon: Any, published: Models, data_dir: Path, tmp_path: Path) -> None:
+    names = {name.partition(".")[0]: name for name in (MODEL, GOLDEN, WEIGHTS, REPORT, MANIFEST)}
+    for model, file in names.items():  # such as `golden/1`, whose golden.npz is damaged
+        published.publish(model, write_bundle(tmp_path / model), "job1")
+        path = data_dir / "models" / model / "1" / file
+        path.write_bytes(path.read_bytes()[:-1] + b"~")
+
+    def look(address: str) -> None:
+        readers = {
+            "serve": ({MODEL, GOLDEN, MANIFEST}, lambda model: client.classify(f"{model}/1", picture())),
+            "report": ({REPORT, MANIFEST}, lambda model: client.get_report(f"{model}/1")),
+            "evaluate": ({MODEL, MANIFEST}, lambda model: client.wait(client.evaluate(f"{model}/1", tmp_path).id)),
+            "warm start": (
+                {WEIGHTS, MANIFEST},
+                lambda model: client.wait(client.train(tmp_path, "m", base_version=f"{model}/1").id),
+            ),
+            "reproduce": ({MANIFEST}, lambda model: client.get_model_version(f"{model}/1", verify=True)),
+        }
+        with eyas.Client(address) as client:
+            for reader, (needed, read) in readers.items():
+                for model, file in names.items():
+                    if file in needed:
+                        with pytest.raises(eyas.EyasError, match=rf"{file} of {model}/1.* was changed after it was published"):
+                            read(model)
+                    elif reader in {"serve", "report"}:
+                        assert read(model)
+            for model, file in names.items():
+                if file != MANIFEST:
+                    files = client.get_model_version(f"{model}/1", verify=True).files
+                    assert [one.name for one in files if one.problem] == [file]
+            (listed,) = client.list_model_versions("manifest")
+            assert listed.damaged
+            assert listed.serving_error is not None
+            assert "manifest.json of manifest/1" in listed.serving_error.message
+            assert client.get_model("manifest").version_count == 1
+            sound = client.get_model_version("colours")
+            assert sound.lineage is not None
+            assert sound.lineage.dataset == "/photos"
+            client.delete_model_version("manifest", 1)
+            assert "manifest" not in [model.name for model in client.list_models()]
+
+    async with daemon() as app:
+        await asyncio.to_thread(look, f"127.0.0.1:{app.port}")
 
 
 async def test_tls_and_token(daemon: Any, published: Models, authority: trustme.CA, tls_files: dict[str, str]) -> None:

@@ -1,4 +1,5 @@
 from eyas.v1 import evaluation_pb2 as _evaluation_pb2
+from eyas.v1 import lineage_pb2 as _lineage_pb2
 from eyas.v1 import training_spec_pb2 as _training_spec_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -85,14 +86,18 @@ class Training(_message.Message):
     def __init__(self, spec: _Optional[_Union[_training_spec_pb2.TrainingSpec, _Mapping]] = ..., alias: _Optional[str] = ..., model_version: _Optional[str] = ..., dataset_report: _Optional[_Union[_evaluation_pb2.DatasetReport, _Mapping]] = ..., evaluation: _Optional[_Union[_evaluation_pb2.Evaluation, _Mapping]] = ..., base_version: _Optional[str] = ...) -> None: ...
 
 class Inspection(_message.Message):
-    __slots__ = ("backbone", "seed", "dataset_report")
+    __slots__ = ("backbone", "seed", "dataset_report", "version", "conditions")
     BACKBONE_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     DATASET_REPORT_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    CONDITIONS_FIELD_NUMBER: _ClassVar[int]
     backbone: str
     seed: int
     dataset_report: _evaluation_pb2.DatasetReport
-    def __init__(self, backbone: _Optional[str] = ..., seed: _Optional[int] = ..., dataset_report: _Optional[_Union[_evaluation_pb2.DatasetReport, _Mapping]] = ...) -> None: ...
+    version: str
+    conditions: _lineage_pb2.Conditions
+    def __init__(self, backbone: _Optional[str] = ..., seed: _Optional[int] = ..., dataset_report: _Optional[_Union[_evaluation_pb2.DatasetReport, _Mapping]] = ..., version: _Optional[str] = ..., conditions: _Optional[_Union[_lineage_pb2.Conditions, _Mapping]] = ...) -> None: ...
 
 class JobProgress(_message.Message):
     __slots__ = ("stage", "epoch", "epochs", "stage_fraction", "fraction", "images_per_second", "time_left", "loss", "validation")

@@ -23,38 +23,39 @@ _sym_db = _symbol_database.Default()
 
 
 from eyas.v1 import evaluation_pb2 as eyas_dot_v1_dot_evaluation__pb2
+from eyas.v1 import lineage_pb2 as eyas_dot_v1_dot_lineage__pb2
 from eyas.v1 import variant_pb2 as eyas_dot_v1_dot_variant__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13\x65yas/v1/model.proto\x12\x07\x65yas.v1\x1a\x18\x65yas/v1/evaluation.proto\x1a\x15\x65yas/v1/variant.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\x96\x01\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1f\n\x07\x61liases\x18\x03 \x03(\x0b\x32\x0e.eyas.v1.Alias\x12\x16\n\x0elatest_version\x18\x04 \x01(\t\x12\x15\n\rversion_count\x18\x05 \x01(\x03\"\xd9\x01\n\x05\x41lias\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06record\x18\x03 \x01(\x03\x12/\n\x0bupdate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x18\n\x10previous_version\x18\x07 \x01(\t\x12\x15\n\rundone_record\x18\x08 \x01(\x03\x12\x10\n\x08\x65vidence\x18\t \x03(\t\x12\x0e\n\x06\x66orced\x18\n \x01(\x08\"\xfc\x01\n\x06Policy\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61liases\x18\x02 \x03(\t\x12$\n\x06\x62ounds\x18\x03 \x03(\x0b\x32\x14.eyas.v1.FigureBound\x12\x1b\n\x0emax_label_drop\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06record\x18\x05 \x01(\x03\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x07 \x01(\t\x12-\n\x11required_variants\x18\t \x03(\x0e\x32\x12.eyas.v1.PrecisionB\x11\n\x0f_max_label_drop\"c\n\x0b\x46igureBound\x12\x0e\n\x06\x66igure\x18\x01 \x01(\t\x12\x15\n\x08\x61t_least\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07\x61t_most\x18\x03 \x01(\x01H\x01\x88\x01\x01\x42\x0b\n\t_at_leastB\n\n\x08_at_most\"\xc5\x04\n\x0cModelVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06labels\x18\x03 \x03(\t\x12\x10\n\x08\x62\x61\x63kbone\x18\x04 \x01(\t\x12\x15\n\rimage_size_px\x18\x05 \x01(\x05\x12\x12\n\nsize_bytes\x18\x06 \x01(\x03\x12\x0e\n\x06sha256\x18\x07 \x01(\t\x12\'\n\nevaluation\x18\x08 \x01(\x0b\x32\x13.eyas.v1.Evaluation\x12\x1f\n\x06parity\x18\t \x01(\x0b\x32\x0f.eyas.v1.Parity\x12\x0b\n\x03job\x18\n \x01(\t\x12\x16\n\x0e\x64\x61taset_digest\x18\x0b \x01(\t\x12\x16\n\x0eweights_source\x18\x0c \x01(\t\x12,\n\rserving_state\x18\r \x01(\x0e\x32\x15.eyas.v1.ServingState\x12)\n\rserving_error\x18\x0e \x01(\x0b\x32\x12.google.rpc.Status\x12\x14\n\x0c\x62\x61se_version\x18\x0f \x01(\t\x12\x13\n\x0bmulti_label\x18\x10 \x01(\x08\x12&\n\x07unknown\x18\x12 \x01(\x0b\x32\x15.eyas.v1.UnknownRules\x12\x13\n\x0b\x65xplainable\x18\x13 \x01(\x08\x12\"\n\x08variants\x18\x11 \x03(\x0b\x32\x10.eyas.v1.Variant\x12-\n\x11serving_precision\x18\x1e \x01(\x0e\x32\x12.eyas.v1.Precision\"l\n\x0cUnknownRules\x12/\n\x0c\x64istribution\x18\x01 \x01(\x0b\x32\x19.eyas.v1.DistributionRule\x12+\n\nconfidence\x18\x02 \x01(\x0b\x32\x17.eyas.v1.ConfidenceRule\"[\n\x10\x44istributionRule\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x11\n\tthreshold\x18\x02 \x01(\x01\x12\x13\n\x0bknown_share\x18\x03 \x01(\x01\x12\x0f\n\x07refused\x18\x04 \x01(\x01\"T\n\x0e\x43onfidenceRule\x12\x15\n\rmin_precision\x18\x01 \x01(\x01\x12+\n\nthresholds\x18\x02 \x03(\x0b\x32\x17.eyas.v1.LabelThreshold\"2\n\x0eLabelThreshold\x12\r\n\x05label\x18\x01 \x01(\t\x12\x11\n\tthreshold\x18\x02 \x01(\x01\"l\n\x06Parity\x12\x10\n\x08\x65xamples\x18\x01 \x01(\x03\x12\x1c\n\x14max_logit_difference\x18\x02 \x01(\x01\x12\x1d\n\x15mean_logit_difference\x18\x03 \x01(\x01\x12\x13\n\x0b\x62\x61tch_sizes\x18\x04 \x03(\x05*\x99\x01\n\x0cServingState\x12\x1d\n\x19SERVING_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18SERVING_STATE_NOT_LOADED\x10\x01\x12\x19\n\x15SERVING_STATE_LOADING\x10\x02\x12\x17\n\x13SERVING_STATE_READY\x10\x03\x12\x18\n\x14SERVING_STATE_FAILED\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13\x65yas/v1/model.proto\x12\x07\x65yas.v1\x1a\x18\x65yas/v1/evaluation.proto\x1a\x15\x65yas/v1/lineage.proto\x1a\x15\x65yas/v1/variant.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\x96\x01\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1f\n\x07\x61liases\x18\x03 \x03(\x0b\x32\x0e.eyas.v1.Alias\x12\x16\n\x0elatest_version\x18\x04 \x01(\t\x12\x15\n\rversion_count\x18\x05 \x01(\x03\"\xd9\x01\n\x05\x41lias\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06record\x18\x03 \x01(\x03\x12/\n\x0bupdate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x18\n\x10previous_version\x18\x07 \x01(\t\x12\x15\n\rundone_record\x18\x08 \x01(\x03\x12\x10\n\x08\x65vidence\x18\t \x03(\t\x12\x0e\n\x06\x66orced\x18\n \x01(\x08\"\xfc\x01\n\x06Policy\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61liases\x18\x02 \x03(\t\x12$\n\x06\x62ounds\x18\x03 \x03(\x0b\x32\x14.eyas.v1.FigureBound\x12\x1b\n\x0emax_label_drop\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06record\x18\x05 \x01(\x03\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x07 \x01(\t\x12-\n\x11required_variants\x18\t \x03(\x0e\x32\x12.eyas.v1.PrecisionB\x11\n\x0f_max_label_drop\"c\n\x0b\x46igureBound\x12\x0e\n\x06\x66igure\x18\x01 \x01(\t\x12\x15\n\x08\x61t_least\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07\x61t_most\x18\x03 \x01(\x01H\x01\x88\x01\x01\x42\x0b\n\t_at_leastB\n\n\x08_at_most\"\x8c\x05\n\x0cModelVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06labels\x18\x03 \x03(\t\x12\x10\n\x08\x62\x61\x63kbone\x18\x04 \x01(\t\x12\x15\n\rimage_size_px\x18\x05 \x01(\x05\x12\x12\n\nsize_bytes\x18\x06 \x01(\x03\x12\x0e\n\x06sha256\x18\x07 \x01(\t\x12\'\n\nevaluation\x18\x08 \x01(\x0b\x32\x13.eyas.v1.Evaluation\x12\x1f\n\x06parity\x18\t \x01(\x0b\x32\x0f.eyas.v1.Parity\x12\x0b\n\x03job\x18\n \x01(\t\x12\x16\n\x0e\x64\x61taset_digest\x18\x0b \x01(\t\x12\x16\n\x0eweights_source\x18\x0c \x01(\t\x12,\n\rserving_state\x18\r \x01(\x0e\x32\x15.eyas.v1.ServingState\x12)\n\rserving_error\x18\x0e \x01(\x0b\x32\x12.google.rpc.Status\x12\x14\n\x0c\x62\x61se_version\x18\x0f \x01(\t\x12\x13\n\x0bmulti_label\x18\x10 \x01(\x08\x12!\n\x07lineage\x18\x14 \x01(\x0b\x32\x10.eyas.v1.Lineage\x12\"\n\x05\x66iles\x18\x15 \x03(\x0b\x32\x13.eyas.v1.BundleFile\x12&\n\x07unknown\x18\x12 \x01(\x0b\x32\x15.eyas.v1.UnknownRules\x12\x13\n\x0b\x65xplainable\x18\x13 \x01(\x08\x12\"\n\x08variants\x18\x11 \x03(\x0b\x32\x10.eyas.v1.Variant\x12-\n\x11serving_precision\x18\x1e \x01(\x0e\x32\x12.eyas.v1.Precision\"l\n\x0cUnknownRules\x12/\n\x0c\x64istribution\x18\x01 \x01(\x0b\x32\x19.eyas.v1.DistributionRule\x12+\n\nconfidence\x18\x02 \x01(\x0b\x32\x17.eyas.v1.ConfidenceRule\"[\n\x10\x44istributionRule\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x11\n\tthreshold\x18\x02 \x01(\x01\x12\x13\n\x0bknown_share\x18\x03 \x01(\x01\x12\x0f\n\x07refused\x18\x04 \x01(\x01\"T\n\x0e\x43onfidenceRule\x12\x15\n\rmin_precision\x18\x01 \x01(\x01\x12+\n\nthresholds\x18\x02 \x03(\x0b\x32\x17.eyas.v1.LabelThreshold\"2\n\x0eLabelThreshold\x12\r\n\x05label\x18\x01 \x01(\t\x12\x11\n\tthreshold\x18\x02 \x01(\x01\"l\n\x06Parity\x12\x10\n\x08\x65xamples\x18\x01 \x01(\x03\x12\x1c\n\x14max_logit_difference\x18\x02 \x01(\x01\x12\x1d\n\x15mean_logit_difference\x18\x03 \x01(\x01\x12\x13\n\x0b\x62\x61tch_sizes\x18\x04 \x03(\x05*\x99\x01\n\x0cServingState\x12\x1d\n\x19SERVING_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18SERVING_STATE_NOT_LOADED\x10\x01\x12\x19\n\x15SERVING_STATE_LOADING\x10\x02\x12\x17\n\x13SERVING_STATE_READY\x10\x03\x12\x18\n\x14SERVING_STATE_FAILED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'eyas.v1.model_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SERVINGSTATE']._serialized_start=1904
-  _globals['_SERVINGSTATE']._serialized_end=2057
-  _globals['_MODEL']._serialized_start=140
-  _globals['_MODEL']._serialized_end=290
-  _globals['_ALIAS']._serialized_start=293
-  _globals['_ALIAS']._serialized_end=510
-  _globals['_POLICY']._serialized_start=513
-  _globals['_POLICY']._serialized_end=765
-  _globals['_FIGUREBOUND']._serialized_start=767
-  _globals['_FIGUREBOUND']._serialized_end=866
-  _globals['_MODELVERSION']._serialized_start=869
-  _globals['_MODELVERSION']._serialized_end=1450
-  _globals['_UNKNOWNRULES']._serialized_start=1452
-  _globals['_UNKNOWNRULES']._serialized_end=1560
-  _globals['_DISTRIBUTIONRULE']._serialized_start=1562
-  _globals['_DISTRIBUTIONRULE']._serialized_end=1653
-  _globals['_CONFIDENCERULE']._serialized_start=1655
-  _globals['_CONFIDENCERULE']._serialized_end=1739
-  _globals['_LABELTHRESHOLD']._serialized_start=1741
-  _globals['_LABELTHRESHOLD']._serialized_end=1791
-  _globals['_PARITY']._serialized_start=1793
-  _globals['_PARITY']._serialized_end=1901
+  _globals['_SERVINGSTATE']._serialized_start=1998
+  _globals['_SERVINGSTATE']._serialized_end=2151
+  _globals['_MODEL']._serialized_start=163
+  _globals['_MODEL']._serialized_end=313
+  _globals['_ALIAS']._serialized_start=316
+  _globals['_ALIAS']._serialized_end=533
+  _globals['_POLICY']._serialized_start=536
+  _globals['_POLICY']._serialized_end=788
+  _globals['_FIGUREBOUND']._serialized_start=790
+  _globals['_FIGUREBOUND']._serialized_end=889
+  _globals['_MODELVERSION']._serialized_start=892
+  _globals['_MODELVERSION']._serialized_end=1544
+  _globals['_UNKNOWNRULES']._serialized_start=1546
+  _globals['_UNKNOWNRULES']._serialized_end=1654
+  _globals['_DISTRIBUTIONRULE']._serialized_start=1656
+  _globals['_DISTRIBUTIONRULE']._serialized_end=1747
+  _globals['_CONFIDENCERULE']._serialized_start=1749
+  _globals['_CONFIDENCERULE']._serialized_end=1833
+  _globals['_LABELTHRESHOLD']._serialized_start=1835
+  _globals['_LABELTHRESHOLD']._serialized_end=1885
+  _globals['_PARITY']._serialized_start=1887
+  _globals['_PARITY']._serialized_end=1995
 # @@protoc_insertion_point(module_scope)

@@ -1,4 +1,5 @@
 from eyas.v1 import evaluation_pb2 as _evaluation_pb2
+from eyas.v1 import lineage_pb2 as _lineage_pb2
 from eyas.v1 import variant_pb2 as _variant_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.rpc import status_pb2 as _status_pb2
@@ -92,7 +93,7 @@ class FigureBound(_message.Message):
     def __init__(self, figure: _Optional[str] = ..., at_least: _Optional[float] = ..., at_most: _Optional[float] = ...) -> None: ...
 
 class ModelVersion(_message.Message):
-    __slots__ = ("name", "create_time", "labels", "backbone", "image_size_px", "size_bytes", "sha256", "evaluation", "parity", "job", "dataset_digest", "weights_source", "serving_state", "serving_error", "base_version", "multi_label", "unknown", "explainable", "variants", "serving_precision")
+    __slots__ = ("name", "create_time", "labels", "backbone", "image_size_px", "size_bytes", "sha256", "evaluation", "parity", "job", "dataset_digest", "weights_source", "serving_state", "serving_error", "base_version", "multi_label", "lineage", "files", "unknown", "explainable", "variants", "serving_precision")
     NAME_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
@@ -109,6 +110,8 @@ class ModelVersion(_message.Message):
     SERVING_ERROR_FIELD_NUMBER: _ClassVar[int]
     BASE_VERSION_FIELD_NUMBER: _ClassVar[int]
     MULTI_LABEL_FIELD_NUMBER: _ClassVar[int]
+    LINEAGE_FIELD_NUMBER: _ClassVar[int]
+    FILES_FIELD_NUMBER: _ClassVar[int]
     UNKNOWN_FIELD_NUMBER: _ClassVar[int]
     EXPLAINABLE_FIELD_NUMBER: _ClassVar[int]
     VARIANTS_FIELD_NUMBER: _ClassVar[int]
@@ -129,11 +132,13 @@ class ModelVersion(_message.Message):
     serving_error: _status_pb2.Status
     base_version: str
     multi_label: bool
+    lineage: _lineage_pb2.Lineage
+    files: _containers.RepeatedCompositeFieldContainer[_lineage_pb2.BundleFile]
     unknown: UnknownRules
     explainable: bool
     variants: _containers.RepeatedCompositeFieldContainer[_variant_pb2.Variant]
     serving_precision: _variant_pb2.Precision
-    def __init__(self, name: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., labels: _Optional[_Iterable[str]] = ..., backbone: _Optional[str] = ..., image_size_px: _Optional[int] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., evaluation: _Optional[_Union[_evaluation_pb2.Evaluation, _Mapping]] = ..., parity: _Optional[_Union[Parity, _Mapping]] = ..., job: _Optional[str] = ..., dataset_digest: _Optional[str] = ..., weights_source: _Optional[str] = ..., serving_state: _Optional[_Union[ServingState, str]] = ..., serving_error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., base_version: _Optional[str] = ..., multi_label: bool = ..., unknown: _Optional[_Union[UnknownRules, _Mapping]] = ..., explainable: bool = ..., variants: _Optional[_Iterable[_Union[_variant_pb2.Variant, _Mapping]]] = ..., serving_precision: _Optional[_Union[_variant_pb2.Precision, str]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., labels: _Optional[_Iterable[str]] = ..., backbone: _Optional[str] = ..., image_size_px: _Optional[int] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., evaluation: _Optional[_Union[_evaluation_pb2.Evaluation, _Mapping]] = ..., parity: _Optional[_Union[Parity, _Mapping]] = ..., job: _Optional[str] = ..., dataset_digest: _Optional[str] = ..., weights_source: _Optional[str] = ..., serving_state: _Optional[_Union[ServingState, str]] = ..., serving_error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., base_version: _Optional[str] = ..., multi_label: bool = ..., lineage: _Optional[_Union[_lineage_pb2.Lineage, _Mapping]] = ..., files: _Optional[_Iterable[_Union[_lineage_pb2.BundleFile, _Mapping]]] = ..., unknown: _Optional[_Union[UnknownRules, _Mapping]] = ..., explainable: bool = ..., variants: _Optional[_Iterable[_Union[_variant_pb2.Variant, _Mapping]]] = ..., serving_precision: _Optional[_Union[_variant_pb2.Precision, str]] = ...) -> None: ...
 
 class UnknownRules(_message.Message):
     __slots__ = ("distribution", "confidence")

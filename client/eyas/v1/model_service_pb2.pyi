@@ -113,6 +113,20 @@ class ListModelVersionsResponse(_message.Message):
     next_page_token: str
     def __init__(self, versions: _Optional[_Iterable[_Union[_model_pb2.ModelVersion, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
+class GetModelVersionRequest(_message.Message):
+    __slots__ = ("name", "verify")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERIFY_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    verify: bool
+    def __init__(self, name: _Optional[str] = ..., verify: bool = ...) -> None: ...
+
+class GetModelVersionResponse(_message.Message):
+    __slots__ = ("version",)
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    version: _model_pb2.ModelVersion
+    def __init__(self, version: _Optional[_Union[_model_pb2.ModelVersion, _Mapping]] = ...) -> None: ...
+
 class GetReportRequest(_message.Message):
     __slots__ = ("name",)
     NAME_FIELD_NUMBER: _ClassVar[int]

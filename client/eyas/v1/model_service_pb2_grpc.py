@@ -50,6 +50,11 @@ class ModelServiceStub(object):
                 request_serializer=eyas_dot_v1_dot_model__service__pb2.ListModelVersionsRequest.SerializeToString,
                 response_deserializer=eyas_dot_v1_dot_model__service__pb2.ListModelVersionsResponse.FromString,
                 _registered_method=True)
+        self.GetModelVersion = channel.unary_unary(
+                '/eyas.v1.ModelService/GetModelVersion',
+                request_serializer=eyas_dot_v1_dot_model__service__pb2.GetModelVersionRequest.SerializeToString,
+                response_deserializer=eyas_dot_v1_dot_model__service__pb2.GetModelVersionResponse.FromString,
+                _registered_method=True)
         self.GetReport = channel.unary_unary(
                 '/eyas.v1.ModelService/GetReport',
                 request_serializer=eyas_dot_v1_dot_model__service__pb2.GetReportRequest.SerializeToString,
@@ -107,6 +112,13 @@ class ModelServiceServicer(object):
 
     def ListModelVersions(self, request, context):
         """Lists a model's versions, newest first. Errors: NOT_FOUND; INVALID_ARGUMENT as ListModels.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetModelVersion(self, request, context):
+        """Returns a version, and on request reads each of its files again. Errors: NOT_FOUND; DATA_LOSS where its manifest is damaged.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -188,6 +200,11 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.ListModelVersions,
                     request_deserializer=eyas_dot_v1_dot_model__service__pb2.ListModelVersionsRequest.FromString,
                     response_serializer=eyas_dot_v1_dot_model__service__pb2.ListModelVersionsResponse.SerializeToString,
+            ),
+            'GetModelVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetModelVersion,
+                    request_deserializer=eyas_dot_v1_dot_model__service__pb2.GetModelVersionRequest.FromString,
+                    response_serializer=eyas_dot_v1_dot_model__service__pb2.GetModelVersionResponse.SerializeToString,
             ),
             'GetReport': grpc.unary_unary_rpc_method_handler(
                     servicer.GetReport,
@@ -307,6 +324,33 @@ class ModelService(object):
             '/eyas.v1.ModelService/ListModelVersions',
             eyas_dot_v1_dot_model__service__pb2.ListModelVersionsRequest.SerializeToString,
             eyas_dot_v1_dot_model__service__pb2.ListModelVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetModelVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/eyas.v1.ModelService/GetModelVersion',
+            eyas_dot_v1_dot_model__service__pb2.GetModelVersionRequest.SerializeToString,
+            eyas_dot_v1_dot_model__service__pb2.GetModelVersionResponse.FromString,
             options,
             channel_credentials,
             insecure,

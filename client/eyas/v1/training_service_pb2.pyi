@@ -45,16 +45,18 @@ class EvaluateResponse(_message.Message):
     def __init__(self, job: _Optional[_Union[_job_pb2.Job, _Mapping]] = ...) -> None: ...
 
 class InspectDatasetRequest(_message.Message):
-    __slots__ = ("dataset", "backbone", "seed", "request_id")
+    __slots__ = ("dataset", "backbone", "seed", "request_id", "version")
     DATASET_FIELD_NUMBER: _ClassVar[int]
     BACKBONE_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
     dataset: str
     backbone: str
     seed: int
     request_id: str
-    def __init__(self, dataset: _Optional[str] = ..., backbone: _Optional[str] = ..., seed: _Optional[int] = ..., request_id: _Optional[str] = ...) -> None: ...
+    version: str
+    def __init__(self, dataset: _Optional[str] = ..., backbone: _Optional[str] = ..., seed: _Optional[int] = ..., request_id: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
 
 class InspectDatasetResponse(_message.Message):
     __slots__ = ("job",)

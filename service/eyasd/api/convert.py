@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from eyas.v1 import classification_service_pb2 as classification_pb2
-from eyas.v1 import evaluation_pb2, job_pb2, job_service_pb2, model_pb2, training_spec_pb2
+from eyas.v1 import evaluation_pb2, job_pb2, job_service_pb2, model_pb2
 from eyasd.api import findings
 from eyasd.api.errors import status_of, status_of_reason
-from eyasd.api.variants import precision_number, precisions_of, variant_message
+from eyasd.api.lineage import conditions_message, files_message, lineage_message, split_sizes
+from eyasd.api.specification import train_spec_message
+from eyasd.api.variants import precision_number, variant_message
 from eyasd.core import types
-from eyasd.core.bundle import Manifest
-from eyasd.core.errors import EyasError, InvalidArgument, UndecodableImage
+from eyasd.core.bundle import CheckedFile, Manifest
+from eyasd.core.errors import EyasError, UndecodableImage
 from eyasd.core.evaluation import Evaluation
 from eyasd.core.findings import UnreadableFile
 from eyasd.core.names import ModelRef, alias_name, job_name, model_name, version_name
 from eyasd.core.promotion import AliasRecord
-from eyasd.core.spec import Loss, Optimizer, Preset, Schedule, TrainSpec
 from eyasd.core.unknown import Unknown, UnknownRules
 from eyasd.core.variants import Precision
 from eyasd.serving.classifier import Classified, Labelled
 from eyasd.serving.fleet import ServingState
-
-# Enum fields of TrainingSpec: the noun's enum, and the prefix of the contract's values.
-_ENUMS: Final[dict[str, tuple[type[StrEnum], str]]] = {
-    "preset": (Preset, "PRESET"),
-    "optimizer": (Optimizer, "OPTIMIZER"),
-    "schedule": (Schedule, "SCHEDULE"),
-    "loss": (Loss, "LOSS"),
-}
 
 
 def duration(value: timedelta) -> Duration:
@@ -49,51 +40,6 @@ def timestamp(value: datetime | None) -> Timestamp | None:
         return None
     message = Timestamp()
     message.FromDatetime(value)
-    return message
-
-
-def train_spec(message: training_spec_pb2.TrainingSpec) -> TrainSpec:
-    """Returns the hyper-parameters; what is not set in the message is left to the preset.
-
-    Raises:
-        InvalidArgument: a value is out of range, or an enum's value is unknown.
-    """
-    values: dict[str, object] = {}
-    for field, value in message.ListFields():
-        if field.name in _ENUMS:
-            values[field.name] = _enum(field.name, value)
-        elif field.name == "budget":
-            values[field.name] = value.ToTimedelta()
-        elif field.name == "variants":
-            values[field.name] = precisions_of(value, "spec.variants")
-        else:
-            values[field.name] = value
-    return TrainSpec(**values)  # type: ignore[arg-type] # a test holds the two lists of fields together
-
-
-def _enum(field: str, number: int) -> StrEnum:
-    enum, prefix = _ENUMS[field]
-    descriptor = training_spec_pb2.TrainingSpec.DESCRIPTOR.fields_by_name[field].enum_type
-    if descriptor is None or number not in descriptor.values_by_number:
-        raise InvalidArgument(f"spec.{field}", f"{number} is not a {field}: use one of {', '.join(enum)}.")
-    return enum(descriptor.values_by_number[number].name.removeprefix(f"{prefix}_").lower())
-
-
-def train_spec_message(spec: TrainSpec) -> training_spec_pb2.TrainingSpec:
-    """Returns the message of what was asked for."""
-    message = training_spec_pb2.TrainingSpec()
-    for field in message.DESCRIPTOR.fields:
-        value = getattr(spec, field.name)
-        if value is None:
-            continue
-        if field.name in _ENUMS:
-            setattr(message, field.name, f"{_ENUMS[field.name][1]}_{value.upper()}")
-        elif field.name == "budget":
-            message.budget.FromTimedelta(value)
-        elif field.name == "variants":
-            message.variants.extend(map(precision_number, value))
-        else:
-            setattr(message, field.name, value)
     return message
 
 
@@ -161,12 +107,8 @@ def dataset_report_message(report: types.DatasetReport) -> evaluation_pb2.Datase
         pictures=findings.picture_statistics(report.pictures) if report.pictures else None,
         duplicates=findings.duplicates(report.duplicates) if report.duplicates else None,
         suspects=findings.suspects(report.suspects) if report.suspects else None,
-        split_sizes=_split_sizes(report.split_sizes) if report.split_sizes else None,
+        split_sizes=split_sizes(report.split_sizes) if report.split_sizes else None,
     )
-
-
-def _split_sizes(sizes: types.SplitSizes) -> evaluation_pb2.SplitSizes:
-    return evaluation_pb2.SplitSizes(train=sizes.train, validation=sizes.validation, test=sizes.test)
 
 
 def progress_message(progress: types.Progress) -> job_pb2.JobProgress:
@@ -218,7 +160,7 @@ def job_message(job: types.Job) -> job_pb2.Job:
                 model_version=version_name(job.model, job.version) if job.version else "",
                 dataset_report=dataset_report_message(job.dataset_report) if job.dataset_report else None,
                 evaluation=evaluation_message(job.evaluation) if job.evaluation else None,
-                base_version=_base_version(job.base_version),
+                base_version=_named(job.base_version),
             )
         )
     elif job.inspection is not None:
@@ -227,6 +169,8 @@ def job_message(job: types.Job) -> job_pb2.Job:
                 backbone=job.inspection.backbone or "",
                 seed=job.inspection.seed,
                 dataset_report=dataset_report_message(job.dataset_report) if job.dataset_report else None,
+                version=_named(job.inspection.version),
+                conditions=conditions_message(job.conditions) if job.conditions else None,
             )
         )
     elif job.evaluation is not None:
@@ -234,7 +178,7 @@ def job_message(job: types.Job) -> job_pb2.Job:
     return message
 
 
-def _base_version(version: ModelRef | None) -> str:
+def _named(version: ModelRef | None) -> str:
     return version_name(version.model, version.version or 0) if version else ""
 
 
@@ -283,8 +227,19 @@ def version_message(
     state: ServingState | None,
     error: EyasError | None,
     precision: Precision | None = None,
+    checked: tuple[CheckedFile, ...] = (),
 ) -> model_pb2.ModelVersion:
-    """Returns the message; `state` is None on a daemon that does not serve, `precision` of a version that is not loaded."""
+    """Returns the message.
+
+    Args:
+        model: of the version.
+        version: its number.
+        manifest: its own.
+        state: of the version on the daemon; None where that does not serve.
+        error: why it could not be loaded.
+        precision: what it runs in; None of a version that is not loaded.
+        checked: what was found where its files were read.
+    """
     return model_pb2.ModelVersion(
         name=version_name(model, version),
         create_time=timestamp(manifest.create_time),
@@ -306,11 +261,20 @@ def version_message(
         multi_label=manifest.thresholds is not None,
         serving_state=f"SERVING_STATE_{state.upper() if state else 'UNSPECIFIED'}",
         serving_error=status_of(error) if error else None,
-        base_version=_base_version(manifest.lineage.base_version),
+        base_version=_named(manifest.lineage.base_version),
+        lineage=lineage_message(manifest),
+        files=files_message(manifest, checked),
         unknown=_unknown_rules(manifest.unknown, manifest.labels) if manifest.unknown else None,
         explainable=manifest.feature_map is not None,
         variants=map(variant_message, manifest.variants),
         serving_precision=precision_number(precision) if precision else None,
+    )
+
+
+def damaged_version_message(model: str, version: int, error: EyasError) -> model_pb2.ModelVersion:
+    """Returns the message of a version whose manifest cannot be read, so that nothing else is known of it."""
+    return model_pb2.ModelVersion(
+        name=version_name(model, version), serving_state="SERVING_STATE_FAILED", serving_error=status_of(error)
     )
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, timedelta
+import contextlib
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from eyas.v1 import model_pb2
 from eyas.v1 import model_service_pb2 as pb
 from eyas.v1 import model_service_pb2_grpc as pb_grpc
 from eyasd.api import paging
-from eyasd.api.convert import alias_message, timestamp, version_message
+from eyasd.api.convert import alias_message, damaged_version_message, timestamp, version_message
 from eyasd.api.promotion import policy_message, policy_of
-from eyasd.core.bundle import REPORT
-from eyasd.core.errors import InvalidArgument
+from eyasd.core.bundle import REPORT, CheckedFile
+from eyasd.core.errors import BrokenBundle, InvalidArgument
 from eyasd.core.names import ModelRef, model_name, parse_model, parse_model_ref, version_name
 from eyasd.registry.models import Models
 from eyasd.serving.fleet import Fleet
@@ -57,9 +58,16 @@ class ModelService(pb_grpc.ModelServiceServicer):
         size = paging.page_size(request.page_size)
         versions = [v for v in reversed(await asyncio.to_thread(self._models.versions, model)) if before is None or v < before]
         page = versions[:size]
-        messages = await asyncio.to_thread(lambda: [self._version(model, version) for version in page])
+        messages = await asyncio.to_thread(lambda: [self._listed(model, version) for version in page])
         token = paging.encode_token(str(page[-1]) if len(versions) > size else None)
         return pb.ListModelVersionsResponse(versions=messages, next_page_token=token)
+
+    async def GetModelVersion(self, request: pb.GetModelVersionRequest, context: Any) -> pb.GetModelVersionResponse:  # noqa: N802, ARG002
+        """Returns a version, and reads its files again if that is asked for."""
+        ref = parse_model_ref(request.name, "name")
+        version = await asyncio.to_thread(self._models.resolve, ref)
+        checked = await asyncio.to_thread(self._models.check, ref.model, version) if request.verify else ()
+        return pb.GetModelVersionResponse(version=await asyncio.to_thread(self._version, ref.model, version, checked))
 
     async def GetReport(self, request: pb.GetReportRequest, context: Any) -> pb.GetReportResponse:  # noqa: N802, ARG002
         """Returns the page that tells people about a version."""
@@ -139,16 +147,30 @@ class ModelService(pb_grpc.ModelServiceServicer):
         versions = self._models.versions(model)
         return model_pb2.Model(
             name=model_name(model),
-            create_time=timestamp(self._models.manifest(model, versions[0]).create_time),
+            create_time=timestamp(self._created(model, versions)),
             aliases=[alias_message(model, alias, record) for alias, record in self._models.current_aliases(model).items()],
             latest_version=version_name(model, versions[-1]),
             version_count=len(versions),
         )
 
-    def _version(self, model: str, version: int) -> model_pb2.ModelVersion:
+    def _created(self, model: str, versions: list[int]) -> datetime | None:
+        """Returns when the first version was made whose manifest can be read."""
+        for version in versions:
+            with contextlib.suppress(BrokenBundle):
+                return self._models.manifest(model, version).create_time
+        return None
+
+    def _version(self, model: str, version: int, checked: tuple[CheckedFile, ...] = ()) -> model_pb2.ModelVersion:
         state, error = self._fleet.state(model, version) if self._fleet else (None, None)
         precision = self._fleet.precision(model, version) if self._fleet else None
-        return version_message(model, version, self._models.manifest(model, version), state, error, precision)
+        return version_message(model, version, self._models.manifest(model, version), state, error, precision, checked)
+
+    def _listed(self, model: str, version: int) -> model_pb2.ModelVersion:
+        """Returns a version; one whose manifest is damaged does not hide the others."""
+        try:
+            return self._version(model, version)
+        except BrokenBundle as error:
+            return damaged_version_message(model, version, error)
 
 
 def _alias(name: str, field: str) -> tuple[str, str]:

@@ -7,7 +7,8 @@ from typing import Any
 
 from eyas.v1 import job_service_pb2, job_service_pb2_grpc, training_service_pb2, training_service_pb2_grpc
 from eyasd.api import paging
-from eyasd.api.convert import event_message, job_message, train_spec
+from eyasd.api.convert import event_message, job_message
+from eyasd.api.specification import train_spec
 from eyasd.core.errors import InvalidArgument
 from eyasd.core.names import check_identifier, parse_job, parse_model, parse_model_ref
 from eyasd.core.spec import InspectionSpec
@@ -55,6 +56,7 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
             dataset=request.dataset,
             spec=InspectionSpec(request.backbone or None, request.seed),
             request_id=_request_id(request.request_id),
+            retraced=parse_model_ref(request.version, "version") if request.version else None,
         )
         return training_service_pb2.InspectDatasetResponse(job=job_message(job))
 

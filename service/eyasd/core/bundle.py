@@ -31,10 +31,11 @@ from numpy.typing import NDArray
 
 from eyasd.core import document
 from eyasd.core.choices import RankedBackbone, Trial
-from eyasd.core.errors import BrokenBundle
+from eyasd.core.errors import BrokenBundle, InvalidArgument
 from eyasd.core.evaluation import EpochMetrics, Evaluation
 from eyasd.core.names import ModelRef
 from eyasd.core.preprocess import Preprocess
+from eyasd.core.spec import TrainSpec
 from eyasd.core.types import DatasetReport
 from eyasd.core.unknown import UnknownRules
 from eyasd.core.variants import Precision, Variant
@@ -101,6 +102,7 @@ class Lineage:
         ranking: how the backbones were judged, the quickest first; empty where but one was allowed.
         trials: the short trainings in which hyper-parameters were searched, in their order; empty where none were.
         asked: names of what the caller set, see `core.spec.TrainSpec`; also empty where Eyas did not note it yet.
+        spec: what the caller asked for; None where Eyas did not note it yet.
     """
 
     job: str
@@ -118,6 +120,7 @@ class Lineage:
     ranking: tuple[RankedBackbone, ...] = ()
     trials: tuple[Trial, ...] = ()
     asked: tuple[str, ...] = ()
+    spec: TrainSpec | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +178,7 @@ def read_manifest(text: bytes) -> Manifest:
     """
     try:
         manifest = document.load(Manifest, text)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, InvalidArgument) as error:
         raise BrokenBundle(f"{MANIFEST} is damaged: {error}.") from error
     if manifest.format_version != FORMAT_VERSION:
         raise BrokenBundle(
@@ -185,15 +188,31 @@ def read_manifest(text: bytes) -> Manifest:
     return manifest
 
 
-def verified(manifest: Manifest, name: str, content: bytes) -> bytes:
-    """Returns `content` if it is what the manifest says of the file `name`.
+@dataclass(frozen=True, slots=True)
+class CheckedFile:
+    """What became of a file of a version, read again.
+
+    Attributes:
+        name: of the file.
+        sha256: hexadecimal, of what was published; "" where it was not noted.
+        problem: what is wrong with it; "" where nothing is.
+    """
+
+    name: str
+    sha256: str
+    problem: str
+
+
+def verified(manifest: Manifest, name: str, content: bytes, of: str = "") -> bytes:
+    """Returns `content` if it is what the manifest says of the file `name`; `of` is the version, for the message.
 
     Raises:
         BrokenBundle: its SHA-256 is another.
     """
     digest = hashlib.sha256(content).hexdigest()
     if digest != manifest.files.get(name):
-        raise BrokenBundle(f"{name} was changed after it was published: its SHA-256 is now {digest[:12]}...")
+        place = f"{name} of {of}" if of else name
+        raise BrokenBundle(f"{place} was changed after it was published: its SHA-256 is now {digest[:12]}...")
     return content
 
 

@@ -3,10 +3,11 @@
     training.json    a TrainingTask, or
     evaluation.json  an EvaluationTask, or
     inspection.json  an InspectionTask: exactly one of the three, written before the program starts
-    base/            manifest and weights of the version that a training starts from
+    base/            manifest and weights of the version that a training starts from; or the manifest of the one whose training is
+                     retraced by an inspection
     bundle/          the version to score in an evaluation; the version made in a training, complete once result.json exists
     progress.jsonl   one ProgressLine a line, appended whole by the program
-    result.json      TrainingOutcome, Evaluation or DatasetReport; written last, at once
+    result.json      TrainingOutcome, Evaluation or InspectionOutcome; written last, at once
     error.json       JobError; the program then ends with USER_ERROR
     lock             held, in the kernel's sense, for as long as the program lives
     trainer.log      its standard output and standard error

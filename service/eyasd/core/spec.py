@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Final
 
 from eyasd.core.errors import InvalidArgument
+from eyasd.core.names import ModelRef
 from eyasd.core.variants import Precision
 
 # In place of a backbone's name: the best of those whose weights are at hand.
@@ -215,7 +216,9 @@ class InspectionSpec:
     Attributes:
         backbone: network of timm whose features judge the labels; None is the default of a training.
         seed: of every random choice.
+        version: whose training is retraced up to its split, by its number; None looks for what is wrong with the dataset.
     """
 
     backbone: str | None = None
     seed: int = 0
+    version: ModelRef | None = None

@@ -5,6 +5,7 @@ All are frozen values. A field that is None takes a default somewhere else, and 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -55,6 +56,24 @@ class DatasetReport:
     duplicates: Duplicates | None = None
     suspects: Suspects | None = None
     split_sizes: SplitSizes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What decides a training beside its dataset and its hyper-parameters.
+
+    Attributes:
+        code_version: version of Eyas.
+        packages: versions of the libraries that decide the result.
+        device: what it is trained on, in words.
+        weights_source: where the weights to start from come from, and their SHA-256 where they are a file; "" is none, None that
+            there should be some and none were found, or that they are a version's.
+    """
+
+    code_version: str
+    packages: Mapping[str, str]
+    device: str
+    weights_source: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +192,14 @@ class TrainingOutcome:
     evaluation: Evaluation
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectionOutcome:
+    """JOB_DIR/result.json of an inspection; `conditions` is set where a version's training was retraced."""
+
+    dataset_report: DatasetReport
+    conditions: Conditions | None = None
+
+
 class JobType(StrEnum):
     """What a job does."""
 
@@ -221,6 +248,7 @@ class Job:
         cancelling: whether somebody asked it to end.
         dataset_report: of a training or an inspection that succeeded.
         evaluation: of a training or an evaluation that succeeded.
+        conditions: of an inspection that retraced a version's training, and succeeded.
     """
 
     id: str
@@ -243,6 +271,7 @@ class Job:
     evaluation: Evaluation | None = None
     inspection: InspectionSpec | None = None
     base_version: ModelRef | None = None
+    conditions: Conditions | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,14 +25,14 @@ def prepare(job_dir: Path, job: Job, models: Models, weights: Path | None, hub: 
     Args:
         job_dir: made if need be.
         job: about to run.
-        models: where an evaluation's version, and the one that a training starts from, come from.
+        models: where the version comes from that is evaluated, started from or retraced.
         weights: file or folder of pre-trained weights given by the operator.
         hub: whether weights may be downloaded.
         cache: of decoded pictures, which jobs share.
 
     Raises:
         StorageFailed: the folder cannot be written.
-        BrokenBundle: the version to evaluate, or to start from, is damaged.
+        BrokenBundle: that version is damaged.
     """
     try:
         job_dir.mkdir(parents=True, exist_ok=True)
@@ -64,6 +64,9 @@ def prepare(job_dir: Path, job: Job, models: Models, weights: Path | None, hub: 
                 hub=hub,
                 cache=cache,
             )
+            if job.inspection.version is not None:
+                version = job.inspection.version
+                _lay_out_version(job_dir / jobdir.BASE, version.model, version.version or 0, None, models)
             (job_dir / jobdir.INSPECTION).write_text(document.dump(inspection))
         else:
             _lay_out_version(job_dir / jobdir.BUNDLE, job.model, job.version or 0, bundle.MODEL, models)
@@ -74,10 +77,11 @@ def prepare(job_dir: Path, job: Job, models: Models, weights: Path | None, hub: 
         raise StorageFailed(f"The job's folder could not be written: {error.strerror}. Free the disk, then try again.") from error
 
 
-def _lay_out_version(place: Path, model: str, version: int, file: str, models: Models) -> None:
-    """Writes a version's manifest and one of its files."""
+def _lay_out_version(place: Path, model: str, version: int, file: str | None, models: Models) -> None:
+    """Writes a version's manifest and, where one is named, one of its files."""
     place.mkdir(exist_ok=True)
-    (place / file).write_bytes(models.fetch(model, version, file))
+    if file is not None:
+        (place / file).write_bytes(models.fetch(model, version, file))
     (place / bundle.MANIFEST).write_text(document.dump(models.manifest(model, version)))
 
 

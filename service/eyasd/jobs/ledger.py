@@ -93,10 +93,25 @@ class Ledger:
         )
         return await self._submit(job, request_id, f"evaluate {ref} {dataset}")
 
-    async def submit_inspection(self, *, dataset: str, spec: InspectionSpec, request_id: str | None) -> Job:
-        """Accepts an inspection. Raises as `submit_training`."""
+    async def submit_inspection(
+        self, *, dataset: str, spec: InspectionSpec, request_id: str | None, retraced: ModelRef | None = None
+    ) -> Job:
+        """Accepts an inspection, or the retracing of the training of the version that `retraced` names now.
+
+        Of a version, `dataset` may be empty for the one it was trained on, and the rest of the specification is the version's.
+        Raises as `submit_training`, and BrokenBundle where the version's manifest is damaged.
+        """
+        request = f"inspect {dataset} {document.dump(spec)}"
+        if retraced is not None:
+            request = f"{request} as {retraced}"
+            version = ModelRef(retraced.model, version=await asyncio.to_thread(self._models.resolve, retraced))
+            manifest = await asyncio.to_thread(self._models.manifest, version.model, version.version or 0)
+            dataset, spec = (
+                dataset or manifest.lineage.dataset,
+                InspectionSpec(manifest.lineage.backbone, manifest.lineage.seed, version),
+            )
         job = Job(id=_new_id(), type=JobType.INSPECTION, create_time=datetime.now(UTC), model="", dataset=dataset, inspection=spec)
-        return await self._submit(job, request_id, f"inspect {dataset} {document.dump(spec)}")
+        return await self._submit(job, request_id, request)
 
     async def get(self, job: str) -> Job:
         """Returns a job. Raises JobNotFound."""

@@ -20,7 +20,7 @@ from eyasd.core import document, jobdir
 from eyasd.core.errors import AliasConflict, EyasError, JobEnded, PromotionRefused, StorageFailed, TrainerFailed
 from eyasd.core.evaluation import Evaluation
 from eyasd.core.names import PRODUCTION
-from eyasd.core.types import DatasetReport, Job, JobError, JobEvent, JobState, JobType, Progress, SharedCache, TrainingOutcome
+from eyasd.core.types import InspectionOutcome, Job, JobError, JobEvent, JobState, JobType, Progress, SharedCache, TrainingOutcome
 from eyasd.jobs import folder
 from eyasd.jobs.ledger import Ledger
 from eyasd.jobs.local import Process, Runner
@@ -197,7 +197,8 @@ class Scheduler:
             await self._end(job, JobState.SUCCEEDED, evaluation=document.load(Evaluation, text))
             return
         if job.type is JobType.INSPECTION:
-            await self._end(job, JobState.SUCCEEDED, dataset_report=document.load(DatasetReport, text))
+            found = document.load(InspectionOutcome, text)
+            await self._end(job, JobState.SUCCEEDED, dataset_report=found.dataset_report, conditions=found.conditions)
             return
         outcome = document.load(TrainingOutcome, text)
         version = await self._publish(job, job_dir / jobdir.BUNDLE)

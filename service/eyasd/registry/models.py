@@ -2,7 +2,7 @@
 
     MODEL/config.pbtxt              for Triton: the shapes of the newest version
     MODEL/VERSION/claim             the job that may write this version
-    MODEL/VERSION/model.onnx ...    the bundle; manifest.json comes last and is the commit point
+    MODEL/VERSION/model.onnx ...    the bundle, see `registry.bundles`; manifest.json comes last and is the commit point
 
 A version exists when its manifest does. A publication that is cut short leaves a claimed number without a manifest, which no
 reader sees and which the same job takes up again.
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +19,6 @@ from eyasd.core import bundle
 from eyasd.core.bundle import Manifest
 from eyasd.core.errors import (
     AliasNotFound,
-    BrokenBundle,
     EyasError,
     ModelNotFound,
     PromotionRefused,
@@ -30,11 +28,14 @@ from eyasd.core.errors import (
 from eyasd.core.names import ModelRef
 from eyasd.core.promotion import AliasRecord
 from eyasd.registry.aliases import Aliases
+from eyasd.registry.bundles import Bundles
 from eyasd.registry.policies import Finding, Policies, judge
 from eyasd.registry.store import Store
 
 # Beside the files of a version that is being deleted; stays, so that nobody publishes it again.
 _DELETED: Final = "deleted"
+_CLAIM: Final = "claim"
+_KEPT: Final = frozenset({_DELETED, _CLAIM})
 
 
 class Models:
@@ -44,8 +45,8 @@ class Models:
         self._store = store
         self.aliases = Aliases(store)
         self.policies = Policies(store)
-        # Manifests never change, and a server asks for the same few again and again.
-        self.manifest = lru_cache(maxsize=256)(self._read_manifest)
+        self._bundles = Bundles(store)
+        self.manifest, self.fetch, self.check = self._bundles.manifest, self._bundles.fetch, self._bundles.check
 
     def names(self) -> list[str]:
         """Returns the models that have a version, sorted."""
@@ -97,20 +98,6 @@ class Models:
             )
         return record.version
 
-    def fetch(self, model: str, version: int, name: str) -> bytes:
-        """Returns one file of a version's bundle, checked against the manifest.
-
-        Raises:
-            BrokenBundle: the file is missing or was changed.
-        """
-        try:
-            content = self._store.read(f"{model}/{version}/{name}")
-        except FileNotFoundError as error:
-            raise BrokenBundle(
-                f"{name} of {model}/{version} is missing from the repository: restore it, or train again."
-            ) from error
-        return bundle.verified(self.manifest(model, version), name, content)
-
     def publish(self, model: str, folder: Path, job: str) -> int:
         """Makes the bundle in `folder` a version of the model, and returns its number.
 
@@ -120,16 +107,13 @@ class Models:
             BrokenBundle: the folder does not hold a sound bundle.
             StorageFailed: the repository could not be written; what was there before is as it was.
         """
-        manifest_text = (folder / bundle.MANIFEST).read_bytes()
-        manifest = bundle.read_manifest(manifest_text)
+        manifest = bundle.read_manifest((folder / bundle.MANIFEST).read_bytes())
         version = self._claim(model, job)
         prefix = f"{model}/{version}"
         if any(self._store.exists(f"{prefix}/{name}") for name in (bundle.MANIFEST, _DELETED)):
             return version
-        for name in manifest.files:
-            self._store.write(f"{prefix}/{name}", bundle.verified(manifest, name, (folder / name).read_bytes()))
         self._store.write(f"{model}/config.pbtxt", _triton_config(model, manifest).encode())
-        self._store.create(f"{prefix}/{bundle.MANIFEST}", manifest_text)
+        self._bundles.write(model, version, folder)
         return version
 
     def promote(self, model: str, alias: str, version: int, *, actor: str, reason: str, force: bool = False) -> AliasRecord:
@@ -214,10 +198,7 @@ class Models:
         except EyasError:
             self._store.delete(f"{prefix}/{_DELETED}")
             raise
-        files = self.manifest(model, version).files
-        for name in (bundle.MANIFEST, *files):
-            self._store.delete(f"{prefix}/{name}")
-        self.manifest.cache_clear()
+        self._bundles.delete(model, version, _KEPT)
 
     def _refuse_if_held(self, model: str, version: int, keep: timedelta) -> None:
         """Raises VersionInUse."""
@@ -237,10 +218,11 @@ class Models:
         """Returns the number this job writes: the one it claimed before, or the next free one."""
         numbers = sorted(self._numbers(model))
         for number in reversed(numbers):
-            if self._store.exists(f"{model}/{number}/claim") and self._store.read(f"{model}/{number}/claim") == job.encode():
+            claim = f"{model}/{number}/{_CLAIM}"
+            if self._store.exists(claim) and self._store.read(claim) == job.encode():
                 return number
         number = numbers[-1] + 1 if numbers else 1
-        while not self._store.create(f"{model}/{number}/claim", job.encode()):
+        while not self._store.create(f"{model}/{number}/{_CLAIM}", job.encode()):
             number += 1
         return number
 
@@ -249,14 +231,6 @@ class Models:
 
     def _committed(self, model: str) -> Iterator[int]:
         return (number for number in self._numbers(model) if self._store.exists(f"{model}/{number}/{bundle.MANIFEST}"))
-
-    def _read_manifest(self, model: str, version: int) -> Manifest:
-        """Returns the version's manifest. Raises VersionNotFound, BrokenBundle."""
-        try:
-            text = self._store.read(f"{model}/{version}/{bundle.MANIFEST}")
-        except FileNotFoundError:
-            raise VersionNotFound(f"Model {model!r} has no version {version}.", model=model, version=version) from None
-        return bundle.read_manifest(text)
 
 
 def _triton_config(model: str, manifest: Manifest) -> str:

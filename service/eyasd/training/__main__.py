@@ -15,7 +15,7 @@ from eyasd.core import document, jobdir
 from eyasd.core.errors import EyasError, StorageFailed, TrainerFailed
 from eyasd.core.types import EvaluationTask, InspectionTask, JobError, TrainingTask
 from eyasd.training import durable
-from eyasd.training.journal import EVALUATION_SHARES, INSPECTION_SHARES, Interrupted, Journal, training_shares
+from eyasd.training.journal import EVALUATION_SHARES, INSPECTION_SHARES, RETRACING_SHARES, Interrupted, Journal, training_shares
 from eyasd.training.machine import rank_and_world, restart_tuned
 
 
@@ -74,10 +74,11 @@ def _evaluate(folder: Path) -> object:
 def _inspect(folder: Path) -> object:
     restart_tuned()
     task = document.load(InspectionTask, (folder / jobdir.INSPECTION).read_bytes())
-    journal = _journal(folder, INSPECTION_SHARES)
+    journal = _journal(folder, RETRACING_SHARES if task.spec.version else INSPECTION_SHARES)
     from eyasd.training.inspection import inspect  # noqa: PLC0415 -- torch takes seconds, and an evaluation does without
+    from eyasd.training.retrace import retrace  # noqa: PLC0415
 
-    return inspect(task, folder, journal)
+    return retrace(task, folder, journal) if task.spec.version else inspect(task, folder, journal)
 
 
 def _journal(folder: Path, shares: dict[str, int]) -> Journal:

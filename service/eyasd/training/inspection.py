@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from eyasd.core.spec import Preset, TrainSpec
-from eyasd.core.types import DatasetReport, InspectionTask
+from eyasd.core.types import InspectionOutcome, InspectionTask
 from eyasd.training.data import archive
 from eyasd.training.data.audit import audit
 from eyasd.training.data.cache import decode
@@ -27,7 +27,7 @@ from eyasd.training.recipe import DEFAULT_BACKBONE, DEFAULT_FRACTION, resolve
 _FRACTIONS: Final = {VALIDATION: DEFAULT_FRACTION, TEST: DEFAULT_FRACTION}
 
 
-def inspect(task: InspectionTask, folder: Path, journal: Journal) -> DatasetReport:
+def inspect(task: InspectionTask, folder: Path, journal: Journal) -> InspectionOutcome:
     """Inspects a dataset; one that a training would refuse is inspected as far as it goes, and the report says why.
 
     Args:
@@ -61,4 +61,5 @@ def inspect(task: InspectionTask, folder: Path, journal: Journal) -> DatasetRepo
     features = extract(network.body, pictures.images, rows, folder, key, journal)
 
     journal.stage("suspects")
-    return replace(data.report, suspects=examine(features, rows, listing.files, data, recipe.seed, journal.check))
+    found = examine(features, rows, listing.files, data, recipe.seed, journal.check)
+    return InspectionOutcome(dataset_report=replace(data.report, suspects=found))

@@ -38,6 +38,7 @@ _RANKING_SHARE: Final = 50
 _TRIALS_SHARE: Final = 1000
 EVALUATION_SHARES: Final = {"audit": 2, "evaluate": 98}
 INSPECTION_SHARES: Final = {"audit": 1, "weights": 3, "decode": 17, "features": 30, "suspects": 3}
+RETRACING_SHARES: Final = {"audit": 1, "decode": 17}
 
 
 def training_shares(spec: TrainSpec) -> dict[str, int]:

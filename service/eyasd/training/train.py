@@ -6,7 +6,6 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +22,7 @@ from eyasd.training import durable
 from eyasd.training.budget import Budget
 from eyasd.training.choice.ranking import candidates, rank
 from eyasd.training.choice.search import search
+from eyasd.training.conditions import conditions
 from eyasd.training.data import archive
 from eyasd.training.data.audit import Audit
 from eyasd.training.data.dataset import open_dataset
@@ -32,7 +32,7 @@ from eyasd.training.data.thumbnails import data_uri, thumbnails
 from eyasd.training.head import warm
 from eyasd.training.journal import Journal
 from eyasd.training.machine import cpu_count
-from eyasd.training.network import Servable, device_name
+from eyasd.training.network import Servable
 from eyasd.training.outcome.activation import head_weights, map_sizes
 from eyasd.training.outcome.bundling import write_bundle
 from eyasd.training.outcome.calibrate import fit_temperature
@@ -47,8 +47,6 @@ from eyasd.training.tuning.augment import Augmentation
 from eyasd.training.tuning.sheet import contact_sheet
 from eyasd.training.tuning.validate import logits_of
 
-# They decide the numbers; the others only carry them.
-_PACKAGES: Final = ("numpy", "onnx", "onnxruntime", "onnxscript", "pillow", "timm", "torch")
 _BATCH: Final = 32
 _GOLDEN_EXAMPLES: Final = 8
 _SHEET_ROWS: Final = 6
@@ -69,9 +67,9 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
     """
     begun = time.monotonic()
     budget = Budget(task.deadline)
-    asked = task.spec.asked
-    if asked:
-        wishes = ", ".join(f"{name} to {value}" for name, value in asked.items())
+    wanted = task.spec
+    if wanted.asked:
+        wishes = ", ".join(f"{name} to {value}" for name, value in wanted.asked.items())
         journal.message(f"You set {wishes}; all else is decided for you, and report.html shows it.")
     task, base = warm.take_up(task, folder)
     spec = task.spec
@@ -118,6 +116,7 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
     evaluation, golden = _evaluate(bundle / MODEL, images, data, thresholds, journal)
 
     journal.stage("publish")
+    found = conditions(start.source)
     manifest = Manifest(
         format_version=FORMAT_VERSION,
         create_time=datetime.now(UTC),
@@ -134,18 +133,19 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
             job=task.job,
             attempt=task.attempt,
             dataset=task.dataset,
-            code_version=version("eyas"),
+            code_version=found.code_version,
             seed=recipe.seed,
             backbone=recipe.backbone,
             weights_source=start.source,
             recipe=recipe.to_strings(),
-            packages={package: version(package) for package in _PACKAGES},
-            device=device_name(),
+            packages=found.packages,
+            device=found.device,
             duration_seconds=round(time.monotonic() - begun, 1),
             base_version=task.base_version,
             ranking=ranked,
             trials=trials,
-            asked=tuple(asked),
+            asked=tuple(wanted.asked),
+            spec=wanted,
         ),
         files={},
         model_bytes=0,

@@ -27,6 +27,7 @@ from fake_server import (
     job_message,
     model_message,
     report_message,
+    retraced_message,
     update,
     version_message,
 )
@@ -61,6 +62,8 @@ def server(server: FakeServer) -> FakeServer:
     demanded.bounds.add(figure="accuracy", at_least=0.9)
     demanded.bounds.add(figure="log_loss", at_most=0.3)
     server.answers("GetReport", report_message())
+    found = model_service_pb2.GetModelVersionResponse(version=version_message(lineage=True))
+    server.answers("GetModelVersion", found)
     server.answers("DeleteModelVersion", model_service_pb2.DeleteModelVersionResponse())
     server.answers("GetPolicy", model_service_pb2.GetPolicyResponse(policy=model_pb2.Policy(aliases=["production"])))
     server.answers("SetPolicy", model_service_pb2.SetPolicyResponse(policy=demanded))
@@ -110,6 +113,8 @@ def commands(folder: Path) -> dict[str, tuple[tuple[object, ...], str]]:
         "models history": (("models", "history", "clothing"), "records"),
         "models delete": (("models", "delete", "clothing", "3"), "deleted"),
         "models prune": (("models", "prune", "clothing", "--older-than", "1s"), "kept"),
+        "models show NAME/VERSION": (("models", "show", "clothing/3"), "lineage"),
+        "reproduce": (("reproduce", "clothing/3"), "checks"),
         "report": (("report", "clothing", "--out", folder / "report.html"), "path"),
         "policy": (("policy", "clothing"), "at_least"),
         "policy --at-least": (("policy", "clothing", "--at-least", "accuracy=0.9"), "at_least"),
@@ -135,6 +140,7 @@ METHODS = (
     "DeleteModelVersion",
     "ListModelVersions",
     "GetReport",
+    "GetModelVersion",
 )
 
 
@@ -319,6 +325,66 @@ def test_an_inspection_is_asked_for_and_shown(eyas: Eyas, server: FakeServer, ph
         assert words in out
     _, out, _ = eyas("jobs", "watch", "ins", "--json")
     assert json.loads(out)["dataset_report"]["suspects"]["pictures"][0]["suggested_label"] == "shoes"
+
+
+def test_a_version_is_told_how_to_be_made_again_and_checked(eyas: Eyas, server: FakeServer) -> None:
+    server.answers("GetJob", job_service_pb2.GetJobResponse(job=retraced_message()))
+    status, out, err = eyas("reproduce", "clothing@production")
+    command, *rest = out.splitlines()
+    assert command == "eyas train /photos --model clothing --preset fast --budget 10m --seed 7"
+    assert [line.split()[1] for line in rest[:7]] == ["ok"] * 7
+    assert rest[-1].rstrip() == "Nothing that was found has changed since clothing/3 was trained."
+    assert (status, "eyas: " in err) == (0, False)
+    asked, retraced = server.calls("GetModelVersion")[0].request, server.calls("InspectDataset")[0].request
+    assert (asked.name, asked.verify) == ("models/clothing/aliases/production", True)
+    assert (retraced.version, retraced.dataset) == ("models/clothing/versions/3", "/photos")
+    assert not server.calls("Train")
+
+
+def test_a_version_that_would_be_another_one_ends_with_1(eyas: Eyas, server: FakeServer, tmp_path: Path) -> None:
+    damaged = version_message(lineage=True)
+    damaged.files[0].problem = "model.onnx of clothing/3 is missing."
+    server.answers("GetModelVersion", model_service_pb2.GetModelVersionResponse(version=damaged))
+    server.answers(
+        "InspectDataset",
+        Refusal(
+            grpc.StatusCode.NOT_FOUND,
+            "There is no folder '/photos'.",
+            (error_details_pb2.ErrorInfo(reason="DATASET_NOT_FOUND", domain="eyas"),),
+        ),
+    )
+    status, out, err = eyas("reproduce", "clothing/3", "--dataset", tmp_path, "--json")
+    document = json.loads(out)
+    assert (status, err, document["reproducible"]) == (1, "", False)
+    assert f"eyas train {tmp_path} --model" in document["command"]
+    assert [check["name"] for check in document["checks"] if check["verdict"] == "differs"] == ["dataset", "model.onnx"]
+    assert document["conclusion"].startswith("clothing/3 cannot be reproduced as it was: changed since: dataset and model.onnx.")
+
+
+def test_a_version_is_made_again_and_compared(eyas: Eyas, server: FakeServer) -> None:
+    server.answers(
+        "GetJob", job_service_pb2.GetJobResponse(job=retraced_message()), job_service_pb2.GetJobResponse(job=job_message())
+    )
+    versions = [version_message(number, lineage=True) for number in (3, 4)]
+    server.answers("GetModelVersion", *(model_service_pb2.GetModelVersionResponse(version=version) for version in versions))
+    status, out, _ = eyas("reproduce", "clothing/3", "--run", "--json")
+    document = json.loads(out)
+    assert (status, document["again"]["name"]) == (0, "clothing/4")
+    assert document["checks"][-1]["detail"] == "model.onnx of clothing/4 is the same, byte for byte."
+    request = server.calls("Train")[0].request
+    assert (request.dataset, request.spec.seed, request.spec.budget.seconds, request.alias) == ("/photos", 7, 600, "")
+
+
+def test_a_damaged_version_is_listed_and_not_pruned(eyas: Eyas, server: FakeServer) -> None:
+    damaged = model_pb2.ModelVersion(name="models/clothing/versions/2", serving_state="SERVING_STATE_FAILED")
+    damaged.serving_error.message = "manifest.json of clothing/2 was changed."
+    server.answers("ListModelVersions", model_service_pb2.ListModelVersionsResponse(versions=[version_message(), damaged]))
+    _, out, _ = eyas("models", "show", "clothing")
+    assert "clothing/2 cannot be served: manifest.json of clothing/2 was changed." in out
+    assert "1970" not in out
+    status, out, _ = eyas("models", "prune", "clothing", "--older-than", "1h")
+    assert (status, len(server.calls("DeleteModelVersion"))) == (0, 1)
+    assert "was changed. Delete clothing/2 by its number, or restore it." in out
 
 
 def test_a_training_on_leaky_splits_says_so(eyas: Eyas, server: FakeServer, photos: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from builders import evaluation, write_bundle
 from eyas.v1 import evaluation_pb2, job_pb2, training_spec_pb2, variant_pb2
-from eyasd.api import convert
+from eyasd.api import convert, specification
 from eyasd.core import bundle, document, findings, types
 from eyasd.core.errors import BrokenBundle, InvalidArgument
 from eyasd.core.evaluation import EpochMetrics, Figure, LabelMetrics, ReliabilityBin
@@ -60,16 +60,16 @@ def test_the_message_and_the_noun_have_the_same_fields() -> None:
 
 @pytest.mark.parametrize("spec", [FULL, TrainSpec()], ids=["full", "default"])
 def test_a_specification_survives_the_trip(spec: TrainSpec) -> None:
-    assert convert.train_spec(convert.train_spec_message(spec)) == spec
+    assert specification.train_spec(specification.train_spec_message(spec)) == spec
 
 
 def test_an_empty_message_is_the_defaults() -> None:
-    assert convert.train_spec(training_spec_pb2.TrainingSpec()) == TrainSpec()
+    assert specification.train_spec(training_spec_pb2.TrainingSpec()) == TrainSpec()
 
 
 def test_an_enum_of_the_future_is_refused() -> None:
     with pytest.raises(InvalidArgument, match="99 is not a preset: use one of fast, balanced, best"):
-        convert.train_spec(training_spec_pb2.TrainingSpec(preset=99))  # type: ignore[arg-type]
+        specification.train_spec(training_spec_pb2.TrainingSpec(preset=99))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("noun", "message"), [(JobState, job_pb2.JobState), (JobType, job_pb2.JobType)])
@@ -234,7 +234,7 @@ def test_the_variants_of_a_version_survive_the_manifest_and_the_trip(tiny_bundle
 )
 def test_a_variant_that_makes_no_sense_is_refused(numbers: list[int], sentence: str) -> None:
     with pytest.raises(InvalidArgument, match=sentence):
-        convert.train_spec(training_spec_pb2.TrainingSpec(variants=numbers))  # type: ignore[arg-type]
+        specification.train_spec(training_spec_pb2.TrainingSpec(variants=numbers))  # type: ignore[arg-type]
 
 
 def test_a_version_that_started_from_another(tiny_bundle: Path) -> None:

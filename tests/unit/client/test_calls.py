@@ -48,6 +48,8 @@ CALLS: list[Call[Any]] = [
     _calls.get_policy("clothing"),
     _calls.delete_model_version("clothing", 3),
     _calls.get_report("clothing"),
+    _calls.get_model_version("clothing", verify=True),
+    _calls.retrace("clothing/3", None, None),
     _calls.set_policy("clothing", ["production"], {"accuracy": 0.9}, {}, None),
 ]
 

@@ -11,13 +11,16 @@ import pytest
 
 from builders import evaluation, write_bundle
 from eyasd.core import document, jobdir
+from eyasd.core.bundle import MANIFEST, read_manifest
 from eyasd.core.errors import DatasetNotFound, JobEnded, RequestIdReused, StorageFailed, Unavailable
 from eyasd.core.names import ModelRef
 from eyasd.core.promotion import Policy
 from eyasd.core.spec import InspectionSpec, Preset, TrainSpec
 from eyasd.core.types import (
+    Conditions,
     DatasetReport,
     EvaluationTask,
+    InspectionOutcome,
     InspectionTask,
     Job,
     JobState,
@@ -151,13 +154,34 @@ async def test_an_inspection_ends_with_its_report(house: House) -> None:
     assert (task.job, task.attempt, task.dataset, task.spec, task.hub) == (job.id, 1, str(house.photos), asked, False)
     assert task.cache == CACHE
     report = DatasetReport((LabelCounts("blue", 1, 1, 1),), (), ("few pictures",), "d")
-    (process.job_dir / jobdir.RESULT).write_text(document.dump(report))
+    (process.job_dir / jobdir.RESULT).write_text(document.dump(InspectionOutcome(dataset_report=report)))
     process.end(jobdir.OK)
     assert states(await follow(house, job))[-1] is JobState.SUCCEEDED
     assert (await house.ledger.get(job.id)).dataset_report == report
     assert {path.name for path in process.job_dir.iterdir()} == {jobdir.INSPECTION, jobdir.RESULT}
     with pytest.raises(DatasetNotFound, match="no folder '/nowhere/at/all'"):
         await submit(dataset="/nowhere/at/all", spec=asked, request_id=None)
+
+
+async def test_a_training_is_retraced_with_what_its_version_says_of_it(house: House, tmp_path: Path) -> None:
+    made = write_bundle(tmp_path / "bundle")
+    house.models.publish("colours", made, "job1")
+    house.models.aliases.set("colours", "production", 1, actor="test", reason="")
+    retraced, submit = ModelRef("colours", alias="production"), house.ledger.submit_inspection
+    with pytest.raises(DatasetNotFound, match="no folder '/photos'"):
+        await submit(dataset="", spec=InspectionSpec(), request_id=None, retraced=retraced)
+    job = await submit(dataset=str(house.photos), spec=InspectionSpec(), request_id="r", retraced=retraced)
+    assert (await submit(dataset=str(house.photos), spec=InspectionSpec(), request_id="r", retraced=retraced)).id == job.id
+    process = await house.runner.started.get()
+    task = document.load(InspectionTask, (process.job_dir / jobdir.INSPECTION).read_text())
+    assert task.spec == InspectionSpec("colours", 0, ModelRef("colours", version=1))
+    base = read_manifest((process.job_dir / jobdir.BASE / MANIFEST).read_bytes())
+    assert base == house.models.manifest("colours", 1)
+    found = InspectionOutcome(dataset_report=base.dataset_report, conditions=Conditions("0", {"torch": "2"}, "the CPU", None))
+    (process.job_dir / jobdir.RESULT).write_text(document.dump(found))
+    process.end(jobdir.OK)
+    assert states(await follow(house, job))[-1] is JobState.SUCCEEDED
+    assert (await house.ledger.get(job.id)).conditions == found.conditions
 
 
 async def test_a_job_that_was_about_to_begin_when_the_daemon_went_down_is_left_as_it_was(house: House) -> None:

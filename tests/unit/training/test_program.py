@@ -38,7 +38,7 @@ from eyasd.core.bundle import (
 )
 from eyasd.core.evaluation import Evaluation
 from eyasd.core.spec import Preset, TrainSpec
-from eyasd.core.types import DatasetReport, EvaluationTask, JobError, TrainingOutcome
+from eyasd.core.types import DatasetReport, EvaluationTask, InspectionOutcome, JobError, TrainingOutcome
 from eyasd.core.variants import Precision
 
 from .conftest import JobFolder, main_on
@@ -55,6 +55,10 @@ def run(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
 
 def error_of(folder: Path) -> JobError:
     return document.load(JobError, (folder / jobdir.ERROR).read_bytes())
+
+
+def report_of(folder: Path) -> DatasetReport:
+    return document.load(InspectionOutcome, (folder / jobdir.RESULT).read_bytes()).dataset_report
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +92,7 @@ class TestTraining:
         assert (manifest.lineage.job, manifest.lineage.attempt, manifest.lineage.backbone) == ("j1", 2, "test_resnet")
         assert manifest.lineage.recipe["batch_size"] == "8"
         assert set(manifest.lineage.asked) == {*TINY, "epochs"}
+        assert manifest.lineage.spec == TrainSpec(**TINY, epochs=2)
         assert [epoch.epoch for epoch in manifest.history] == [0, 1, 2]
 
     def test_the_golden_examples_are_what_the_file_answers(self, trained: Path) -> None:
@@ -215,7 +220,7 @@ class TestInspection:
         moved = root / "blue" / "001.png"
         (root / "red" / "001.png").rename(moved)
         folder = inspected(root)
-        report = document.load(DatasetReport, (folder / jobdir.RESULT).read_bytes())
+        report = report_of(folder)
         assert [(c.label, c.train, c.validation, c.test) for c in report.labels] == [("blue", 9, 2, 2), ("red", 7, 2, 2)]
         assert [file.path for file in report.unreadable_files] == ["red/cut.png"]
         assert report.suspects is not None
@@ -242,7 +247,7 @@ class TestInspection:
         assert "Took 24 of 24 decoded pictures from the cache." in training.messages()
 
     def test_what_a_training_would_refuse_is_inspected(self, squares: Callable[..., Path], inspected: Callable[..., Path]) -> None:
-        report = document.load(DatasetReport, (inspected(squares({"red": 2, "blue": 12})) / jobdir.RESULT).read_bytes())
+        report = report_of(inspected(squares({"red": 2, "blue": 12})))
         assert report.warnings[0].startswith("A training would refuse this dataset: The label 'red' has 2 distinct readable")
         assert report.suspects is None
 
@@ -252,7 +257,7 @@ class TestInspection:
         files = sorted(squares({"red": 24, "blue": 24}).rglob("*.png"))
         rows = [f"{file},{file.parent.name},patient {i // 3}" for i, file in enumerate(files)]
         (tmp_path / "photos.csv").write_text("\n".join(["path,label,group", *rows]))
-        report = document.load(DatasetReport, (inspected(tmp_path / "photos.csv") / jobdir.RESULT).read_bytes())
+        report = report_of(inspected(tmp_path / "photos.csv"))
         assert [(c.train, c.validation, c.test) for c in report.labels] == [(18, 3, 3), (18, 3, 3)]
 
     def test_a_backbone_that_is_none(self, squares: Callable[..., Path], inspected: Callable[..., Path]) -> None:

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from eyasd.core import document, jobdir
 from eyasd.core.bundle import MANIFEST, MODEL, REPORT, Manifest, read_manifest
 from eyasd.core.evaluation import Evaluation
-from eyasd.core.types import DatasetReport, EvaluationTask
+from eyasd.core.types import EvaluationTask, InspectionOutcome
 
 from .test_program import TINY, error_of, main_on
 
@@ -125,7 +125,7 @@ def test_an_inspection_counts_every_picture_once(manifest_file: Path, tmp_path: 
     task = {"job": "j", "attempt": 1, "dataset": str(manifest_file), "spec": spec, "weights": str(tmp_path), "hub": False}
     (tmp_path / jobdir.INSPECTION).write_text(json.dumps(task))
     assert main_on(tmp_path, monkeypatch) == jobdir.OK
-    report = document.load(DatasetReport, (tmp_path / jobdir.RESULT).read_bytes())
+    report = document.load(InspectionOutcome, (tmp_path / jobdir.RESULT).read_bytes()).dataset_report
     sizes = report.split_sizes
     assert sizes is not None
     assert sizes.train + sizes.validation + sizes.test == COUNT  # a fourth is counted under both labels, a fourth under none

