@@ -358,11 +358,13 @@ def history(records: Iterable[Alias]) -> Table:
         table.add_column(name, overflow="fold", justify="right" if not name else "left", min_width=10 if name == "since" else None)
     for record in records:
         undone = f"takes back {record.undone_record}" if record.undone_record else ""
-        forced = "forced" if record.forced else ""
+        # What a policy found is long; of a move that was forced it is the point.
+        forced = f"forced ({'; '.join(record.evidence)})" if record.forced else ""
         why = ": ".join(part for part in (undone, forced, record.reason) if part)
         before = (record.previous_version or "").rpartition("/")[2]
         version = record.version.rpartition("/")[2]
-        table.add_row(str(record.record), _when(record.update_time), version, before, _plain(record.actor), _plain(why))
+        since = f"{record.update_time.astimezone():%Y-%m-%d %H:%M:%S}"
+        table.add_row(str(record.record), since, version, before, _plain(record.actor), _plain(why))
     return table
 
 

@@ -121,7 +121,7 @@ def conclusion(version: str, found: list[Check]) -> str:
     differ, unknown = ([check.name for check in found if check.verdict is v] for v in (Verdict.DIFFERS, Verdict.UNKNOWN))
     doubt = f" It could not be told of {_listed(unknown)}." if unknown else ""
     if differ:
-        return f"{version} cannot be reproduced as it was: changed since: {_listed(differ)}.{doubt}"
+        return f"{version} cannot be reproduced as it was; changed since then: {_listed(differ)}.{doubt}"
     return f"Nothing that was found has changed since {version} was trained.{doubt}"
 
 

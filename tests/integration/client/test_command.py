@@ -358,7 +358,9 @@ def test_a_version_that_would_be_another_one_ends_with_1(eyas: Eyas, server: Fak
     assert (status, err, document["reproducible"]) == (1, "", False)
     assert f"eyas train {tmp_path} --model" in document["command"]
     assert [check["name"] for check in document["checks"] if check["verdict"] == "differs"] == ["dataset", "model.onnx"]
-    assert document["conclusion"].startswith("clothing/3 cannot be reproduced as it was: changed since: dataset and model.onnx.")
+    assert document["conclusion"].startswith(
+        "clothing/3 cannot be reproduced as it was; changed since then: dataset and model.onnx."
+    )
 
 
 def test_a_version_is_made_again_and_compared(eyas: Eyas, server: FakeServer) -> None:

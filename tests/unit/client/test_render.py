@@ -15,6 +15,7 @@ from eyas import _convert, _render
 from eyas.v1.classification_service_pb2 import ClassifyRequest, Image, Unknown
 from eyas.v1.model_pb2 import DistributionRule
 from fake_server import (
+    alias_message,
     classified,
     evaluation_message,
     inspected_message,
@@ -261,3 +262,12 @@ def test_one_is_no_plural() -> None:
     assert "in 1 group;" in text
     assert "1 of 1,900 labels looks wrong. A hard" in text
     assert [_render.counted(count, "version") for count in (0, 1, 2000)] == ["0 versions", "1 version", "2,000 versions"]
+
+
+def test_a_history_says_when_to_the_second_and_what_a_forced_move_lacked() -> None:
+    moved = _convert.alias(alias_message(reason="in a hurry"))
+    forced = replace(moved, forced=True, evidence=("accuracy is 0.9000, at least 0.95 is demanded",))
+    lines = shown(_render.history([forced, moved]), 160).splitlines()
+    assert f"{moved.update_time.astimezone():%Y-%m-%d %H:%M:%S}" in lines[2]
+    assert "forced (accuracy is 0.9000, at least 0.95 is demanded): in a hurry" in lines[2]
+    assert "forced" not in lines[3]
