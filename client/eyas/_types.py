@@ -81,7 +81,7 @@ class Classification:
         unknown: why none of the labels applies; None where the picture is not unknown, or that was not allowed.
         ood_score: how little the picture is like the training pictures, larger = less; None where the version does not compute it.
         explanation: where in the picture the network saw the first label: a PNG file of what it saw, which is square and cut out of
-            the middle, with what speaks for the label in yellow; None where nobody asked.
+            the middle, in grey, coloured from violet to yellow where it speaks for the label; None where nobody asked.
     """
 
     predictions: tuple[Prediction, ...]

@@ -18,11 +18,12 @@ from PIL import Image
 
 from eyasd.core.errors import BrokenBundle
 
-# From dark blue over grey-green to yellow: lightness grows evenly with strength, and blue and yellow stay apart for every kind of
-# colour blindness, as in cividis (Nunez et al., 2018).
-_STRENGTHS: Final = (0.0, 0.5, 1.0)
-_COLOURS: Final = ((0, 34, 78), (124, 123, 120), (254, 232, 56))
-_MAX_OPACITY: Final = 0.7  # the picture stays to be seen where the map is strongest
+# Violet, blue, green, yellow: lighter the stronger, and told apart with every kind of colour blindness, as in matplotlib's viridis
+# (van der Walt and Smith, 2015). On photographs of clothes cividis' middle, a grey, was hardly seen, nor was any colour over a
+# picture that kept its own: so the picture is shown in grey.
+_COLOURS: Final = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
+_STRENGTHS: Final = tuple(np.linspace(0, 1, len(_COLOURS)))
+_MAX_OPACITY: Final = 0.75  # the picture stays to be seen where the map is strongest
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class HeadWeights:
             raise BrokenBundle(f"explain.npz is damaged: {error}.") from error
 
     def explain(self, image: NDArray[np.uint8], feature_map: NDArray[np.float32], class_index: int) -> bytes:
-        """Returns the picture with the class's activation map over it, as a PNG file of the same size.
+        """Returns the picture in grey with the class's activation map over it, as a PNG file of the same size.
 
         Args:
             image: uint8 [H, W, 3], what the network saw.
@@ -84,7 +85,7 @@ def activation(weights: NDArray[np.float32], feature_map: NDArray[np.float32]) -
 
 
 def overlay(image: NDArray[np.uint8], strength: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Returns the picture, uint8 [H, W, 3], under colours that hide the more of it the stronger they are.
+    """Returns the picture in grey, uint8 [H, W, 3], under colours that hide the more of it the stronger they are.
 
     Args:
         image: uint8 [H, W, 3].
@@ -94,5 +95,7 @@ def overlay(image: NDArray[np.uint8], strength: NDArray[np.float32]) -> NDArray[
     resized = Image.fromarray(strength).resize((width, height), Image.Resampling.BICUBIC)
     strengths = np.clip(np.asarray(resized), 0, 1)[..., None]  # the cubic kernel overshoots
     colours = np.concatenate([np.interp(strengths, _STRENGTHS, channel) for channel in zip(*_COLOURS, strict=True)], axis=2)
-    drawn: NDArray[np.uint8] = np.rint(image + _MAX_OPACITY * strengths * (colours - image)).astype(np.uint8)
+    grey = np.asarray(Image.fromarray(image).convert("L"), np.float64)[..., None]
+    # The root lets what is weak be seen: a place of half the strength has 0.6 of the opacity.
+    drawn: NDArray[np.uint8] = np.rint(grey + _MAX_OPACITY * strengths**0.7 * (colours - grey)).astype(np.uint8)
     return drawn

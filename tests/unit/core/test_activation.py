@@ -28,14 +28,16 @@ def test_where_nothing_speaks_for_a_class_its_map_is_empty_and_the_picture_stays
     assert (overlay(GREY, strength) == GREY).all()
 
 
-def test_what_is_strong_is_yellow_what_is_weak_is_bluish_and_what_is_nothing_is_as_it_was() -> None:
-    steps = np.array([[0, 0.25, 1]], np.float32).repeat(4, axis=1).repeat(8, axis=0)  # of the picture's own size
-    nothing, weak, strong = overlay(GREY, steps)[4, [1, 5, 11]].astype(int)
-    assert (nothing == 100).all()
-    assert weak[0] < weak[1] < weak[2]
-    assert strong[0] > 200
-    assert strong[2] < 100
-    assert overlay(GREY, steps).dtype == np.uint8
+def test_the_stronger_the_lighter_and_the_more_of_the_picture_is_hidden() -> None:
+    colourful = np.full((8, 16, 3), (10, 120, 200), np.uint8)
+    steps = np.array([[0, 0.25, 0.5, 1]], np.float32).repeat(4, axis=1).repeat(8, axis=0)  # of the picture's own size
+    drawn = overlay(colourful, steps)
+    assert (drawn.dtype, drawn.shape) == (np.uint8, colourful.shape)
+    nothing, blue, teal, yellow = drawn[4, [1, 5, 9, 14]].astype(int)
+    assert nothing.tolist() == [96] * 3  # 0.299 * 10 + 0.587 * 120 + 0.114 * 200
+    assert blue.argmax() == 2
+    assert teal.argmin() == 0
+    assert yellow.tolist() == [round(96 / 4 + 3 / 4 * channel) for channel in (253, 231, 37)]
 
 
 def test_an_explanation_is_a_png_of_the_class_and_of_the_pictures_size() -> None:
