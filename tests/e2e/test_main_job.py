@@ -46,6 +46,11 @@ def test_digits_from_folder_to_labels(house: House, digits: Path) -> None:
     assert "accuracy" in house.eyas("evaluate", "digits", digits).stdout.lower()
     assert "digits" in house.eyas("models").stdout
     assert "production" in house.eyas("models", "show", "digits").stdout
+    house.eyas("report", "digits", "--out", house.data_dir / "report.html")
+    report = (house.data_dir / "report.html").read_bytes()
+    assert report == (house.data_dir / "models/digits/1/report.html").read_bytes()
+    assert b"The most confident mistakes" in report
+    assert len(report) < 2_000_000
     jobs = house.eyas("jobs").stdout
     assert jobs.count("digits") >= 3
 

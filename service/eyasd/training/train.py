@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -28,16 +29,17 @@ from eyasd.training.data.audit import Audit
 from eyasd.training.data.dataset import open_dataset
 from eyasd.training.data.listing import TEST, TRAIN, VALIDATION, check_labels
 from eyasd.training.data.targets import as_flags
-from eyasd.training.data.thumbnails import data_uri, thumbnails
+from eyasd.training.data.thumbnails import data_uri
 from eyasd.training.head import warm
 from eyasd.training.journal import Journal
 from eyasd.training.machine import cpu_count
 from eyasd.training.network import Servable
-from eyasd.training.outcome.activation import head_weights, map_sizes
+from eyasd.training.outcome.activation import activation_overlays, head_weights, map_sizes
 from eyasd.training.outcome.bundling import write_bundle
 from eyasd.training.outcome.calibrate import fit_temperature
-from eyasd.training.outcome.evaluate import predict, score
+from eyasd.training.outcome.evaluate import Scored, predict, score
 from eyasd.training.outcome.export import PARITY_EXAMPLES, check_signature, prove_parity, to_onnx
+from eyasd.training.outcome.report.material import gather
 from eyasd.training.outcome.session import open_session
 from eyasd.training.outcome.thresholds import choose_thresholds
 from eyasd.training.ranks import Ranks
@@ -113,7 +115,7 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
     parity = _export(servable, bundle / MODEL, images, data, metadata, journal)
 
     journal.stage("evaluate")
-    evaluation, golden = _evaluate(bundle / MODEL, images, data, thresholds, journal)
+    evaluation, golden, answers = _evaluate(bundle / MODEL, images, data, thresholds, journal)
 
     journal.stage("publish")
     found = conditions(start.source)
@@ -151,7 +153,8 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
         model_bytes=0,
     )
     sheet = _contact_sheet(recipe, images, data) if recipe.samples else ""
-    write_bundle(bundle, task.model, manifest, golden, thumbnails(data.report, listing.files, images), sheet)
+    shown = gather(manifest, listing.files, images, answers, sheet, partial(activation_overlays, bundle / MODEL))
+    write_bundle(bundle, task.model, manifest, golden, shown)
     return TrainingOutcome(dataset_report=data.report, evaluation=evaluation)
 
 
@@ -169,7 +172,7 @@ def _export(
 
 def _evaluate(
     path: Path, images: NDArray[np.uint8], data: Audit, thresholds: tuple[float, ...] | None, journal: Journal
-) -> tuple[Evaluation, Golden]:
+) -> tuple[Evaluation, Golden, Scored]:
     """Scores the file on the test split; a few of its pictures become the golden examples."""
     rows = data.rows[TEST]
 
@@ -183,7 +186,7 @@ def _evaluate(
     # The first picture of each label, or set of labels, so that the golden examples are not all alike.
     chosen = np.unique(targets, axis=0, return_index=True)[1][:_GOLDEN_EXAMPLES]
     scored = score(probabilities, targets, data.labels, leaked=data.leaked[rows], thresholds=thresholds)
-    return scored, Golden(images[rows[chosen]], probabilities[chosen])
+    return scored, Golden(images[rows[chosen]], probabilities[chosen]), Scored(rows, targets, probabilities)
 
 
 def _contact_sheet(recipe: Recipe, images: NDArray[np.uint8], data: Audit) -> str:

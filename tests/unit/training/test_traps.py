@@ -27,7 +27,7 @@ from eyasd.training.head.probe import Split, fit_head
 from eyasd.training.network import Network, Servable, input_format
 from eyasd.training.outcome.evaluate import score
 from eyasd.training.outcome.export import to_onnx
-from eyasd.training.outcome.report import render
+from eyasd.training.outcome.report.page import render
 from eyasd.training.recipe import resolve
 
 from .tuning.colours import Tuning, recipe_of
@@ -173,7 +173,7 @@ class TestAccuracyIsNotTheOnlyFigure:
         manifest = read_manifest((write_bundle(tmp_path / "bundle") / MANIFEST).read_bytes())
         labels = (LabelCounts("shirt", 1, 1, 95), LabelCounts("hat", 1, 1, 5))
         manifest = replace(manifest, evaluation=found, dataset_report=replace(manifest.dataset_report, labels=labels))
-        page = render("clothing", manifest, {})
+        page = render("clothing", manifest)
         for figure in ("<dt>Macro recall</dt><dd>0.500</dd>", "<dt>Macro F1</dt><dd>0.487</dd>"):
             assert figure in page
         assert "macro F1 0.4872" in _render.headline(_convert.evaluation(evaluation_message(found))).plain

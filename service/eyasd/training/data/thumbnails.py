@@ -41,12 +41,13 @@ def thumbnails(report: DatasetReport, files: Sequence[File], images: NDArray[np.
     suspects = report.suspects.pictures if report.suspects else ()
     names = {suspect.path for suspect in suspects}
     names |= {file.path for group in shown_groups(report) for file in group.files[:_MAX_GROUP_FILES]}
-    return {file.name: _thumbnail(images[row]) for row, file in enumerate(files) if file.name in names}
+    return {file.name: thumbnail(images[row]) for row, file in enumerate(files) if file.name in names}
 
 
-def _thumbnail(image: NDArray[np.uint8]) -> str:
+def thumbnail(image: NDArray[np.uint8], side_px: int = _SIDE_PX) -> str:
+    """Returns the data URI of a picture, uint8 [H, W, 3], made small."""
     small = Image.fromarray(image)
-    small.thumbnail((_SIDE_PX, _SIDE_PX))
+    small.thumbnail((side_px, side_px))
     return data_uri(small)
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from eyasd.core import document
 from eyasd.core.bundle import GOLDEN, MANIFEST, MODEL, REPORT, Golden, Manifest, file_digests
 from eyasd.training import durable
-from eyasd.training.outcome.report import render
+from eyasd.training.outcome.report.material import Material
+from eyasd.training.outcome.report.page import render
 
 
-def write_bundle(folder: Path, model: str, manifest: Manifest, golden: Golden, thumbnails: Mapping[str, str], sheet: str) -> None:
+def write_bundle(folder: Path, model: str, manifest: Manifest, golden: Golden, material: Material) -> None:
     """Completes a bundle.
 
     Args:
@@ -20,11 +20,10 @@ def write_bundle(folder: Path, model: str, manifest: Manifest, golden: Golden, t
         model: name of the model, for the report.
         manifest: complete but for the digests and the size, which are filled in.
         golden: a few real inputs and what the file answers.
-        thumbnails: data URIs of the pictures that the report shows, by name.
-        sheet: data URI of the contact sheet, or "".
+        material: what the report shows beside the manifest.
     """
     manifest = replace(manifest, model_bytes=(folder / MODEL).stat().st_size)
     durable.write(folder / GOLDEN, golden.to_bytes())
-    durable.write(folder / REPORT, render(model, manifest, thumbnails, sheet).encode())
+    durable.write(folder / REPORT, render(model, manifest, material).encode())
     manifest = replace(manifest, files=file_digests(folder))
     durable.write(folder / MANIFEST, document.dump(manifest).encode())

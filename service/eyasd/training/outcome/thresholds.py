@@ -32,13 +32,13 @@ def _best(probabilities: NDArray[np.float64], true: NDArray[np.bool_]) -> float:
     examples = int(true.sum())
     if min(examples, len(true) - examples) < _LEAST_EXAMPLES:
         return DEFAULT
-    kept, right = _cuts(probabilities, true)
+    kept, right = cuts(probabilities, true)
     best = int(np.argmax(2 * right / (kept + examples)))
     ordered = np.append(np.sort(probabilities)[::-1], 0.0)
     return float((ordered[kept[best] - 1] + ordered[kept[best]]) / 2)
 
 
-def _cuts(
+def cuts(
     probabilities: NDArray[np.float64] | NDArray[np.float32], true: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Returns, for each threshold that tells pictures apart, int64 [T] how many reach it and int64 [T] how many rightly so."""
