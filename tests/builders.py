@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,11 @@ from safetensors.numpy import save
 
 from eyasd.core import bundle, document
 from eyasd.core.activation import HeadWeights
+from eyasd.core.answers import ANSWERS, KeptAnswers
 from eyasd.core.bundle import Calibration, Golden, Lineage, Manifest, Parity
+from eyasd.core.comparison import ChangedPicture, Comparison, Cost, Difference, LabelChange, Pairs
 from eyasd.core.evaluation import Evaluation, LabelMetrics
+from eyasd.core.names import ModelRef
 from eyasd.core.preprocess import Preprocess
 from eyasd.core.types import DatasetReport, LabelCounts
 
@@ -46,13 +50,14 @@ def scene(seed: int, size: tuple[int, int] = (80, 60)) -> Image.Image:
     return Image.fromarray(blotches).resize(size, Image.Resampling.BICUBIC)
 
 
-def colour_network(gain: float = 0.05, *, work: int = 0, maps: bool = False, ood_score: bool = False) -> bytes:
+def colour_network(gain: float = 0.05, *, work: int = 0, maps: bool = False, ood_score: bool = False, green: float = 1.0) -> bytes:
     """Returns model.onnx of a network that knows blue, green and red: the mean of a channel, times `gain`, is its logit.
 
-    `work` multiplies a square matrix of that size with itself on the way, for a network that takes its time. `maps` adds the
-    feature map, which is the picture; `ood_score` the score, which is the picture's largest value.
+    `green` multiplies the logit of green, so that what is nearly as green as red becomes green. `work` multiplies a square matrix
+    of that size with itself on the way, for a network that takes its time. `maps` adds the feature map, which is the picture;
+    `ood_score` the score, which is the picture's largest value.
     """
-    weight = numpy_helper.from_array(np.array([[0, 0, gain], [0, gain, 0], [gain, 0, 0]], np.float32), "weight")
+    weight = numpy_helper.from_array(np.array([[0, 0, gain], [0, gain * green, 0], [gain, 0, 0]], np.float32), "weight")
     axes = numpy_helper.from_array(np.array([1, 2], np.int64), "axes")
     nodes = [
         helper.make_node("Cast", ["images"], ["floats"], to=TensorProto.FLOAT),
@@ -115,6 +120,59 @@ def evaluation() -> Evaluation:
     return Evaluation(30, 0.9, (0.74, 0.97), 0.9, 0.9, 0.9, 0.3, 0.05, rows)
 
 
+def comparison(version: ModelRef) -> Comparison:
+    """Returns a plausible comparison with a version that is worse in three pictures."""
+    return Comparison(
+        version=version,
+        evaluation=evaluation(),
+        pairs=Pairs(26, 4, 1, 2),
+        differences=(Difference("accuracy", 0.9, 0.8, -0.2, 0.05),),
+        labels=(LabelChange("blue", 10, 1, 4),),
+        changed_count=5,
+        changed=(ChangedPicture("blue/1.png", "blue", "blue", 0.9, "green", 0.6),),
+        costs=(
+            Cost(1000, timedelta(milliseconds=2), timedelta(milliseconds=1)),
+            Cost(2000, timedelta(microseconds=1500), timedelta(0)),
+        ),
+        device="a processor",
+        batch_size=32,
+    )
+
+
+def kept_answers(right: Sequence[bool] = (True, True, False), first: int = 1, **more: Any) -> KeptAnswers:
+    """Returns the answers of a version that was tested on pictures `first`, `first` + 1 ... and trained on 1001 and 1002."""
+    count = len(right)
+    return KeptAnswers(
+        **{
+            "picture": np.arange(first, first + count),
+            "predicted": np.zeros(count, np.int32),
+            "right": np.array(right, np.bool_),
+            "log_loss": np.full(count, 0.5, np.float32),
+            "train": np.array([1001, 1002]),
+            "validation": np.array([2001]),
+            "inherited": np.array([3001]),
+            **more,
+        }
+    )
+
+
+def lineage(job: str = "job1", dataset: str = "/photos") -> Lineage:
+    """Returns a plausible lineage."""
+    return Lineage(
+        job=job,
+        attempt=1,
+        dataset=dataset,
+        code_version="0",
+        seed=0,
+        backbone="colours",
+        weights_source="",
+        recipe={},
+        packages={},
+        device="cpu",
+        duration_seconds=1.0,
+    )
+
+
 def write_bundle(
     folder: Path,
     *,
@@ -123,6 +181,7 @@ def write_bundle(
     work: int = 0,
     network: bytes | None = None,
     explainable: bool = False,
+    kept: KeptAnswers | None = None,
     **more: Any,
 ) -> Path:
     """Writes a whole, valid bundle of the colour network, and returns its folder; `more` is of the manifest.
@@ -142,32 +201,25 @@ def write_bundle(
     recorded = replace(recorded, variants=dict.fromkeys(accepted, recorded.probabilities))
     (folder / bundle.GOLDEN).write_bytes(recorded.to_bytes())
     (folder / bundle.WEIGHTS).write_bytes(save({"head.weight": np.full((3, 3), gain, np.float32)}))
+    if kept:
+        (folder / ANSWERS).write_bytes(kept.to_bytes())
     (folder / bundle.REPORT).write_text("<!doctype html><title>colours</title>")
     manifest = Manifest(
         format_version=bundle.FORMAT_VERSION,
         create_time=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
-        labels=tuple(COLOURS),
-        preprocess=Preprocess(crop_px=SIDE),
         calibration=Calibration(1.0, 0.02, 0.02),
         parity=Parity(30, 1e-6, 1e-7, (1, 3, 32)),
         history=(),
         dataset_report=DatasetReport(tuple(LabelCounts(label, 30, 10, 10) for label in COLOURS), (), (), "d1"),
-        lineage=Lineage(
-            job=job,
-            attempt=1,
-            dataset="/photos",
-            code_version="0",
-            seed=0,
-            backbone="colours",
-            weights_source="",
-            recipe={},
-            packages={},
-            device="cpu",
-            duration_seconds=1.0,
-        ),
         files=bundle.file_digests(folder),
         model_bytes=len(model),
-        **{"evaluation": evaluation(), **more},
+        **{
+            "labels": tuple(COLOURS),
+            "preprocess": Preprocess(crop_px=SIDE),
+            "evaluation": evaluation(),
+            "lineage": lineage(job),
+            **more,
+        },
     )
     (folder / bundle.MANIFEST).write_text(document.dump(manifest))
     return folder

@@ -235,6 +235,38 @@ def evaluated_message(labels: int = 3) -> job_pb2.Job:
     return message
 
 
+def compared_message() -> job_pb2.Job:
+    """An evaluation of `clothing/3` and, beside it, of `clothing/2`, which gets eight pictures more wrong."""
+    message = evaluated_message()
+    message.other_versions.append("models/clothing/versions/2")
+    found = message.comparisons.add(
+        model_version="models/clothing/versions/2",
+        evaluation=evaluation_message(),
+        both_right=20,
+        only_first_right=9,
+        only_second_right=1,
+        p_value=0.021484375,
+        changed_count=150,
+        device="a processor, 2 threads",
+        batch_size=32,
+    )
+    for name, first, second in (("accuracy", 0.9667, 0.7), ("log_loss", 0.1, 0.9), ("macro_f1", 0.96, 0.95)):
+        gained = second - first
+        interval = evaluation_pb2.Interval(low=gained - 0.1, high=gained + 0.05)
+        found.differences.add(name=name, first=first, second=second, interval=interval)
+    found.labels.add(label="label [0]", examples=10, wins=1, losses=9)
+    found.labels.add(label="label 1", examples=20)
+    for number in range(100):
+        found.changed.add(
+            path=f"[hat]/{number:02}.jpg", label="hat", first="hat", first_confidence=0.9, second="shoes", second_confidence=0.8
+        )
+    for cost, size, microseconds in ((found.first_cost, 13_000_000, 12_340), (found.second_cost, 26_000_000, 5_000)):
+        cost.size_bytes = size
+        cost.latency.FromMicroseconds(microseconds)
+        cost.batch_latency.FromMicroseconds(microseconds // 2)
+    return message
+
+
 def inspected_message(state: str = "SUCCEEDED", groups: int = 2, suspects: int = 3) -> job_pb2.Job:
     """An inspection; once it has succeeded, with the groups of copies and the suspects asked for."""
     message = job_pb2.Job(name="jobs/ins", type="JOB_TYPE_INSPECTION", state=f"JOB_STATE_{state}", dataset="/photos")

@@ -12,6 +12,7 @@ Needs grpcio, protobuf and google.rpc alone; imports nothing of the daemon.
 
 from eyas import aio
 from eyas._client import Client
+from eyas._comparison import ChangedPicture, Comparison, FigureDifference, LabelChange, VersionCost
 from eyas._errors import (
     AlreadyExists,
     Conflict,
@@ -77,8 +78,10 @@ __all__ = [
     "Alias",
     "AlreadyExists",
     "BundleFile",
+    "ChangedPicture",
     "Classification",
     "Client",
+    "Comparison",
     "Conditions",
     "ConfidenceRule",
     "Conflict",
@@ -95,6 +98,7 @@ __all__ = [
     "Fidelity",
     "FieldViolation",
     "Figure",
+    "FigureDifference",
     "Interval",
     "InvalidArgument",
     "Job",
@@ -103,6 +107,7 @@ __all__ = [
     "JobFailed",
     "JobState",
     "JobType",
+    "LabelChange",
     "LabelCounts",
     "LabelMetrics",
     "Lineage",
@@ -137,5 +142,6 @@ __all__ = [
     "UnreadableFile",
     "Unsupported",
     "Variant",
+    "VersionCost",
     "aio",
 ]

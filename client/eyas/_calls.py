@@ -17,13 +17,13 @@ from google.protobuf.message import Message
 
 from eyas import _convert
 from eyas._channel import MAX_MESSAGE_BYTES
-from eyas._errors import EyasError, JobCancelled, JobFailed, UndecodableImage
+from eyas._errors import EyasError, InvalidArgument, JobCancelled, JobFailed, UndecodableImage
 from eyas._policy import Policy, policy, policy_message
 from eyas._report import Report
 from eyas._settings import SettingValue, training_spec
 from eyas._types import Alias, Classification, Job, JobEvent, JobState, Model, ModelVersion
 from eyas.v1 import classification_service_pb2 as classification_pb2
-from eyas.v1 import job_service_pb2, model_service_pb2, training_service_pb2
+from eyas.v1 import evaluation_pb2, job_service_pb2, model_service_pb2, training_service_pb2
 
 T = TypeVar("T")
 Image = bytes | str | os.PathLike[str]
@@ -81,12 +81,28 @@ def train(
     return Call("/eyas.v1.TrainingService/Train", request, training_service_pb2.TrainResponse, lambda r: _convert.job(r.job))
 
 
-def evaluate(model: str, dataset: str | os.PathLike[str], request_id: str | None) -> Call[Job]:
-    """Evaluate."""
+def evaluate(
+    model: str, dataset: str | os.PathLike[str] | None, others: Iterable[str], split: str | None, request_id: str | None
+) -> Call[Job]:
+    """Evaluate. Raises InvalidArgument for a split that does not exist."""
+    splits = {name.removeprefix("SPLIT_").lower(): number for name, number in evaluation_pb2.Split.items() if number}
+    if split is not None and split not in splits:
+        raise InvalidArgument(f"{split!r} is not a split: use one of {', '.join(splits)}.")
     request = training_service_pb2.EvaluateRequest(
-        model=_convert.reference_resource(model), dataset=os.fspath(dataset), request_id=request_id or uuid.uuid4().hex
+        model=_convert.reference_resource(model),
+        dataset=os.fspath(dataset) if dataset is not None else "",
+        request_id=request_id or uuid.uuid4().hex,
+        other_models=map(_convert.reference_resource, others),
+        split=evaluation_pb2.Split.Name(splits[split]) if split is not None else None,
     )
     return Call("/eyas.v1.TrainingService/Evaluate", request, training_service_pb2.EvaluateResponse, lambda r: _convert.job(r.job))
+
+
+def compare(
+    first: str, second: str, dataset: str | os.PathLike[str] | None, split: str | None, request_id: str | None
+) -> Call[Job]:
+    """Evaluate of two versions; where nothing says on what, on the first one's test split."""
+    return evaluate(first, dataset, (second,), split or ("test" if dataset is None else None), request_id)
 
 
 def inspect(dataset: str | os.PathLike[str], backbone: str | None, seed: int, request_id: str | None) -> Call[Job]:

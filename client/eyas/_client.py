@@ -195,9 +195,41 @@ class Client:
         )
         return self._run(call)
 
-    def evaluate(self, model: str, dataset: str | os.PathLike[str], *, request_id: str | None = None) -> Job:
-        """Starts an evaluation of a version on a dataset, as `train` takes it, and returns its job at once."""
-        return self._run(_calls.evaluate(model, dataset, request_id))
+    def evaluate(
+        self,
+        model: str,
+        dataset: str | os.PathLike[str] | None = None,
+        *,
+        others: Iterable[str] = (),
+        split: str | None = None,
+        request_id: str | None = None,
+    ) -> Job:
+        """Starts an evaluation of a version, and returns its job at once.
+
+        Args:
+            model: the version, named as in `classify`.
+            dataset: as `train` takes it; None, with a split, is the one that the version was trained on.
+            others: further versions to score on the same pictures; each is compared with `model`.
+            split: of the dataset that the version was made with, `train`, `validation` or `test`; None is all of the dataset, or
+                its own test split where it has splits.
+            request_id: see `train`.
+        """
+        return self._run(_calls.evaluate(model, dataset, others, split, request_id))
+
+    def compare(
+        self,
+        first: str,
+        second: str,
+        dataset: str | os.PathLike[str] | None = None,
+        *,
+        split: str | None = None,
+        request_id: str | None = None,
+    ) -> Job:
+        """Starts an evaluation of two versions on the same pictures, whose job has one of `comparisons`.
+
+        The arguments are those of `evaluate`; where neither a dataset nor a split is named, it is the first version's test split.
+        """
+        return self._run(_calls.compare(first, second, dataset, split, request_id))
 
     def inspect(
         self, dataset: str | os.PathLike[str], *, backbone: str | None = None, seed: int = 0, request_id: str | None = None

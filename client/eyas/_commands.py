@@ -24,6 +24,7 @@ from eyas._convert import to_json
 from eyas._errors import EyasError, FailedPrecondition, InvalidArgument
 from eyas._explain import places, write
 from eyas._follow import Interrupted, follow
+from eyas._measure import absolute, compare, evaluate
 from eyas._report import show_in_browser
 from eyas._reproduce import reproduce
 from eyas._session import Session, connected
@@ -121,6 +122,7 @@ _EXAMPLES = """Trains, evaluates and uses image classifiers.
   eyas inspect ./photos
   eyas train ./photos --model clothing
   eyas evaluate clothing ./photos/test
+  eyas compare clothing@production clothing/7 --data ./photos
   eyas classify clothing a.jpg b.png --top-k 3
   eyas report clothing --open
 """
@@ -179,20 +181,12 @@ def train(
     .tar.gz, .tgz, .tar.bz2, .tar.xz). It is read by the trainer, so the path must lead to it there.
     """
     settings |= {name: value for name, value in named.items() if value is not None}
-    job = session.client.train(_absolute(dataset), model, alias=alias, base_version=base_version, **settings)
+    job = session.client.train(absolute(dataset), model, alias=alias, base_version=base_version, **settings)
     _follow(session, job, no_wait=no_wait)
 
 
-@eyas.command()
-@click.argument("model")
-@click.argument("dataset", type=click.Path(path_type=Path))
-@connected
-def evaluate(session: Session, *, model: str, dataset: Path) -> None:
-    """Measure a model version on a dataset of labelled pictures.
-
-    DATASET is what `eyas train` takes; where it has splits, its test split is scored.
-    """
-    follow(session, session.client.evaluate(model, _absolute(dataset)))
+eyas.add_command(evaluate)
+eyas.add_command(compare)
 
 
 @eyas.command()
@@ -206,7 +200,7 @@ def inspect(session: Session, *, dataset: Path, backbone: str | None, seed: int,
 
     Nothing is trained. DATASET is what `eyas train` takes.
     """
-    job = session.client.inspect(_absolute(dataset), backbone=backbone, seed=seed)
+    job = session.client.inspect(absolute(dataset), backbone=backbone, seed=seed)
     _follow(session, job, no_wait=no_wait)
 
 
@@ -431,8 +425,3 @@ def _follow(session: Session, job: Job, *, no_wait: bool) -> None:
         session.show(job, lambda: f"Job {job.id} is {job.state}; follow it with: {session.hint(f'jobs watch {job.id}')}")
     else:
         follow(session, job)
-
-
-def _absolute(path: Path) -> Path:
-    """Returns the path as the trainer needs it. Whether it leads anywhere only the trainer's machine knows."""
-    return path.expanduser().resolve()

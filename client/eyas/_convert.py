@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from eyas import _findings, _unknown, _variants
 from eyas import _types as t
+from eyas._comparison import comparison
 from eyas._errors import EyasError, from_status
 from eyas._lineage import bundle_files, conditions, lineage
 from eyas._settings import SettingValue, enum_name, settings
@@ -77,6 +78,7 @@ def evaluation(message: evaluation_pb2.Evaluation) -> t.Evaluation:
         accuracy_without_leaked=_optional(message, "accuracy_without_leaked"),
         micro_f1=_optional(message, "micro_f1"),
         mean_average_precision=_optional(message, "mean_average_precision"),
+        missing_examples=message.missing_examples,
         figures=tuple(t.Figure(row.name, row.value, _interval(row.interval)) for row in message.figures),
         reliability=tuple(
             t.ReliabilityBin(_interval(row.confidences), row.answers, row.confidence, row.right) for row in message.reliability
@@ -166,6 +168,9 @@ def job(message: job_pb2.Job) -> t.Job:
         dataset_report=dataset_report(found.dataset_report) if found.HasField("dataset_report") else None,
         evaluation=evaluation(scored) if message.HasField("evaluation") or training.HasField("evaluation") else None,
         conditions=conditions(inspection.conditions) if inspection.HasField("conditions") else None,
+        other_versions=tuple(map(short, message.other_versions)),
+        split=enum_name(evaluation_pb2.Split.DESCRIPTOR, message.split) if message.split else None,
+        comparisons=tuple(comparison(one, short(one.model_version), evaluation(one.evaluation)) for one in message.comparisons),
     )
 
 

@@ -12,7 +12,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from eyas import _render
 from eyas._calls import concluded
+from eyas._cautions import cautions
 from eyas._errors import EyasError
+from eyas._render_comparison import comparisons
 from eyas._session import Session
 from eyas._types import Job, JobEvent, JobState
 
@@ -91,12 +93,14 @@ def _summary(session: Session, job: Job) -> Any:
         return _render.dataset(job.dataset_report, job.dataset)
     if job.evaluation is None:
         return f"Job {job.id} has {job.state}."
+    if job.comparisons:
+        return comparisons(job)
     if job.type == "evaluation":
         return _render.evaluation(job.evaluation, job.version or job.model)
     pictures = _render.counted(job.evaluation.examples, "picture")
     session.out.print(_render.headline(job.evaluation), f"on the {pictures} of the test split.")
-    if job.evaluation.leaked_examples:
-        session.out.print(_render.leak(job.evaluation))
+    for caution in cautions(job.evaluation):
+        session.out.print(caution)
     aliases = [one for one in session.client.get_model(job.model).aliases if one.version == job.version]
     served = f", served as {', '.join(one.name for one in aliases)}" if aliases else ", not served yet"
     model, _, number = (job.version or job.model).partition("/")

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from eyas._cautions import cautions
 from eyas._errors import EyasError
 from eyas._findings import Duplicates, PictureCount, PictureSize, PictureStatistics, Suspects
 from eyas._policy import Policy
@@ -53,7 +54,7 @@ def evaluation(scored: Evaluation, title: str) -> RenderableType:
     )
     confusion: list[RenderableType] = [] if scored.micro_f1 is not None else [_confusion(scored), Text()]
     intervals: list[RenderableType] = [_figures(scored), Text()] if scored.figures else []
-    parts: list[RenderableType] = [figures, Text(), *confusion, *intervals, headline(scored), *_accepted(scored)]
+    parts: list[RenderableType] = [figures, Text(), *confusion, *intervals, headline(scored), *cautions(scored), *_accepted(scored)]
     return Group(*parts, *_unreadable(scored.unreadable_files))
 
 
@@ -66,16 +67,6 @@ def _unreadable(files: Sequence[UnreadableFile]) -> list[RenderableType]:
 
 def _rest(count: int) -> list[RenderableType]:
     return [Text(f"  and {count:,} more; see --json", style="dim")] if count > 0 else []
-
-
-def leak(scored: Evaluation) -> Text:
-    """Returns what copies in the test split do to its accuracy."""
-    one = scored.leaked_examples == 1
-    seen = "was seen in training, itself or as a near copy" if one else "were seen in training, themselves or as near copies"
-    text = f"{scored.leaked_examples:,} of them {seen}"
-    if scored.accuracy_without_leaked is not None:
-        text += f"; accuracy on the others {scored.accuracy_without_leaked:.4f}"
-    return Text(f"{text}.", style="yellow")
 
 
 def dataset(report: DatasetReport, title: str) -> RenderableType:

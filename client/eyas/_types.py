@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from eyas._errors import EyasError
 from eyas._findings import Duplicates, PictureStatistics, SplitSizes, Suspects
@@ -16,6 +17,9 @@ from eyas._lineage import BundleFile, Conditions, Lineage
 from eyas._settings import SettingValue
 from eyas._unknown import Unknown, UnknownRules
 from eyas._variants import Precision, Variant
+
+if TYPE_CHECKING:  # a comparison holds an evaluation, and a job both
+    from eyas._comparison import Comparison
 
 
 class JobState(StrEnum):
@@ -159,13 +163,13 @@ class Evaluation:
     """What a version scored; the fields are those of `eyas.v1.Evaluation`, shares 0..1, log loss in nats.
 
     Attributes:
-        leaked_examples: of a training's test split, how many pictures have an exact or near copy in train or validation, or were
-            trained on by its base version.
+        leaked_examples: how many pictures had a part in making the version; see `eyas.v1.Evaluation`.
         accuracy_without_leaked: on the others; None where nothing leaked, or everything.
         micro_f1: of a multi-label model, whose `accuracy` is that of whole sets of labels; None for others.
         mean_average_precision: likewise.
         figures: the headline figures, each with its interval; empty if the daemon does not know it yet.
         reliability: bins of confidence from 0 to 1; empty likewise.
+        missing_examples: of a split that the version was made with, how many pictures the dataset does not hold any more.
         coverage: share of pictures that would not be called unknown where that is allowed; None where the version never does.
         accepted_accuracy: accuracy on these; None where there are none.
     """
@@ -186,6 +190,7 @@ class Evaluation:
     mean_average_precision: float | None = None
     figures: tuple[Figure, ...] = ()
     reliability: tuple[ReliabilityBin, ...] = ()
+    missing_examples: int = 0
     coverage: float | None = None
     accepted_accuracy: float | None = None
 
@@ -264,6 +269,9 @@ class Job:
         dataset_report: of a training or an inspection that succeeded.
         evaluation: of a training or an evaluation that succeeded; a training's is on its test split.
         conditions: of an inspection that retraced a version's training: what one would be done with now.
+        other_versions: the further versions of an evaluation.
+        comparisons: how each of them did beside `version`, once the evaluation has succeeded.
+        split: of the dataset that `version` was made with, `train`, `validation` or `test`, which an evaluation scores; or None.
     """
 
     id: str
@@ -284,6 +292,9 @@ class Job:
     evaluation: Evaluation | None
     base_version: str | None = None
     conditions: Conditions | None = None
+    other_versions: tuple[str, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    split: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,9 +140,29 @@ class Client:
         )
         return await self._run(call)
 
-    async def evaluate(self, model: str, dataset: str | os.PathLike[str], *, request_id: str | None = None) -> Job:
-        """Starts an evaluation, and returns its job at once."""
-        return await self._run(_calls.evaluate(model, dataset, request_id))
+    async def evaluate(
+        self,
+        model: str,
+        dataset: str | os.PathLike[str] | None = None,
+        *,
+        others: Iterable[str] = (),
+        split: str | None = None,
+        request_id: str | None = None,
+    ) -> Job:
+        """Starts an evaluation of a version, and returns its job at once."""
+        return await self._run(_calls.evaluate(model, dataset, others, split, request_id))
+
+    async def compare(
+        self,
+        first: str,
+        second: str,
+        dataset: str | os.PathLike[str] | None = None,
+        *,
+        split: str | None = None,
+        request_id: str | None = None,
+    ) -> Job:
+        """Starts an evaluation of two versions on the same pictures."""
+        return await self._run(_calls.compare(first, second, dataset, split, request_id))
 
     async def inspect(
         self, dataset: str | os.PathLike[str], *, backbone: str | None = None, seed: int = 0, request_id: str | None = None

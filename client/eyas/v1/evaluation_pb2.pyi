@@ -1,12 +1,24 @@
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Split(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SPLIT_UNSPECIFIED: _ClassVar[Split]
+    SPLIT_TRAIN: _ClassVar[Split]
+    SPLIT_VALIDATION: _ClassVar[Split]
+    SPLIT_TEST: _ClassVar[Split]
+SPLIT_UNSPECIFIED: Split
+SPLIT_TRAIN: Split
+SPLIT_VALIDATION: Split
+SPLIT_TEST: Split
+
 class Evaluation(_message.Message):
-    __slots__ = ("examples", "accuracy", "accuracy_interval", "macro_precision", "macro_recall", "macro_f1", "log_loss", "calibration_error", "labels", "unreadable_files", "leaked_examples", "accuracy_without_leaked", "micro_f1", "mean_average_precision", "figures", "reliability", "coverage", "accepted_accuracy")
+    __slots__ = ("examples", "accuracy", "accuracy_interval", "macro_precision", "macro_recall", "macro_f1", "log_loss", "calibration_error", "labels", "unreadable_files", "leaked_examples", "accuracy_without_leaked", "micro_f1", "mean_average_precision", "figures", "reliability", "missing_examples", "coverage", "accepted_accuracy")
     EXAMPLES_FIELD_NUMBER: _ClassVar[int]
     ACCURACY_FIELD_NUMBER: _ClassVar[int]
     ACCURACY_INTERVAL_FIELD_NUMBER: _ClassVar[int]
@@ -23,6 +35,7 @@ class Evaluation(_message.Message):
     MEAN_AVERAGE_PRECISION_FIELD_NUMBER: _ClassVar[int]
     FIGURES_FIELD_NUMBER: _ClassVar[int]
     RELIABILITY_FIELD_NUMBER: _ClassVar[int]
+    MISSING_EXAMPLES_FIELD_NUMBER: _ClassVar[int]
     COVERAGE_FIELD_NUMBER: _ClassVar[int]
     ACCEPTED_ACCURACY_FIELD_NUMBER: _ClassVar[int]
     examples: int
@@ -41,9 +54,10 @@ class Evaluation(_message.Message):
     mean_average_precision: float
     figures: _containers.RepeatedCompositeFieldContainer[Figure]
     reliability: _containers.RepeatedCompositeFieldContainer[ReliabilityBin]
+    missing_examples: int
     coverage: float
     accepted_accuracy: float
-    def __init__(self, examples: _Optional[int] = ..., accuracy: _Optional[float] = ..., accuracy_interval: _Optional[_Union[Interval, _Mapping]] = ..., macro_precision: _Optional[float] = ..., macro_recall: _Optional[float] = ..., macro_f1: _Optional[float] = ..., log_loss: _Optional[float] = ..., calibration_error: _Optional[float] = ..., labels: _Optional[_Iterable[_Union[LabelMetrics, _Mapping]]] = ..., unreadable_files: _Optional[_Iterable[_Union[UnreadableFile, _Mapping]]] = ..., leaked_examples: _Optional[int] = ..., accuracy_without_leaked: _Optional[float] = ..., micro_f1: _Optional[float] = ..., mean_average_precision: _Optional[float] = ..., figures: _Optional[_Iterable[_Union[Figure, _Mapping]]] = ..., reliability: _Optional[_Iterable[_Union[ReliabilityBin, _Mapping]]] = ..., coverage: _Optional[float] = ..., accepted_accuracy: _Optional[float] = ...) -> None: ...
+    def __init__(self, examples: _Optional[int] = ..., accuracy: _Optional[float] = ..., accuracy_interval: _Optional[_Union[Interval, _Mapping]] = ..., macro_precision: _Optional[float] = ..., macro_recall: _Optional[float] = ..., macro_f1: _Optional[float] = ..., log_loss: _Optional[float] = ..., calibration_error: _Optional[float] = ..., labels: _Optional[_Iterable[_Union[LabelMetrics, _Mapping]]] = ..., unreadable_files: _Optional[_Iterable[_Union[UnreadableFile, _Mapping]]] = ..., leaked_examples: _Optional[int] = ..., accuracy_without_leaked: _Optional[float] = ..., micro_f1: _Optional[float] = ..., mean_average_precision: _Optional[float] = ..., figures: _Optional[_Iterable[_Union[Figure, _Mapping]]] = ..., reliability: _Optional[_Iterable[_Union[ReliabilityBin, _Mapping]]] = ..., missing_examples: _Optional[int] = ..., coverage: _Optional[float] = ..., accepted_accuracy: _Optional[float] = ...) -> None: ...
 
 class Figure(_message.Message):
     __slots__ = ("name", "value", "interval")

@@ -1,13 +1,15 @@
+from eyas.v1 import comparison_pb2 as _comparison_pb2
 from eyas.v1 import evaluation_pb2 as _evaluation_pb2
 from eyas.v1 import lineage_pb2 as _lineage_pb2
 from eyas.v1 import training_spec_pb2 as _training_spec_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.rpc import status_pb2 as _status_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from typing import ClassVar as _ClassVar, Mapping as _Mapping, Optional as _Optional, Union as _Union
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -38,7 +40,7 @@ JOB_STATE_FAILED: JobState
 JOB_STATE_CANCELLED: JobState
 
 class Job(_message.Message):
-    __slots__ = ("name", "type", "state", "create_time", "start_time", "end_time", "attempt", "model", "dataset", "progress", "error", "training", "evaluation", "inspection")
+    __slots__ = ("name", "type", "state", "create_time", "start_time", "end_time", "attempt", "model", "dataset", "progress", "error", "training", "evaluation", "inspection", "other_versions", "comparisons", "split")
     NAME_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -53,6 +55,9 @@ class Job(_message.Message):
     TRAINING_FIELD_NUMBER: _ClassVar[int]
     EVALUATION_FIELD_NUMBER: _ClassVar[int]
     INSPECTION_FIELD_NUMBER: _ClassVar[int]
+    OTHER_VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    COMPARISONS_FIELD_NUMBER: _ClassVar[int]
+    SPLIT_FIELD_NUMBER: _ClassVar[int]
     name: str
     type: JobType
     state: JobState
@@ -67,7 +72,10 @@ class Job(_message.Message):
     training: Training
     evaluation: _evaluation_pb2.Evaluation
     inspection: Inspection
-    def __init__(self, name: _Optional[str] = ..., type: _Optional[_Union[JobType, str]] = ..., state: _Optional[_Union[JobState, str]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., attempt: _Optional[int] = ..., model: _Optional[str] = ..., dataset: _Optional[str] = ..., progress: _Optional[_Union[JobProgress, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., training: _Optional[_Union[Training, _Mapping]] = ..., evaluation: _Optional[_Union[_evaluation_pb2.Evaluation, _Mapping]] = ..., inspection: _Optional[_Union[Inspection, _Mapping]] = ...) -> None: ...
+    other_versions: _containers.RepeatedScalarFieldContainer[str]
+    comparisons: _containers.RepeatedCompositeFieldContainer[_comparison_pb2.Comparison]
+    split: _evaluation_pb2.Split
+    def __init__(self, name: _Optional[str] = ..., type: _Optional[_Union[JobType, str]] = ..., state: _Optional[_Union[JobState, str]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., attempt: _Optional[int] = ..., model: _Optional[str] = ..., dataset: _Optional[str] = ..., progress: _Optional[_Union[JobProgress, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., training: _Optional[_Union[Training, _Mapping]] = ..., evaluation: _Optional[_Union[_evaluation_pb2.Evaluation, _Mapping]] = ..., inspection: _Optional[_Union[Inspection, _Mapping]] = ..., other_versions: _Optional[_Iterable[str]] = ..., comparisons: _Optional[_Iterable[_Union[_comparison_pb2.Comparison, _Mapping]]] = ..., split: _Optional[_Union[_evaluation_pb2.Split, str]] = ...) -> None: ...
 
 class Training(_message.Message):
     __slots__ = ("spec", "alias", "model_version", "dataset_report", "evaluation", "base_version")

@@ -1,8 +1,10 @@
+from eyas.v1 import evaluation_pb2 as _evaluation_pb2
 from eyas.v1 import job_pb2 as _job_pb2
 from eyas.v1 import training_spec_pb2 as _training_spec_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from typing import ClassVar as _ClassVar, Mapping as _Mapping, Optional as _Optional, Union as _Union
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -29,14 +31,18 @@ class TrainResponse(_message.Message):
     def __init__(self, job: _Optional[_Union[_job_pb2.Job, _Mapping]] = ...) -> None: ...
 
 class EvaluateRequest(_message.Message):
-    __slots__ = ("model", "dataset", "request_id")
+    __slots__ = ("model", "dataset", "request_id", "other_models", "split")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     DATASET_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    OTHER_MODELS_FIELD_NUMBER: _ClassVar[int]
+    SPLIT_FIELD_NUMBER: _ClassVar[int]
     model: str
     dataset: str
     request_id: str
-    def __init__(self, model: _Optional[str] = ..., dataset: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+    other_models: _containers.RepeatedScalarFieldContainer[str]
+    split: _evaluation_pb2.Split
+    def __init__(self, model: _Optional[str] = ..., dataset: _Optional[str] = ..., request_id: _Optional[str] = ..., other_models: _Optional[_Iterable[str]] = ..., split: _Optional[_Union[_evaluation_pb2.Split, str]] = ...) -> None: ...
 
 class EvaluateResponse(_message.Message):
     __slots__ = ("job",)

@@ -68,7 +68,8 @@ class TrainingServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Evaluate(self, request, context):
-        """Accepts an evaluation. The job scores a model version on a dataset of labelled pictures with ONNX Runtime.
+        """Accepts an evaluation. The job scores a model version on a dataset of labelled pictures with ONNX Runtime, and further versions
+        beside it on the same pictures.
 
         Errors: as Train, and NOT_FOUND for a model, alias or version that does not exist.
         """

@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from eyas.v1 import classification_service_pb2 as classification_pb2
 from eyas.v1 import evaluation_pb2, job_pb2, job_service_pb2, model_pb2
 from eyasd.api import findings
+from eyasd.api.comparison import comparison_message
 from eyasd.api.errors import status_of, status_of_reason
 from eyasd.api.lineage import conditions_message, files_message, lineage_message, split_sizes
 from eyasd.api.specification import train_spec_message
@@ -75,6 +76,7 @@ def evaluation_message(evaluation: Evaluation) -> evaluation_pb2.Evaluation:
             evaluation_pb2.Figure(name=row.name, value=row.value, interval=_interval(row.low, row.high))
             for row in evaluation.figures
         ],
+        missing_examples=evaluation.missing_examples,
         reliability=[
             evaluation_pb2.ReliabilityBin(
                 confidences=_interval(row.low, row.high), answers=row.answers, confidence=row.confidence, right=row.right
@@ -151,6 +153,9 @@ def job_message(job: types.Job) -> job_pb2.Job:
         dataset=job.dataset,
         progress=progress_message(job.progress) if job.progress else None,
         error=status_of_reason(job.error.reason, job.error.message) if job.error else None,
+        split=f"SPLIT_{job.split.upper()}" if job.split else None,
+        other_versions=[version_name(other.model, other.version or 0) for other in job.others],
+        comparisons=[comparison_message(comparison, evaluation_message(comparison.evaluation)) for comparison in job.comparisons],
     )
     if job.spec is not None:
         message.training.CopyFrom(

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from eyas.v1 import job_service_pb2, job_service_pb2_grpc, training_service_pb2, training_service_pb2_grpc
+from eyas.v1 import evaluation_pb2, job_service_pb2, job_service_pb2_grpc, training_service_pb2, training_service_pb2_grpc
 from eyasd.api import paging
 from eyasd.api.convert import event_message, job_message
 from eyasd.api.specification import train_spec
+from eyasd.core.answers import Split
 from eyasd.core.errors import InvalidArgument
-from eyasd.core.names import check_identifier, parse_job, parse_model, parse_model_ref
+from eyasd.core.names import ModelRef, check_identifier, parse_job, parse_model, parse_model_ref
 from eyasd.core.spec import InspectionSpec
 from eyasd.jobs.ledger import Ledger
 
 _MAX_REQUEST_ID = 64
+_MOST_OTHERS = 9
 
 
 class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
@@ -42,7 +44,11 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
     ) -> training_service_pb2.EvaluateResponse:
         """Accepts an evaluation."""
         job = await self._ledger.submit_evaluation(
-            ref=parse_model_ref(request.model, "model"), dataset=request.dataset, request_id=_request_id(request.request_id)
+            ref=parse_model_ref(request.model, "model"),
+            dataset=request.dataset,
+            request_id=_request_id(request.request_id),
+            others=_other_models(request.other_models),
+            split=_split(request.split),
         )
         return training_service_pb2.EvaluateResponse(job=job_message(job))
 
@@ -93,6 +99,18 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     async def CancelJob(self, request: job_service_pb2.CancelJobRequest, context: Any) -> job_service_pb2.CancelJobResponse:  # noqa: N802, ARG002
         """Asks a job to end."""
         return job_service_pb2.CancelJobResponse(job=job_message(await self._ledger.cancel(parse_job(request.name, "name"))))
+
+
+def _other_models(names: Sequence[str]) -> tuple[ModelRef, ...]:
+    if len(names) > _MOST_OTHERS:
+        raise InvalidArgument("other_models", f"other_models has {len(names)} names; at most {_MOST_OTHERS} are measured at once.")
+    return tuple(parse_model_ref(name, "other_models") for name in names)
+
+
+def _split(number: int) -> Split | None:
+    if number not in evaluation_pb2.Split.values():
+        raise InvalidArgument("split", f"{number} is not a split: use one of {', '.join(Split)}.")
+    return Split(evaluation_pb2.Split.Name(number).removeprefix("SPLIT_").lower()) if number else None
 
 
 def _request_id(text: str) -> str | None:

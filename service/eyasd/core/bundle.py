@@ -10,6 +10,7 @@
                          batch normalisation that was merged into convolutions, and `head.` and its own; and `seen`, which
                          pictures it was trained on (int64 [n], the first 60 bits of their SHA-256); read by trainings alone
     explain.npz          weights float32 [C, F] of the head, for class-activation maps; where model.onnx has feature_map
+    answers.npz          which pictures it was trained, validated and tested on, and what it said of the last; see `core.answers`
     report.html          what a person wants to know of the version; self-contained
     manifest.json        everything else, with the SHA-256 of each file; written last
 
@@ -30,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyasd.core import document
+from eyasd.core.answers import ANSWERS
 from eyasd.core.choices import RankedBackbone, Trial
 from eyasd.core.errors import BrokenBundle, InvalidArgument
 from eyasd.core.evaluation import EpochMetrics, Evaluation
@@ -53,7 +55,7 @@ LOGITS: Final = "logits"
 FEATURE_MAP: Final = "feature_map"
 OOD_SCORE: Final = "ood_score"
 # Files that a bundle has or has not.
-_OPTIONAL: Final = (EXPLAIN, Precision.FP16.file, Precision.INT8.file)
+_OPTIONAL: Final = (ANSWERS, EXPLAIN, Precision.FP16.file, Precision.INT8.file)
 
 
 @dataclass(frozen=True, slots=True)

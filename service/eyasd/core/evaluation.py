@@ -82,14 +82,15 @@ class Evaluation:
             picture.
         labels: one row a label, in order of class index.
         unreadable_files: not scored.
-        leaked_examples: of a training's test split, how many pictures have an exact or near copy in train or validation, or were
-            trained on by its base version.
+        leaked_examples: how many pictures had a part in making the version: of a training's test split those that have an exact or
+            near copy in train or validation, or were trained on by its base version; of an evaluation the very files.
         accuracy_without_leaked: accuracy on the others; None where nothing leaked, or everything.
         micro_f1: of a multi-label model, F1 over every label of every picture; None for others.
         mean_average_precision: of a multi-label model, the unweighted mean over the labels that have an example; it needs no
             thresholds. None for others.
         figures: the headline figures, each with its interval; empty in evaluations written before it was known.
         reliability: 15 equally wide bins from 0 to 1; empty likewise.
+        missing_examples: of a stored split, how many of its pictures the dataset does not hold any more.
         coverage: share of pictures that would not be called unknown where that is allowed; None where the version has no rule.
         accepted_accuracy: accuracy on these pictures; None where there are none.
     """
@@ -110,6 +111,7 @@ class Evaluation:
     mean_average_precision: float | None = None
     figures: tuple[Figure, ...] = ()
     reliability: tuple[ReliabilityBin, ...] = ()
+    missing_examples: int = 0
     coverage: float | None = None
     accepted_accuracy: float | None = None
 

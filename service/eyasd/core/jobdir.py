@@ -6,8 +6,9 @@
     base/            manifest and weights of the version that a training starts from; or the manifest of the one whose training is
                      retraced by an inspection
     bundle/          the version to score in an evaluation; the version made in a training, complete once result.json exists
+    others/N/        in an evaluation of several versions the further ones, from 1
     progress.jsonl   one ProgressLine a line, appended whole by the program
-    result.json      TrainingOutcome, Evaluation or InspectionOutcome; written last, at once
+    result.json      TrainingOutcome, EvaluationOutcome or InspectionOutcome; written last, at once
     error.json       JobError; the program then ends with USER_ERROR
     lock             held, in the kernel's sense, for as long as the program lives
     trainer.log      its standard output and standard error
@@ -31,6 +32,7 @@ RESULT: Final = "result.json"
 ERROR: Final = "error.json"
 BASE: Final = "base"
 BUNDLE: Final = "bundle"
+OTHERS: Final = "others"
 LOCK: Final = "lock"
 LOG: Final = "trainer.log"
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from eyasd.core.answers import Split
+from eyasd.core.comparison import Comparison
 from eyasd.core.evaluation import EpochMetrics, Evaluation
 from eyasd.core.findings import Duplicates, PictureStatistics, Suspects, UnreadableFile
 from eyasd.core.names import ModelRef
@@ -155,12 +157,16 @@ class EvaluationTask:
         attempt: number of this attempt, from 1.
         model: short reference of the version, for messages.
         dataset: absolute path of the folder, manifest or archive.
+        others: further versions to score beside it, whose bundles lie in JOB_DIR/others.
+        split: of those that the version was made with, the one to score; None is all of the dataset, or its test split.
     """
 
     job: str
     attempt: int
     model: str
     dataset: str
+    others: tuple[ModelRef, ...] = ()
+    split: Split | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +204,14 @@ class InspectionOutcome:
 
     dataset_report: DatasetReport
     conditions: Conditions | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationOutcome:
+    """JOB_DIR/result.json of an evaluation, with a comparison for each of the task's `others`."""
+
+    evaluation: Evaluation
+    comparisons: tuple[Comparison, ...] = ()
 
 
 class JobType(StrEnum):
@@ -249,6 +263,9 @@ class Job:
         dataset_report: of a training or an inspection that succeeded.
         evaluation: of a training or an evaluation that succeeded.
         conditions: of an inspection that retraced a version's training, and succeeded.
+        others: further versions that an evaluation scores, by their numbers.
+        comparisons: of an evaluation that succeeded, one for each of `others`.
+        split: of an evaluation, see `EvaluationTask`.
     """
 
     id: str
@@ -272,6 +289,9 @@ class Job:
     inspection: InspectionSpec | None = None
     base_version: ModelRef | None = None
     conditions: Conditions | None = None
+    others: tuple[ModelRef, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    split: Split | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from eyasd.core import bundle, document, jobdir
+from eyasd.core.answers import ANSWERS
 from eyasd.core.errors import StorageFailed
 from eyasd.core.names import ModelRef
 from eyasd.core.types import EvaluationTask, InspectionTask, Job, SharedCache, TrainingTask
@@ -25,14 +26,14 @@ def prepare(job_dir: Path, job: Job, models: Models, weights: Path | None, hub: 
     Args:
         job_dir: made if need be.
         job: about to run.
-        models: where the version comes from that is evaluated, started from or retraced.
+        models: where the versions come from that are evaluated, started from or retraced.
         weights: file or folder of pre-trained weights given by the operator.
         hub: whether weights may be downloaded.
         cache: of decoded pictures, which jobs share.
 
     Raises:
         StorageFailed: the folder cannot be written.
-        BrokenBundle: that version is damaged.
+        BrokenBundle: one of them is damaged.
     """
     try:
         job_dir.mkdir(parents=True, exist_ok=True)
@@ -51,8 +52,7 @@ def prepare(job_dir: Path, job: Job, models: Models, weights: Path | None, hub: 
                 cache=cache,
             )
             if job.base_version is not None:
-                base = job.base_version
-                _lay_out_version(job_dir / jobdir.BASE, base.model, base.version or 0, bundle.WEIGHTS, models)
+                _lay_out_version(job_dir / jobdir.BASE, job.base_version, (bundle.WEIGHTS,), models)
             (job_dir / jobdir.TRAINING).write_text(document.dump(training))
         elif job.inspection is not None:
             inspection = InspectionTask(
@@ -65,24 +65,35 @@ def prepare(job_dir: Path, job: Job, models: Models, weights: Path | None, hub: 
                 cache=cache,
             )
             if job.inspection.version is not None:
-                version = job.inspection.version
-                _lay_out_version(job_dir / jobdir.BASE, version.model, version.version or 0, None, models)
+                _lay_out_version(job_dir / jobdir.BASE, job.inspection.version, (), models)
             (job_dir / jobdir.INSPECTION).write_text(document.dump(inspection))
         else:
-            _lay_out_version(job_dir / jobdir.BUNDLE, job.model, job.version or 0, bundle.MODEL, models)
-            reference = str(ModelRef(job.model, version=job.version))
-            evaluation = EvaluationTask(job=job.id, attempt=job.attempt, model=reference, dataset=job.dataset)
+            places = {job_dir / jobdir.BUNDLE: ModelRef(job.model, version=job.version)}
+            places |= {job_dir / jobdir.OTHERS / str(number): other for number, other in enumerate(job.others, 1)}
+            for place, ref in places.items():
+                _lay_out_version(place, ref, (bundle.MODEL, ANSWERS), models)
+            evaluation = EvaluationTask(
+                job=job.id,
+                attempt=job.attempt,
+                model=str(ModelRef(job.model, version=job.version)),
+                dataset=job.dataset,
+                others=job.others,
+                split=job.split,
+            )
             (job_dir / jobdir.EVALUATION).write_text(document.dump(evaluation))
     except OSError as error:
         raise StorageFailed(f"The job's folder could not be written: {error.strerror}. Free the disk, then try again.") from error
 
 
-def _lay_out_version(place: Path, model: str, version: int, file: str | None, models: Models) -> None:
-    """Writes a version's manifest and, where one is named, one of its files."""
-    place.mkdir(exist_ok=True)
-    if file is not None:
-        (place / file).write_bytes(models.fetch(model, version, file))
-    (place / bundle.MANIFEST).write_text(document.dump(models.manifest(model, version)))
+def _lay_out_version(place: Path, ref: ModelRef, files: tuple[str, ...], models: Models) -> None:
+    """Writes a version's manifest, and those of the files that it has."""
+    version = ref.version or 0
+    manifest = models.manifest(ref.model, version)
+    place.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        if file in manifest.files:
+            (place / file).write_bytes(models.fetch(ref.model, version, file))
+    (place / bundle.MANIFEST).write_text(document.dump(manifest))
 
 
 def last_words(job_dir: Path) -> str:

@@ -16,7 +16,8 @@ from typing import Any
 import structlog
 
 from eyasd.core import document
-from eyasd.core.errors import InvalidArgument, Unavailable
+from eyasd.core.answers import ANSWERS, Split
+from eyasd.core.errors import DatasetNotFound, InvalidArgument, Unavailable
 from eyasd.core.form import form_of
 from eyasd.core.names import ModelRef
 from eyasd.core.spec import InspectionSpec, TrainSpec
@@ -79,19 +80,43 @@ class Ledger:
         request = f"train {model} {dataset} {alias} {document.dump(spec)}"
         return await self._submit(job, request_id, f"{request} from {base}" if base else request)
 
-    async def submit_evaluation(self, *, ref: ModelRef, dataset: str, request_id: str | None) -> Job:
-        """Accepts an evaluation of the version that `ref` names now.
+    async def submit_evaluation(
+        self,
+        *,
+        ref: ModelRef,
+        dataset: str,
+        request_id: str | None,
+        others: tuple[ModelRef, ...] = (),
+        split: Split | None = None,
+    ) -> Job:
+        """Accepts an evaluation of the version that `ref` names now, and of those that `others` name, beside it.
+
+        Args:
+            ref: of the version.
+            dataset: to score it on; "" is the one that it was trained on, and wants a split.
+            request_id: chosen by the caller; None makes every request a job of its own.
+            others: of further versions, each to be compared with the first.
+            split: that the version was made with, to score; None is all of the dataset, or its test split.
 
         Raises:
             NotFound: there is no such model, alias or version, or the dataset's path leads nowhere.
-            InvalidArgument: the dataset's path is not absolute, or leads to no folder, manifest or archive.
+            InvalidArgument: the dataset's path is not absolute, or leads to no folder, manifest or archive; two names are of one
+                version, or versions cannot be compared; or the version did not note its splits.
             RequestIdReused: the request id belongs to another request.
         """
-        version = await asyncio.to_thread(self._models.resolve, ref)
+        versions = await asyncio.to_thread(self._comparable, (ref, *others))
         job = Job(
-            id=_new_id(), type=JobType.EVALUATION, create_time=datetime.now(UTC), model=ref.model, version=version, dataset=dataset
+            id=_new_id(),
+            type=JobType.EVALUATION,
+            create_time=datetime.now(UTC),
+            model=ref.model,
+            version=versions[0].version,
+            dataset=await asyncio.to_thread(self._dataset_of, versions[0], dataset, split),
+            others=versions[1:],
+            split=split,
         )
-        return await self._submit(job, request_id, f"evaluate {ref} {dataset}")
+        request = f"evaluate {' '.join(map(str, (ref, *others)))} {dataset}"
+        return await self._submit(job, request_id, f"{request} {split}" if split else request)
 
     async def submit_inspection(
         self, *, dataset: str, spec: InspectionSpec, request_id: str | None, retraced: ModelRef | None = None
@@ -205,6 +230,46 @@ class Ledger:
         version = ModelRef(ref.model, version=self._models.resolve(ref))
         inherited(spec, self._models.manifest(version.model, version.version or 0), str(version))
         return version
+
+    def _dataset_of(self, version: ModelRef, dataset: str, split: Split | None) -> str:
+        """Returns the dataset to score a version on: the one that was named, or the one that it was trained on."""
+        manifest = self._models.manifest(version.model, version.version or 0)
+        if split and ANSWERS not in manifest.files:
+            raise InvalidArgument(
+                "split", f"{version} was published without {ANSWERS}, so its {split} split is not known: name a dataset alone."
+            )
+        if dataset:
+            return dataset
+        if not split:
+            raise InvalidArgument(
+                "dataset", "Neither a dataset nor a split is named: name one, so that there is something to score."
+            )
+        try:
+            form_of(Path(manifest.lineage.dataset))
+        except DatasetNotFound:
+            raise DatasetNotFound(
+                f"{version} was trained on {manifest.lineage.dataset!r}, which is not there any more: name the dataset that holds "
+                "its pictures now.",
+                dataset=manifest.lineage.dataset,
+            ) from None
+        return manifest.lineage.dataset
+
+    def _comparable(self, refs: tuple[ModelRef, ...]) -> tuple[ModelRef, ...]:
+        """Returns the versions that the references name now, by their numbers; each once, and all of one kind."""
+        versions = tuple(ModelRef(ref.model, version=self._models.resolve(ref)) for ref in refs)
+        several = [self._models.manifest(one.model, one.version or 0).thresholds is not None for one in versions]
+        for place, version in enumerate(versions[1:], 1):
+            if (same := versions.index(version)) < place:
+                raise InvalidArgument(
+                    "other_models", f"{refs[same]} and {refs[place]} are both {version}: name two versions, or only one of the two."
+                )
+            if several[place] is not several[0]:
+                single, multi = (versions[several.index(kind)] for kind in (False, True))
+                raise InvalidArgument(
+                    "other_models",
+                    f"{multi} gives a picture any number of labels, and {single} one, so they cannot be compared: name others.",
+                )
+        return versions
 
     async def _submit(self, job: Job, request_id: str | None, request: str) -> Job:
         if not Path(job.dataset).is_absolute():

@@ -18,9 +18,19 @@ import structlog
 
 from eyasd.core import document, jobdir
 from eyasd.core.errors import AliasConflict, EyasError, JobEnded, PromotionRefused, StorageFailed, TrainerFailed
-from eyasd.core.evaluation import Evaluation
 from eyasd.core.names import PRODUCTION
-from eyasd.core.types import InspectionOutcome, Job, JobError, JobEvent, JobState, JobType, Progress, SharedCache, TrainingOutcome
+from eyasd.core.types import (
+    EvaluationOutcome,
+    InspectionOutcome,
+    Job,
+    JobError,
+    JobEvent,
+    JobState,
+    JobType,
+    Progress,
+    SharedCache,
+    TrainingOutcome,
+)
 from eyasd.jobs import folder
 from eyasd.jobs.ledger import Ledger
 from eyasd.jobs.local import Process, Runner
@@ -194,7 +204,8 @@ class Scheduler:
     async def _succeed(self, job: Job, job_dir: Path) -> None:
         text = await asyncio.to_thread((job_dir / jobdir.RESULT).read_text)
         if job.type is JobType.EVALUATION:
-            await self._end(job, JobState.SUCCEEDED, evaluation=document.load(Evaluation, text))
+            scored = document.load(EvaluationOutcome, text)
+            await self._end(job, JobState.SUCCEEDED, evaluation=scored.evaluation, comparisons=scored.comparisons)
             return
         if job.type is JobType.INSPECTION:
             found = document.load(InspectionOutcome, text)

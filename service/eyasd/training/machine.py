@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import platform
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from math import ceil
 from pathlib import Path
 from typing import Final
 
 _CPU_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
+_CPU_INFORMATION: Final = Path("/proc/cpuinfo")
 
 # Read by the C library and by OpenMP when a process starts, hence the environment.
 #
@@ -33,6 +36,15 @@ def cpu_count(quota_file: Path = _CPU_QUOTA) -> int:
         return max(1, min(available, ceil(int(quota) / int(period))))
     except (OSError, ValueError):  # no cgroup v2, or a quota of `max`
         return available
+
+
+def cpu_name(information: Path = _CPU_INFORMATION) -> str:
+    """Returns what the processors are called, and how many may be used at once, for people."""
+    with suppress(OSError):
+        for line in information.read_text().splitlines():
+            if line.startswith("model name"):
+                return f"{line.partition(':')[2].strip()}, {cpu_count()} threads"
+    return f"{platform.machine()}, {cpu_count()} threads"
 
 
 def rank_and_world() -> tuple[int, int]:

@@ -1,98 +1,155 @@
-"""Scores a version's own ONNX file on another dataset, without torch."""
+"""Scores the very ONNX files of versions on a dataset, and compares them on its pictures, without torch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from eyasd.core.bundle import MANIFEST, MODEL, Manifest, read_manifest, verified
-from eyasd.core.errors import BadDataset
+from eyasd.core.answers import Split
+from eyasd.core.comparison import Comparison, Cost
+from eyasd.core.errors import BadDataset, BrokenBundle
 from eyasd.core.evaluation import Evaluation
-from eyasd.core.findings import UnreadableFile
-from eyasd.core.jobdir import BUNDLE
-from eyasd.core.types import EvaluationTask
-from eyasd.training.data.cache import read_picture
+from eyasd.core.jobdir import BUNDLE, OTHERS
+from eyasd.core.names import ModelRef
+from eyasd.core.types import EvaluationOutcome, EvaluationTask
+from eyasd.training.asking import BATCH, Answered, Version, ask
 from eyasd.training.data.dataset import open_dataset
-from eyasd.training.data.listing import TEST, File, Listing
-from eyasd.training.data.targets import targets_of
+from eyasd.training.data.listing import TEST, Listing
+from eyasd.training.data.targets import Targets, targets_of
 from eyasd.training.journal import Journal
-from eyasd.training.machine import cpu_count
-from eyasd.training.outcome.evaluate import predict, score
-from eyasd.training.outcome.session import open_session
+from eyasd.training.machine import cpu_name
+from eyasd.training.outcome.compare import Sheet, changed_pictures, label_changes, pairs_of
+from eyasd.training.outcome.evaluate import answers_of, score
+from eyasd.training.outcome.figures import differences
+from eyasd.training.outcome.latency import Latency, measure
+from eyasd.training.stored import stored_split
 
-_BATCH = 32
+_COMPARED: Final = ("accuracy", "log_loss", "macro_f1")
 
 
-def rescore(task: EvaluationTask, folder: Path, journal: Journal) -> Evaluation:
-    """Scores the version of JOB_DIR/bundle on every picture of a dataset, or on its test split where it has splits.
+def rescore(task: EvaluationTask, folder: Path, journal: Journal) -> EvaluationOutcome:
+    """Scores the version of JOB_DIR/bundle on a split that it was made with, a dataset's test split, or all of a dataset.
+
+    Those of JOB_DIR/others are scored on the same pictures, and compared with it.
 
     Raises:
-        BadDataset: it has labels that the model does not know, several a picture though the model knows one, no test split among
-            its splits, or no readable picture.
-        BrokenBundle: the version is damaged.
+        BadDataset: it has labels that a version does not know, several a picture though they know one, no test split among
+            its splits, or no readable picture; or nothing is left to compare.
+        BrokenBundle: a version is damaged.
     """
     journal.stage("audit")
-    bundle = folder / BUNDLE
-    manifest = read_manifest((bundle / MANIFEST).read_bytes())
-    verified(manifest, MODEL, (bundle / MODEL).read_bytes())
-    listing = _scored(open_dataset(Path(task.dataset), folder, journal), manifest, task.model)
+    versions = [Version.opened(task.model, folder / BUNDLE)]
+    versions += [Version.opened(str(other), folder / OTHERS / str(number)) for number, other in enumerate(task.others, 1)]
+    listing, missing = _listed(task, versions[0], folder, journal)
+    _check(listing, versions)
     for warning in listing.warnings:
         journal.message(warning)
 
     journal.stage("evaluate")
-    readable: list[File] = []
-    unreadable: list[UnreadableFile] = []
-
-    def batches() -> Iterator[NDArray[np.uint8]]:
-        """Yields the readable pictures, and notes what they show."""
-        with ThreadPoolExecutor(cpu_count()) as pool:  # Pillow decodes without the interpreter's lock
-            for start in range(0, len(listing.files), _BATCH):
-                journal.advance(start / len(listing.files))
-                chunk = listing.files[start : start + _BATCH]
-                images = []
-                for file, (entry, image) in zip(
-                    chunk, pool.map(lambda f: read_picture(f, manifest.preprocess), chunk), strict=True
-                ):
-                    if image is None:
-                        unreadable.append(UnreadableFile(file.name, entry.problem))
-                    else:
-                        images.append(image)
-                        readable.append(file)
-                if images:
-                    yield np.stack(images)
-
-    probabilities = predict(open_session(bundle / MODEL), batches())
-    if not readable:
-        raise BadDataset(
-            f"None of the {len(listing.files)} files is a readable picture, such as {unreadable[0].path!r}: {unreadable[0].reason}"
-        )
-    # What a model of one label a picture is measured on is one label a picture; one of several takes one for a set of one.
-    scored = Listing(tuple(readable), (), (), multi_label=manifest.thresholds is not None)
-    targets = targets_of(scored, manifest.labels)
-    return score(probabilities, targets, manifest.labels, tuple(unreadable), thresholds=manifest.thresholds)
+    answered = ask(versions, listing.files, journal)
+    evaluation = replace(_evaluation(answered, 0, versions[0], task.split), missing_examples=missing)
+    if not task.others:
+        return EvaluationOutcome(evaluation=evaluation)
+    for version in versions:
+        if version.kept is None:
+            journal.message(f"Which pictures {version.name} was trained on is not known, so none is left out for its sake.")
+    latencies = measure([version.session for version in versions], answered.samples)
+    comparisons = tuple(
+        _comparison(task, other, answered, versions, place, (latencies[0], latencies[place]))
+        for place, other in enumerate(task.others, 1)
+    )
+    return EvaluationOutcome(evaluation=evaluation, comparisons=comparisons)
 
 
-def _scored(listing: Listing, manifest: Manifest, model: str) -> Listing:
-    """Returns the files to score."""
-    if listing.splits:
-        if TEST not in listing.splits:
+def _listed(task: EvaluationTask, version: Version, folder: Path, journal: Journal) -> tuple[Listing, int]:
+    """Returns the files to score, and how many pictures of a stored split the dataset lacks."""
+    listing = open_dataset(Path(task.dataset), folder, journal)
+    if task.split is not None:
+        if version.kept is None:
+            raise BrokenBundle(f"{version.name} did not note its splits: name a dataset alone.")
+        return stored_split(listing, version.kept, task.split, version.name, journal)
+    if not listing.splits:
+        return listing, 0
+    if TEST not in listing.splits:
+        raise BadDataset(f"The dataset has {' and '.join(listing.splits)} but no test split; name a dataset that has one, or none.")
+    return listing.of_split(TEST), 0
+
+
+def _check(listing: Listing, versions: list[Version]) -> None:
+    """Raises BadDataset where a version cannot be scored on the files."""
+    for version in versions:
+        foreign = sorted(set(listing.labels) - set(version.manifest.labels))
+        if foreign:
             raise BadDataset(
-                f"The dataset has {' and '.join(listing.splits)} but no test split; name a dataset that has one, or none."
+                f"The dataset has labels that {version.name} does not know: {', '.join(map(repr, foreign[:5]))}; "
+                f"it knows {', '.join(map(repr, version.manifest.labels[:20]))}."
             )
-        listing = listing.of_split(TEST)
-    foreign = sorted(set(listing.labels) - set(manifest.labels))
-    if foreign:
+    first = versions[0]
+    if first.manifest.thresholds is None and (file := next((file for file in listing.files if len(file.labels) != 1), None)):
         raise BadDataset(
-            f"The dataset has labels that {model} does not know: {', '.join(map(repr, foreign[:5]))}; "
-            f"it knows {', '.join(map(repr, manifest.labels[:20]))}."
-        )
-    if manifest.thresholds is None and (file := next((file for file in listing.files if len(file.labels) != 1), None)):
-        raise BadDataset(
-            f"{file.name!r} has {len(file.labels)} labels, but {model} gives every picture one: "
+            f"{file.name!r} has {len(file.labels)} labels, but {first.name} gives every picture one: "
             "name a dataset of one label a picture, or a model that was trained on several."
         )
-    return listing
+
+
+def _evaluation(answered: Answered, place: int, version: Version, split: Split | None) -> Evaluation:
+    manifest = version.manifest
+    return score(
+        answered.probabilities[place],
+        _targets(answered, version),
+        manifest.labels,
+        answered.unreadable,
+        # Who asks for the training split knows that it was trained on.
+        leaked=None if split in (Split.TRAIN, Split.VALIDATION) else version.made_with(answered.prints),
+        thresholds=manifest.thresholds,
+    )
+
+
+def _targets(answered: Answered, version: Version) -> Targets:
+    # What a model of one label a picture is measured on is one label a picture; one of several takes one for a set of one.
+    shown = Listing(answered.files, (), (), multi_label=version.manifest.thresholds is not None)
+    return targets_of(shown, version.manifest.labels)
+
+
+def _comparison(
+    task: EvaluationTask,
+    other: ModelRef,
+    answered: Answered,
+    versions: list[Version],
+    place: int,
+    latencies: tuple[Latency, Latency],
+) -> Comparison:
+    """Returns how the version at a place did beside the first, on the pictures that neither alone was made with."""
+    compared = (versions[0], versions[place])
+    one_sided = np.logical_xor(*(version.made_with(answered.prints) for version in compared))
+    if one_sided.all():
+        raise BadDataset(
+            f"Each of the {len(one_sided)} pictures was trained on by one of {compared[0].name} and {compared[1].name} alone, so "
+            "nothing can be compared: name a dataset that neither has seen."
+        )
+    fair = answered.of(~one_sided)
+    first, second = (
+        Sheet(version.manifest.labels, answers_of(fair.probabilities[at], _targets(fair, version), version.manifest.thresholds))
+        for at, version in zip((0, place), compared, strict=True)
+    )
+    count, changed = changed_pictures(first, second, fair.files)
+    own, its = (
+        Cost(version.manifest.model_bytes, latency.single, latency.batch)
+        for version, latency in zip(compared, latencies, strict=True)
+    )
+    return Comparison(
+        version=other,
+        evaluation=_evaluation(fair, place, versions[place], task.split),
+        pairs=pairs_of(first.answers.right, second.answers.right),
+        differences=differences(first.answers, second.answers, _COMPARED),
+        labels=label_changes(first, second),
+        changed_count=count,
+        changed=changed,
+        costs=(own, its),
+        device=cpu_name(),
+        batch_size=min(BATCH, len(answered.samples[0])),
+        left_out_count=int(one_sided.sum()),
+    )

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from eyasd.core import document
+from eyasd.core.answers import ANSWERS
 from eyasd.core.bundle import EXPLAIN, FORMAT_VERSION, MODEL, WEIGHTS, Golden, Lineage, Manifest, Parity
 from eyasd.core.evaluation import EpochMetrics, Evaluation
 from eyasd.core.jobdir import BUNDLE
@@ -31,14 +32,16 @@ from eyasd.training.data.listing import TEST, TRAIN, VALIDATION, check_labels
 from eyasd.training.data.targets import as_flags
 from eyasd.training.data.thumbnails import data_uri
 from eyasd.training.head import warm
+from eyasd.training.head.start import Start
 from eyasd.training.journal import Journal
 from eyasd.training.machine import cpu_count
 from eyasd.training.network import Servable
 from eyasd.training.outcome.activation import activation_overlays, head_weights, map_sizes
 from eyasd.training.outcome.bundling import write_bundle
 from eyasd.training.outcome.calibrate import fit_temperature
-from eyasd.training.outcome.evaluate import Scored, predict, score
+from eyasd.training.outcome.evaluate import Scored, answers_of, predict, score
 from eyasd.training.outcome.export import PARITY_EXAMPLES, check_signature, prove_parity, to_onnx
+from eyasd.training.outcome.kept import keep
 from eyasd.training.outcome.report.material import gather
 from eyasd.training.outcome.session import open_session
 from eyasd.training.outcome.thresholds import choose_thresholds
@@ -115,7 +118,7 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
     parity = _export(servable, bundle / MODEL, images, data, metadata, journal)
 
     journal.stage("evaluate")
-    evaluation, golden, answers = _evaluate(bundle / MODEL, images, data, thresholds, journal)
+    evaluation, golden, answers = _evaluate(bundle / MODEL, start, thresholds, journal)
 
     journal.stage("publish")
     found = conditions(start.source)
@@ -171,21 +174,24 @@ def _export(
 
 
 def _evaluate(
-    path: Path, images: NDArray[np.uint8], data: Audit, thresholds: tuple[float, ...] | None, journal: Journal
+    path: Path, start: Start, thresholds: tuple[float, ...] | None, journal: Journal
 ) -> tuple[Evaluation, Golden, Scored]:
-    """Scores the file on the test split; a few of its pictures become the golden examples."""
+    """Scores the file on the test split and keeps its answers; a few of the pictures become the golden examples."""
+    images, data = start.images, start.data
     rows = data.rows[TEST]
 
     def batches() -> Iterator[NDArray[np.uint8]]:
-        for start in range(0, len(rows), _BATCH):
-            journal.advance(start / len(rows))
-            yield images[rows[start : start + _BATCH]]
+        for first in range(0, len(rows), _BATCH):
+            journal.advance(first / len(rows))
+            yield images[rows[first : first + _BATCH]]
 
     probabilities = predict(open_session(path), batches())
     targets = data.targets[rows]
     # The first picture of each label, or set of labels, so that the golden examples are not all alike.
     chosen = np.unique(targets, axis=0, return_index=True)[1][:_GOLDEN_EXAMPLES]
     scored = score(probabilities, targets, data.labels, leaked=data.leaked[rows], thresholds=thresholds)
+    kept = keep(answers_of(probabilities, targets, thresholds), data.rows, start.prints, start.seen)
+    durable.write(path.parent / ANSWERS, kept.to_bytes())
     return scored, Golden(images[rows[chosen]], probabilities[chosen]), Scored(rows, targets, probabilities)
 
 

@@ -22,6 +22,7 @@ from fake_server import (
     Refusal,
     alias_message,
     classified,
+    compared_message,
     inspected_message,
     job_message,
     model_message,
@@ -154,6 +155,19 @@ async def test_a_repeated_training_has_the_same_request_id(server: FakeServer, c
         first, second = server.calls(method)
         assert first.request == second.request
         assert first.request.request_id
+
+
+async def test_versions_are_compared(server: FakeServer, call: Caller) -> None:
+    server.answers("Evaluate", training_service_pb2.EvaluateResponse(job=compared_message()))
+    job = await call("evaluate", "clothing/3", "/photos", others=["clothing@canary", "garments"])
+    request = server.received[-1].request
+    assert list(request.other_models) == ["models/clothing/aliases/canary", "models/garments"]
+    assert (job.version, job.other_versions) == ("clothing/3", ("clothing/2",))
+    latency = timedelta(microseconds=12_340)
+    assert job.comparisons[0].first_cost == eyas.VersionCost(13_000_000, latency, latency / 2)
+    assert await call("compare", "clothing/3", "clothing/2", "/photos") == job
+    request = server.received[-1].request
+    assert (request.model, list(request.other_models)) == ("models/clothing/versions/3", ["models/clothing/versions/2"])
 
 
 REPEATED = [

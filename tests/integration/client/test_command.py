@@ -22,6 +22,7 @@ from fake_server import (
     Refusal,
     alias_message,
     classified,
+    compared_message,
     evaluated_message,
     inspected_message,
     job_message,
@@ -100,6 +101,7 @@ def commands(folder: Path) -> dict[str, tuple[tuple[object, ...], str]]:
         "train": (("train", folder, "--model", "clothing"), "id"),
         "train --no-wait": (("train", folder, "--model", "clothing", "--no-wait"), "id"),
         "evaluate": (("evaluate", "clothing", folder), "id"),
+        "compare": (("compare", "clothing", "clothing/3", "--data", folder), "id"),
         "inspect": (("inspect", folder), "id"),
         "inspect --no-wait": (("inspect", folder, "--no-wait"), "id"),
         "classify": (("classify", "clothing", folder / "a.jpg"), "results"),
@@ -236,7 +238,7 @@ def test_help_and_version(eyas: Eyas) -> None:
     status, out, _ = eyas("--help")
     assert status == 0
     assert "eyas train ./photos --model clothing\n" in out
-    for command in ("train", "evaluate", "inspect", "classify", "jobs", "models"):
+    for command in ("train", "evaluate", "compare", "inspect", "classify", "jobs", "models"):
         status, out, _ = eyas(command, "--help")
         assert status == 0
         assert "--address" in out
@@ -313,6 +315,37 @@ def test_an_evaluation_is_shown_in_full(eyas: Eyas, server: FakeServer, photos: 
     for words in ("clothing/3", "label 9", "confusion matrix", "macro F1 0.9300", "0.744 to 0.965"):
         assert words in out
     assert max(map(len, out.splitlines())) <= 80
+
+
+def test_versions_are_measured_beside_each_other(eyas: Eyas, server: FakeServer, photos: Path, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    server.answers("GetJob", job_service_pb2.GetJobResponse(job=compared_message()))
+    first, canary, third = "models/clothing/versions/3", "models/clothing/aliases/canary", "models/clothing/versions/1"
+    for arguments, others in (
+        (("evaluate", "clothing/3", "clothing@canary", "clothing/1", photos), [canary, third]),
+        (("evaluate", "clothing/3", "clothing@canary", "--data", photos), [canary]),
+        (("evaluate", "clothing/3", "clothing/1", "--split", "train"), [third]),
+        (("compare", "clothing/3", "clothing/1", "--data", photos), [third]),
+        (("compare", "clothing/3", "clothing/1"), [third]),
+    ):
+        status, out, err = eyas(*arguments)
+        assert status == 0, err
+        request = server.calls("Evaluate")[-1].request
+        assert (request.model, list(request.other_models)) == (first, others)
+        assert request.dataset == (str(photos) if photos in arguments else "")
+        assert request.split == (0 if photos in arguments else 1 if "train" in arguments else 3)
+        assert "clothing/2 is less accurate (McNemar's exact test, p = 0.021)" in " ".join(out.split())
+        assert max(map(len, out.splitlines())) <= 80
+    _, out, _ = eyas("jobs", "watch", "eva", "--json")
+    assert json.loads(out)["comparisons"][0]["changed"][0]["second"] == "shoes"
+
+
+def test_an_evaluation_needs_a_dataset(eyas: Eyas) -> None:
+    status, _, err = eyas("evaluate", "clothing")
+    assert (status, one_sentence(err)) == (
+        2,
+        "What shall it be measured on? Name a dataset, or a --split of its training. See eyas evaluate --help.",
+    )
 
 
 def test_an_inspection_is_asked_for_and_shown(eyas: Eyas, server: FakeServer, photos: Path) -> None:

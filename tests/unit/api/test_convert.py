@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from builders import evaluation, write_bundle
+from builders import comparison, evaluation, write_bundle
 from eyas.v1 import evaluation_pb2, job_pb2, training_spec_pb2, variant_pb2
 from eyasd.api import convert, specification
 from eyasd.core import bundle, document, findings, types
@@ -105,6 +105,35 @@ def test_a_finished_training() -> None:
     assert [list(row.predicted_counts) for row in message.training.evaluation.labels] == [[9, 1, 0], [0, 9, 1], [1, 0, 9]]
     assert message.progress.validation.macro_f1 == 0.6
     assert not message.progress.HasField("loss")
+
+
+def test_a_finished_evaluation_of_several() -> None:
+    second = ModelRef("m", version=3)
+    found = comparison(second)
+    job = Job(
+        id="j",
+        type=JobType.EVALUATION,
+        state=JobState.SUCCEEDED,
+        create_time=datetime(2026, 5, 6, tzinfo=UTC),
+        model="m",
+        version=4,
+        dataset="/d",
+        evaluation=evaluation(),
+        others=(second,),
+        comparisons=(found,),
+    )
+    message = convert.job_message(job)
+    assert list(message.other_versions) == ["models/m/versions/3"]
+    (sent,) = message.comparisons
+    assert (sent.model_version, sent.evaluation.examples) == ("models/m/versions/3", 30)
+    assert (sent.both_right, sent.only_first_right, sent.only_second_right, sent.both_wrong) == (26, 4, 1, 2)
+    assert (sent.p_value, sent.changed_count) == (pytest.approx(0.375), 5)  # 2 (1 + 5) / 32
+    (difference,), (label,), (picture,) = sent.differences, sent.labels, sent.changed
+    assert (difference.name, difference.first, difference.second, difference.interval.low) == ("accuracy", 0.9, 0.8, -0.2)
+    assert (label.label, label.examples, label.wins, label.losses) == ("blue", 10, 1, 4)
+    assert (picture.path, picture.first, picture.second, picture.second_confidence) == ("blue/1.png", "blue", "green", 0.6)
+    assert [cost.size_bytes for cost in (sent.first_cost, sent.second_cost)] == [1000, 2000]
+    assert sent.first_cost.latency.ToTimedelta() == timedelta(milliseconds=2)
 
 
 def test_every_figure_of_an_evaluation_arrives() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import eyas
 from eyas import _calls, _convert
 from eyas._calls import Call
-from eyas.v1 import model_service_pb2
+from eyas.v1 import evaluation_pb2, model_service_pb2
 from fake_server import SERVICES, job_message
 
 
@@ -32,7 +32,7 @@ def training(**values: Any) -> Call[eyas.Job]:
 
 CALLS: list[Call[Any]] = [
     training(),
-    _calls.evaluate("clothing", "/photos", None),
+    _calls.evaluate("clothing", "/photos", (), None, None),
     _calls.inspect("/photos", None, 0, None),
     _calls.classify("clothing", [b"x"], 1),
     _calls.get_job("abc"),
@@ -65,7 +65,7 @@ def test_no_method_of_the_contract_is_forgotten() -> None:
 
 
 def test_every_request_that_makes_a_job_can_be_repeated() -> None:
-    makers = (training, lambda: _calls.evaluate("m", "/d", ""), lambda: _calls.inspect("/d", None, 0, None))
+    makers = (training, lambda: _calls.evaluate("m", "/d", (), None, ""), lambda: _calls.inspect("/d", None, 0, None))
     ids = {call.request.request_id for make in makers for call in (make(), make())}  # type: ignore[attr-defined]
     assert len(ids) == 6
     assert all(0 < len(one) <= 64 for one in ids)
@@ -77,6 +77,24 @@ def test_a_training_says_what_was_asked() -> None:
     assert (request.model, request.dataset, request.alias) == ("models/clothing", "/photos", "canary")
     assert _convert.settings(request.spec) | {"budget": 0} == {"preset": "best", "budget": 0, "optimizer": "sgd"}
     assert request.spec.budget.seconds == 90
+
+
+def test_a_split_is_scored_where_the_training_found_it() -> None:
+    request: Any = _calls.evaluate("clothing/3", None, (), "validation", None).request
+    assert (request.dataset, request.split) == ("", evaluation_pb2.SPLIT_VALIDATION)
+    assert _calls.evaluate("clothing/3", "/d", (), None, None).request.split == 0  # type: ignore[attr-defined]
+    with pytest.raises(eyas.InvalidArgument, match="'dev' is not a split: use one of train, validation, test"):
+        _calls.evaluate("clothing/3", None, (), "dev", None)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "split", "asked"), [(None, None, 3), ("/d", None, 0), (None, "train", 1), ("/d", "validation", 2)]
+)
+def test_versions_are_compared_on_the_test_split_where_nothing_else_is_said(
+    dataset: str | None, split: str | None, asked: int
+) -> None:
+    request: Any = _calls.compare("clothing/3", "clothing/4", dataset, split, None).request
+    assert (request.dataset, request.split) == (dataset or "", asked)
 
 
 def test_an_alias_is_set_within_its_model() -> None:

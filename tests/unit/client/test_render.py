@@ -11,12 +11,14 @@ import pytest
 from rich.console import Console
 
 import eyas
-from eyas import _convert, _render
+from eyas import _convert, _render, _render_comparison
+from eyas._cautions import cautions
 from eyas.v1.classification_service_pb2 import ClassifyRequest, Image, Unknown
 from eyas.v1.model_pb2 import DistributionRule
 from fake_server import (
     alias_message,
     classified,
+    compared_message,
     evaluation_message,
     inspected_message,
     job_message,
@@ -123,6 +125,51 @@ def test_figures_have_their_intervals() -> None:
     several = shown(_render.evaluation(replace(scored, micro_f1=0.9), "clothing/3"))
     assert "micro F1" in several
     assert "95 % interval" not in shown(_render.evaluation(replace(scored, figures=()), "clothing/3")).split("accuracy")[0]
+
+
+def test_a_comparison_says_what_is_better_and_what_changed() -> None:
+    text = shown(_render_comparison.comparisons(_convert.job(compared_message())))
+    lines = [" ".join(line.replace("│", " ").replace("┃", " ").split()) for line in text.splitlines()]
+    assert lines[0] == "clothing/2 beside clothing/3: 30 pictures"
+    for line in (
+        "accuracy 0.9667 0.7000 -0.2667 -0.3667 to -0.2167",
+        "log loss 0.1000 0.9000 +0.8000 +0.7000 to +0.8500",
+        "macro F1 0.9600 0.9500 -0.0100 -0.1100 to +0.0400",
+        "size 13.0 MB 26.0 MB",
+        "one picture 12.34 ms 5.00 ms",
+        "a picture of 32 6.17 ms 2.50 ms",
+        "label [0] 10 1 9",
+        "label 1 20 · ·",
+        "150 pictures are given other labels:",
+        "[hat]/00.jpg hat hat 0.90 shoes 0.80",
+        "and 130 more; see --json",
+    ):
+        assert line in lines
+    assert (
+        "right: both 20, only clothing/3 9, only clothing/2 1, neither 0; clothing/2 is less accurate "
+        "(McNemar's exact test, p = 0.021)"
+    ) in " ".join(lines)
+
+
+def test_what_to_know_before_figures_are_believed() -> None:
+    scored = _convert.evaluation(evaluation_message())
+    assert cautions(scored) == []
+    doubtful = replace(scored, leaked_examples=2, missing_examples=3)
+    text = " ".join(shown(_render.evaluation(doubtful, "clothing/3")).split())
+    assert "2 of them were seen in training, themselves or as near copies." in text
+    assert "3 pictures of the split are not in the dataset any more, and so not scored." in text
+    (one,) = cautions(replace(scored, missing_examples=1))
+    assert one.plain == "1 picture of the split is not in the dataset any more, and so not scored."
+
+
+def test_a_comparison_without_a_difference() -> None:
+    message = compared_message()
+    found = message.comparisons[0]
+    found.p_value, found.only_first_right, found.changed_count, found.left_out_count = 1.0, 1, 0, 7
+    text = " ".join(shown(_render_comparison.comparisons(_convert.job(message))).split())
+    assert "no more of a difference than chance may make (McNemar's exact test, p = 1)" in text
+    assert "Both give every picture the same labels." in text
+    assert "30 pictures 7 pictures left out, which one of the two was trained on and the other was not." in text
 
 
 def test_which_labels_apply_is_told_of_a_model_of_several() -> None:
@@ -240,10 +287,10 @@ def test_a_report_of_an_older_daemon_is_shown_as_far_as_it_goes() -> None:
 def test_a_leak_is_told_with_and_without_a_figure() -> None:
     scored = _convert.evaluation(evaluation_message())
     leaky = replace(scored, leaked_examples=3, accuracy_without_leaked=0.875)
-    assert _render.leak(leaky).plain == (
+    assert cautions(leaky)[0].plain == (
         "3 of them were seen in training, themselves or as near copies; accuracy on the others 0.8750."
     )
-    assert _render.leak(replace(leaky, accuracy_without_leaked=None)).plain.endswith("or as near copies.")
+    assert cautions(replace(leaky, accuracy_without_leaked=None))[0].plain.endswith("or as near copies.")
 
 
 def test_an_inspection_is_listed_with_its_size() -> None:
@@ -257,7 +304,7 @@ def test_one_is_no_plural() -> None:
     text = shown(_render.evaluation(scored, "clothing/3"))
     assert "clothing/3: 1 picture " in text
     assert "1 file could not be read:" in text
-    assert _render.leak(scored).plain == "1 of them was seen in training, itself or as a near copy."
+    assert cautions(scored)[0].plain == "1 of them was seen in training, itself or as a near copy."
     text = inspected(groups=1, suspects=1)
     assert "in 1 group;" in text
     assert "1 of 1,900 labels looks wrong. A hard" in text

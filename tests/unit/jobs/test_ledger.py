@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from eyasd.core.errors import DatasetNotFound, InvalidArgument, JobNotFound, ModelNotFound
+from builders import kept_answers, lineage, write_bundle
+from eyasd.core import document, jobdir
+from eyasd.core.answers import ANSWERS, Split
+from eyasd.core.errors import DatasetNotFound, InvalidArgument, JobNotFound, ModelNotFound, VersionNotFound
 from eyasd.core.names import ModelRef
 from eyasd.core.spec import TrainSpec
-from eyasd.core.types import Job
+from eyasd.core.types import EvaluationTask, Job
 from fake_trainer import House, follow, train
 
 
@@ -23,6 +26,51 @@ async def test_what_cannot_be_accepted(house: House) -> None:
         await house.ledger.submit_evaluation(ref=ModelRef("none", version=1), dataset=str(house.photos), request_id=None)
     with pytest.raises(JobNotFound):
         await follow(house, Job(id="x", type="t", create_time=None, model="m", dataset="d"))  # type: ignore[arg-type]
+
+
+async def test_versions_that_cannot_be_compared(house: House, tmp_path: Path) -> None:
+    for number, thresholds in enumerate((None, None, (0.5, 0.5, 0.5)), 1):
+        job = f"job{number}"
+        house.models.publish("colours", write_bundle(tmp_path / job, job=job, thresholds=thresholds), job)
+    house.models.aliases.set("colours", "production", 1, actor="ann", reason="")
+    first, second, several = (ModelRef("colours", version=number) for number in (1, 2, 3))
+
+    async def submit(*refs: ModelRef) -> Job:
+        return await house.ledger.submit_evaluation(ref=refs[0], others=refs[1:], dataset=str(house.photos), request_id=None)
+
+    with pytest.raises(InvalidArgument, match="colours@production and colours/1 are both colours/1: name two versions"):
+        await submit(ModelRef("colours", alias="production"), second, first)
+    with pytest.raises(InvalidArgument, match="colours/3 gives a picture any number of labels, and colours/1 one"):
+        await submit(first, second, several)
+    with pytest.raises(VersionNotFound, match="no version 9"):
+        await submit(first, ModelRef("colours", version=9))
+    assert (await submit(second, ModelRef("colours", alias="production"))).others == (first,)
+
+
+async def test_a_split_is_scored_on_the_dataset_of_its_training(house: House, tmp_path: Path) -> None:
+    house.models.publish("colours", write_bundle(tmp_path / "plain"), "job1")
+    for number, dataset in ((2, house.photos), (3, tmp_path / "gone")):
+        job = f"job{number}"
+        bundle = write_bundle(tmp_path / job, kept=kept_answers(), lineage=lineage(job, str(dataset)))
+        house.models.publish("colours", bundle, job)
+
+    async def submit(version: int, dataset: str, split: Split | None) -> Job:
+        ref = ModelRef("colours", version=version)
+        return await house.ledger.submit_evaluation(ref=ref, dataset=dataset, split=split, request_id=None)
+
+    job = await submit(2, "", Split.VALIDATION)
+    assert (job.dataset, job.split) == (str(house.photos), Split.VALIDATION)
+    assert (await submit(3, str(house.photos), Split.TEST)).dataset == str(house.photos)
+    with pytest.raises(DatasetNotFound, match="colours/3 was trained on '/.*/gone', which is not there any more: name the dataset"):
+        await submit(3, "", Split.TEST)
+    with pytest.raises(InvalidArgument, match="colours/1 was published without answers.npz, so its test split is not known"):
+        await submit(1, str(house.photos), Split.TEST)
+    with pytest.raises(InvalidArgument, match="Neither a dataset nor a split is named"):
+        await submit(2, "", None)
+    process = await house.runner.started.get()
+    task = document.load(EvaluationTask, (process.job_dir / jobdir.EVALUATION).read_text())
+    assert task.split is Split.VALIDATION
+    assert (process.job_dir / jobdir.BUNDLE / ANSWERS).read_bytes() == kept_answers().to_bytes()
 
 
 @pytest.mark.parametrize("name", ["photos.csv", "photos.jsonl", "photos.zip", "photos.tar.gz"])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from builders import evaluation, write_bundle
+from builders import colour_network, comparison, evaluation, write_bundle
 from eyasd.core import document, jobdir
 from eyasd.core.bundle import MANIFEST, read_manifest
 from eyasd.core.errors import DatasetNotFound, JobEnded, RequestIdReused, StorageFailed, Unavailable
@@ -19,6 +19,7 @@ from eyasd.core.spec import InspectionSpec, Preset, TrainSpec
 from eyasd.core.types import (
     Conditions,
     DatasetReport,
+    EvaluationOutcome,
     EvaluationTask,
     InspectionOutcome,
     InspectionTask,
@@ -95,10 +96,29 @@ async def test_an_evaluation_gets_the_bundle_of_the_version_it_names(house: Hous
     task = document.load(EvaluationTask, (process.job_dir / jobdir.EVALUATION).read_text())
     assert task.model == "colours/1"
     assert (process.job_dir / jobdir.BUNDLE / "model.onnx").read_bytes() == (tmp_path / "b/model.onnx").read_bytes()
-    (process.job_dir / jobdir.RESULT).write_text(document.dump(evaluation()))
+    (process.job_dir / jobdir.RESULT).write_text(document.dump(EvaluationOutcome(evaluation=evaluation())))
     process.end(jobdir.OK)
     assert states(await follow(house, job))[-1] is JobState.SUCCEEDED
     assert (await house.ledger.get(job.id)).evaluation == evaluation()
+
+
+async def test_an_evaluation_of_several_gets_the_bundle_of_each(house: House, tmp_path: Path) -> None:
+    for number in (1, 2):
+        bundle = write_bundle(tmp_path / str(number), network=colour_network(green=number), job=f"job{number}")
+        house.models.publish("colours", bundle, f"job{number}")
+    first, second = (ModelRef("colours", version=number) for number in (1, 2))
+    job = await house.ledger.submit_evaluation(ref=first, others=(second,), dataset=str(house.photos), request_id=None)
+    assert job.others == (second,)
+    process = await house.runner.started.get()
+    task = document.load(EvaluationTask, (process.job_dir / jobdir.EVALUATION).read_text())
+    assert (task.model, task.others) == ("colours/1", (second,))
+    for number, place in ((1, jobdir.BUNDLE), (2, f"{jobdir.OTHERS}/1")):
+        assert (process.job_dir / place / "model.onnx").read_bytes() == (tmp_path / str(number) / "model.onnx").read_bytes()
+    outcome = EvaluationOutcome(evaluation=evaluation(), comparisons=(comparison(second),))
+    (process.job_dir / jobdir.RESULT).write_text(document.dump(outcome))
+    process.end(jobdir.OK)
+    await follow(house, job)
+    assert (await house.ledger.get(job.id)).comparisons == outcome.comparisons
 
 
 async def test_a_training_gets_the_weights_of_the_version_it_starts_from(house: House, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -24,6 +25,7 @@ import torch
 from safetensors.torch import save_file
 
 from eyasd.core import document, jobdir
+from eyasd.core.answers import ANSWERS, KeptAnswers, Split, fingerprints
 from eyasd.core.bundle import (
     EXPLAIN,
     GOLDEN,
@@ -36,9 +38,8 @@ from eyasd.core.bundle import (
     file_digests,
     read_manifest,
 )
-from eyasd.core.evaluation import Evaluation
 from eyasd.core.spec import Preset, TrainSpec
-from eyasd.core.types import DatasetReport, EvaluationTask, InspectionOutcome, JobError, TrainingOutcome
+from eyasd.core.types import DatasetReport, EvaluationOutcome, EvaluationTask, InspectionOutcome, JobError, TrainingOutcome
 from eyasd.core.variants import Precision
 
 from .conftest import JobFolder, main_on
@@ -101,6 +102,15 @@ class TestTraining:
         assert len(golden.images) == 2
         answers = session.run(["probabilities"], {"images": golden.images})[0]
         assert np.abs(answers - golden.probabilities).max() < Precision.FP32.golden_tolerance
+
+    def test_its_splits_and_answers_are_kept(self, trained: Path) -> None:
+        scored = read_manifest((trained / jobdir.BUNDLE / MANIFEST).read_bytes()).evaluation
+        kept = KeptAnswers.from_bytes((trained / jobdir.BUNDLE / ANSWERS).read_bytes())
+        files = fingerprints(hashlib.sha256(file.read_bytes()).hexdigest() for file in (trained / "data").rglob("*.png"))
+        assert [len(kept.of(split)) for split in Split] == [8, 2, 2]
+        assert sorted([*kept.used, *kept.picture]) == sorted(files)
+        assert (kept.right.mean(), kept.log_loss.mean()) == (scored.accuracy, pytest.approx(scored.log_loss))
+        assert not len(kept.inherited)
 
     def test_the_outcome_is_that_of_the_manifest(self, trained: Path) -> None:
         outcome = document.load(TrainingOutcome, (trained / jobdir.RESULT).read_bytes())
@@ -286,7 +296,7 @@ class TestEvaluation:
         (blocked / "torch" / "__init__.py").write_text("raise RuntimeError('an evaluation imported torch')")
         done = run(folder, PYTHONPATH=str(blocked))
         assert done.returncode == jobdir.OK, done.stderr
-        evaluation = document.load(Evaluation, (folder / jobdir.RESULT).read_bytes())
+        evaluation = document.load(EvaluationOutcome, (folder / jobdir.RESULT).read_bytes()).evaluation
         assert (evaluation.examples, evaluation.accuracy) == (36, 1.0)
         assert [file.path for file in evaluation.unreadable_files] == ["red/notes.txt"]
 
@@ -294,7 +304,7 @@ class TestEvaluation:
         root = squares()
         self.ask(folder, Path(shutil.make_archive(str(root), "gztar", root.parent, root.name)))
         assert main_on(folder, monkeypatch) == jobdir.OK
-        assert document.load(Evaluation, (folder / jobdir.RESULT).read_bytes()).examples == 36
+        assert document.load(EvaluationOutcome, (folder / jobdir.RESULT).read_bytes()).evaluation.examples == 36
 
     def test_it_scores_a_manifest(self, folder: Path, tmp_path: Path, squares: Callable[..., Path], monkeypatch) -> None:
         squares({"red": 2, "blue": 2})
@@ -303,7 +313,7 @@ class TestEvaluation:
         )
         self.ask(folder, tmp_path / "photos.jsonl")
         assert main_on(folder, monkeypatch) == jobdir.OK
-        evaluation = document.load(Evaluation, (folder / jobdir.RESULT).read_bytes())
+        evaluation = document.load(EvaluationOutcome, (folder / jobdir.RESULT).read_bytes()).evaluation
         assert (evaluation.examples, evaluation.unreadable_files) == (2, ())
 
     def test_of_splits_it_scores_the_test_split(
@@ -311,7 +321,7 @@ class TestEvaluation:
     ) -> None:
         self.ask(folder, squares({"red": 5, "blue": 5}, splits=("train", "test")))
         assert main_on(folder, monkeypatch) == jobdir.OK
-        evaluation = document.load(Evaluation, (folder / jobdir.RESULT).read_bytes())
+        evaluation = document.load(EvaluationOutcome, (folder / jobdir.RESULT).read_bytes()).evaluation
         assert [(row.label, row.examples) for row in evaluation.labels] == [("blue", 5), ("green", 0), ("red", 5)]
 
     @pytest.mark.parametrize(

@@ -17,8 +17,7 @@ from safetensors.torch import save_file
 
 from eyasd.core import document, jobdir
 from eyasd.core.bundle import MANIFEST, MODEL, REPORT, Manifest, read_manifest
-from eyasd.core.evaluation import Evaluation
-from eyasd.core.types import EvaluationTask, InspectionOutcome
+from eyasd.core.types import EvaluationOutcome, EvaluationTask, InspectionOutcome
 
 from .test_program import TINY, error_of, main_on
 
@@ -142,7 +141,7 @@ class TestEvaluation:
 
     def test_on_several_labels(self, trained: Path, manifest_file: Path, tmp_path: Path, monkeypatch) -> None:
         assert self.evaluated(trained / jobdir.BUNDLE, manifest_file, tmp_path, monkeypatch) == jobdir.OK
-        found = document.load(Evaluation, (tmp_path / jobdir.RESULT).read_bytes())
+        found = document.load(EvaluationOutcome, (tmp_path / jobdir.RESULT).read_bytes()).evaluation
         assert found.examples == COUNT
         assert found.accuracy >= 0.9
         assert tuple(row.threshold for row in found.labels) == manifest_of(trained).thresholds
@@ -153,7 +152,7 @@ class TestEvaluation:
             path.parent.mkdir(parents=True, exist_ok=True)
             draw(2000 + number, red=number % 2 == 0, round_=True).save(path)  # each is round, but only half are said to be
         assert self.evaluated(trained / jobdir.BUNDLE, tmp_path / "data", tmp_path, monkeypatch) == jobdir.OK
-        found = document.load(Evaluation, (tmp_path / jobdir.RESULT).read_bytes())
+        found = document.load(EvaluationOutcome, (tmp_path / jobdir.RESULT).read_bytes()).evaluation
         assert (found.examples, found.accuracy) == (8, 0.5)
         assert [(row.label, row.examples, row.precision) for row in found.labels] == [("red", 4, 1.0), ("round", 4, 0.5)]
 

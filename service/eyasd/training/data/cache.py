@@ -114,8 +114,28 @@ def read_picture(file: File, spec: Preprocess) -> tuple[Entry, NDArray[np.uint8]
     Returns:
         What became of it, and uint8 [H, W, 3], or None where it is no picture.
     """
+    entry, images = read_forms(file, [spec])
+    return entry, (images[0] if images else None)
+
+
+def read_forms(file: File, specs: Sequence[Preprocess]) -> tuple[Entry, list[NDArray[np.uint8]]]:
+    """Reads one file once, for its digest and for its pixels in each of several forms.
+
+    Returns:
+        What became of it, and uint8 [H, W, 3] for each of `specs`; none where it is no picture, or too large for one of them.
+    """
     entry, content = _read(file)
-    return (entry, None) if entry.problem else _decode(entry, content, spec)
+    images: list[NDArray[np.uint8]] = []
+    for spec in specs:
+        if not entry.problem:
+            entry, image = _decode(entry, content, spec)
+            images += [] if image is None else [image]
+    return entry, ([] if entry.problem else images)
+
+
+def digest(file: File) -> str:
+    """Returns the SHA-256 of a file's content, hexadecimal; "" where it cannot be read, or is too large to be a picture."""
+    return _read(file)[0].sha256
 
 
 def _read(file: File) -> tuple[Entry, bytes]:

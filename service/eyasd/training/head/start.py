@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from eyasd.core.answers import fingerprints
 from eyasd.core.evaluation import EpochMetrics
 from eyasd.core.preprocess import Preprocess
 from eyasd.core.types import InspectionTask, TrainingTask
@@ -29,7 +30,7 @@ from eyasd.training.head.afford import affordable
 from eyasd.training.head.features import extract
 from eyasd.training.head.fold import fold
 from eyasd.training.head.probe import Split, fit_head
-from eyasd.training.head.warm import Base, fingerprints
+from eyasd.training.head.warm import Base
 from eyasd.training.journal import Journal
 from eyasd.training.network import InputFormat, Network, device_name, input_format, pick_device
 from eyasd.training.recipe import Recipe, resolve
@@ -51,7 +52,8 @@ class Start:
         key: names everything that decides the training.
         head: figures of the head on the frozen backbone, those of epoch 0.
         logits: float32 [n, C], what it answers on the validation split.
-        seen: int64 [n], the pictures of train, validation and the base version; see `warm.fingerprints`.
+        prints: int64 [N], by which each listed file is known; see `core.answers`.
+        seen: int64 [n], those of train, validation and the base version.
     """
 
     recipe: Recipe
@@ -64,6 +66,7 @@ class Start:
     key: str
     head: EpochMetrics
     logits: NDArray[np.float32]
+    prints: NDArray[np.int64]
     seen: NDArray[np.int64]
 
 
@@ -113,7 +116,7 @@ def prepare(
 
     journal.stage("decode")
     pictures = decode(listing.files, preprocess, folder, task.cache, journal)
-    prints = fingerprints(pictures.entries)
+    prints = fingerprints(entry.sha256 for entry in pictures.entries)
     known = data is not None
     data = data or _audited(listing, pictures, recipe, base, journal)
     recipe = decided(training=len(data.rows[TRAIN]))
@@ -134,7 +137,7 @@ def prepare(
     journal.measured(head)
     used = prints[np.concatenate([data.rows[TRAIN], data.rows[VALIDATION]])]
     used = np.union1d(used, base.seen) if base else np.unique(used)
-    return Start(recipe, preprocess, network, source, pictures.images, data, pictures.path, key, head, logits, used)
+    return Start(recipe, preprocess, network, source, pictures.images, data, pictures.path, key, head, logits, prints, used)
 
 
 def build(
@@ -173,7 +176,7 @@ def _audited(listing: Listing, pictures: Pictures, recipe: Recipe, base: Base | 
     """Returns the splits, and tells what is wrong with the files."""
     fractions = {VALIDATION: recipe.validation_fraction, TEST: recipe.test_fraction}
     data = audit(listing, pictures, fractions, recipe.seed, journal.check)
-    data = base.with_leaks(data, fingerprints(pictures.entries)) if base else data
+    data = base.with_leaks(data, fingerprints(entry.sha256 for entry in pictures.entries)) if base else data
     for warning in data.report.warnings:
         journal.message(warning)
     return data

@@ -27,7 +27,6 @@ from eyasd.core.spec import Loss
 from eyasd.core.types import TrainingTask
 from eyasd.core.warmstart import inherited
 from eyasd.training.data.audit import Audit
-from eyasd.training.data.cache import Entry
 from eyasd.training.data.listing import TEST
 from eyasd.training.head.probe import Split
 from eyasd.training.losses import Criterion
@@ -49,7 +48,7 @@ class Base:
         manifest: its own.
         backbone: its weights, by timm's names.
         head: its weights, by the names of `network.build_head`.
-        seen: int64 [n], the pictures that it and the versions before it were trained on; see `fingerprints`.
+        seen: int64 [n], the pictures that it and the versions before it were trained on; see `core.answers`.
     """
 
     name: ModelRef
@@ -86,7 +85,7 @@ class Base:
 
         Args:
             data: of the dataset.
-            files: int64 [N], of each listed file; see `fingerprints`.
+            files: int64 [N], of each listed file; see `core.answers`.
         """
         rows = data.rows[TEST]
         seen = np.zeros(len(files), np.bool_)
@@ -175,11 +174,6 @@ def dump(network: Network, seen: NDArray[np.int64]) -> bytes:
     states = ((_BACKBONE, network.backbone.state_dict()), (_HEAD, network.head.state_dict()))
     tensors = {prefix + name: value.cpu().contiguous() for prefix, state in states for name, value in state.items()}
     return save({**tensors, _SEEN: torch.from_numpy(seen)})
-
-
-def fingerprints(entries: Sequence[Entry]) -> NDArray[np.int64]:
-    """Returns int64 [N], what is remembered of each file: the first 60 bits of its SHA-256."""
-    return np.array([int(entry.sha256[:15] or "0", 16) for entry in entries], np.int64)
 
 
 def _below(state: State, prefix: str) -> State:

@@ -65,21 +65,14 @@ def score(
         leaked: bool [N], which pictures have a copy among those that the model was made with; None is none.
         thresholds: of a multi-label model, from which probability on each label applies; `targets` are then of flags.
     """
+    answers = answers_of(probabilities, targets, thresholds)
     if thresholds is None:
-        predicted = probabilities.argmax(1)
-        true = np.arange(len(labels)) == targets[:, None]
-        applies = np.arange(len(labels)) == predicted[:, None]
-        rows = label_metrics(confusion_matrix(predicted, targets, len(labels)), labels)
-        likelihoods, confidences, held = probabilities[np.arange(len(targets)), targets], probabilities.max(1), predicted == targets
+        rows = label_metrics(confusion_matrix(probabilities.argmax(1), targets, len(labels)), labels)
     else:
-        applies, true = probabilities >= np.array(thresholds, np.float32), targets == 1
-        rows = set_metrics(applies, true, labels, thresholds)
-        likelihoods, confidences, held = np.where(true, probabilities, 1 - probabilities), probabilities, true
-    losses = -np.log(np.clip(likelihoods.astype(np.float64), _LEAST_PROBABILITY, 1)).reshape(len(targets), -1).sum(1)
-    answers = Answers(probabilities, applies, true, losses, confidences, held, multi_label=thresholds is not None)
+        rows = set_metrics(answers.applies, answers.true, labels, thresholds)
     figures = headline(answers)
     values = {figure.name: figure.value for figure in figures}
-    right = (applies == true).all(1)
+    right = answers.right
     return Evaluation(
         examples=len(targets),
         accuracy=values["accuracy"],
@@ -96,8 +89,21 @@ def score(
         micro_f1=values["micro_f1"] if answers.multi_label else None,
         mean_average_precision=mean_average_precision(answers) if answers.multi_label else None,
         figures=figures,
-        reliability=reliability(confidences, held),
+        reliability=reliability(answers.confidences, answers.held),
     )
+
+
+def answers_of(probabilities: NDArray[np.float32], targets: Targets, thresholds: tuple[float, ...] | None) -> Answers:
+    """Returns what a model said of pictures, beside what is so; the arguments are those of `score`."""
+    if thresholds is None:
+        classes, predicted = np.arange(probabilities.shape[1]), probabilities.argmax(1)
+        applies, true = classes == predicted[:, None], classes == targets[:, None]
+        likelihoods, confidences, held = probabilities[np.arange(len(targets)), targets], probabilities.max(1), predicted == targets
+    else:
+        applies, true = probabilities >= np.array(thresholds, np.float32), targets == 1
+        likelihoods, confidences, held = np.where(true, probabilities, 1 - probabilities), probabilities, true
+    losses = -np.log(np.clip(likelihoods.astype(np.float64), _LEAST_PROBABILITY, 1)).reshape(len(targets), -1).sum(1)
+    return Answers(probabilities, applies, true, losses, confidences, held, multi_label=thresholds is not None)
 
 
 def macro_means(rows: Sequence[LabelMetrics]) -> dict[str, float]:

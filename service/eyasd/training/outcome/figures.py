@@ -6,7 +6,7 @@ the bootstrap. So the interval is of that very figure, and one pass over the pic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Final
@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from eyasd.core.comparison import Difference
 from eyasd.core.evaluation import Figure
 from eyasd.training.outcome.reliability import Floats, gaps
 
@@ -51,6 +52,12 @@ class Answers:
     held: NDArray[np.bool_]
     multi_label: bool
 
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Bool [N], whether all that was said of a picture is so."""
+        found: NDArray[np.bool_] = (self.applies == self.true).all(1)
+        return found
+
 
 def headline(answers: Answers, seed: int = 0) -> tuple[Figure, ...]:
     """Returns the figures of an evaluation, with intervals of the bias-corrected bootstrap (Efron, 1981) over its pictures.
@@ -67,6 +74,37 @@ def headline(answers: Answers, seed: int = 0) -> tuple[Figure, ...]:
     found = _with_intervals(names, statistic, count, RESAMPLES, seed)
     resamples = int(np.clip(_MOST_WORK // (count * labels), _FEWEST_RESAMPLES, RESAMPLES))
     return (*found, *_with_intervals(("roc_auc", "average_precision"), _of_order(answers), count, resamples, seed))
+
+
+def differences(first: Answers, second: Answers, names: Sequence[str], seed: int = 0) -> tuple[Difference, ...]:
+    """Returns some figures of two models on the same pictures, and the intervals of the second's less the first's.
+
+    Every resample has the same pictures for both, so that what is hard for both does not widen the interval.
+
+    Args:
+        first: of at least one picture.
+        second: of the same pictures in the same order.
+        names: of figures that sums over the pictures decide.
+        seed: of the resamples.
+    """
+    sides = [_of_counts(answers) for answers in (first, second)]
+    columns = [[known.index(name) for name in names] for known, _ in sides]
+
+    def of_each(weights: Floats) -> tuple[Floats, Floats]:
+        before, after = (statistic(weights)[:, chosen] for (_, statistic), chosen in zip(sides, columns, strict=True))
+        return before, after
+
+    def gained(weights: Floats) -> Floats:
+        before, after = of_each(weights)
+        return after - before
+
+    count = len(first.true)
+    values = np.concatenate(of_each(np.ones((1, count))))
+    found = _with_intervals(tuple(names), gained, count, RESAMPLES, seed)
+    return tuple(
+        Difference(row.name, float(before), float(after), row.low, row.high)
+        for row, (before, after) in zip(found, values.T, strict=True)
+    )
 
 
 def label_ratios(

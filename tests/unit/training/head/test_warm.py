@@ -23,7 +23,6 @@ from eyasd.core.errors import BrokenBundle, InvalidArgument
 from eyasd.core.names import ModelRef
 from eyasd.core.spec import Loss, TrainSpec
 from eyasd.core.types import TrainingTask
-from eyasd.training.data.cache import Entry
 from eyasd.training.head import warm
 from eyasd.training.head.fold import fold
 from eyasd.training.head.probe import Split
@@ -163,12 +162,6 @@ def test_test_pictures_that_the_version_was_trained_on_count_as_leaked(tiny_bund
     assert marked.report.warnings == (
         "2 of the 6 test pictures are among those that squares/3 was trained on; the figures flatter the model as far as they do.",
     )
-
-
-def test_a_file_is_known_by_what_it_holds() -> None:
-    entries = [Entry(name, digest * 64, "") for name, digest in (("a", "a"), ("b", "a"), ("c", "c"))]
-    prints = warm.fingerprints([*entries, Entry("d", "", "It is not a file.")])
-    assert (prints[0] == prints[1], prints[0] == prints[2], prints.min()) == (True, False, 0)
 
 
 class TestReading:

@@ -1,0 +1,58 @@
+"""The commands that measure versions: `eyas evaluate` and `eyas compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from eyas._follow import follow
+from eyas._session import Session, connected
+
+_data = click.option(
+    "--data", type=click.Path(path_type=Path), metavar="DATASET", help="What to measure on: as `eyas train` takes it."
+)
+_split = click.option(
+    "--split",
+    type=click.Choice(["train", "validation", "test"]),
+    help="Only the pictures of this split of the training; without a dataset, where the training found them.",
+)
+
+
+@click.command()
+@click.argument("model")
+@click.argument("others", nargs=-1, metavar="[OTHER]... [DATASET]")
+@_data
+@_split
+@connected
+def evaluate(session: Session, *, model: str, others: tuple[str, ...], data: Path | None, split: str | None) -> None:
+    """Measure a model version on a dataset of labelled pictures, and others beside it.
+
+    The dataset is the last argument, unless --data or --split names it. Where it has splits, its test split is scored. Each OTHER
+    version is compared with MODEL on the same pictures.
+    """
+    if data is None and split is None:
+        if not others:
+            raise click.UsageError("What shall it be measured on? Name a dataset, or a --split of its training.")
+        *named, last = others
+        others, data = tuple(named), Path(last)
+    follow(session, session.client.evaluate(model, data and absolute(data), others=others, split=split))
+
+
+@click.command()
+@click.argument("first")
+@click.argument("second")
+@_data
+@_split
+@connected
+def compare(session: Session, *, first: str, second: str, data: Path | None, split: str | None) -> None:
+    """Measure two model versions on the same pictures: what changed, and whether chance explains it.
+
+    Without --data and --split the pictures are the test split of FIRST. Those that one alone was trained on are left out.
+    """
+    follow(session, session.client.compare(first, second, data and absolute(data), split=split))
+
+
+def absolute(path: Path) -> Path:
+    """Returns the path as the trainer needs it. Whether it leads anywhere only the trainer's machine knows."""
+    return path.expanduser().resolve()
