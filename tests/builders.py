@@ -207,7 +207,6 @@ def write_bundle(
     manifest = Manifest(
         format_version=bundle.FORMAT_VERSION,
         create_time=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
-        calibration=Calibration(1.0, 0.02, 0.02),
         parity=Parity(30, 1e-6, 1e-7, (1, 3, 32)),
         history=(),
         dataset_report=DatasetReport(tuple(LabelCounts(label, 30, 10, 10) for label in COLOURS), (), (), "d1"),
@@ -218,6 +217,7 @@ def write_bundle(
             "preprocess": Preprocess(crop_px=SIDE),
             "evaluation": evaluation(),
             "lineage": lineage(job),
+            "calibration": Calibration(1.0, 0.02, 0.02),
             **more,
         },
     )

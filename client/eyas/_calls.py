@@ -250,10 +250,14 @@ def set_policy(
     at_most: Mapping[str, float],
     max_label_drop: float | None,
     required_variants: Iterable[str] = (),
+    *,
+    no_significant_loss: bool = False,
 ) -> Call[Policy]:
     """SetPolicy."""
     name = f"{_convert.model_resource(model)}/policy"
-    asked = policy_message(name, aliases, at_least, at_most, max_label_drop, required_variants)
+    asked = policy_message(
+        name, aliases, at_least, at_most, max_label_drop, required_variants, no_significant_loss=no_significant_loss
+    )
     request = model_service_pb2.SetPolicyRequest(policy=asked)
     return Call("/eyas.v1.ModelService/SetPolicy", request, model_service_pb2.SetPolicyResponse, lambda r: policy(r.policy))
 

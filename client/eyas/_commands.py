@@ -393,6 +393,12 @@ def report(session: Session, *, model: str, opens: bool, out: Path | None) -> No
 @click.option("--at-most", multiple=True, metavar="FIGURE=VALUE", callback=_bounds, help="Such as log_loss=0.3; may be repeated.")
 @click.option("--max-label-drop", type=click.FloatRange(0, 1), help="How much lower the F1 of a label may be than before.")
 @click.option(
+    "--no-significant-loss",
+    is_flag=True,
+    default=None,
+    help="No less accurate than before, as far as the pictures tell that both were tested on.",
+)
+@click.option(
     "--variant",
     "required_variants",
     type=click.Choice(["fp16", "int8"]),
@@ -409,7 +415,8 @@ def policy(session: Session, *, model: str, aliases: tuple[str, ...], clear: boo
         raise click.UsageError("--clear demands nothing, so nothing can be demanded beside it.")
     if aliases and not given:
         raise click.UsageError(
-            "--alias says which alias is guarded, not by what: add --at-least, --at-most, --max-label-drop or --variant."
+            "--alias says which alias is guarded, not by what: add --at-least, --at-most, --max-label-drop, --no-significant-loss "
+            "or --variant."
         )
     client = session.client
     found = client.set_policy(model, aliases=aliases, **asked) if given or clear else client.get_policy(model)

@@ -20,6 +20,7 @@ class Policy:
         at_most: the largest value of figures.
         max_label_drop: how much lower the F1 of a label may be than that of the version the alias points to; None is anything.
         required_variants: precisions in which the version must be there, too.
+        no_significant_loss: whether it must not be significantly less accurate than the version the alias points to.
         record: number of this record in the policy's history; 0 where the model never had a policy.
         update_time: when it was set; None likewise.
         actor: who set it.
@@ -33,6 +34,7 @@ class Policy:
     update_time: datetime | None
     actor: str
     required_variants: tuple[Precision, ...] = ()
+    no_significant_loss: bool = False
 
 
 def policy(message: model_pb2.Policy) -> Policy:
@@ -46,6 +48,7 @@ def policy(message: model_pb2.Policy) -> Policy:
         update_time=message.update_time.ToDatetime(UTC) if message.HasField("update_time") else None,
         actor=message.actor,
         required_variants=tuple(map(precision, message.required_variants)),
+        no_significant_loss=message.no_significant_loss,
     )
 
 
@@ -56,6 +59,8 @@ def policy_message(
     at_most: Mapping[str, float],
     max_label_drop: float | None,
     required_variants: Iterable[str],
+    *,
+    no_significant_loss: bool,
 ) -> model_pb2.Policy:
     """Returns the message that asks for a policy; `name` is `models/NAME/policy`. Raises ValueError."""
     bounds = [
@@ -63,4 +68,11 @@ def policy_message(
         for figure in dict.fromkeys((*at_least, *at_most))
     ]
     required = map(precision_name, required_variants)
-    return model_pb2.Policy(name=name, aliases=aliases, bounds=bounds, max_label_drop=max_label_drop, required_variants=required)
+    return model_pb2.Policy(
+        name=name,
+        aliases=aliases,
+        bounds=bounds,
+        max_label_drop=max_label_drop,
+        required_variants=required,
+        no_significant_loss=no_significant_loss,
+    )

@@ -335,6 +335,8 @@ def policy(model: str, found: Policy) -> RenderableType:
     demands += [f"  {name} at most {value:g}" for name, value in found.at_most.items()]
     if found.max_label_drop is not None:
         demands.append(f"  no label whose F1 is by more than {found.max_label_drop:g} lower than before")
+    if found.no_significant_loss:
+        demands.append("  no significant loss of accuracy on the pictures that the version before was tested on, too")
     demands += [f"  a variant in {precision}" for precision in found.required_variants]
     if not demands:
         return _plain(f"{model} demands nothing of its versions: eyas policy --help.")

@@ -258,9 +258,19 @@ class Client:
         at_most: Mapping[str, float] | None = None,
         max_label_drop: float | None = None,
         required_variants: Iterable[str] = (),
+        no_significant_loss: bool = False,
     ) -> Policy:
         """Sets what a model demands from now on; without bounds, nothing. The arguments are the fields of `Policy`."""
-        return await self._run(_calls.set_policy(model, aliases, at_least or {}, at_most or {}, max_label_drop, required_variants))
+        call = _calls.set_policy(
+            model,
+            aliases,
+            at_least or {},
+            at_most or {},
+            max_label_drop,
+            required_variants,
+            no_significant_loss=no_significant_loss,
+        )
+        return await self._run(call)
 
     async def rollback_alias(
         self, model: str, alias: str = "production", *, reason: str = "", expected: int | None = None

@@ -63,7 +63,7 @@ class Alias(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., record: _Optional[int] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., actor: _Optional[str] = ..., reason: _Optional[str] = ..., previous_version: _Optional[str] = ..., undone_record: _Optional[int] = ..., evidence: _Optional[_Iterable[str]] = ..., forced: bool = ...) -> None: ...
 
 class Policy(_message.Message):
-    __slots__ = ("name", "aliases", "bounds", "max_label_drop", "record", "update_time", "actor", "required_variants")
+    __slots__ = ("name", "aliases", "bounds", "max_label_drop", "record", "update_time", "actor", "required_variants", "no_significant_loss")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ALIASES_FIELD_NUMBER: _ClassVar[int]
     BOUNDS_FIELD_NUMBER: _ClassVar[int]
@@ -72,6 +72,7 @@ class Policy(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     ACTOR_FIELD_NUMBER: _ClassVar[int]
     REQUIRED_VARIANTS_FIELD_NUMBER: _ClassVar[int]
+    NO_SIGNIFICANT_LOSS_FIELD_NUMBER: _ClassVar[int]
     name: str
     aliases: _containers.RepeatedScalarFieldContainer[str]
     bounds: _containers.RepeatedCompositeFieldContainer[FigureBound]
@@ -80,7 +81,8 @@ class Policy(_message.Message):
     update_time: _timestamp_pb2.Timestamp
     actor: str
     required_variants: _containers.RepeatedScalarFieldContainer[_variant_pb2.Precision]
-    def __init__(self, name: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., bounds: _Optional[_Iterable[_Union[FigureBound, _Mapping]]] = ..., max_label_drop: _Optional[float] = ..., record: _Optional[int] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., actor: _Optional[str] = ..., required_variants: _Optional[_Iterable[_Union[_variant_pb2.Precision, str]]] = ...) -> None: ...
+    no_significant_loss: bool
+    def __init__(self, name: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., bounds: _Optional[_Iterable[_Union[FigureBound, _Mapping]]] = ..., max_label_drop: _Optional[float] = ..., record: _Optional[int] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., actor: _Optional[str] = ..., required_variants: _Optional[_Iterable[_Union[_variant_pb2.Precision, str]]] = ..., no_significant_loss: bool = ...) -> None: ...
 
 class FigureBound(_message.Message):
     __slots__ = ("figure", "at_least", "at_most")

@@ -11,11 +11,11 @@ from eyasd.api.variants import precision_number, precisions_of
 from eyasd.core.errors import InvalidArgument
 from eyasd.core.evaluation import FIGURES
 from eyasd.core.names import PRODUCTION, check_identifier, model_name
-from eyasd.core.promotion import Policy, PolicyRecord
+from eyasd.core.promotion import MADE, Policy, PolicyRecord
 from eyasd.core.variants import Precision
 
 _MOST: Final = 100
-_UNBOUNDED: Final = "log_loss"  # every other figure lies within 0..1
+_UNBOUNDED: Final = ("log_loss", *MADE)  # every other figure lies within 0..1
 
 
 def policy_message(model: str, record: PolicyRecord | None) -> model_pb2.Policy:
@@ -30,6 +30,7 @@ def policy_message(model: str, record: PolicyRecord | None) -> model_pb2.Policy:
         message.bounds.add(figure=figure, at_least=policy.at_least.get(figure), at_most=policy.at_most.get(figure))
     if policy.max_label_drop is not None:
         message.max_label_drop = policy.max_label_drop
+    message.no_significant_loss = policy.no_significant_loss
     message.required_variants.extend(map(precision_number, policy.required_variants))
     message.record, message.actor = record.record, record.actor
     message.update_time.FromDatetime(record.time)
@@ -66,18 +67,26 @@ def policy_of(message: model_pb2.Policy) -> Policy:
     required = tuple(dict.fromkeys(precisions_of(message.required_variants, "policy.required_variants")))
     if Precision.FP32 in required:
         raise InvalidArgument("policy.required_variants", "Every version is there in fp32: demand fp16 or int8.")
-    return Policy(aliases=aliases, at_least=at_least, at_most=at_most, max_label_drop=drop, required_variants=required)
+    return Policy(
+        aliases=aliases,
+        at_least=at_least,
+        at_most=at_most,
+        max_label_drop=drop,
+        required_variants=required,
+        no_significant_loss=message.no_significant_loss,
+    )
 
 
 def _check_figure(name: str) -> None:
-    if name not in FIGURES:
-        close = difflib.get_close_matches(name, FIGURES, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"the figures are {', '.join(FIGURES)}."
-        raise InvalidArgument("policy.bounds", f"{name[:80]!r} is no figure of an evaluation: {hint}")
+    known = (*FIGURES, *MADE)
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"the figures are {', '.join(known)}."
+        raise InvalidArgument("policy.bounds", f"{name[:80]!r} is no figure of a version: {hint}")
 
 
 def _checked(figure: str, field: str, value: float) -> float:
-    if not isfinite(value) or value < 0 or (value > 1 and figure != _UNBOUNDED):
-        limits = "0 or more" if figure == _UNBOUNDED else "within 0 to 1"
+    if not isfinite(value) or value < 0 or (value > 1 and figure not in _UNBOUNDED):
+        limits = "0 or more" if figure in _UNBOUNDED else "within 0 to 1"
         raise InvalidArgument("policy.bounds", f"{field} of {figure} is {value:g}; it must be {limits}.")
     return value

@@ -77,11 +77,17 @@ class Parity:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Temperature scaling (Guo et al., 2017), fitted on the validation split; the errors are those of 15 equally wide bins."""
+    """Temperature scaling (Guo et al., 2017), fitted on the validation split; the errors are those of 15 equally wide bins.
+
+    Attributes:
+        examples: number of pictures it was fitted to; 0 where they were too few, and the temperature is 1; None where that was not
+            noted.
+    """
 
     temperature: float
     error_before: float
     error_after: float
+    examples: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

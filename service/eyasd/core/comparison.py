@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from math import exp, fsum, lgamma, log
 
+import numpy as np
+from numpy.typing import NDArray
+
 from eyasd.core.evaluation import Evaluation
 from eyasd.core.names import ModelRef
 
@@ -21,6 +24,11 @@ class Pairs:
     first: int
     second: int
     neither: int
+
+    @classmethod
+    def of(cls, first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Pairs:
+        """Counts them, from bool [N] of each version whether it is right."""
+        return cls(*(int(pictures.sum()) for pictures in (first & second, first & ~second, ~first & second, ~first & ~second)))
 
     @property
     def p_value(self) -> float:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from eyasd.core import bundle
+from eyasd.core.answers import ANSWERS, KeptAnswers
 from eyasd.core.bundle import Manifest
 from eyasd.core.errors import (
     AliasNotFound,
@@ -26,10 +27,10 @@ from eyasd.core.errors import (
     VersionNotFound,
 )
 from eyasd.core.names import ModelRef
-from eyasd.core.promotion import AliasRecord
+from eyasd.core.promotion import AliasRecord, Finding
 from eyasd.registry.aliases import Aliases
 from eyasd.registry.bundles import Bundles
-from eyasd.registry.policies import Finding, Policies, judge
+from eyasd.registry.policies import Policies, judge
 from eyasd.registry.store import Store
 
 # Beside the files of a version that is being deleted; stays, so that nobody publishes it again.
@@ -98,6 +99,12 @@ class Models:
             )
         return record.version
 
+    def answers(self, model: str, version: int) -> KeptAnswers | None:
+        """Returns what a version keeps of its splits; None where it was published without. Raises BrokenBundle."""
+        if ANSWERS not in self.manifest(model, version).files:
+            return None
+        return KeptAnswers.from_bytes(self.fetch(model, version, ANSWERS))
+
     def publish(self, model: str, folder: Path, job: str) -> int:
         """Makes the bundle in `folder` a version of the model, and returns its number.
 
@@ -135,7 +142,10 @@ class Models:
         findings: tuple[Finding, ...] = ()
         if record and alias in record.policy.aliases and (holder is None or holder.version != version):
             before = self.manifest(model, holder.version) if holder else None
-            findings = judge(record.policy, self.manifest(model, version), before)
+            answers: tuple[KeptAnswers | None, KeptAnswers | None] = (None, None)
+            if holder and record.policy.no_significant_loss:
+                answers = (self.answers(model, version), self.answers(model, holder.version))
+            findings = judge(record.policy, self.manifest(model, version), before, answers)
         refusals = [finding.sentence for finding in findings if not finding.met]
         if refusals and not force:
             raise PromotionRefused(

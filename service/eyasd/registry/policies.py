@@ -2,19 +2,21 @@
 
     MODEL/policy/NUMBER.json        see `registry.records`
 
-The figures are those of each version's own evaluation, on the test split that it was trained with.
+The figures are those of each version's own evaluation, on the test split that it was trained with; whether one is a loss is a
+matter of the pictures that both were tested on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from eyasd.core.answers import KeptAnswers
 from eyasd.core.bundle import Manifest
 from eyasd.core.errors import PolicyConflict
 from eyasd.core.evaluation import Evaluation
-from eyasd.core.promotion import Policy, PolicyRecord
+from eyasd.core.promotion import MADE, Finding, Policy, PolicyRecord
+from eyasd.registry.losses import of_losses
 from eyasd.registry.records import Records
 from eyasd.registry.store import Store
 
@@ -44,42 +46,47 @@ class Policies:
         return record
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One demand of a policy, what a version has, as a sentence, and whether that is enough."""
-
-    sentence: str
-    met: bool
-
-
-def judge(policy: Policy, candidate: Manifest, holder: Manifest | None) -> tuple[Finding, ...]:
+def judge(
+    policy: Policy,
+    candidate: Manifest,
+    holder: Manifest | None,
+    answers: tuple[KeptAnswers | None, KeptAnswers | None] = (None, None),
+) -> tuple[Finding, ...]:
     """Returns what a policy demands of a version, and what the version has.
 
     Args:
         policy: of the model.
         candidate: manifest of the version that an alias shall point to.
         holder: of the one that it points to; None where it does not exist yet.
+        answers: what each of the two said of its test split; None where it did not note it.
     """
     scored, before = candidate.evaluation, holder.evaluation if holder else None
-    return (*_of_figures(policy, scored), *_of_labels(policy, scored, before), *_of_variants(policy, candidate))
+    losses = [of_losses(*answers)] if policy.no_significant_loss and holder else []
+    return (*_of_figures(policy, candidate), *_of_labels(policy, scored, before), *_of_variants(policy, candidate), *losses)
 
 
-def figure_of(evaluation: Evaluation, name: str) -> float | None:
-    """Returns a figure by its name; None where the evaluation has none of it."""
+def figure_of(manifest: Manifest, name: str) -> float | None:
+    """Returns a figure by its name; None where the version has none of it."""
+    if name == "max_logit_difference":
+        return manifest.parity.max_logit_difference
+    if name == "calibration_examples":
+        return manifest.calibration.examples
+    evaluation = manifest.evaluation
     found = next((figure.value for figure in evaluation.figures if figure.name == name), None)
     # Evaluations of before there were `figures` have some as fields of the same name.
     return found if found is not None else getattr(evaluation, name, None)
 
 
-def _of_figures(policy: Policy, evaluation: Evaluation) -> Iterator[Finding]:
+def _of_figures(policy: Policy, candidate: Manifest) -> Iterator[Finding]:
     for word, bounds in (("at least", policy.at_least), ("at most", policy.at_most)):
         for name, bound in bounds.items():
-            value = figure_of(evaluation, name)
+            value = figure_of(candidate, name)
             if value is None:
                 yield Finding(f"{name} is not known, {word} {bound:g} is demanded", met=False)
             else:
                 met = value >= bound if word == "at least" else value <= bound
-                yield Finding(f"{name} is {value:.4f}, {word} {bound:g} is demanded", met)
+                shown = f"{value:.2g}" if name in MADE else f"{value:.4f}"
+                yield Finding(f"{name} is {shown}, {word} {bound:g} is demanded", met)
 
 
 def _of_labels(policy: Policy, candidate: Evaluation, holder: Evaluation | None) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from eyasd.core.answers import Split
-from eyasd.core.comparison import Comparison, Cost
+from eyasd.core.comparison import Comparison, Cost, Pairs
 from eyasd.core.errors import BadDataset, BrokenBundle
 from eyasd.core.evaluation import Evaluation
 from eyasd.core.jobdir import BUNDLE, OTHERS
@@ -21,7 +21,7 @@ from eyasd.training.data.listing import TEST, Listing
 from eyasd.training.data.targets import Targets, targets_of
 from eyasd.training.journal import Journal
 from eyasd.training.machine import cpu_name
-from eyasd.training.outcome.compare import Sheet, changed_pictures, label_changes, pairs_of
+from eyasd.training.outcome.compare import Sheet, changed_pictures, label_changes
 from eyasd.training.outcome.evaluate import answers_of, score
 from eyasd.training.outcome.figures import differences
 from eyasd.training.outcome.latency import Latency, measure
@@ -143,7 +143,7 @@ def _comparison(
     return Comparison(
         version=other,
         evaluation=_evaluation(fair, place, versions[place], task.split),
-        pairs=pairs_of(first.answers.right, second.answers.right),
+        pairs=Pairs.of(first.answers.right, second.answers.right),
         differences=differences(first.answers, second.answers, _COMPARED),
         labels=label_changes(first, second),
         changed_count=count,

@@ -59,7 +59,7 @@ def server(server: FakeServer) -> FakeServer:
     server.answers("SetAlias", model_service_pb2.SetAliasResponse(alias=alias_message(reason="better")))
     undone = alias_message(2, "bad on hats")
     undone.record, undone.previous_version, undone.undone_record = 3, "models/clothing/versions/3", 2
-    demanded = model_pb2.Policy(aliases=["production"], max_label_drop=0.05, record=2, actor="ipv4:1")
+    demanded = model_pb2.Policy(aliases=["production"], max_label_drop=0.05, no_significant_loss=True, record=2, actor="ipv4:1")
     demanded.bounds.add(figure="accuracy", at_least=0.9)
     demanded.bounds.add(figure="log_loss", at_most=0.3)
     server.answers("GetReport", report_message())
@@ -502,7 +502,15 @@ def test_an_alias_keeps_its_reason(eyas: Eyas, server: FakeServer) -> None:
 def test_a_policy_is_shown_and_set(eyas: Eyas, server: FakeServer) -> None:
     assert eyas("policy", "clothing")[:2] == (0, "clothing demands nothing of its versions: eyas policy --help.\n")
     status, out, _ = eyas(
-        "policy", "clothing", "--at-least", "accuracy=0.9", "--at-most", "log_loss=.3", "--max-label-drop", "0.05"
+        "policy",
+        "clothing",
+        "--at-least",
+        "accuracy=0.9",
+        "--at-most",
+        "log_loss=.3",
+        "--max-label-drop",
+        "0.05",
+        "--no-significant-loss",
     )
     assert (status, out.splitlines()) == (
         0,
@@ -511,13 +519,15 @@ def test_a_policy_is_shown_and_set(eyas: Eyas, server: FakeServer) -> None:
             "  accuracy at least 0.9",
             "  log_loss at most 0.3",
             "  no label whose F1 is by more than 0.05 lower than before",
+            "  no significant loss of accuracy on the pictures that the version before was tested on, too",
         ],
     )
     policy = server.received[1].request.policy
     assert (policy.name, list(policy.aliases), policy.max_label_drop) == ("models/clothing/policy", [], 0.05)
     assert eyas("policy", "clothing", "--clear")[0] == 0
     cleared = server.received[2].request.policy
-    assert (list(cleared.bounds), cleared.HasField("max_label_drop")) == ([], False)
+    assert (list(cleared.bounds), cleared.HasField("max_label_drop"), cleared.no_significant_loss) == ([], False, False)
+    assert policy.no_significant_loss
 
 
 def test_a_report_is_written_where_it_is_asked_for(

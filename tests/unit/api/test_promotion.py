@@ -15,10 +15,11 @@ from eyasd.core.variants import Precision
 
 POLICY = Policy(
     aliases=("production", "stable"),
-    at_least={"accuracy": 0.9, "roc_auc": 0.5},
+    at_least={"accuracy": 0.9, "calibration_examples": 30.0},
     at_most={"log_loss": 1.5},
     max_label_drop=0.0,
     required_variants=(Precision.INT8,),
+    no_significant_loss=True,
 )
 
 
@@ -39,9 +40,13 @@ def test_no_policy_demands_nothing_of_production() -> None:
     ("fields", "sentence"),
     [
         ({"aliases": ["Prod"]}, "'Prod' is not a name for an alias"),
-        ({"bounds": [{"figure": "acuracy", "at_least": 0.9}]}, "'acuracy' is no figure of an evaluation: did you mean accuracy?"),
-        ({"bounds": [{"figure": "speed", "at_least": 0.9}]}, "'speed' is no figure of an evaluation: the figures are accuracy, "),
+        ({"bounds": [{"figure": "acuracy", "at_least": 0.9}]}, "'acuracy' is no figure of a version: did you mean accuracy?"),
+        ({"bounds": [{"figure": "speed", "at_least": 0.9}]}, "'speed' is no figure of a version: the figures are accuracy, "),
         ({"bounds": [{"figure": "accuracy", "at_least": 95}]}, "at_least of accuracy is 95; it must be within 0 to 1."),
+        (
+            {"bounds": [{"figure": "calibration_examples", "at_least": -1}]},
+            "at_least of calibration_examples is -1; it must be 0 or",
+        ),
         ({"bounds": [{"figure": "log_loss", "at_most": -1}]}, "at_most of log_loss is -1; it must be 0 or more."),
         ({"bounds": [{"figure": "log_loss", "at_most": float("nan")}]}, "at_most of log_loss is nan"),
         ({"bounds": [{"figure": "macro_f1", "at_least": 0.9, "at_most": 0.8}]}, "No macro_f1 is at least 0.9 and at most 0.8."),

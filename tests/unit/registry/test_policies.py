@@ -7,10 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from builders import evaluation, write_bundle
-from eyasd.core.errors import AliasConflict, PolicyConflict, PromotionRefused
+from builders import evaluation, kept_answers, write_bundle
+from eyasd.core.answers import KeptAnswers
+from eyasd.core.bundle import Calibration
+from eyasd.core.errors import AliasConflict, BrokenBundle, PolicyConflict, PromotionRefused
 from eyasd.core.evaluation import Figure, LabelMetrics
 from eyasd.core.promotion import Policy
 from eyasd.core.variants import Precision, Variant
@@ -153,3 +156,82 @@ def test_a_variant_that_is_demanded_must_have_been_accepted(models: Models, tmp_
     with pytest.raises(PromotionRefused, match=r"its int8 variant was refused \(it agrees on 0\.9\), one is demanded"):
         models.promote("colours", "production", 2, **ANN)
     assert models.promote("colours", "production", 3, **ANN).evidence == ("its int8 variant was accepted, one is demanded",)
+
+
+def test_what_a_version_was_made_like_can_be_demanded(models: Models, tmp_path: Path) -> None:
+    demanded = policy(at_most={"max_logit_difference": 1e-4}, at_least={"calibration_examples": 30})
+    models.policies.set("colours", demanded, actor="ann")
+    for number, examples in enumerate((None, 0, 35)):
+        folder = tmp_path / f"b{number}"
+        calibration = Calibration(1.5, 0.1, 0.05, examples)
+        models.publish("colours", write_bundle(folder, job=folder.name, calibration=calibration), folder.name)
+    with pytest.raises(PromotionRefused, match="calibration_examples is not known, at least 30 is demanded"):
+        models.promote("colours", "production", 1, **ANN)
+    with pytest.raises(PromotionRefused, match="of colours/2, calibration_examples is 0, at least 30 is demanded"):
+        models.promote("colours", "production", 2, **ANN)
+    assert models.promote("colours", "production", 3, **ANN).evidence == (
+        "calibration_examples is 35, at least 30 is demanded",
+        "max_logit_difference is 1e-06, at most 0.0001 is demanded",
+    )
+
+
+class TestLosses:
+    """The holder, version 1, is right on 40 test pictures of 50; the candidate is tested on the same."""
+
+    HOLDER = (True,) * 40 + (False,) * 10
+
+    @pytest.fixture
+    def candidate(self, models: Models, tmp_path: Path) -> Callable[[KeptAnswers | None], int]:
+        """Publishes a version with these answers, and returns its number."""
+        models.policies.set("colours", policy(no_significant_loss=True), actor="ann")
+
+        def published(kept: KeptAnswers | None) -> int:
+            job = f"job{len(list(tmp_path.iterdir()))}"
+            return models.publish("colours", write_bundle(tmp_path / job, job=job, kept=kept), job)
+
+        assert models.promote("colours", "production", published(kept_answers(self.HOLDER)), **ANN).evidence == ()
+        return published
+
+    def test_as_good_but_for_chance(self, models: Models, candidate: Callable[[KeptAnswers | None], int]) -> None:
+        """Four losses and nothing won: p is 1/16."""
+        version = candidate(kept_answers((False,) * 4 + self.HOLDER[4:]))
+        (said,) = models.promote("colours", "production", version, **ANN).evidence
+        assert said == (
+            "of 50 test pictures it alone gets 0 right and the version before it alone 4: no significant loss "
+            "(one-sided McNemar's test, p = 0.062)"
+        )
+
+    def test_worse(self, models: Models, candidate: Callable[[KeptAnswers | None], int]) -> None:
+        version = candidate(kept_answers((False,) * 5 + self.HOLDER[5:]))
+        with pytest.raises(PromotionRefused, match=r"alone 5: a significant loss \(one-sided McNemar's test, p = 0.031\)"):
+            models.promote("colours", "production", version, **ANN)
+        assert models.promote("colours", "production", version, force=True, **ANN).forced
+
+    def test_pictures_that_one_was_made_with_do_not_count(
+        self, models: Models, candidate: Callable[[KeptAnswers | None], int]
+    ) -> None:
+        """Of the five that it gets wrong it was trained on one."""
+        version = candidate(kept_answers((False,) * 5 + self.HOLDER[5:], train=np.array([1])))
+        assert models.promote("colours", "production", version, **ANN).evidence[0].startswith("of 49 test pictures it alone gets 0")
+
+    def test_too_few_in_common(self, models: Models, candidate: Callable[[KeptAnswers | None], int]) -> None:
+        version = candidate(kept_answers(self.HOLDER, first=22))
+        with pytest.raises(PromotionRefused, match="it was tested on 29 of the pictures .* and 30 are needed"):
+            models.promote("colours", "production", version, **ANN)
+        assert models.promote("colours", "production", candidate(kept_answers(self.HOLDER, first=21)), **ANN)
+
+    def test_without_answers_nothing_is_known(self, models: Models, candidate: Callable[[KeptAnswers | None], int]) -> None:
+        plain = candidate(None)
+        with pytest.raises(PromotionRefused, match="of colours/2, it was published without answers.npz, so whether it is a loss"):
+            models.promote("colours", "production", plain, **ANN)
+        models.promote("colours", "production", plain, force=True, **ANN)
+        with pytest.raises(PromotionRefused, match="of colours/1, the version before it was published without answers.npz"):
+            models.promote("colours", "production", 1, **ANN)
+
+    def test_damaged_answers_are_told_of(
+        self, models: Models, candidate: Callable[[KeptAnswers | None], int], tmp_path: Path
+    ) -> None:
+        version = candidate(kept_answers(self.HOLDER))
+        (tmp_path / "models/colours/1/answers.npz").write_bytes(b"x")
+        with pytest.raises(BrokenBundle, match="answers.npz of colours/1 was changed after it was published"):
+            models.promote("colours", "production", version, **ANN)

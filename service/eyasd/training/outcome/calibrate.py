@@ -32,7 +32,8 @@ def fit_temperature(logits: NDArray[np.float32], targets: Targets, loss: Loss) -
         loss: decides between softmax and sigmoid.
     """
     values = logits.astype(np.float64)
-    temperature = _minimum(values, targets, loss) if len(targets) >= _MIN_EXAMPLES else 1.0
+    examples = len(targets) if len(targets) >= _MIN_EXAMPLES else 0
+    temperature = _minimum(values, targets, loss) if examples else 1.0
 
     def error(temperature: float) -> float:
         probabilities = np.exp(_log_probabilities(values / temperature, loss))
@@ -40,7 +41,7 @@ def fit_temperature(logits: NDArray[np.float32], targets: Targets, loss: Loss) -
             return calibration_error(probabilities.astype(np.float32), targets == 1)
         return calibration_error(probabilities.max(1).astype(np.float32), probabilities.argmax(1) == targets)
 
-    return Calibration(temperature, error(1.0), error(temperature))
+    return Calibration(temperature, error(1.0), error(temperature), examples)
 
 
 def _minimum(logits: Logits, targets: Targets, loss: Loss) -> float:

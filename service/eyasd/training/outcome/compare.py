@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from eyasd.core.comparison import ChangedPicture, LabelChange, Pairs
+from eyasd.core.comparison import ChangedPicture, LabelChange
 from eyasd.training.data.listing import SEPARATOR, File
 from eyasd.training.outcome.figures import Answers
 
@@ -43,13 +43,6 @@ class Sheet:
             return best
         product: NDArray[np.float64] = np.where(self.answers.applies, probabilities, 1 - probabilities).prod(1)
         return product
-
-
-def pairs_of(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Pairs:
-    """Returns how often each is right, from bool [N] whether it is."""
-    return Pairs(
-        int((first & second).sum()), int((first & ~second).sum()), int((~first & second).sum()), int((~first & ~second).sum())
-    )
 
 
 def label_changes(first: Sheet, second: Sheet) -> tuple[LabelChange, ...]:

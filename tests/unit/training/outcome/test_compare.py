@@ -9,7 +9,7 @@ import pytest
 
 from eyasd.core.comparison import LabelChange, Pairs
 from eyasd.training.data.listing import File
-from eyasd.training.outcome.compare import Sheet, changed_pictures, label_changes, pairs_of
+from eyasd.training.outcome.compare import Sheet, changed_pictures, label_changes
 from eyasd.training.outcome.evaluate import answers_of
 from eyasd.training.outcome.figures import differences
 
@@ -35,7 +35,7 @@ SECOND = sheet(
 
 
 def test_who_is_right() -> None:
-    assert pairs_of(FIRST.answers.right, SECOND.answers.right) == Pairs(both=2, first=2, second=1, neither=1)
+    assert Pairs.of(FIRST.answers.right, SECOND.answers.right) == Pairs(both=2, first=2, second=1, neither=1)
 
 
 def test_wins_and_losses_are_by_the_names_of_labels() -> None:
@@ -69,7 +69,7 @@ def test_sets_of_labels() -> None:
     thresholds = (0.5, 0.5)
     first = Sheet(("a", "b"), answers_of(np.array([[0.9, 0.2], [0.8, 0.4], [0.3, 0.1]], np.float32), true, thresholds))
     second = Sheet(("a", "b"), answers_of(np.array([[0.9, 0.6], [0.8, 0.6], [0.4, 0.1]], np.float32), true, thresholds))
-    assert pairs_of(first.answers.right, second.answers.right) == Pairs(both=1, first=1, second=1, neither=0)
+    assert Pairs.of(first.answers.right, second.answers.right) == Pairs(both=1, first=1, second=1, neither=0)
     assert label_changes(first, second) == (LabelChange("a", 2, 0, 0), LabelChange("b", 1, 1, 1))
     count, changed = changed_pictures(first, second, files("a", "a|b", ""))
     assert count == 2

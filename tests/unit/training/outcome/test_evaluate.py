@@ -82,6 +82,7 @@ def test_overconfidence_is_found_and_cured() -> None:
     found = fit_temperature(5 * LOGITS, TARGETS, Loss.CROSS_ENTROPY)
     assert found.temperature == pytest.approx(5 * calibrated, rel=1e-3)
     assert found.error_after < found.error_before
+    assert found.examples == 200
 
 
 def test_the_temperature_has_the_least_loss() -> None:
@@ -103,7 +104,7 @@ def test_sigmoids_are_calibrated_too() -> None:
 
 def test_a_few_pictures_calibrate_nothing() -> None:
     found = fit_temperature(5 * LOGITS[:20], TARGETS[:20], Loss.CROSS_ENTROPY)
-    assert (found.temperature, found.error_after) == (1.0, found.error_before)
+    assert (found.temperature, found.error_after, found.examples) == (1.0, found.error_before, 0)
 
 
 def test_a_faultless_split_does_not_end_in_zero() -> None:
