@@ -11,6 +11,7 @@ import structlog
 
 from builders import evaluation, write_bundle
 from eyasd.core import document, jobdir
+from eyasd.core.evaluation import Evaluation
 from eyasd.core.jobdir import ProgressLine
 from eyasd.core.spec import Preset, TrainSpec
 from eyasd.core.types import DatasetReport, Job, JobError, JobEvent, JobState, LabelCounts, Progress, SharedCache, TrainingOutcome
@@ -47,12 +48,13 @@ class FakeProcess:
         with (self.job_dir / jobdir.PROGRESS).open("a") as file:
             file.write(text + "\n")
 
-    def succeed(self) -> None:
-        """Does all that a successful training does."""
+    def succeed(self, scored: Evaluation | None = None) -> None:
+        """Does all that a successful training does, whose version has scored this, or something plausible."""
         self.say(progress=Progress(stage="evaluate", fraction=0.9, loss=0.25))
-        write_bundle(self.job_dir / jobdir.BUNDLE, job=self.job_dir.name)
+        scored = scored or evaluation()
+        write_bundle(self.job_dir / jobdir.BUNDLE, job=self.job_dir.name, evaluation=scored)
         report = DatasetReport((LabelCounts("blue", 1, 1, 1),), (), ("few pictures",), "d")
-        (self.job_dir / jobdir.RESULT).write_text(document.dump(TrainingOutcome(dataset_report=report, evaluation=evaluation())))
+        (self.job_dir / jobdir.RESULT).write_text(document.dump(TrainingOutcome(dataset_report=report, evaluation=scored)))
         self.end(jobdir.OK)
 
     def fail(self, reason: str, message: str) -> None:

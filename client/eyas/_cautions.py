@@ -15,6 +15,11 @@ def cautions(scored: Evaluation) -> list[Text]:
     if scored.missing_examples:
         is_are = "picture of the split is" if scored.missing_examples == 1 else "pictures of the split are"
         found.append(f"{scored.missing_examples:,} {is_are} not in the dataset any more, and so not scored.")
+    if scored.test_split_looks > 1:
+        found.append(
+            f"These pictures have been looked at {scored.test_split_looks:,} times; the more often a choice was made by them, "
+            "the less their figures mean."
+        )
     return [Text(sentence, style="yellow") for sentence in found]
 
 

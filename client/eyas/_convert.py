@@ -79,6 +79,7 @@ def evaluation(message: evaluation_pb2.Evaluation) -> t.Evaluation:
         micro_f1=_optional(message, "micro_f1"),
         mean_average_precision=_optional(message, "mean_average_precision"),
         missing_examples=message.missing_examples,
+        test_split_looks=message.test_split_looks,
         figures=tuple(t.Figure(row.name, row.value, _interval(row.interval)) for row in message.figures),
         reliability=tuple(
             t.ReliabilityBin(_interval(row.confidences), row.answers, row.confidence, row.right) for row in message.reliability

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from eyas._cautions import cautions
 from eyas._comparison import Comparison, FigureDifference
 from eyas._render import counted
 from eyas._types import Job
@@ -36,7 +37,7 @@ def _comparison(first: str, found: Comparison) -> list[RenderableType]:
     ]
     if any(row.wins or row.losses for row in found.labels):
         parts += [Text(), _labels(first, found)]
-    return [*parts, Text(), *_changed(first, found)]
+    return [*parts, Text(), *_changed(first, found), *cautions(found.evaluation)]
 
 
 def _left_out(found: Comparison) -> list[RenderableType]:

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from eyas import _render
+from eyas._cautions import cautions
 from eyas._lineage import Lineage
 from eyas._reproduction import Check, Verdict
 from eyas._settings import SettingValue, format_duration
@@ -29,7 +30,7 @@ def version(shown: ModelVersion) -> RenderableType:
         _add_lineage(table, shown, shown.lineage)
     for file in shown.files:
         table.add_row(Text(file.name), Text(file.problem, style="red") if file.problem else f"SHA-256 {file.sha256}")
-    return Group(Text(shown.name, style="bold"), table, Text(), _render.headline(shown.evaluation))
+    return Group(Text(shown.name, style="bold"), table, Text(), _render.headline(shown.evaluation), *cautions(shown.evaluation))
 
 
 def _add_lineage(table: Table, shown: ModelVersion, lineage: Lineage) -> None:

@@ -169,6 +169,7 @@ class Evaluation:
         mean_average_precision: likewise.
         figures: the headline figures, each with its interval; empty if the daemon does not know it yet.
         reliability: bins of confidence from 0 to 1; empty likewise.
+        test_split_looks: how often versions of the model have been scored on just these pictures; 0 where it is not known.
         missing_examples: of a split that the version was made with, how many pictures the dataset does not hold any more.
         coverage: share of pictures that would not be called unknown where that is allowed; None where the version never does.
         accepted_accuracy: accuracy on these; None where there are none.
@@ -191,6 +192,7 @@ class Evaluation:
     figures: tuple[Figure, ...] = ()
     reliability: tuple[ReliabilityBin, ...] = ()
     missing_examples: int = 0
+    test_split_looks: int = 0
     coverage: float | None = None
     accepted_accuracy: float | None = None
 

@@ -24,47 +24,47 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x65yas/v1/evaluation.proto\x12\x07\x65yas.v1\"\xa9\x05\n\nEvaluation\x12\x10\n\x08\x65xamples\x18\x01 \x01(\x03\x12\x10\n\x08\x61\x63\x63uracy\x18\x02 \x01(\x01\x12,\n\x11\x61\x63\x63uracy_interval\x18\x03 \x01(\x0b\x32\x11.eyas.v1.Interval\x12\x17\n\x0fmacro_precision\x18\x04 \x01(\x01\x12\x14\n\x0cmacro_recall\x18\x05 \x01(\x01\x12\x10\n\x08macro_f1\x18\x06 \x01(\x01\x12\x10\n\x08log_loss\x18\x07 \x01(\x01\x12\x19\n\x11\x63\x61libration_error\x18\x08 \x01(\x01\x12%\n\x06labels\x18\t \x03(\x0b\x32\x15.eyas.v1.LabelMetrics\x12\x31\n\x10unreadable_files\x18\n \x03(\x0b\x32\x17.eyas.v1.UnreadableFile\x12\x17\n\x0fleaked_examples\x18\x0b \x01(\x03\x12$\n\x17\x61\x63\x63uracy_without_leaked\x18\x0c \x01(\x01H\x00\x88\x01\x01\x12\x15\n\x08micro_f1\x18\r \x01(\x01H\x01\x88\x01\x01\x12#\n\x16mean_average_precision\x18\x0e \x01(\x01H\x02\x88\x01\x01\x12 \n\x07\x66igures\x18\x0f \x03(\x0b\x32\x0f.eyas.v1.Figure\x12,\n\x0breliability\x18\x10 \x03(\x0b\x32\x17.eyas.v1.ReliabilityBin\x12\x18\n\x10missing_examples\x18\x12 \x01(\x03\x12\x15\n\x08\x63overage\x18\x14 \x01(\x01H\x03\x88\x01\x01\x12\x1e\n\x11\x61\x63\x63\x65pted_accuracy\x18\x15 \x01(\x01H\x04\x88\x01\x01\x42\x1a\n\x18_accuracy_without_leakedB\x0b\n\t_micro_f1B\x19\n\x17_mean_average_precisionB\x0b\n\t_coverageB\x14\n\x12_accepted_accuracy\"J\n\x06\x46igure\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12#\n\x08interval\x18\x03 \x01(\x0b\x32\x11.eyas.v1.Interval\"l\n\x0eReliabilityBin\x12&\n\x0b\x63onfidences\x18\x01 \x01(\x0b\x32\x11.eyas.v1.Interval\x12\x0f\n\x07\x61nswers\x18\x02 \x01(\x03\x12\x12\n\nconfidence\x18\x03 \x01(\x01\x12\r\n\x05right\x18\x04 \x01(\x01\"%\n\x08Interval\x12\x0b\n\x03low\x18\x01 \x01(\x01\x12\x0c\n\x04high\x18\x02 \x01(\x01\"\x9e\x01\n\x0cLabelMetrics\x12\r\n\x05label\x18\x01 \x01(\t\x12\x10\n\x08\x65xamples\x18\x02 \x01(\x03\x12\x11\n\tprecision\x18\x03 \x01(\x01\x12\x0e\n\x06recall\x18\x04 \x01(\x01\x12\n\n\x02\x66\x31\x18\x05 \x01(\x01\x12\x18\n\x10predicted_counts\x18\x06 \x03(\x03\x12\x16\n\tthreshold\x18\x07 \x01(\x01H\x00\x88\x01\x01\x42\x0c\n\n_threshold\"\xb0\x02\n\rDatasetReport\x12$\n\x06labels\x18\x01 \x03(\x0b\x32\x14.eyas.v1.LabelCounts\x12\x31\n\x10unreadable_files\x18\x02 \x03(\x0b\x32\x17.eyas.v1.UnreadableFile\x12\x10\n\x08warnings\x18\x03 \x03(\t\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12,\n\x08pictures\x18\x05 \x01(\x0b\x32\x1a.eyas.v1.PictureStatistics\x12\'\n\nduplicates\x18\x06 \x01(\x0b\x32\x13.eyas.v1.Duplicates\x12#\n\x08suspects\x18\x07 \x01(\x0b\x32\x11.eyas.v1.Suspects\x12(\n\x0bsplit_sizes\x18\x08 \x01(\x0b\x32\x13.eyas.v1.SplitSizes\"=\n\nSplitSizes\x12\r\n\x05train\x18\x01 \x01(\x03\x12\x12\n\nvalidation\x18\x02 \x01(\x03\x12\x0c\n\x04test\x18\x03 \x01(\x03\"\xd6\x01\n\x11PictureStatistics\x12&\n\x08smallest\x18\x01 \x01(\x0b\x32\x14.eyas.v1.PictureSize\x12$\n\x06median\x18\x02 \x01(\x0b\x32\x14.eyas.v1.PictureSize\x12%\n\x07largest\x18\x03 \x01(\x0b\x32\x14.eyas.v1.PictureSize\x12&\n\x07\x66ormats\x18\x04 \x03(\x0b\x32\x15.eyas.v1.PictureCount\x12$\n\x05modes\x18\x05 \x03(\x0b\x32\x15.eyas.v1.PictureCount\"2\n\x0bPictureSize\x12\x10\n\x08width_px\x18\x01 \x01(\x05\x12\x11\n\theight_px\x18\x02 \x01(\x05\".\n\x0cPictureCount\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08pictures\x18\x02 \x01(\x03\"\x98\x01\n\nDuplicates\x12\'\n\x06groups\x18\x01 \x03(\x0b\x32\x17.eyas.v1.DuplicateGroup\x12\x13\n\x0bgroup_count\x18\x02 \x01(\x03\x12\x12\n\nfile_count\x18\x03 \x01(\x03\x12\x1b\n\x13\x66iles_across_labels\x18\x04 \x01(\x03\x12\x1b\n\x13\x66iles_across_splits\x18\x05 \x01(\x03\"\x88\x01\n\x0e\x44uplicateGroup\x12\r\n\x05\x65xact\x18\x01 \x01(\x08\x12\x15\n\racross_labels\x18\x02 \x01(\x08\x12\x15\n\racross_splits\x18\x03 \x01(\x08\x12%\n\x05\x66iles\x18\x04 \x03(\x0b\x32\x16.eyas.v1.DuplicateFile\x12\x12\n\nfile_count\x18\x05 \x01(\x03\";\n\rDuplicateFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\r\n\x05split\x18\x03 \x01(\t\"O\n\x08Suspects\x12\"\n\x08pictures\x18\x01 \x03(\x0b\x32\x10.eyas.v1.Suspect\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x12\x10\n\x08\x65xamined\x18\x03 \x01(\x03\"T\n\x07Suspect\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x17\n\x0fsuggested_label\x18\x03 \x01(\t\x12\x13\n\x0bprobability\x18\x04 \x01(\x01\"M\n\x0bLabelCounts\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05train\x18\x02 \x01(\x03\x12\x12\n\nvalidation\x18\x03 \x01(\x03\x12\x0c\n\x04test\x18\x04 \x01(\x03\".\n\x0eUnreadableFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t*U\n\x05Split\x12\x15\n\x11SPLIT_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSPLIT_TRAIN\x10\x01\x12\x14\n\x10SPLIT_VALIDATION\x10\x02\x12\x0e\n\nSPLIT_TEST\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x65yas/v1/evaluation.proto\x12\x07\x65yas.v1\"\xc3\x05\n\nEvaluation\x12\x10\n\x08\x65xamples\x18\x01 \x01(\x03\x12\x10\n\x08\x61\x63\x63uracy\x18\x02 \x01(\x01\x12,\n\x11\x61\x63\x63uracy_interval\x18\x03 \x01(\x0b\x32\x11.eyas.v1.Interval\x12\x17\n\x0fmacro_precision\x18\x04 \x01(\x01\x12\x14\n\x0cmacro_recall\x18\x05 \x01(\x01\x12\x10\n\x08macro_f1\x18\x06 \x01(\x01\x12\x10\n\x08log_loss\x18\x07 \x01(\x01\x12\x19\n\x11\x63\x61libration_error\x18\x08 \x01(\x01\x12%\n\x06labels\x18\t \x03(\x0b\x32\x15.eyas.v1.LabelMetrics\x12\x31\n\x10unreadable_files\x18\n \x03(\x0b\x32\x17.eyas.v1.UnreadableFile\x12\x17\n\x0fleaked_examples\x18\x0b \x01(\x03\x12$\n\x17\x61\x63\x63uracy_without_leaked\x18\x0c \x01(\x01H\x00\x88\x01\x01\x12\x15\n\x08micro_f1\x18\r \x01(\x01H\x01\x88\x01\x01\x12#\n\x16mean_average_precision\x18\x0e \x01(\x01H\x02\x88\x01\x01\x12 \n\x07\x66igures\x18\x0f \x03(\x0b\x32\x0f.eyas.v1.Figure\x12,\n\x0breliability\x18\x10 \x03(\x0b\x32\x17.eyas.v1.ReliabilityBin\x12\x18\n\x10test_split_looks\x18\x11 \x01(\x03\x12\x18\n\x10missing_examples\x18\x12 \x01(\x03\x12\x15\n\x08\x63overage\x18\x14 \x01(\x01H\x03\x88\x01\x01\x12\x1e\n\x11\x61\x63\x63\x65pted_accuracy\x18\x15 \x01(\x01H\x04\x88\x01\x01\x42\x1a\n\x18_accuracy_without_leakedB\x0b\n\t_micro_f1B\x19\n\x17_mean_average_precisionB\x0b\n\t_coverageB\x14\n\x12_accepted_accuracy\"J\n\x06\x46igure\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12#\n\x08interval\x18\x03 \x01(\x0b\x32\x11.eyas.v1.Interval\"l\n\x0eReliabilityBin\x12&\n\x0b\x63onfidences\x18\x01 \x01(\x0b\x32\x11.eyas.v1.Interval\x12\x0f\n\x07\x61nswers\x18\x02 \x01(\x03\x12\x12\n\nconfidence\x18\x03 \x01(\x01\x12\r\n\x05right\x18\x04 \x01(\x01\"%\n\x08Interval\x12\x0b\n\x03low\x18\x01 \x01(\x01\x12\x0c\n\x04high\x18\x02 \x01(\x01\"\x9e\x01\n\x0cLabelMetrics\x12\r\n\x05label\x18\x01 \x01(\t\x12\x10\n\x08\x65xamples\x18\x02 \x01(\x03\x12\x11\n\tprecision\x18\x03 \x01(\x01\x12\x0e\n\x06recall\x18\x04 \x01(\x01\x12\n\n\x02\x66\x31\x18\x05 \x01(\x01\x12\x18\n\x10predicted_counts\x18\x06 \x03(\x03\x12\x16\n\tthreshold\x18\x07 \x01(\x01H\x00\x88\x01\x01\x42\x0c\n\n_threshold\"\xb0\x02\n\rDatasetReport\x12$\n\x06labels\x18\x01 \x03(\x0b\x32\x14.eyas.v1.LabelCounts\x12\x31\n\x10unreadable_files\x18\x02 \x03(\x0b\x32\x17.eyas.v1.UnreadableFile\x12\x10\n\x08warnings\x18\x03 \x03(\t\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12,\n\x08pictures\x18\x05 \x01(\x0b\x32\x1a.eyas.v1.PictureStatistics\x12\'\n\nduplicates\x18\x06 \x01(\x0b\x32\x13.eyas.v1.Duplicates\x12#\n\x08suspects\x18\x07 \x01(\x0b\x32\x11.eyas.v1.Suspects\x12(\n\x0bsplit_sizes\x18\x08 \x01(\x0b\x32\x13.eyas.v1.SplitSizes\"=\n\nSplitSizes\x12\r\n\x05train\x18\x01 \x01(\x03\x12\x12\n\nvalidation\x18\x02 \x01(\x03\x12\x0c\n\x04test\x18\x03 \x01(\x03\"\xd6\x01\n\x11PictureStatistics\x12&\n\x08smallest\x18\x01 \x01(\x0b\x32\x14.eyas.v1.PictureSize\x12$\n\x06median\x18\x02 \x01(\x0b\x32\x14.eyas.v1.PictureSize\x12%\n\x07largest\x18\x03 \x01(\x0b\x32\x14.eyas.v1.PictureSize\x12&\n\x07\x66ormats\x18\x04 \x03(\x0b\x32\x15.eyas.v1.PictureCount\x12$\n\x05modes\x18\x05 \x03(\x0b\x32\x15.eyas.v1.PictureCount\"2\n\x0bPictureSize\x12\x10\n\x08width_px\x18\x01 \x01(\x05\x12\x11\n\theight_px\x18\x02 \x01(\x05\".\n\x0cPictureCount\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08pictures\x18\x02 \x01(\x03\"\x98\x01\n\nDuplicates\x12\'\n\x06groups\x18\x01 \x03(\x0b\x32\x17.eyas.v1.DuplicateGroup\x12\x13\n\x0bgroup_count\x18\x02 \x01(\x03\x12\x12\n\nfile_count\x18\x03 \x01(\x03\x12\x1b\n\x13\x66iles_across_labels\x18\x04 \x01(\x03\x12\x1b\n\x13\x66iles_across_splits\x18\x05 \x01(\x03\"\x88\x01\n\x0e\x44uplicateGroup\x12\r\n\x05\x65xact\x18\x01 \x01(\x08\x12\x15\n\racross_labels\x18\x02 \x01(\x08\x12\x15\n\racross_splits\x18\x03 \x01(\x08\x12%\n\x05\x66iles\x18\x04 \x03(\x0b\x32\x16.eyas.v1.DuplicateFile\x12\x12\n\nfile_count\x18\x05 \x01(\x03\";\n\rDuplicateFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\r\n\x05split\x18\x03 \x01(\t\"O\n\x08Suspects\x12\"\n\x08pictures\x18\x01 \x03(\x0b\x32\x10.eyas.v1.Suspect\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x12\x10\n\x08\x65xamined\x18\x03 \x01(\x03\"T\n\x07Suspect\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x17\n\x0fsuggested_label\x18\x03 \x01(\t\x12\x13\n\x0bprobability\x18\x04 \x01(\x01\"M\n\x0bLabelCounts\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05train\x18\x02 \x01(\x03\x12\x12\n\nvalidation\x18\x03 \x01(\x03\x12\x0c\n\x04test\x18\x04 \x01(\x03\".\n\x0eUnreadableFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t*U\n\x05Split\x12\x15\n\x11SPLIT_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSPLIT_TRAIN\x10\x01\x12\x14\n\x10SPLIT_VALIDATION\x10\x02\x12\x0e\n\nSPLIT_TEST\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'eyas.v1.evaluation_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SPLIT']._serialized_start=2443
-  _globals['_SPLIT']._serialized_end=2528
+  _globals['_SPLIT']._serialized_start=2469
+  _globals['_SPLIT']._serialized_end=2554
   _globals['_EVALUATION']._serialized_start=38
-  _globals['_EVALUATION']._serialized_end=719
-  _globals['_FIGURE']._serialized_start=721
-  _globals['_FIGURE']._serialized_end=795
-  _globals['_RELIABILITYBIN']._serialized_start=797
-  _globals['_RELIABILITYBIN']._serialized_end=905
-  _globals['_INTERVAL']._serialized_start=907
-  _globals['_INTERVAL']._serialized_end=944
-  _globals['_LABELMETRICS']._serialized_start=947
-  _globals['_LABELMETRICS']._serialized_end=1105
-  _globals['_DATASETREPORT']._serialized_start=1108
-  _globals['_DATASETREPORT']._serialized_end=1412
-  _globals['_SPLITSIZES']._serialized_start=1414
-  _globals['_SPLITSIZES']._serialized_end=1475
-  _globals['_PICTURESTATISTICS']._serialized_start=1478
-  _globals['_PICTURESTATISTICS']._serialized_end=1692
-  _globals['_PICTURESIZE']._serialized_start=1694
-  _globals['_PICTURESIZE']._serialized_end=1744
-  _globals['_PICTURECOUNT']._serialized_start=1746
-  _globals['_PICTURECOUNT']._serialized_end=1792
-  _globals['_DUPLICATES']._serialized_start=1795
-  _globals['_DUPLICATES']._serialized_end=1947
-  _globals['_DUPLICATEGROUP']._serialized_start=1950
-  _globals['_DUPLICATEGROUP']._serialized_end=2086
-  _globals['_DUPLICATEFILE']._serialized_start=2088
-  _globals['_DUPLICATEFILE']._serialized_end=2147
-  _globals['_SUSPECTS']._serialized_start=2149
-  _globals['_SUSPECTS']._serialized_end=2228
-  _globals['_SUSPECT']._serialized_start=2230
-  _globals['_SUSPECT']._serialized_end=2314
-  _globals['_LABELCOUNTS']._serialized_start=2316
-  _globals['_LABELCOUNTS']._serialized_end=2393
-  _globals['_UNREADABLEFILE']._serialized_start=2395
-  _globals['_UNREADABLEFILE']._serialized_end=2441
+  _globals['_EVALUATION']._serialized_end=745
+  _globals['_FIGURE']._serialized_start=747
+  _globals['_FIGURE']._serialized_end=821
+  _globals['_RELIABILITYBIN']._serialized_start=823
+  _globals['_RELIABILITYBIN']._serialized_end=931
+  _globals['_INTERVAL']._serialized_start=933
+  _globals['_INTERVAL']._serialized_end=970
+  _globals['_LABELMETRICS']._serialized_start=973
+  _globals['_LABELMETRICS']._serialized_end=1131
+  _globals['_DATASETREPORT']._serialized_start=1134
+  _globals['_DATASETREPORT']._serialized_end=1438
+  _globals['_SPLITSIZES']._serialized_start=1440
+  _globals['_SPLITSIZES']._serialized_end=1501
+  _globals['_PICTURESTATISTICS']._serialized_start=1504
+  _globals['_PICTURESTATISTICS']._serialized_end=1718
+  _globals['_PICTURESIZE']._serialized_start=1720
+  _globals['_PICTURESIZE']._serialized_end=1770
+  _globals['_PICTURECOUNT']._serialized_start=1772
+  _globals['_PICTURECOUNT']._serialized_end=1818
+  _globals['_DUPLICATES']._serialized_start=1821
+  _globals['_DUPLICATES']._serialized_end=1973
+  _globals['_DUPLICATEGROUP']._serialized_start=1976
+  _globals['_DUPLICATEGROUP']._serialized_end=2112
+  _globals['_DUPLICATEFILE']._serialized_start=2114
+  _globals['_DUPLICATEFILE']._serialized_end=2173
+  _globals['_SUSPECTS']._serialized_start=2175
+  _globals['_SUSPECTS']._serialized_end=2254
+  _globals['_SUSPECT']._serialized_start=2256
+  _globals['_SUSPECT']._serialized_end=2340
+  _globals['_LABELCOUNTS']._serialized_start=2342
+  _globals['_LABELCOUNTS']._serialized_end=2419
+  _globals['_UNREADABLEFILE']._serialized_start=2421
+  _globals['_UNREADABLEFILE']._serialized_end=2467
 # @@protoc_insertion_point(module_scope)

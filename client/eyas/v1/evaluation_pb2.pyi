@@ -18,7 +18,7 @@ SPLIT_VALIDATION: Split
 SPLIT_TEST: Split
 
 class Evaluation(_message.Message):
-    __slots__ = ("examples", "accuracy", "accuracy_interval", "macro_precision", "macro_recall", "macro_f1", "log_loss", "calibration_error", "labels", "unreadable_files", "leaked_examples", "accuracy_without_leaked", "micro_f1", "mean_average_precision", "figures", "reliability", "missing_examples", "coverage", "accepted_accuracy")
+    __slots__ = ("examples", "accuracy", "accuracy_interval", "macro_precision", "macro_recall", "macro_f1", "log_loss", "calibration_error", "labels", "unreadable_files", "leaked_examples", "accuracy_without_leaked", "micro_f1", "mean_average_precision", "figures", "reliability", "test_split_looks", "missing_examples", "coverage", "accepted_accuracy")
     EXAMPLES_FIELD_NUMBER: _ClassVar[int]
     ACCURACY_FIELD_NUMBER: _ClassVar[int]
     ACCURACY_INTERVAL_FIELD_NUMBER: _ClassVar[int]
@@ -35,6 +35,7 @@ class Evaluation(_message.Message):
     MEAN_AVERAGE_PRECISION_FIELD_NUMBER: _ClassVar[int]
     FIGURES_FIELD_NUMBER: _ClassVar[int]
     RELIABILITY_FIELD_NUMBER: _ClassVar[int]
+    TEST_SPLIT_LOOKS_FIELD_NUMBER: _ClassVar[int]
     MISSING_EXAMPLES_FIELD_NUMBER: _ClassVar[int]
     COVERAGE_FIELD_NUMBER: _ClassVar[int]
     ACCEPTED_ACCURACY_FIELD_NUMBER: _ClassVar[int]
@@ -54,10 +55,11 @@ class Evaluation(_message.Message):
     mean_average_precision: float
     figures: _containers.RepeatedCompositeFieldContainer[Figure]
     reliability: _containers.RepeatedCompositeFieldContainer[ReliabilityBin]
+    test_split_looks: int
     missing_examples: int
     coverage: float
     accepted_accuracy: float
-    def __init__(self, examples: _Optional[int] = ..., accuracy: _Optional[float] = ..., accuracy_interval: _Optional[_Union[Interval, _Mapping]] = ..., macro_precision: _Optional[float] = ..., macro_recall: _Optional[float] = ..., macro_f1: _Optional[float] = ..., log_loss: _Optional[float] = ..., calibration_error: _Optional[float] = ..., labels: _Optional[_Iterable[_Union[LabelMetrics, _Mapping]]] = ..., unreadable_files: _Optional[_Iterable[_Union[UnreadableFile, _Mapping]]] = ..., leaked_examples: _Optional[int] = ..., accuracy_without_leaked: _Optional[float] = ..., micro_f1: _Optional[float] = ..., mean_average_precision: _Optional[float] = ..., figures: _Optional[_Iterable[_Union[Figure, _Mapping]]] = ..., reliability: _Optional[_Iterable[_Union[ReliabilityBin, _Mapping]]] = ..., missing_examples: _Optional[int] = ..., coverage: _Optional[float] = ..., accepted_accuracy: _Optional[float] = ...) -> None: ...
+    def __init__(self, examples: _Optional[int] = ..., accuracy: _Optional[float] = ..., accuracy_interval: _Optional[_Union[Interval, _Mapping]] = ..., macro_precision: _Optional[float] = ..., macro_recall: _Optional[float] = ..., macro_f1: _Optional[float] = ..., log_loss: _Optional[float] = ..., calibration_error: _Optional[float] = ..., labels: _Optional[_Iterable[_Union[LabelMetrics, _Mapping]]] = ..., unreadable_files: _Optional[_Iterable[_Union[UnreadableFile, _Mapping]]] = ..., leaked_examples: _Optional[int] = ..., accuracy_without_leaked: _Optional[float] = ..., micro_f1: _Optional[float] = ..., mean_average_precision: _Optional[float] = ..., figures: _Optional[_Iterable[_Union[Figure, _Mapping]]] = ..., reliability: _Optional[_Iterable[_Union[ReliabilityBin, _Mapping]]] = ..., test_split_looks: _Optional[int] = ..., missing_examples: _Optional[int] = ..., coverage: _Optional[float] = ..., accepted_accuracy: _Optional[float] = ...) -> None: ...
 
 class Figure(_message.Message):
     __slots__ = ("name", "value", "interval")

@@ -77,6 +77,7 @@ def evaluation_message(evaluation: Evaluation) -> evaluation_pb2.Evaluation:
             for row in evaluation.figures
         ],
         missing_examples=evaluation.missing_examples,
+        test_split_looks=evaluation.test_split_looks,
         reliability=[
             evaluation_pb2.ReliabilityBin(
                 confidences=_interval(row.low, row.high), answers=row.answers, confidence=row.confidence, right=row.right

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -163,7 +164,10 @@ class ModelService(pb_grpc.ModelServiceServicer):
     def _version(self, model: str, version: int, checked: tuple[CheckedFile, ...] = ()) -> model_pb2.ModelVersion:
         state, error = self._fleet.state(model, version) if self._fleet else (None, None)
         precision = self._fleet.precision(model, version) if self._fleet else None
-        return version_message(model, version, self._models.manifest(model, version), state, error, precision, checked)
+        manifest = self._models.manifest(model, version)
+        looks = self._models.looks.count(model, manifest.evaluation.test_split)
+        manifest = replace(manifest, evaluation=replace(manifest.evaluation, test_split_looks=looks))
+        return version_message(model, version, manifest, state, error, precision, checked)
 
     def _listed(self, model: str, version: int) -> model_pb2.ModelVersion:
         """Returns a version; one whose manifest is damaged does not hide the others."""

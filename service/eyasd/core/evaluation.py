@@ -91,6 +91,8 @@ class Evaluation:
         figures: the headline figures, each with its interval; empty in evaluations written before it was known.
         reliability: 15 equally wide bins from 0 to 1; empty likewise.
         missing_examples: of a stored split, how many of its pictures the dataset does not hold any more.
+        test_split: digest of the pictures, see `core.answers.identity`; "" where they are no test split, or it was not noted.
+        test_split_looks: how often versions of the model have been scored on them; 0 until the registry has counted.
         coverage: share of pictures that would not be called unknown where that is allowed; None where the version has no rule.
         accepted_accuracy: accuracy on these pictures; None where there are none.
     """
@@ -112,6 +114,8 @@ class Evaluation:
     figures: tuple[Figure, ...] = ()
     reliability: tuple[ReliabilityBin, ...] = ()
     missing_examples: int = 0
+    test_split: str = ""
+    test_split_looks: int = 0
     coverage: float | None = None
     accepted_accuracy: float | None = None
 

@@ -17,8 +17,10 @@ from typing import Any, Final
 import structlog
 
 from eyasd.core import document, jobdir
+from eyasd.core.bundle import MANIFEST, read_manifest
 from eyasd.core.errors import AliasConflict, EyasError, JobEnded, PromotionRefused, StorageFailed, TrainerFailed
-from eyasd.core.names import PRODUCTION
+from eyasd.core.evaluation import Evaluation
+from eyasd.core.names import PRODUCTION, ModelRef
 from eyasd.core.types import (
     EvaluationOutcome,
     InspectionOutcome,
@@ -204,7 +206,7 @@ class Scheduler:
     async def _succeed(self, job: Job, job_dir: Path) -> None:
         text = await asyncio.to_thread((job_dir / jobdir.RESULT).read_text)
         if job.type is JobType.EVALUATION:
-            scored = document.load(EvaluationOutcome, text)
+            scored = await asyncio.to_thread(self._counted, job, document.load(EvaluationOutcome, text))
             await self._end(job, JobState.SUCCEEDED, evaluation=scored.evaluation, comparisons=scored.comparisons)
             return
         if job.type is JobType.INSPECTION:
@@ -216,9 +218,21 @@ class Scheduler:
         if version is None:
             await self._end(job, JobState.CANCELLED)
             return
-        await self._end(
-            job, JobState.SUCCEEDED, version=version, evaluation=outcome.evaluation, dataset_report=outcome.dataset_report
-        )
+        looks = await asyncio.to_thread(self._models.looks.count, job.model, outcome.evaluation.test_split)
+        evaluation = replace(outcome.evaluation, test_split_looks=looks)
+        await self._end(job, JobState.SUCCEEDED, version=version, evaluation=evaluation, dataset_report=outcome.dataset_report)
+
+    def _counted(self, job: Job, scored: EvaluationOutcome) -> EvaluationOutcome:
+        """Takes down that an evaluation has looked at a test split, once for each version, and says how often that was done."""
+        looks, first = self._models.looks, ModelRef(job.model, version=job.version)
+        for ref in (first, *(one.version for one in scored.comparisons)):
+            looks.add(ref.model, scored.evaluation.test_split, ref.version or 0, job.id)
+
+        def counted(model: str, evaluation: Evaluation) -> Evaluation:
+            return replace(evaluation, test_split_looks=looks.count(model, evaluation.test_split))
+
+        comparisons = tuple(replace(one, evaluation=counted(one.version.model, one.evaluation)) for one in scored.comparisons)
+        return EvaluationOutcome(evaluation=counted(job.model, scored.evaluation), comparisons=comparisons)
 
     async def _publish(self, job: Job, made: Path) -> int | None:
         """Publishes the bundle and moves its alias; waits for a disk that is full. Returns None if cancelled meanwhile."""
@@ -247,6 +261,7 @@ class Scheduler:
     def _publish_once(self, job: Job, made: Path) -> tuple[int, str]:
         """Returns the version, and why its alias was not moved; "" where it was, or was not to be."""
         version = self._models.publish(job.model, made, job.id)
+        self._models.looks.add(job.model, read_manifest((made / MANIFEST).read_bytes()).evaluation.test_split, version, job.id)
         alias = job.alias
         if alias is None and self._models.aliases.get(job.model, PRODUCTION) is None:
             alias = PRODUCTION  # a model's first version serves; later ones wait to be chosen

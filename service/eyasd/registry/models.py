@@ -30,6 +30,7 @@ from eyasd.core.names import ModelRef
 from eyasd.core.promotion import AliasRecord, Finding
 from eyasd.registry.aliases import Aliases
 from eyasd.registry.bundles import Bundles
+from eyasd.registry.looks import Looks
 from eyasd.registry.policies import Policies, judge
 from eyasd.registry.store import Store
 
@@ -46,6 +47,7 @@ class Models:
         self._store = store
         self.aliases = Aliases(store)
         self.policies = Policies(store)
+        self.looks = Looks(store)
         self._bundles = Bundles(store)
         self.manifest, self.fetch, self.check = self._bundles.manifest, self._bundles.fetch, self._bundles.check
 
@@ -145,7 +147,9 @@ class Models:
             answers: tuple[KeptAnswers | None, KeptAnswers | None] = (None, None)
             if holder and record.policy.no_significant_loss:
                 answers = (self.answers(model, version), self.answers(model, holder.version))
-            findings = judge(record.policy, self.manifest(model, version), before, answers)
+            manifest = self.manifest(model, version)
+            looks = self.looks.count(model, manifest.evaluation.test_split)
+            findings = judge(record.policy, manifest, before, answers, looks)
         refusals = [finding.sentence for finding in findings if not finding.met]
         if refusals and not force:
             raise PromotionRefused(

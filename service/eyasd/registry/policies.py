@@ -51,6 +51,7 @@ def judge(
     candidate: Manifest,
     holder: Manifest | None,
     answers: tuple[KeptAnswers | None, KeptAnswers | None] = (None, None),
+    looks: int = 0,
 ) -> tuple[Finding, ...]:
     """Returns what a policy demands of a version, and what the version has.
 
@@ -59,10 +60,15 @@ def judge(
         candidate: manifest of the version that an alias shall point to.
         holder: of the one that it points to; None where it does not exist yet.
         answers: what each of the two said of its test split; None where it did not note it.
+        looks: how often the candidate's test split has been looked at, which refuses nothing but belongs to the evidence; 0 is not
+            known.
     """
     scored, before = candidate.evaluation, holder.evaluation if holder else None
     losses = [of_losses(*answers)] if policy.no_significant_loss and holder else []
-    return (*_of_figures(policy, candidate), *_of_labels(policy, scored, before), *_of_variants(policy, candidate), *losses)
+    findings = (*_of_figures(policy, candidate), *_of_labels(policy, scored, before), *_of_variants(policy, candidate), *losses)
+    if not looks:
+        return findings
+    return (*findings, Finding(f"its test split has been looked at {looks} {'time' if looks == 1 else 'times'}", met=True))
 
 
 def figure_of(manifest: Manifest, name: str) -> float | None:

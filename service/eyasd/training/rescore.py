@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from eyasd.core.answers import Split
+from eyasd.core.answers import Split, identity
 from eyasd.core.comparison import Comparison, Cost, Pairs
 from eyasd.core.errors import BadDataset, BrokenBundle
 from eyasd.core.evaluation import Evaluation
@@ -50,7 +50,9 @@ def rescore(task: EvaluationTask, folder: Path, journal: Journal) -> EvaluationO
 
     journal.stage("evaluate")
     answered = ask(versions, listing.files, journal)
-    evaluation = replace(_evaluation(answered, 0, versions[0], task.split), missing_examples=missing)
+    test_split = _test_split(task, versions[0], answered)
+    evaluation = _evaluation(answered, 0, versions[0], task.split)
+    evaluation = replace(evaluation, missing_examples=missing, test_split=test_split)
     if not task.others:
         return EvaluationOutcome(evaluation=evaluation)
     for version in versions:
@@ -58,7 +60,7 @@ def rescore(task: EvaluationTask, folder: Path, journal: Journal) -> EvaluationO
             journal.message(f"Which pictures {version.name} was trained on is not known, so none is left out for its sake.")
     latencies = measure([version.session for version in versions], answered.samples)
     comparisons = tuple(
-        _comparison(task, other, answered, versions, place, (latencies[0], latencies[place]))
+        _comparison(task, other, answered, versions, place, (latencies[0], latencies[place]), test_split)
         for place, other in enumerate(task.others, 1)
     )
     return EvaluationOutcome(evaluation=evaluation, comparisons=comparisons)
@@ -108,6 +110,16 @@ def _evaluation(answered: Answered, place: int, version: Version, split: Split |
     )
 
 
+def _test_split(task: EvaluationTask, version: Version, answered: Answered) -> str:
+    """Returns the digest of the test split that was looked at: of a stored one with the pictures that were not found."""
+    match task.split:
+        case None:
+            return identity(answered.prints)
+        case Split.TEST if version.kept is not None:
+            return identity(version.kept.picture)
+    return ""
+
+
 def _targets(answered: Answered, version: Version) -> Targets:
     # What a model of one label a picture is measured on is one label a picture; one of several takes one for a set of one.
     shown = Listing(answered.files, (), (), multi_label=version.manifest.thresholds is not None)
@@ -121,6 +133,7 @@ def _comparison(
     versions: list[Version],
     place: int,
     latencies: tuple[Latency, Latency],
+    test_split: str,
 ) -> Comparison:
     """Returns how the version at a place did beside the first, on the pictures that neither alone was made with."""
     compared = (versions[0], versions[place])
@@ -142,7 +155,7 @@ def _comparison(
     )
     return Comparison(
         version=other,
-        evaluation=_evaluation(fair, place, versions[place], task.split),
+        evaluation=replace(_evaluation(fair, place, versions[place], task.split), test_split=test_split),
         pairs=Pairs.of(first.answers.right, second.answers.right),
         differences=differences(first.answers, second.answers, _COMPARED),
         labels=label_changes(first, second),

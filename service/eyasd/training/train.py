@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from eyasd.core import document
-from eyasd.core.answers import ANSWERS
+from eyasd.core.answers import ANSWERS, identity
 from eyasd.core.bundle import EXPLAIN, FORMAT_VERSION, MODEL, WEIGHTS, Golden, Lineage, Manifest, Parity
 from eyasd.core.evaluation import EpochMetrics, Evaluation
 from eyasd.core.jobdir import BUNDLE
@@ -190,6 +191,7 @@ def _evaluate(
     # The first picture of each label, or set of labels, so that the golden examples are not all alike.
     chosen = np.unique(targets, axis=0, return_index=True)[1][:_GOLDEN_EXAMPLES]
     scored = score(probabilities, targets, data.labels, leaked=data.leaked[rows], thresholds=thresholds)
+    scored = replace(scored, test_split=identity(start.prints[rows]))
     kept = keep(answers_of(probabilities, targets, thresholds), data.rows, start.prints, start.seen)
     durable.write(path.parent / ANSWERS, kept.to_bytes())
     return scored, Golden(images[rows[chosen]], probabilities[chosen]), Scored(rows, targets, probabilities)

@@ -154,10 +154,12 @@ def test_a_comparison_says_what_is_better_and_what_changed() -> None:
 def test_what_to_know_before_figures_are_believed() -> None:
     scored = _convert.evaluation(evaluation_message())
     assert cautions(scored) == []
-    doubtful = replace(scored, leaked_examples=2, missing_examples=3)
+    assert cautions(replace(scored, test_split_looks=1)) == []
+    doubtful = replace(scored, leaked_examples=2, missing_examples=3, test_split_looks=7)
     text = " ".join(shown(_render.evaluation(doubtful, "clothing/3")).split())
     assert "2 of them were seen in training, themselves or as near copies." in text
     assert "3 pictures of the split are not in the dataset any more, and so not scored." in text
+    assert "These pictures have been looked at 7 times; the more often a choice was made by them, the less" in text
     (one,) = cautions(replace(scored, missing_examples=1))
     assert one.plain == "1 picture of the split is not in the dataset any more, and so not scored."
 

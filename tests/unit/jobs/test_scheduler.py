@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -114,11 +115,26 @@ async def test_an_evaluation_of_several_gets_the_bundle_of_each(house: House, tm
     assert (task.model, task.others) == ("colours/1", (second,))
     for number, place in ((1, jobdir.BUNDLE), (2, f"{jobdir.OTHERS}/1")):
         assert (process.job_dir / place / "model.onnx").read_bytes() == (tmp_path / str(number) / "model.onnx").read_bytes()
-    outcome = EvaluationOutcome(evaluation=evaluation(), comparisons=(comparison(second),))
-    (process.job_dir / jobdir.RESULT).write_text(document.dump(outcome))
+    scored, found = replace(evaluation(), test_split="s"), comparison(second)
+    found = replace(found, evaluation=replace(found.evaluation, test_split="s"))
+    house.models.looks.add("colours", "s", 1, "another job")
+    (process.job_dir / jobdir.RESULT).write_text(document.dump(EvaluationOutcome(evaluation=scored, comparisons=(found,))))
     process.end(jobdir.OK)
     await follow(house, job)
-    assert (await house.ledger.get(job.id)).comparisons == outcome.comparisons
+    done = await house.ledger.get(job.id)
+    assert done.evaluation == replace(scored, test_split_looks=3)
+    assert done.comparisons == (replace(found, evaluation=replace(found.evaluation, test_split_looks=3)),)
+
+
+async def test_a_training_looks_at_its_test_split_once(house: House) -> None:
+    for looks in (1, 2):
+        job = await train(house)
+        process = await house.runner.started.get()
+        process.succeed(replace(evaluation(), test_split="s"))
+        await follow(house, job)
+        found = (await house.ledger.get(job.id)).evaluation
+        assert found is not None
+        assert (found.test_split_looks, house.models.looks.count("colours", "s")) == (looks, looks)
 
 
 async def test_a_training_gets_the_weights_of_the_version_it_starts_from(house: House, tmp_path: Path) -> None:

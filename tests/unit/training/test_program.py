@@ -25,7 +25,7 @@ import torch
 from safetensors.torch import save_file
 
 from eyasd.core import document, jobdir
-from eyasd.core.answers import ANSWERS, KeptAnswers, Split, fingerprints
+from eyasd.core.answers import ANSWERS, KeptAnswers, Split, fingerprints, identity
 from eyasd.core.bundle import (
     EXPLAIN,
     GOLDEN,
@@ -111,6 +111,7 @@ class TestTraining:
         assert sorted([*kept.used, *kept.picture]) == sorted(files)
         assert (kept.right.mean(), kept.log_loss.mean()) == (scored.accuracy, pytest.approx(scored.log_loss))
         assert not len(kept.inherited)
+        assert scored.test_split == identity(kept.picture)
 
     def test_the_outcome_is_that_of_the_manifest(self, trained: Path) -> None:
         outcome = document.load(TrainingOutcome, (trained / jobdir.RESULT).read_bytes())

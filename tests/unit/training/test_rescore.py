@@ -13,7 +13,7 @@ import pytest
 
 from builders import colour_network, kept_answers, write_bundle
 from eyasd.core import document, jobdir
-from eyasd.core.answers import Split, fingerprints
+from eyasd.core.answers import Split, fingerprints, identity
 from eyasd.core.comparison import LabelChange, Pairs
 from eyasd.core.jobdir import ProgressLine
 from eyasd.core.names import ModelRef
@@ -91,13 +91,15 @@ class TestStoredSplits:
         write_bundle(folder / place, kept=kept, **more)
 
     def test_the_pictures_are_found_by_what_they_hold(self, folder: Path, photos: Path, files: list[Path], monkeypatch) -> None:
-        self.made_with(folder, jobdir.BUNDLE, test=[*files[:2], files[2]], train=files[3:5])
+        self.made_with(folder, jobdir.BUNDLE, test=files[:3], train=files[3:5])
+        tested = prints_of(*files[:3])
         files[0].rename(photos / "blue" / "renamed.png")
         files[2].unlink()
         ask(folder, photos, others=(), split=Split.TEST)
         assert main_on(folder, monkeypatch) == jobdir.OK
         found = outcome_of(folder).evaluation
         assert (found.examples, found.missing_examples, found.leaked_examples) == (2, 1, 0)
+        assert found.test_split == identity(tested)
         said = [line.message for line in lines_of(folder) if line.message]
         assert said == ["1 of the 3 test pictures of colours/1 are not in the dataset, and are not scored."]
 
@@ -109,7 +111,7 @@ class TestStoredSplits:
         ask(folder, root, others=(), split=Split.TRAIN)
         assert main_on(folder, monkeypatch) == jobdir.OK
         found = outcome_of(folder).evaluation
-        assert (found.examples, found.accuracy, found.leaked_examples) == (2, 1.0, 0)
+        assert (found.examples, found.accuracy, found.leaked_examples, found.test_split) == (2, 1.0, 0, "")
 
     def test_what_was_trained_on_is_told(self, folder: Path, photos: Path, files: list[Path], monkeypatch) -> None:
         self.made_with(folder, jobdir.BUNDLE, test=files[:2], train=files[2:5])
@@ -117,6 +119,7 @@ class TestStoredSplits:
         assert main_on(folder, monkeypatch) == jobdir.OK
         found = outcome_of(folder).evaluation
         assert (found.examples, found.leaked_examples, found.accuracy_without_leaked) == (39, 3, 1.0)
+        assert found.test_split == identity(prints_of(*files))
 
     def test_what_one_alone_was_trained_on_is_not_compared(
         self, folder: Path, photos: Path, files: list[Path], monkeypatch
