@@ -26,6 +26,7 @@ def test_digits_from_folder_to_labels(house: House, digits: Path) -> None:
         "model.onnx",
         "manifest.json",
         "golden.npz",
+        "answers.npz",
         "weights.safetensors",
         "report.html",
     }
@@ -59,6 +60,13 @@ def test_digits_from_folder_to_labels(house: House, digits: Path) -> None:
     shown = house.json("models", "show", "digits")
     assert [version["name"] for version in shown["versions"]] == ["digits/2", "digits/1"]
     assert [(alias["name"], alias["version"]) for alias in shown["model"]["aliases"]] == [("digits@production", "digits/1")]
+
+    # Most of what the first was tested on the second, with a split of another seed, was trained on.
+    job = house.json("compare", "digits@production", "digits/2")
+    scored, (compared,) = job["evaluation"], job["comparisons"]
+    assert (scored["examples"], scored["accuracy"]) == (90, trained["evaluation"]["accuracy"])
+    assert 40 < compared["left_out_count"] == 90 - compared["evaluation"]["examples"]
+    assert scored["test_split_looks"] == 3  # by the first's training, and by both versions now
     house.eyas("models", "alias", "digits", "production", "2")
     for _ in range(20):
         if house.json("classify", "digits", files[0])["results"][0]["version"] == "digits/2":

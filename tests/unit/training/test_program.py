@@ -88,7 +88,7 @@ class TestTraining:
         manifest = read_manifest((bundle / MANIFEST).read_bytes())
         assert manifest.files == file_digests(bundle)
         assert manifest.model_bytes == (bundle / MODEL).stat().st_size
-        assert sorted(path.name for path in bundle.iterdir()) == [EXPLAIN, GOLDEN, MANIFEST, MODEL, REPORT, WEIGHTS]
+        assert sorted(path.name for path in bundle.iterdir()) == [ANSWERS, EXPLAIN, GOLDEN, MANIFEST, MODEL, REPORT, WEIGHTS]
         assert manifest.labels == ("dark", "light")
         assert (manifest.lineage.job, manifest.lineage.attempt, manifest.lineage.backbone) == ("j1", 2, "test_resnet")
         assert manifest.lineage.recipe["batch_size"] == "8"
