@@ -122,7 +122,9 @@ def conclusion(version: str, found: list[Check]) -> str:
     doubt = f" It could not be told of {_listed(unknown)}." if unknown else ""
     if differ:
         return f"{version} cannot be reproduced as it was; changed since then: {_listed(differ)}.{doubt}"
-    return f"Nothing that was found has changed since {version} was trained.{doubt}"
+    if unknown:
+        return f"As far as can be told, nothing that decides {version} has changed.{doubt}"
+    return f"{version} can be reproduced: nothing that decides it has changed."
 
 
 def _dataset(version: ModelVersion, lineage: Lineage, retraced: Job | EyasError) -> Iterator[Check]:

@@ -46,8 +46,12 @@ class Session:
         """Prints the document for a script, or what `rendered` returns for a person."""
         if self.json:
             click.echo(json.dumps(to_json(document)))
-        else:
+        elif self.out.is_terminal:
             self.out.print(rendered())
+        else:
+            with self.out.capture() as captured:
+                self.out.print(rendered())
+            click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))  # tables are padded to their width
 
 
 _CONNECTION = (

@@ -55,8 +55,13 @@ def test_digits_from_folder_to_labels(house: House, digits: Path) -> None:
     jobs = house.eyas("jobs").stdout
     assert jobs.count("digits") >= 3
 
-    # A later version serves only when it is asked to.
-    house.eyas("train", digits, "--model", "digits", "--preset", "fast", "--set", "image_size_px=96", "--seed", "1")
+    # It can be made again, and a later version serves only when it is asked to.
+    again = house.json("reproduce", "digits/1", "--run")
+    assert again["command"] == f"eyas train {digits} --model digits --preset fast --seed 0 --set image_size_px=96"
+    assert {check["name"]: check["verdict"] for check in again["checks"]} == dict.fromkeys(
+        ("dataset", "split", "files", "code", "device", "packages", "weights", "result"), "ok"
+    )
+    assert (again["again"]["name"], again["again"]["sha256"]) == ("digits/2", manifest["files"]["model.onnx"])
     shown = house.json("models", "show", "digits")
     assert [version["name"] for version in shown["versions"]] == ["digits/2", "digits/1"]
     assert [(alias["name"], alias["version"]) for alias in shown["model"]["aliases"]] == [("digits@production", "digits/1")]

@@ -366,7 +366,7 @@ def test_a_version_is_told_how_to_be_made_again_and_checked(eyas: Eyas, server: 
     command, *rest = out.splitlines()
     assert command == "eyas train /photos --model clothing --preset fast --budget 10m --seed 7"
     assert [line.split()[1] for line in rest[:7]] == ["ok"] * 7
-    assert rest[-1].rstrip() == "Nothing that was found has changed since clothing/3 was trained."
+    assert rest[-1] == "clothing/3 can be reproduced: nothing that decides it has changed."
     assert (status, "eyas: " in err) == (0, False)
     asked, retraced = server.calls("GetModelVersion")[0].request, server.calls("InspectDataset")[0].request
     assert (asked.name, asked.verify) == ("models/clothing/aliases/production", True)

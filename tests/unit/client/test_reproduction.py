@@ -46,7 +46,7 @@ def test_a_version_of_which_nothing_has_changed() -> None:
     assert found["split"][1] == "The digest covers it: 24 train, 6 validation, 6 test."
     assert found["files"][1] == "model.onnx and weights.safetensors are what was published."
     assert conclusion("clothing/3", checks(VERSION, LINEAGE, RETRACED, None)) == (
-        "Nothing that was found has changed since clothing/3 was trained."
+        "clothing/3 can be reproduced: nothing that decides it has changed."
     )
 
 
@@ -103,6 +103,7 @@ def test_a_dataset_that_cannot_be_read_is_gone_or_unknown(error: eyas.EyasError,
     assert {found[name][0] for name in ("split", "code", "packages", "device", "weights")} == {Verdict.UNKNOWN}
     said = conclusion("clothing/3", checks(VERSION, LINEAGE, error, None))
     assert ("cannot be reproduced" in said) is (verdict is Verdict.DIFFERS)
+    assert ("As far as can be told" in said) is (verdict is Verdict.UNKNOWN)
     assert "It could not be told of" in said
 
 
