@@ -20,6 +20,7 @@ from eyasd.core.answers import ANSWERS, KeptAnswers
 from eyasd.core.bundle import Manifest
 from eyasd.core.errors import (
     AliasNotFound,
+    BrokenBundle,
     EyasError,
     ModelNotFound,
     PromotionRefused,
@@ -27,7 +28,7 @@ from eyasd.core.errors import (
     VersionNotFound,
 )
 from eyasd.core.names import ModelRef
-from eyasd.core.promotion import AliasRecord, Finding
+from eyasd.core.promotion import AliasRecord, Finding, Policy
 from eyasd.registry.aliases import Aliases
 from eyasd.registry.bundles import Bundles
 from eyasd.registry.looks import Looks
@@ -137,19 +138,13 @@ class Models:
             force: move it even if the policy refuses, which the record then says.
 
         Raises:
-            PromotionRefused: the policy demands more; the message says what.
+            PromotionRefused: the policy demands more, or cannot judge what is damaged; the message says what.
             AliasConflict: somebody else moved the alias at the same moment.
         """
         record, holder = self.policies.get(model), self.aliases.get(model, alias)
         findings: tuple[Finding, ...] = ()
         if record and alias in record.policy.aliases and (holder is None or holder.version != version):
-            before = self.manifest(model, holder.version) if holder else None
-            answers: tuple[KeptAnswers | None, KeptAnswers | None] = (None, None)
-            if holder and record.policy.no_significant_loss:
-                answers = (self.answers(model, version), self.answers(model, holder.version))
-            manifest = self.manifest(model, version)
-            looks = self.looks.count(model, manifest.evaluation.test_split)
-            findings = judge(record.policy, manifest, before, answers, looks)
+            findings = self._judged(record.policy, model, version, holder)
         refusals = [finding.sentence for finding in findings if not finding.met]
         if refusals and not force:
             raise PromotionRefused(
@@ -174,6 +169,18 @@ class Models:
                 self.rollback(model, alias, actor="eyasd", reason="the version was deleted at the same moment", expected=version)
             raise VersionNotFound(f"{model}/{version} was deleted at the same moment.", model=model, version=version)
         return moved
+
+    def _judged(self, policy: Policy, model: str, version: int, holder: AliasRecord | None) -> tuple[Finding, ...]:
+        """Returns what the policy finds in a version beside the one that the alias points to; damage of either is a refusal."""
+        try:
+            before = self.manifest(model, holder.version) if holder else None
+            answers: tuple[KeptAnswers | None, KeptAnswers | None] = (None, None)
+            if holder and policy.no_significant_loss:
+                answers = (self.answers(model, version), self.answers(model, holder.version))
+            manifest = self.manifest(model, version)
+        except BrokenBundle as error:
+            return (Finding(f"it cannot be judged: {error.message.rstrip('.')}", met=False),)
+        return judge(policy, manifest, before, answers, self.looks.count(model, manifest.evaluation.test_split))
 
     def rollback(self, model: str, alias: str, *, actor: str, reason: str, expected: int | None = None) -> AliasRecord:
         """Points an alias to where it pointed before; see `Aliases.rollback`. Raises VersionNotFound where that was deleted."""

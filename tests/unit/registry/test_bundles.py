@@ -13,11 +13,12 @@ import pytest
 from builders import write_bundle
 from eyasd.core import bundle, document
 from eyasd.core.bundle import GOLDEN, MANIFEST, MODEL, REPORT, WEIGHTS
-from eyasd.core.errors import BrokenBundle, VersionNotFound
+from eyasd.core.errors import BrokenBundle, PromotionRefused, VersionNotFound
+from eyasd.core.promotion import Policy
 from eyasd.registry.models import Models
 from eyasd.registry.store import LocalStore
 
-FILES = (MODEL, GOLDEN, WEIGHTS, REPORT)
+FILES = (MODEL, GOLDEN, WEIGHTS, REPORT, *bundle._OPTIONAL)
 DAMAGES = {
     "one bit": lambda path: path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:]),
     "cut short": lambda path: path.write_bytes(path.read_bytes()[:-1]),
@@ -28,7 +29,10 @@ DAMAGES = {
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """The store, with colours/1 in it."""
+    """The store, with colours/1 in it, which has every file that a version can have."""
+    (tmp_path / "bundle").mkdir()
+    for name in bundle._OPTIONAL:
+        (tmp_path / "bundle" / name).write_text(name)
     Models(LocalStore(tmp_path / "models")).publish("colours", write_bundle(tmp_path / "bundle"), "job1")
     return tmp_path / "models"
 
@@ -79,6 +83,18 @@ def test_a_manifest_without_a_digest_is_read_as_before(root: Path) -> None:
     (root / "colours/1" / MANIFEST).write_text("{")
     with pytest.raises(BrokenBundle, match=r"colours/1: manifest\.json is damaged"):
         Models(LocalStore(root)).manifest("colours", 1)
+
+
+def test_damage_refuses_a_promotion_and_can_be_overruled(root: Path, tmp_path: Path) -> None:
+    models, asked = Models(LocalStore(root)), {"actor": "ann", "reason": ""}
+    models.publish("colours", write_bundle(tmp_path / "second", job="job2"), "job2")
+    models.promote("colours", "production", 1, **asked)
+    models.policies.set("colours", Policy(aliases=("production",), at_least={}, at_most={}, max_label_drop=0.1), actor="ann")
+    (root / "colours/1" / MANIFEST).write_text("{")
+    damaged = Models(LocalStore(root))
+    with pytest.raises(PromotionRefused, match=r"cannot be judged: manifest\.json of colours/1, or .* restore it\."):
+        damaged.promote("colours", "production", 2, **asked)
+    assert damaged.promote("colours", "production", 2, force=True, **asked).forced
 
 
 def test_a_version_with_a_damaged_manifest_can_be_deleted(root: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from builders import evaluation, kept_answers, write_bundle
 from eyasd.core.answers import KeptAnswers
 from eyasd.core.bundle import Calibration
-from eyasd.core.errors import AliasConflict, BrokenBundle, PolicyConflict, PromotionRefused
+from eyasd.core.errors import AliasConflict, PolicyConflict, PromotionRefused
 from eyasd.core.evaluation import Figure, LabelMetrics
 from eyasd.core.promotion import Policy
 from eyasd.core.variants import Precision, Variant
@@ -233,5 +233,7 @@ class TestLosses:
     ) -> None:
         version = candidate(kept_answers(self.HOLDER))
         (tmp_path / "models/colours/1/answers.npz").write_bytes(b"x")
-        with pytest.raises(BrokenBundle, match="answers.npz of colours/1 was changed after it was published"):
+        with pytest.raises(
+            PromotionRefused, match=r"cannot be judged: answers\.npz of colours/1 was changed after it was published"
+        ):
             models.promote("colours", "production", version, **ANN)
