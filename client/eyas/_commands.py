@@ -12,23 +12,24 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import click
 
-from eyas import _render, _render_version
+from eyas import _render
 from eyas._convert import to_json
-from eyas._errors import EyasError, FailedPrecondition, InvalidArgument
+from eyas._errors import EyasError, InvalidArgument
 from eyas._explain import places, write
 from eyas._follow import Interrupted, follow
 from eyas._measure import absolute, compare, evaluate
+from eyas._registry import models, policy
 from eyas._report import show_in_browser
 from eyas._reproduce import reproduce
 from eyas._session import Session, connected
-from eyas._settings import parse_duration, training_spec
+from eyas._settings import training_spec
+from eyas._times import Time
 from eyas._types import Classification, Job
 
 _PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
@@ -68,32 +69,6 @@ def _fail(arguments: Sequence[str], error: EyasError, status: int) -> int:
     return status
 
 
-class Time(click.ParamType[timedelta]):
-    """A time such as 90s, 10m or 1h30m."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """Reads the time; see `click.ParamType`."""
-        try:
-            return value if isinstance(value, timedelta) else parse_duration(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-class Moment(click.ParamType[datetime]):
-    """A moment in ISO 8601, such as 2026-11-25T20:00; without an offset in local time."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """Reads the moment; see `click.ParamType`."""
-        try:
-            return value if isinstance(value, datetime) else datetime.fromisoformat(value).astimezone()
-        except ValueError:
-            self.fail(f"{value!r} is no time such as 2026-11-25T20:00 or 2026-11-25T20:00+00:00.", param, ctx)
-
-
 def _settings(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
     settings: dict[str, str] = {}
     for value in values:
@@ -103,17 +78,6 @@ def _settings(_: click.Context, __: click.Parameter, values: tuple[str, ...]) ->
         settings[name] = text
     training_spec(settings)  # a mistyped setting is told of before anything is sent
     return settings
-
-
-def _bounds(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
-    bounds: dict[str, float] = {}
-    for value in values:
-        name, _equals, text = value.partition("=")
-        try:
-            bounds[name] = float(text)
-        except ValueError:
-            raise click.BadParameter(f"{value!r} is not FIGURE=VALUE, such as accuracy=0.9.") from None
-    return bounds
 
 
 _EXAMPLES = """Trains, evaluates and uses image classifiers.
@@ -183,10 +147,6 @@ def train(
     settings |= {name: value for name, value in named.items() if value is not None}
     job = session.client.train(absolute(dataset), model, alias=alias, base_version=base_version, **settings)
     _follow(session, job, no_wait=no_wait)
-
-
-eyas.add_command(evaluate)
-eyas.add_command(compare)
 
 
 @eyas.command()
@@ -280,95 +240,6 @@ def cancel(session: Session, *, job: str) -> None:
     session.show(cancelled, lambda: f"Job {cancelled.id} {'is cancelled' if cancelled.state.ended else 'is ending'}.")
 
 
-@eyas.group(invoke_without_command=True)
-@connected
-def models(session: Session) -> None:
-    """List models; or show one, move or roll back an alias, show its history, or delete versions."""
-    listed = list(session.client.list_models())
-    session.show({"models": listed}, lambda: _render.models(listed) if listed else "There are no models yet: eyas train --help.")
-
-
-@models.command("show")
-@click.argument("model")
-@connected
-def show(session: Session, *, model: str) -> None:
-    """Show a model's versions and aliases; or of NAME/VERSION or NAME@ALIAS, what that version was made of."""
-    if "/" in model or "@" in model:
-        version = session.client.get_model_version(model)
-        session.show(version, lambda: _render_version.version(version))
-        return
-    shown, versions = session.client.get_model(model), list(session.client.list_model_versions(model))
-    session.show({"model": shown, "versions": versions}, lambda: _render.model(shown, versions))
-
-
-@models.command("alias")
-@click.argument("model")
-@click.argument("alias")
-@click.argument("number", metavar="VERSION", type=click.IntRange(1))
-@click.option("--reason", default="", help="Kept in the alias's history.")
-@click.option("--force", is_flag=True, help="Even if the model's policy refuses; the history says so.")
-@connected
-def alias(session: Session, *, model: str, alias: str, number: int, reason: str, force: bool) -> None:
-    """Point an alias to a version, such as: eyas models alias clothing production 3."""
-    record = session.client.set_alias(model, alias, number, reason=reason, force=force)
-    session.show(record, lambda: f"{record.name} -> {record.version}")
-
-
-@models.command("delete")
-@click.argument("model")
-@click.argument("number", metavar="VERSION", type=click.IntRange(1))
-@connected
-def delete(session: Session, *, model: str, number: int) -> None:
-    """Delete a version for good, unless an alias points to it or did so not long ago."""
-    session.client.delete_model_version(model, number)
-    session.show({"deleted": [f"{model}/{number}"]}, lambda: f"{model}/{number} is deleted.")
-
-
-@models.command("prune")
-@click.argument("model")
-@click.option("--older-than", type=Time(), required=True, metavar="TIME", help="Versions published longer ago: 90d, 12h.")
-@connected
-def prune(session: Session, *, model: str, older_than: timedelta) -> None:
-    """Delete the old versions that no alias points to, nor pointed to not long ago."""
-    deleted, kept = [], []
-    for found in list(session.client.list_model_versions(model)):
-        if found.damaged and found.serving_error:
-            kept.append(f"{found.serving_error.message} Delete {found.name} by its number, or restore it.")
-        elif datetime.now(UTC) - found.create_time > older_than:
-            try:
-                session.client.delete_model_version(model, int(found.name.rpartition("/")[2]))
-                deleted.append(found.name)
-            except FailedPrecondition as error:
-                kept.append(error.message)
-    session.show(
-        {"deleted": deleted, "kept": kept},
-        lambda: "\n".join([f"{_render.counted(len(deleted), 'version')} {'is' if len(deleted) == 1 else 'are'} deleted.", *kept]),
-    )
-
-
-@models.command("rollback")
-@click.argument("model")
-@click.argument("alias", default="production")
-@click.option("--reason", default="", help="Kept in the alias's history.")
-@click.option("--expected", type=click.IntRange(1), metavar="VERSION", help="Only if it points to this version now.")
-@connected
-def rollback(session: Session, *, model: str, alias: str, reason: str, expected: int | None) -> None:
-    """Point an alias [production] to where it pointed before; again, and it goes one version further back."""
-    record = session.client.rollback_alias(model, alias, reason=reason, expected=expected)
-    session.show(record, lambda: f"{record.name} -> {record.version}, no longer {record.previous_version}")
-
-
-@models.command("history")
-@click.argument("model")
-@click.argument("alias", default="production")
-@click.option("--at", type=Moment(), metavar="TIME", help="Only what was in force at 2026-11-25T20:00.")
-@connected
-def history(session: Session, *, model: str, alias: str, at: datetime | None) -> None:
-    """Show where an alias [production] pointed when, who moved it, and why; newest first."""
-    records = list(session.client.list_alias_records(model, alias, at=at))
-    session.show({"records": records}, lambda: _render.history(records) if records else f"{model}@{alias} did not exist then.")
-
-
 @eyas.command()
 @click.argument("model")
 @click.option("--open", "opens", is_flag=True, help="Show it in the browser.")
@@ -387,43 +258,8 @@ def report(session: Session, *, model: str, opens: bool, out: Path | None) -> No
     session.show({"version": found.version, "path": str(path)}, lambda: f"The report of {found.version} is in {path}")
 
 
-@eyas.command()
-@click.argument("model")
-@click.option("--at-least", multiple=True, metavar="FIGURE=VALUE", callback=_bounds, help="Such as accuracy=0.9; may be repeated.")
-@click.option("--at-most", multiple=True, metavar="FIGURE=VALUE", callback=_bounds, help="Such as log_loss=0.3; may be repeated.")
-@click.option("--max-label-drop", type=click.FloatRange(0, 1), help="How much lower the F1 of a label may be than before.")
-@click.option(
-    "--no-significant-loss",
-    is_flag=True,
-    default=None,
-    help="No less accurate than before, as far as the pictures tell that both were tested on.",
-)
-@click.option(
-    "--variant",
-    "required_variants",
-    type=click.Choice(["fp16", "int8"]),
-    multiple=True,
-    help="A precision in which the version must be there, too; may be repeated.",
-)
-@click.option("--alias", "aliases", multiple=True, metavar="NAME", help="The alias that it guards; may be repeated [production].")
-@click.option("--clear", is_flag=True, help="Demand nothing any more.")
-@connected
-def policy(session: Session, *, model: str, aliases: tuple[str, ...], clear: bool, **asked: Any) -> None:
-    """Show what a model demands of the versions that its aliases are pointed to; or, with options, set all of it."""
-    given = any(value not in ({}, None, ()) for value in asked.values())
-    if clear and (given or aliases):
-        raise click.UsageError("--clear demands nothing, so nothing can be demanded beside it.")
-    if aliases and not given:
-        raise click.UsageError(
-            "--alias says which alias is guarded, not by what: add --at-least, --at-most, --max-label-drop, --no-significant-loss "
-            "or --variant."
-        )
-    client = session.client
-    found = client.set_policy(model, aliases=aliases, **asked) if given or clear else client.get_policy(model)
-    session.show(found, lambda: _render.policy(model, found))
-
-
-eyas.add_command(reproduce)
+for _command in (models, policy, evaluate, compare, reproduce):
+    eyas.add_command(_command)
 
 
 def _follow(session: Session, job: Job, *, no_wait: bool) -> None:

@@ -95,18 +95,18 @@ def _scalar(field: Any, value: SettingValue) -> str | bool | int | float:
 
 
 def parse_duration(text: str) -> timedelta:
-    """Returns the time that `90`, `90s`, `10m` or `1h30m` says; a bare number is seconds.
+    """Returns the time that `90`, `90s`, `10m`, `1h30m` or `90d` says; a bare number is seconds.
 
     Raises:
         ValueError: it says none.
     """
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
         return _timedelta(seconds=float(text))
-    match = re.fullmatch(r"(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+(?:\.[0-9]+)?)s)?", text)
+    match = re.fullmatch(r"(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+(?:\.[0-9]+)?)s)?", text)
     if not text or match is None:
-        raise ValueError(f"{text!r} is not a time: write 90s, 10m or 1h30m.")
-    hours, minutes, seconds = (float(part or 0) for part in match.groups())
-    return _timedelta(hours=hours, minutes=minutes, seconds=seconds)
+        raise ValueError(f"{text!r} is not a time: write 90s, 10m, 1h30m or 90d.")
+    days, hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    return _timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
 
 
 def format_duration(time: timedelta) -> str:

@@ -216,7 +216,7 @@ def test_a_server_that_is_not_running(eyas: Eyas, photos: Path, name: str) -> No
         (("classify", "clothing"), "Missing argument 'PICTURES"),
         (("classify", "clothing", "a.jpg", "--top-k", "0"), "0 is not in the range"),
         (("train", "/"), "Missing option '--model'"),
-        (("train", "/", "--model", "m", "--budget", "soon"), "'soon' is not a time: write 90s, 10m or 1h30m"),
+        (("train", "/", "--model", "m", "--budget", "soon"), "'soon' is not a time: write 90s, 10m, 1h30m or 90d"),
         (("train", "/", "--model", "m", "--preset", "slow"), "'slow' is not one of 'fast', 'balanced', 'best'"),
         (("train", "/", "--model", "m", "--set", "epochs"), "'epochs' is not KEY=VALUE"),
         (("train", "/", "--model", "m", "--set", "lerning_rate=1"), "did you mean learning_rate"),
@@ -569,7 +569,7 @@ def test_old_versions_are_pruned_and_those_in_use_named(eyas: Eyas, server: Fake
     server.answers("ListModelVersions", model_service_pb2.ListModelVersionsResponse(versions=versions))
     in_use = Refusal(grpc.StatusCode.FAILED_PRECONDITION, "clothing@production points to version 3: point it elsewhere first.")
     server.answers("DeleteModelVersion", in_use, model_service_pb2.DeleteModelVersionResponse())
-    status, out, _ = eyas("models", "prune", "clothing", "--older-than", "1h")
+    status, out, _ = eyas("models", "prune", "clothing", "--older-than", "90d")
     assert (status, out.splitlines()) == (
         0,
         ["1 version is deleted.", "clothing@production points to version 3: point it elsewhere first."],

@@ -79,13 +79,24 @@ def test_a_setting_that_is_none_says_what_to_do(settings: dict[str, Any], says: 
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("90", 90), ("90s", 90), ("10m", 600), ("1h30m", 5400), ("1h", 3600), ("2h0m5.5s", 7205.5), ("0.5", 0.5)]
+    ("text", "seconds"),
+    [
+        ("90", 90),
+        ("90s", 90),
+        ("10m", 600),
+        ("1h30m", 5400),
+        ("1h", 3600),
+        ("90d", 7_776_000),
+        ("1d2h", 93_600),
+        ("2h0m5.5s", 7205.5),
+        ("0.5", 0.5),
+    ],
 )
 def test_a_duration(text: str, seconds: float) -> None:
     assert _settings.parse_duration(text) == timedelta(seconds=seconds)
 
 
-@given(st.text(max_size=20) | st.from_regex(r"[0-9]{1,30}[hms]?", fullmatch=True))
+@given(st.text(max_size=20) | st.from_regex(r"[0-9]{1,30}[dhms]?", fullmatch=True))
 def test_any_text_is_a_duration_or_a_value_error(text: str) -> None:
     with contextlib.suppress(ValueError):
         assert _settings.parse_duration(text) >= timedelta(0)
