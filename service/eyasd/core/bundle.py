@@ -22,7 +22,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import Final
@@ -145,6 +145,8 @@ class Manifest:
         history: figures on the validation split, from epoch 0; after each epoch, and within one of very many steps.
         files: SHA-256, hexadecimal, of every other file, by name.
         model_bytes: size of model.onnx.
+        latency: median time of one picture by itself through model.onnx, without decoding; None where it was not measured.
+        latency_device: what that was measured on.
         unknown: when a picture is called unknown, where that is allowed; None where it never is.
         variants: those that the training was asked for, also where they were refused.
         feature_map: sizes F, h and w of the output of that name, by which answers are explained; None where there is none.
@@ -166,6 +168,8 @@ class Manifest:
     unknown: UnknownRules | None = None
     variants: tuple[Variant, ...] = ()
     feature_map: tuple[int, int, int] | None = None
+    latency: timedelta | None = None
+    latency_device: str = ""
 
     def accepted(self) -> tuple[Precision, ...]:
         """Returns the precisions of the variants that are in the bundle."""

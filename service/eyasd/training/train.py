@@ -35,14 +35,16 @@ from eyasd.training.data.thumbnails import data_uri
 from eyasd.training.head import warm
 from eyasd.training.head.start import Start
 from eyasd.training.journal import Journal
-from eyasd.training.machine import cpu_count
+from eyasd.training.machine import cpu_count, cpu_name
 from eyasd.training.network import Servable
 from eyasd.training.outcome.activation import activation_overlays, head_weights, map_sizes
 from eyasd.training.outcome.bundling import write_bundle
 from eyasd.training.outcome.calibrate import fit_temperature
-from eyasd.training.outcome.evaluate import Scored, answers_of, predict, score
+from eyasd.training.outcome.evaluate import answers_of, predict, score
 from eyasd.training.outcome.export import PARITY_EXAMPLES, check_signature, prove_parity, to_onnx
+from eyasd.training.outcome.figures import Answers
 from eyasd.training.outcome.kept import keep
+from eyasd.training.outcome.latency import of_one
 from eyasd.training.outcome.report.material import gather
 from eyasd.training.outcome.session import open_session
 from eyasd.training.outcome.thresholds import choose_thresholds
@@ -155,10 +157,12 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
         ),
         files={},
         model_bytes=0,
+        latency=of_one(open_session(bundle / MODEL), images[data.rows[TEST][0]]),
+        latency_device=cpu_name(),
     )
-    sheet = _contact_sheet(recipe, images, data) if recipe.samples else ""
-    shown = gather(manifest, listing.files, images, answers, sheet, partial(activation_overlays, bundle / MODEL))
-    write_bundle(bundle, task.model, manifest, golden, shown)
+    sheet, overlays = _contact_sheet(recipe, images, data), partial(activation_overlays, bundle / MODEL)
+    material = gather(manifest, listing.files, images, data.rows[TEST], answers, sheet, overlays)
+    write_bundle(bundle, task.model, manifest, golden, material)
     return TrainingOutcome(dataset_report=data.report, evaluation=evaluation)
 
 
@@ -176,7 +180,7 @@ def _export(
 
 def _evaluate(
     path: Path, start: Start, thresholds: tuple[float, ...] | None, journal: Journal
-) -> tuple[Evaluation, Golden, Scored]:
+) -> tuple[Evaluation, Golden, Answers]:
     """Scores the file on the test split and keeps its answers; a few of the pictures become the golden examples."""
     images, data = start.images, start.data
     rows = data.rows[TEST]
@@ -192,13 +196,15 @@ def _evaluate(
     chosen = np.unique(targets, axis=0, return_index=True)[1][:_GOLDEN_EXAMPLES]
     scored = score(probabilities, targets, data.labels, leaked=data.leaked[rows], thresholds=thresholds)
     scored = replace(scored, test_split=identity(start.prints[rows]))
-    kept = keep(answers_of(probabilities, targets, thresholds), data.rows, start.prints, start.seen)
-    durable.write(path.parent / ANSWERS, kept.to_bytes())
-    return scored, Golden(images[rows[chosen]], probabilities[chosen]), Scored(rows, targets, probabilities)
+    answers = answers_of(probabilities, targets, thresholds)
+    durable.write(path.parent / ANSWERS, keep(answers, data.rows, start.prints, start.seen).to_bytes())
+    return scored, Golden(images[rows[chosen]], probabilities[chosen]), answers
 
 
 def _contact_sheet(recipe: Recipe, images: NDArray[np.uint8], data: Audit) -> str:
-    """Returns the data URI of a sheet with one training picture of each of the first labels."""
+    """Returns the data URI of a sheet with one training picture of each of the first labels; "" where none was changed."""
+    if not recipe.samples:
+        return ""
     rows = data.rows[TRAIN]
     chosen = np.unique(data.targets[rows], axis=0, return_index=True)[1][:_SHEET_ROWS]
     return data_uri(contact_sheet(images[rows[chosen]], Augmentation.of(recipe), recipe.horizontal_flip, recipe.seed))

@@ -6,7 +6,7 @@ The test is of the very file that will be served, on pictures that came through 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import sqrt
 from typing import Any, Final
 
@@ -24,21 +24,6 @@ _Z: Final = 1.959963984540054  # 97.5 % quantile of the normal distribution: a 9
 _LEAST_PROBABILITY: Final = 1e-12  # so that one certain error does not make the mean infinite
 
 Images = NDArray[np.uint8]
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """What a file answered about pictures whose labels are known.
-
-    Attributes:
-        rows: int64 [N], which of the dataset's files.
-        targets: what they show, see `score`.
-        probabilities: float32 [N, C].
-    """
-
-    rows: NDArray[np.int64]
-    targets: Targets
-    probabilities: NDArray[np.float32]
 
 
 def predict(session: Any, batches: Iterator[Images] | Sequence[Images]) -> NDArray[np.float32]:

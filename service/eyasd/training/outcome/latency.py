@@ -16,6 +16,7 @@ from eyasd.core.bundle import INPUT, PROBABILITIES
 
 _ROUNDS: Final = 20
 _SECONDS: Final = 5.0  # for all rounds of one batch size; one round is made in any case
+_SECONDS_OF_ONE: Final = 1.0  # at the end of a training, whose budget it takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,12 @@ def measure(sessions: Sequence[Any], batches: Sequence[NDArray[np.uint8]]) -> tu
     )
 
 
-def _medians(sessions: Sequence[Any], batches: Sequence[NDArray[np.uint8]]) -> list[float]:
+def of_one(session: Any, image: NDArray[np.uint8]) -> timedelta:
+    """Returns how long a session takes for one picture, uint8 [H, W, 3], by itself."""
+    return timedelta(seconds=_medians([session], [image[None]], _SECONDS_OF_ONE)[0])
+
+
+def _medians(sessions: Sequence[Any], batches: Sequence[NDArray[np.uint8]], most: float = _SECONDS) -> list[float]:
     """Returns the median seconds of each session for its batch; the first run of a batch size, which plans memory, is left out."""
     for session, batch in zip(sessions, batches, strict=True):
         session.run([PROBABILITIES], {INPUT: batch})
@@ -52,6 +58,6 @@ def _medians(sessions: Sequence[Any], batches: Sequence[NDArray[np.uint8]]) -> l
             start = perf_counter()
             session.run([PROBABILITIES], {INPUT: batch})
             taken.append(perf_counter() - start)
-        if perf_counter() - begun > _SECONDS:
+        if perf_counter() - begun > most:
             break
     return [median(taken) for taken in seconds]

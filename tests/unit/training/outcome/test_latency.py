@@ -27,6 +27,14 @@ class Network:
         self.clock[0] += self.seconds * count
 
 
+def test_of_one_picture_within_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[tuple[str, int]] = []
+    clock = [0.0]
+    monkeypatch.setattr(latency, "perf_counter", lambda: clock[0])
+    assert latency.of_one(Network("slow", 0.2, ran, clock), np.zeros((8, 8, 3), np.uint8)) == timedelta(milliseconds=200)
+    assert ran == [("slow", 1)] * 7
+
+
 def test_in_turn_with_medians(monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[tuple[str, int]] = []
     clock = [0.0]

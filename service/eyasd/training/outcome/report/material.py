@@ -13,9 +13,8 @@ from PIL import Image
 
 from eyasd.core.bundle import Manifest
 from eyasd.training.data.listing import File
-from eyasd.training.data.targets import as_flags
 from eyasd.training.data.thumbnails import data_uri, thumbnail, thumbnails
-from eyasd.training.outcome.evaluate import Scored
+from eyasd.training.outcome.figures import Answers
 from eyasd.training.outcome.report.curves import Curves, precision_recall
 
 _MISTAKES: Final = 12
@@ -23,6 +22,7 @@ _MISTAKE_PX: Final = 144
 # Of each kind of answer, right and wrong; with their maps 20 pictures of some 6 KB.
 _LOOKS: Final = 4
 _LOOK_PX: Final = 160
+_LEAST_GAP: Final = 0.1  # between a probability and the truth, below which a label is no part of what was got wrong
 
 # uint8 [N, H, W, 3], a class index for each -> N PNG files with the map of that class over the picture, or none at all
 Overlays = Callable[[NDArray[np.uint8], Sequence[int]], Sequence[bytes]]
@@ -94,7 +94,8 @@ def gather(
     manifest: Manifest,
     files: Sequence[File],
     images: NDArray[np.uint8],
-    scored: Scored,
+    rows: NDArray[np.int64],
+    answers: Answers,
     sheet: str,
     overlays: Overlays,
 ) -> Material:
@@ -104,116 +105,99 @@ def gather(
         manifest: of the version; it names the pictures of the audit.
         files: of the dataset.
         images: uint8 [N, H, W, 3], of each file.
-        scored: what the model answered about some of them.
+        rows: int64 [n], which of them are the test split.
+        answers: what the model said of these.
         sheet: data URI of the contact sheet, or "".
         overlays: draws class-activation maps.
     """
-    answers = _Answers.of(scored, manifest.labels, manifest.thresholds)
-    wrong = answers.wrong()
+    tested = _Tested([files[row].name for row in rows], images, rows, answers, manifest.labels)
+    wrong = tested.wrong()
     return Material(
         thumbnails=thumbnails(manifest.dataset_report, files, images),
         sheet=sheet,
-        mistakes=tuple(answers.mistake(i, files, images) for i in wrong[:_MISTAKES]),
+        mistakes=tuple(tested.mistake(place) for place in wrong[:_MISTAKES]),
         wrong=len(wrong),
-        looks=_looks(answers, wrong[:_LOOKS], files, images, overlays),
-        curves=precision_recall(scored.probabilities, answers.true, manifest.labels),
+        looks=tested.looks([*tested.surest_right()[:_LOOKS], *wrong[:_LOOKS]], overlays),
+        curves=precision_recall(answers.probabilities, answers.true, manifest.labels),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Answers:
-    """What was answered, with what is so: the same of a model of one label a picture and of one of several.
+class _Tested:
+    """The test split, and what was said of it; a place is the number of a picture within it.
 
     Attributes:
-        true: bool [N, C]; so `given`.
-        log_losses: float64 [N].
+        names: of its files.
+        images: uint8 [N, H, W, 3], of all files of the dataset.
+        rows: int64 [n], which of them are its own.
+        answers: what was said of these.
+        labels: in order of class index.
     """
 
+    names: Sequence[str]
+    images: NDArray[np.uint8]
     rows: NDArray[np.int64]
-    probabilities: NDArray[np.float32]
-    true: NDArray[np.bool_]
-    given: NDArray[np.bool_]
-    log_losses: NDArray[np.float64]
+    answers: Answers
     labels: Sequence[str]
-    multi_label: bool
 
-    @classmethod
-    def of(cls, scored: Scored, labels: Sequence[str], thresholds: Sequence[float] | None) -> _Answers:
-        probabilities = scored.probabilities
-        true = as_flags(scored.targets, len(labels)) == 1
-        if thresholds is None:
-            given = np.arange(len(labels)) == probabilities.argmax(1)[:, None]
-        else:
-            given = probabilities >= np.array(thresholds, np.float32)
-        likelihoods = np.where(true, probabilities, 1 if thresholds is None else 1 - probabilities).astype(np.float64)
-        losses = -np.log(np.maximum(likelihoods, 1e-12)).sum(1)
-        return cls(scored.rows, probabilities, true, given, losses, labels, thresholds is not None)
-
-    def wrong(self) -> NDArray[np.int64]:
+    def wrong(self) -> list[int]:
         """Returns the places of the wrong answers, the worst first."""
-        places = np.flatnonzero((self.given != self.true).any(1))
-        badness = self.log_losses[places] if self.multi_label else self.probabilities[places].max(1)
-        return places[np.argsort(-badness, kind="stable")]
+        answers, places = self.answers, np.flatnonzero(~self.answers.right)
+        badness = answers.log_losses[places] if answers.multi_label else answers.probabilities[places].max(1)
+        found: list[int] = places[np.argsort(-badness, kind="stable")].tolist()
+        return found
 
-    def surest_right(self) -> NDArray[np.int64]:
+    def surest_right(self) -> list[int]:
         """Returns, of each label that has one, the place of the right answer that is surest of it; the surest first."""
-        right = (self.given == self.true).all(1)
-        surest = np.where(self.true & right[:, None], self.probabilities, -1)
+        answers = self.answers
+        surest = np.where(answers.true & answers.right[:, None], answers.probabilities, -1)
         places, best = surest.argmax(0), surest.max(0)
-        chosen = places[np.argsort(-best, kind="stable")][: int((best >= 0).sum())]
-        return np.array(list(dict.fromkeys(chosen.tolist())), np.int64)
+        ordered = places[np.argsort(-best, kind="stable")][: int((best >= 0).sum())]
+        return list(dict.fromkeys(ordered.tolist()))
 
-    def names(self, flags: NDArray[np.bool_]) -> tuple[str, ...]:
-        return tuple(self.labels[int(i)] for i in np.flatnonzero(flags))
-
-    def mistake(self, place: int, files: Sequence[File], images: NDArray[np.uint8]) -> Mistake:
-        row = self.rows[place]
+    def mistake(self, place: int) -> Mistake:
+        """Returns a wrong answer with its picture."""
+        answers = self.answers
         return Mistake(
-            path=files[row].name,
-            picture=thumbnail(images[row], _MISTAKE_PX),
-            true=self.names(self.true[place]),
-            given=self.names(self.given[place]),
-            confidence=None if self.multi_label else float(self.probabilities[place].max()),
-            log_loss=float(self.log_losses[place]),
+            path=self.names[place],
+            picture=thumbnail(self.images[self.rows[place]], _MISTAKE_PX),
+            true=self._labels(answers.true[place]),
+            given=self._labels(answers.applies[place]),
+            confidence=None if answers.multi_label else float(answers.probabilities[place].max()),
+            log_loss=float(answers.log_losses[place]),
         )
 
-    def spoken_of(self, place: int) -> list[int]:
-        """Returns the class indices that explain an answer: the surest one, or, where it is wrong, what it got most wrong."""
-        probabilities, true = self.probabilities[place], self.true[place]
-        if (self.given[place] == true).all():
-            return [int(probabilities.argmax())]
-        gaps = np.abs(true - probabilities)
-        worst = np.argsort(-gaps, kind="stable")[:2]
-        return sorted((int(i) for i in worst if gaps[i] > 0.1), key=lambda i: -probabilities[i])
-
-
-def _looks(
-    answers: _Answers, wrong: NDArray[np.int64], files: Sequence[File], images: NDArray[np.uint8], overlays: Overlays
-) -> tuple[Look, ...]:
-    """Returns the surest right answers, of different labels, and the worst wrong ones; none where the network has no maps."""
-    right = answers.surest_right()[:_LOOKS]
-    places = [int(place) for place in (*right, *wrong)]
-    asked = [(place, label) for place in places for label in answers.spoken_of(place)]
-    drawn = overlays(images[answers.rows[[place for place, _ in asked]]], [label for _, label in asked])
-    maps: dict[int, list[Map]] = {}
-    for (place, label), overlay in zip(asked, drawn, strict=False):
-        maps.setdefault(place, []).append(
-            Map(
-                label=answers.labels[label],
-                probability=float(answers.probabilities[place, label]),
-                true=bool(answers.true[place, label]),
-                picture=_small(overlay),
+    def looks(self, places: Sequence[int], overlays: Overlays) -> tuple[Look, ...]:
+        """Returns some answers with the maps of what they are about; none where the network has no maps."""
+        asked = [(place, label) for place in places for label in self._explaining(place)]
+        drawn = overlays(self.images[self.rows[[place for place, _ in asked]]], [label for _, label in asked]) if asked else []
+        maps: dict[int, list[Map]] = {}
+        for (place, label), overlay in zip(asked, drawn, strict=bool(drawn)):
+            probability, true = float(self.answers.probabilities[place, label]), bool(self.answers.true[place, label])
+            maps.setdefault(place, []).append(
+                Map(label=self.labels[label], probability=probability, true=true, picture=_small(overlay))
             )
+        return tuple(
+            Look(
+                path=self.names[place],
+                right=bool(self.answers.right[place]),
+                picture=thumbnail(self.images[self.rows[place]], _LOOK_PX),
+                maps=tuple(found),
+            )
+            for place, found in maps.items()
         )
-    return tuple(
-        Look(
-            path=files[answers.rows[place]].name,
-            right=bool((answers.given[place] == answers.true[place]).all()),
-            picture=thumbnail(images[answers.rows[place]], _LOOK_PX),
-            maps=tuple(found),
-        )
-        for place, found in maps.items()
-    )
+
+    def _explaining(self, place: int) -> list[int]:
+        """Returns the class indices that explain an answer: the surest one, or, where it is wrong, what it got most wrong."""
+        probabilities = self.answers.probabilities[place]
+        if self.answers.right[place]:
+            return [int(probabilities.argmax())]
+        gaps = np.abs(self.answers.true[place] - probabilities)
+        worst = np.argsort(-gaps, kind="stable")[:2]
+        return sorted((int(i) for i in worst if gaps[i] > _LEAST_GAP), key=lambda i: -probabilities[i])
+
+    def _labels(self, flags: NDArray[np.bool_]) -> tuple[str, ...]:
+        return tuple(self.labels[int(i)] for i in np.flatnonzero(flags))
 
 
 def _small(encoded: bytes) -> str:

@@ -73,6 +73,16 @@ def render(model: str, manifest: Manifest, material: Material = Material()) -> s
             ("Backbone", f"{lineage.backbone}, pictures of {manifest.preprocess.crop_px} x {manifest.preprocess.crop_px} pixels"),
             ("Parity", f"{parity.examples} pictures, largest difference of a logit {parity.max_logit_difference:.1e}"),
             ("Calibration", f"temperature {calibration.temperature:.3f}"),
+            *(
+                [
+                    (
+                        "Latency",
+                        f"{1e3 * manifest.latency.total_seconds():.1f} ms for a picture by itself, on {manifest.latency_device}",
+                    )
+                ]
+                if manifest.latency
+                else []
+            ),
             ("Seed", str(lineage.seed)),
             ("Eyas", lineage.code_version),
         ],

@@ -16,7 +16,7 @@ from PIL import Image
 from builders import write_bundle
 from eyasd.core.bundle import MANIFEST, read_manifest
 from eyasd.training.data.listing import File
-from eyasd.training.outcome.evaluate import Scored
+from eyasd.training.outcome.evaluate import answers_of
 from eyasd.training.outcome.report.material import Material, gather
 
 
@@ -42,8 +42,8 @@ def material(tmp_path: Path) -> Callable[..., Material]:
         count = len(probabilities)
         images = np.arange(10 + count, dtype=np.uint8)[:, None, None, None] * np.ones((1, 32, 32, 3), np.uint8)
         files = [File(Path("/"), f"{i}.jpg", ("hat",), "test") for i in range(10 + count)]
-        scored = Scored(np.arange(10, 10 + count), targets, np.array(probabilities, np.float32))
-        return gather(replace(manifest, **more), files, images, scored, "", overlays)
+        answers = answers_of(np.array(probabilities, np.float32), targets, more.get("thresholds"))
+        return gather(replace(manifest, **more), files, images, np.arange(10, 10 + count), answers, "", overlays)
 
     return of
 

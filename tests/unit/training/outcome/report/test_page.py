@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 from dataclasses import replace
+from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -198,6 +199,14 @@ def test_the_names_of_shown_files_are_escaped(manifest: Manifest) -> None:
     )
     assert page.tags.count("script") == 1
     assert page.text.count(HOSTILE) == 98
+
+
+def test_size_and_latency_are_told(manifest: Manifest) -> None:
+    measured = replace(manifest, model_bytes=13_500_000, latency=timedelta(microseconds=14_250), latency_device="a CPU, 2 threads")
+    text = Page(render("m", measured)).text
+    assert "Latency 14.2 ms Size 13.5 MB" in text
+    assert "14.2 ms for a picture by itself, on a CPU, 2 threads" in text
+    assert "Latency" not in Page(render("m", manifest)).text
 
 
 def test_a_leak_is_told_beside_the_accuracy(manifest: Manifest) -> None:
