@@ -66,7 +66,8 @@ class HeadWeights:
         """
         drawn = overlay(image, activation(self.weights[class_index], feature_map))
         buffer = BytesIO()
-        Image.fromarray(drawn).save(buffer, "PNG")
+        # Of a photograph of 224 pixels a side level 3 makes 52 KB in 5.5 ms of an EPYC, the usual 6 makes 60 KB in 13.2 ms.
+        Image.fromarray(drawn).save(buffer, "PNG", compress_level=3)
         return buffer.getvalue()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -35,8 +35,9 @@ def map_sizes(network: Network, px: int) -> tuple[int, int, int] | None:
     network.eval()
     example = 255 * torch.rand(2, 3, px, px, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        features, maps = network.body(example), network.feature_map(example)
-        if maps.dim() != 4 or maps.shape[:2] != features.shape:
+        features = network.body(example)
+        maps: Any = network.feature_map(example)  # a few families have a list of tensors
+        if not isinstance(maps, torch.Tensor) or maps.dim() != 4 or maps.shape[:2] != features.shape:
             return None
         difference = (maps.mean((2, 3)) - features).abs().max()
     _, channels, height, width = maps.shape

@@ -30,7 +30,7 @@ def network_of(backbone: str, **wishes: object) -> Network:
     return Network(resolve(spec, 100, form.native_px), form, 3)
 
 
-@pytest.mark.parametrize("backbone", ["tf_efficientnet_lite0", "resnet18"])
+@pytest.mark.parametrize("backbone", ["test_efficientnet", "test_resnet"])
 def test_the_mean_over_the_exported_map_gives_the_logits(backbone: str, tmp_path: Path) -> None:
     network = network_of(backbone)
     sizes = map_sizes(network, PX)
@@ -67,8 +67,10 @@ class Shifted(nn.Module):
         return features
 
 
-def test_the_network_is_asked_not_its_names() -> None:
+def test_the_network_is_asked_not_its_names(monkeypatch: pytest.MonkeyPatch) -> None:
     network = network_of("test_resnet")
     assert map_sizes(network, PX) is not None
     network.backbone.global_pool = Shifted()
+    assert map_sizes(network, PX) is None
+    monkeypatch.setattr(network, "feature_map", lambda pixels: [pixels])  # as CrossViT's
     assert map_sizes(network, PX) is None
