@@ -84,7 +84,7 @@ def train(
 def evaluate(
     model: str, dataset: str | os.PathLike[str] | None, others: Iterable[str], split: str | None, request_id: str | None
 ) -> Call[Job]:
-    """Evaluate. Raises InvalidArgument for a split that does not exist."""
+    """Evaluate; one name as text is one of the others. Raises InvalidArgument for a split that does not exist."""
     splits = {name.removeprefix("SPLIT_").lower(): number for name, number in evaluation_pb2.Split.items() if number}
     if split is not None and split not in splits:
         raise InvalidArgument(f"{split!r} is not a split: use one of {', '.join(splits)}.")
@@ -92,7 +92,7 @@ def evaluate(
         model=_convert.reference_resource(model),
         dataset=os.fspath(dataset) if dataset is not None else "",
         request_id=request_id or uuid.uuid4().hex,
-        other_models=map(_convert.reference_resource, others),
+        other_models=map(_convert.reference_resource, [others] if isinstance(others, str) else others),
         split=evaluation_pb2.Split.Name(splits[split]) if split is not None else None,
     )
     return Call("/eyas.v1.TrainingService/Evaluate", request, training_service_pb2.EvaluateResponse, lambda r: _convert.job(r.job))

@@ -149,6 +149,24 @@ async def test_a_training_that_cannot_be_accepted(channel: grpc.aio.Channel, sen
     assert (caught.value.code().name, says in str(caught.value.details())) == (code, True), caught.value.details()
 
 
+@pytest.mark.parametrize(
+    ("sent", "code", "says"),
+    [
+        ({"dataset": "/", "other_models": ["models/colours/versions/1"] * 10}, "INVALID_ARGUMENT", "has 10 names; at most 9 are"),
+        ({"dataset": "/", "other_models": ["colours"]}, "INVALID_ARGUMENT", "'colours' does not name a model version"),
+        ({"dataset": "/", "other_models": ["models/colours/versions/7"]}, "NOT_FOUND", "Model 'colours' has no version 7"),
+        ({"dataset": "/", "other_models": ["models/colours/versions/1"]}, "INVALID_ARGUMENT", "are both colours/1: name two"),
+        ({"dataset": "/", "split": 9}, "INVALID_ARGUMENT", "9 is not a split: use one of train, validation, test."),
+        ({"dataset": "/", "split": 3}, "INVALID_ARGUMENT", "published without answers.npz, so its test split is not known"),
+        ({}, "INVALID_ARGUMENT", "Neither a dataset nor a split is named"),
+    ],
+)
+async def test_an_evaluation_that_cannot_be_accepted(channel: grpc.aio.Channel, sent: dict[str, Any], code: str, says: str) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await TrainingServiceStub(channel).Evaluate(training_service_pb2.EvaluateRequest(model="models/colours", **sent))
+    assert (caught.value.code().name, says in str(caught.value.details())) == (code, True), caught.value.details()
+
+
 async def test_an_inspection_that_cannot_be_accepted(channel: grpc.aio.Channel) -> None:
     stub = TrainingServiceStub(channel)
     for sent, code in (

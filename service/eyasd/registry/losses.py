@@ -1,4 +1,7 @@
-"""Whether a version has lost to another one on the pictures that both were tested on."""
+"""Whether a version has lost to another one on the pictures that both were tested on.
+
+Each answer was judged by the label that the picture had when its version was trained; nothing is run again.
+"""
 
 from __future__ import annotations
 

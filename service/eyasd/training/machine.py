@@ -40,11 +40,11 @@ def cpu_count(quota_file: Path = _CPU_QUOTA) -> int:
 
 def cpu_name(information: Path = _CPU_INFORMATION) -> str:
     """Returns what the processors are called, and how many may be used at once, for people."""
+    name, count = platform.machine(), cpu_count()
     with suppress(OSError):
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                return f"{line.partition(':')[2].strip()}, {cpu_count()} threads"
-    return f"{platform.machine()}, {cpu_count()} threads"
+        lines = information.read_text().splitlines()
+        name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
+    return f"{name}, {count} thread{'s' * (count > 1)}"
 
 
 def rank_and_world() -> tuple[int, int]:

@@ -87,6 +87,12 @@ def test_a_split_is_scored_where_the_training_found_it() -> None:
         _calls.evaluate("clothing/3", None, (), "dev", None)
 
 
+def test_the_name_of_another_version_is_not_taken_for_a_list_of_letters() -> None:
+    for others in ("clothing/2", ["clothing/2"]):
+        request: Any = _calls.evaluate("clothing/3", "/d", others, None, None).request
+        assert list(request.other_models) == ["models/clothing/versions/2"]
+
+
 @pytest.mark.parametrize(
     ("dataset", "split", "asked"), [(None, None, 3), ("/d", None, 0), (None, "train", 1), ("/d", "validation", 2)]
 )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import platform
 from pathlib import Path
 
 import pytest
 
-from eyasd.training.machine import cpu_count, tuned_environment
+from eyasd.training.machine import cpu_count, cpu_name, tuned_environment
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,14 @@ def test_a_containers_quota_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_without_control_groups_the_affinity_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 5})
     assert cpu_count(tmp_path / "absent") == 3
+
+
+def test_the_processors_have_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    (tmp_path / "cpuinfo").write_text("processor\t: 0\nmodel name\t: A Fast One @ 3 GHz\nprocessor\t: 1\nmodel name\t: Another\n")
+    assert cpu_name(tmp_path / "cpuinfo") == "A Fast One @ 3 GHz, 1 thread"
+    (tmp_path / "plain").write_text("Features: none\n")
+    assert cpu_name(tmp_path / "plain") == cpu_name(tmp_path / "absent") == f"{platform.machine()}, 1 thread"
 
 
 def test_the_environment_is_tuned_once_and_the_operators_word_is_kept() -> None:
