@@ -93,9 +93,12 @@ def test_asking_for_cuda_without_it_stops_the_start(monkeypatch: pytest.MonkeyPa
 @pytest.mark.gpu
 def test_on_a_gpu_the_network_answers_as_computed_by_hand() -> None:
     assert choose_provider(Device.AUTO) == CUDA
-    loaded = Session(colour_network(), provider=CUDA, threads=1, max_batch_size=8)
+    loaded = Session(colour_network(maps=True), provider=CUDA, threads=1, max_batch_size=8)
     loaded.warm(golden().images[0])
-    assert np.allclose(loaded.run(golden().images).probabilities, golden().probabilities, atol=1e-3)
+    outputs = loaded.run(golden().images, maps=True)  # of three, padded to four
+    assert np.allclose(outputs.probabilities, golden().probabilities, atol=1e-3)
+    assert outputs.feature_maps is not None
+    assert (outputs.feature_maps == golden().images.transpose(0, 3, 1, 2)).all()
 
 
 def test_padding_meets_only_shapes_that_were_warmed() -> None:
