@@ -110,6 +110,7 @@ def eyas(_: Session) -> None:
 )
 @click.option("--budget", type=Time(), metavar="TIME", help="Wall-clock time it may take: 90s, 10m, 1h30m.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Of every random choice [0].")
+@click.option("--min-precision", type=float, help="What answers are to have; classify --allow-unknown withholds the others.")
 @click.option("--alias", metavar="NAME", help="Point this alias to the version; a first version becomes production by itself.")
 @click.option(
     "--from", "base_version", metavar="VERSION", help="Start from the weights of this version, which may know other labels."

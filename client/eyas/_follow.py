@@ -101,6 +101,8 @@ def _summary(session: Session, job: Job) -> Any:
     session.out.print(_render.headline(job.evaluation), f"on the {pictures} of the test split.")
     for caution in cautions(job.evaluation):
         session.out.print(caution)
+    if "min_precision" in job.settings:
+        session.out.print(*_render.accepted(job.evaluation))
     aliases = [one for one in session.client.get_model(job.model).aliases if one.version == job.version]
     served = f", served as {', '.join(one.name for one in aliases)}" if aliases else ", not served yet"
     model, _, number = (job.version or job.model).partition("/")

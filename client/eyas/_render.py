@@ -25,7 +25,7 @@ from eyas._types import (
     Progress,
     UnreadableFile,
 )
-from eyas._unknown import Unknown, UnknownReason, UnknownRules
+from eyas._unknown import Unknown, UnknownReason
 from eyas._variants import describe
 
 _STATE_STYLES = {JobState.SUCCEEDED: "green", JobState.FAILED: "red", JobState.CANCELLED: "yellow", JobState.RUNNING: "cyan"}
@@ -54,7 +54,7 @@ def evaluation(scored: Evaluation, title: str) -> RenderableType:
     )
     confusion: list[RenderableType] = [] if scored.micro_f1 is not None else [_confusion(scored), Text()]
     intervals: list[RenderableType] = [_figures(scored), Text()] if scored.figures else []
-    parts: list[RenderableType] = [figures, Text(), *confusion, *intervals, headline(scored), *cautions(scored), *_accepted(scored)]
+    parts: list[RenderableType] = [figures, Text(), *confusion, *intervals, headline(scored), *cautions(scored), *accepted(scored)]
     return Group(*parts, *_unreadable(scored.unreadable_files))
 
 
@@ -150,12 +150,12 @@ def headline(scored: Evaluation) -> Text:
     )
 
 
-def _accepted(scored: Evaluation) -> list[RenderableType]:
+def accepted(scored: Evaluation) -> list[RenderableType]:
     """Returns what is left of the pictures, and how much of it is right, where some may be unknown."""
     if scored.coverage is None:
         return []
     right = "" if scored.accepted_accuracy is None else f"; of the others {scored.accepted_accuracy:.4f} are right"
-    return [Text(f"with --allow-unknown, {_percent(1 - scored.coverage)} of the pictures are unknown{right}")]
+    return [Text(f"with --allow-unknown, {percent(1 - scored.coverage)} of the pictures are unknown{right}")]
 
 
 def _figures(scored: Evaluation) -> Table:
@@ -229,7 +229,7 @@ def classifications(answers: Iterable[tuple[str, Classification | EyasError]]) -
 
 
 def _why(unknown: Unknown) -> str:
-    share = _percent(unknown.share)
+    share = percent(unknown.share)
     match unknown.reason:
         case UnknownReason.OUT_OF_DISTRIBUTION:
             return f"less like the training pictures than {share} of known ones"
@@ -241,17 +241,8 @@ def _why(unknown: Unknown) -> str:
             return "for a reason that a newer eyas knows"
 
 
-def _rules(rules: UnknownRules) -> str:
-    said = []
-    if rules.distribution is not None:
-        known, refused = (_percent(share) for share in (rules.distribution.known_share, rules.distribution.refused))
-        said.append(f"are less like the training pictures than {known} of known ones ({refused} of its test pictures)")
-    if rules.confidence is not None:
-        said.append(f"get answers that are not {_percent(rules.confidence.min_precision)} right")
-    return " or ".join(said)
-
-
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """Returns a share as per cent, to three digits."""
     return f"{100 * share:.3g} %"
 
 
@@ -320,8 +311,6 @@ def model(shown: Model, versions: Iterable[ModelVersion]) -> RenderableType:
         )
         if version.base_version is not None:
             origins.append(Text(f"{version.name} started from {version.base_version}"))
-        if version.unknown is not None:
-            origins.append(Text(f"{version.name} can call those pictures unknown that {_rules(version.unknown)}"))
         origins += [_plain(f"{version.name} in {describe(variant)}") for variant in version.variants]
     aliases = [
         _plain(f"{alias.name} -> {alias.version}  since {_when(alias.update_time)}, by {alias.actor}") for alias in shown.aliases

@@ -14,6 +14,7 @@ from eyas._lineage import Lineage
 from eyas._reproduction import Check, Verdict
 from eyas._settings import SettingValue, format_duration
 from eyas._types import ModelVersion
+from eyas._unknown import UnknownRules
 
 _VERDICT_STYLES = {Verdict.OK: "green", Verdict.DIFFERS: "red", Verdict.UNKNOWN: "yellow"}
 
@@ -26,11 +27,24 @@ def version(shown: ModelVersion) -> RenderableType:
     table.add_row("labels", Text(", ".join(shown.labels)))
     table.add_row("network", f"{shown.backbone}, {shown.image_size_px} px")
     table.add_row("started from", Text(shown.weights_source or "random weights"))
+    if shown.unknown is not None:
+        _add_rules(table, shown.unknown)
     if shown.lineage is not None:
         _add_lineage(table, shown, shown.lineage)
     for file in shown.files:
         table.add_row(Text(file.name), Text(file.problem, style="red") if file.problem else f"SHA-256 {file.sha256}")
-    return Group(Text(shown.name, style="bold"), table, Text(), _render.headline(shown.evaluation), *cautions(shown.evaluation))
+    figures = [_render.headline(shown.evaluation), *cautions(shown.evaluation), *_render.accepted(shown.evaluation)]
+    return Group(Text(shown.name, style="bold"), table, Text(), *figures)
+
+
+def _add_rules(table: Table, rules: UnknownRules) -> None:
+    if rules.distribution is not None:
+        known, refused = (_render.percent(share) for share in (rules.distribution.known_share, rules.distribution.refused))
+        bound = f"a score above {rules.distribution.threshold:.3f}, where {known} of known pictures stay below"
+        table.add_row("unknown", Text(f"{bound}; {refused} of the test pictures are above"))
+    if rules.confidence is not None:
+        least = (f"{label} {f'{value:.3f}' if value <= 1 else 'never'}" for label, value in rules.confidence.thresholds.items())
+        table.add_row("or less sure than", Text(f"{', '.join(least)}, for a precision of {rules.confidence.min_precision:g}"))
 
 
 def _add_lineage(table: Table, shown: ModelVersion, lineage: Lineage) -> None:

@@ -67,12 +67,14 @@ class Parity:
         max_logit_difference: largest absolute difference of a logit.
         mean_logit_difference: mean absolute difference of the logits.
         batch_sizes: each was compared.
+        max_score_difference: largest difference of `ood_score`, of scores beyond one as a share of them; None where there is none.
     """
 
     examples: int
     max_logit_difference: float
     mean_logit_difference: float
     batch_sizes: tuple[int, ...]
+    max_score_difference: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

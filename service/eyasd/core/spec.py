@@ -108,6 +108,7 @@ class TrainSpec:
     test_fraction: float | None = None
     trials: int | None = None
     variants: tuple[Precision, ...] = ()
+    min_precision: float | None = None
 
     def __post_init__(self) -> None:
         """Rejects values out of range.
@@ -206,6 +207,7 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "validation_fraction": (0.01, 0.5),
     "test_fraction": (0.01, 0.5),
     "trials": (0, 1000),
+    "min_precision": (0.5, 0.999),
 }
 
 

@@ -42,13 +42,13 @@ class DistributionRule:
         method: how it is computed, for people.
         threshold: the score above which a picture is unknown.
         known_share: share of the validation pictures within it, 0..1.
-        refused: share of the test pictures above it, 0..1.
+        refused: share of the test pictures above it, 0..1; None until they were scored.
     """
 
     method: str
     threshold: float
     known_share: float
-    refused: float
+    refused: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -261,6 +261,8 @@ def _triton_config(model: str, manifest: Manifest) -> str:
     if manifest.feature_map:
         outputs[bundle.FEATURE_MAP] = manifest.feature_map
     rows = [f'{{ name: "{name}", data_type: TYPE_FP32, dims: [ {", ".join(map(str, dims))} ] }}' for name, dims in outputs.items()]
+    if manifest.unknown and manifest.unknown.distribution:  # one number a picture, which Triton knows as a vector of one
+        rows.append(f'{{ name: "{bundle.OOD_SCORE}", data_type: TYPE_FP32, dims: [ 1 ], reshape: {{ shape: [ ] }} }}')
     listed = ",\n  ".join(rows)
     return f"""name: "{model}"
 backend: "onnxruntime"

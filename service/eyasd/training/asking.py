@@ -19,7 +19,7 @@ from eyasd.training.data.cache import read_forms
 from eyasd.training.data.listing import File
 from eyasd.training.journal import Journal
 from eyasd.training.machine import cpu_count
-from eyasd.training.outcome.evaluate import predict
+from eyasd.training.outcome.evaluate import Predicted, joined, predict
 from eyasd.training.outcome.session import open_session
 
 BATCH: Final = 32
@@ -65,6 +65,7 @@ class Answered:
         prints: int64 [N], by which they are known; see `core.answers`.
         unreadable: the others.
         probabilities: float32 [N, C] of each version.
+        ood_scores: float32 [N] of each version; None of one that does not compute them.
         samples: uint8 [n, H, W, 3] for each version, the first pictures as it sees them, at most a batch.
     """
 
@@ -72,12 +73,19 @@ class Answered:
     prints: Fingerprints
     unreadable: tuple[UnreadableFile, ...]
     probabilities: tuple[NDArray[np.float32], ...]
+    ood_scores: tuple[NDArray[np.float32] | None, ...]
     samples: tuple[NDArray[np.uint8], ...]
 
     def of(self, chosen: NDArray[np.bool_]) -> Answered:
         """Returns the same of some of the files, bool [N]."""
         files = tuple(file for file, taken in zip(self.files, chosen, strict=True) if taken)
-        return replace(self, files=files, prints=self.prints[chosen], probabilities=tuple(p[chosen] for p in self.probabilities))
+        return replace(
+            self,
+            files=files,
+            prints=self.prints[chosen],
+            probabilities=tuple(p[chosen] for p in self.probabilities),
+            ood_scores=tuple(None if scores is None else scores[chosen] for scores in self.ood_scores),
+        )
 
 
 def ask(versions: Sequence[Version], files: Sequence[File], journal: Journal) -> Answered:
@@ -91,7 +99,7 @@ def ask(versions: Sequence[Version], files: Sequence[File], journal: Journal) ->
     readable: list[File] = []
     digests: list[str] = []
     unreadable: list[UnreadableFile] = []
-    answers: list[list[NDArray[np.float32]]] = [[] for _ in versions]
+    answers: list[list[Predicted]] = [[] for _ in versions]
     samples: list[NDArray[np.uint8]] = []
     with ThreadPoolExecutor(cpu_count()) as pool:  # Pillow decodes without the interpreter's lock
         for start in range(0, len(files), BATCH):
@@ -114,10 +122,12 @@ def ask(versions: Sequence[Version], files: Sequence[File], journal: Journal) ->
         raise BadDataset(
             f"None of the {len(files)} files is a readable picture, such as {unreadable[0].path!r}: {unreadable[0].reason}"
         )
+    probabilities, ood_scores = zip(*map(joined, answers), strict=True)
     return Answered(
         files=tuple(readable),
         prints=fingerprints(digests),
         unreadable=tuple(unreadable),
-        probabilities=tuple(map(np.concatenate, answers)),
+        probabilities=probabilities,
+        ood_scores=ood_scores,
         samples=tuple(samples[form] for form in forms),
     )

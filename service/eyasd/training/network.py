@@ -15,7 +15,7 @@ from timm.models import PretrainedCfg
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from eyasd.core.bundle import FEATURE_MAP, LOGITS, PROBABILITIES
+from eyasd.core.bundle import FEATURE_MAP, LOGITS, OOD_SCORE, PROBABILITIES
 from eyasd.core.errors import InvalidArgument
 from eyasd.core.preprocess import Interpolation, Preprocess
 from eyasd.core.spec import Loss
@@ -145,7 +145,14 @@ class Servable(nn.Module):
 
     temperature: Tensor
 
-    def __init__(self, network: Network, loss: Loss, temperature: float, feature_map: tuple[int, int, int] | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        loss: Loss,
+        temperature: float,
+        feature_map: tuple[int, int, int] | None = None,
+        ood_score: nn.Module | None = None,
+    ) -> None:
         """Takes the network as it is.
 
         Args:
@@ -153,6 +160,7 @@ class Servable(nn.Module):
             loss: whether probabilities are of a softmax or of sigmoids.
             temperature: divides the logits.
             feature_map: sizes of the map that it returns, too, see `outcome.activation.map_sizes`; None is none.
+            ood_score: features [N, F] and calibrated logits [N, C] -> the score [N] that it returns, too; None is none.
         """
         super().__init__()
         self.network = network
@@ -160,6 +168,9 @@ class Servable(nn.Module):
         self.outputs: dict[str, tuple[int, ...]] = {PROBABILITIES: (labels,), LOGITS: (labels,)}
         if feature_map:
             self.outputs[FEATURE_MAP] = feature_map
+        self.ood_score = ood_score
+        if ood_score:
+            self.outputs[OOD_SCORE] = ()
         self.independent = loss is Loss.BINARY_CROSS_ENTROPY
         self.register_buffer("temperature", torch.tensor(temperature))
 
@@ -168,9 +179,10 @@ class Servable(nn.Module):
         pixels = to_pixels(images)
         maps = [self.network.feature_map(pixels)] if FEATURE_MAP in self.outputs else []
         # The backbone's own pooling of the map, which an exporter knows as such.
-        plain = self.network.head(self.network.backbone.forward_head(*maps)) if maps else self.network(pixels)  # type: ignore[operator]
-        logits: Tensor = plain / self.temperature
-        return (logits.sigmoid() if self.independent else logits.softmax(-1)), logits, *maps
+        features = self.network.backbone.forward_head(*maps) if maps else self.network.body(pixels)  # type: ignore[operator]
+        logits: Tensor = self.network.head(features) / self.temperature
+        scores = [self.ood_score(features, logits)] if self.ood_score else []
+        return (logits.sigmoid() if self.independent else logits.softmax(-1)), logits, *maps, *scores
 
 
 def to_pixels(images: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from eyasd.training.data.targets import Targets, targets_of
 from eyasd.training.journal import Journal
 from eyasd.training.machine import cpu_name
 from eyasd.training.outcome.compare import Sheet, changed_pictures, label_changes
-from eyasd.training.outcome.evaluate import answers_of, score
+from eyasd.training.outcome.evaluate import accepted_by, answers_of, score
 from eyasd.training.outcome.figures import differences
 from eyasd.training.outcome.latency import Latency, measure
 from eyasd.training.stored import stored_split
@@ -99,14 +99,16 @@ def _check(listing: Listing, versions: list[Version]) -> None:
 
 def _evaluation(answered: Answered, place: int, version: Version, split: Split | None) -> Evaluation:
     manifest = version.manifest
+    probabilities, scores = answered.probabilities[place], answered.ood_scores[place]
     return score(
-        answered.probabilities[place],
+        probabilities,
         _targets(answered, version),
         manifest.labels,
         answered.unreadable,
         # Who asks for the training split knows that it was trained on.
         leaked=None if split in (Split.TRAIN, Split.VALIDATION) else version.made_with(answered.prints),
         thresholds=manifest.thresholds,
+        accepted=accepted_by(manifest.unknown, probabilities, scores) if manifest.unknown else None,
     )
 
 

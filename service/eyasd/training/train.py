@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from eyasd.core import document
 from eyasd.core.answers import ANSWERS, identity
 from eyasd.core.bundle import EXPLAIN, FORMAT_VERSION, MODEL, WEIGHTS, Golden, Lineage, Manifest, Parity
-from eyasd.core.evaluation import EpochMetrics, Evaluation
+from eyasd.core.evaluation import Evaluation
 from eyasd.core.jobdir import BUNDLE
 from eyasd.core.types import TrainingOutcome, TrainingTask
+from eyasd.core.unknown import ConfidenceRule, DistributionRule, UnknownRules
 from eyasd.training import durable
 from eyasd.training.budget import Budget
 from eyasd.training.choice.ranking import candidates, rank
@@ -30,7 +31,6 @@ from eyasd.training.data import archive
 from eyasd.training.data.audit import Audit
 from eyasd.training.data.dataset import open_dataset
 from eyasd.training.data.listing import TEST, TRAIN, VALIDATION, check_labels
-from eyasd.training.data.targets import as_flags
 from eyasd.training.data.thumbnails import data_uri
 from eyasd.training.head import warm
 from eyasd.training.head.start import Start
@@ -40,14 +40,15 @@ from eyasd.training.network import Servable
 from eyasd.training.outcome.activation import activation_overlays, head_weights, map_sizes
 from eyasd.training.outcome.bundling import write_bundle
 from eyasd.training.outcome.calibrate import fit_temperature
-from eyasd.training.outcome.evaluate import answers_of, predict, score
+from eyasd.training.outcome.confidence import decide
+from eyasd.training.outcome.evaluate import accepted_by, answers_of, predict, score
 from eyasd.training.outcome.export import PARITY_EXAMPLES, check_signature, prove_parity, to_onnx
 from eyasd.training.outcome.figures import Answers
 from eyasd.training.outcome.kept import keep
 from eyasd.training.outcome.latency import of_one
+from eyasd.training.outcome.ood import fit
 from eyasd.training.outcome.report.material import gather
 from eyasd.training.outcome.session import open_session
-from eyasd.training.outcome.thresholds import choose_thresholds
 from eyasd.training.ranks import Ranks
 from eyasd.training.recipe import Recipe
 from eyasd.training.together import fine_tune
@@ -86,29 +87,27 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
     journal.stage("audit")
     listing = open_dataset(Path(task.dataset), folder, journal)
     check_labels(listing)
-    names = candidates(spec.backbone, task.weights)
-    starts, ranked = rank(task, names, _FINALISTS if spec.searches else 1, listing, folder, budget, journal, base)
+    names, finalists = candidates(spec.backbone, task.weights), _FINALISTS if spec.searches else 1
+    starts, ranked = rank(task, names, finalists, listing, folder, budget, journal, base)
     archive.discard(folder)  # from here on the caches are all that is read
     start, trials = search(spec, starts, folder, budget, journal) if spec.searches else (starts[0], ())
     recipe, network, images, data = start.recipe, start.network, start.images, start.data
 
-    history: tuple[EpochMetrics, ...] = (start.head,)
-    logits: NDArray[np.float32] | None = start.logits
     if recipe.samples:
         journal.stage("fine-tune")
-        history, logits = fine_tune(start, budget, folder, journal, ranks)
+    history, logits = fine_tune(start, budget, folder, journal, ranks) if recipe.samples else ((start.head,), start.logits)
 
     journal.stage("export")
+    sample = start.sample.seen_by(network, images, journal)
     network.cpu()
     targets = data.targets[data.rows[VALIDATION]]
     if logits is None:
         logits = logits_of(network, images, data.rows[VALIDATION], journal)
     calibration = fit_temperature(logits, targets, recipe.loss)
-    thresholds = (
-        choose_thresholds(logits, calibration.temperature, as_flags(targets, len(data.labels))) if data.multi_label else None
-    )
+    thresholds, confidence = decide(logits, calibration.temperature, targets, recipe.loss, data.labels, spec.min_precision, journal)
+    ood_score, distribution = fit(sample, data, network.head, calibration.temperature)
     feature_map = map_sizes(network, recipe.image_size_px)
-    servable = Servable(network, recipe.loss, calibration.temperature, feature_map).eval()
+    servable = Servable(network, recipe.loss, calibration.temperature, feature_map, ood_score).eval()
     bundle = folder / BUNDLE
     shutil.rmtree(bundle, ignore_errors=True)
     bundle.mkdir()
@@ -116,12 +115,11 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
     if feature_map:
         durable.write(bundle / EXPLAIN, head_weights(network).to_bytes())
     metadata = {"eyas.labels": document.dump(data.labels), "eyas.preprocess": document.dump(start.preprocess)}
-    if thresholds:
-        metadata["eyas.thresholds"] = document.dump(thresholds)
+    metadata |= {"eyas.thresholds": document.dump(thresholds)} if thresholds else {}
     parity = _export(servable, bundle / MODEL, images, data, metadata, journal)
 
     journal.stage("evaluate")
-    evaluation, golden, answers = _evaluate(bundle / MODEL, start, thresholds, journal)
+    evaluation, golden, answers, rules = _evaluate(bundle / MODEL, start, thresholds, distribution, confidence, journal)
 
     journal.stage("publish")
     found = conditions(start.source)
@@ -159,6 +157,7 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
         model_bytes=0,
         latency=of_one(open_session(bundle / MODEL), images[data.rows[TEST][0]]),
         latency_device=cpu_name(),
+        unknown=rules,
     )
     sheet, overlays = _contact_sheet(recipe, images, data), partial(activation_overlays, bundle / MODEL)
     material = gather(manifest, listing.files, images, data.rows[TEST], answers, sheet, overlays)
@@ -179,9 +178,17 @@ def _export(
 
 
 def _evaluate(
-    path: Path, start: Start, thresholds: tuple[float, ...] | None, journal: Journal
-) -> tuple[Evaluation, Golden, Answers]:
-    """Scores the file on the test split and keeps its answers; a few of the pictures become the golden examples."""
+    path: Path,
+    start: Start,
+    thresholds: tuple[float, ...] | None,
+    distribution: DistributionRule,
+    confidence: ConfidenceRule | None,
+    journal: Journal,
+) -> tuple[Evaluation, Golden, Answers, UnknownRules]:
+    """Scores the file on the test split and keeps its answers; a few of the pictures become the golden examples.
+
+    The rules by which pictures are unknown learn which share of the test pictures they refuse.
+    """
     images, data = start.images, start.data
     rows = data.rows[TEST]
 
@@ -190,15 +197,18 @@ def _evaluate(
             journal.advance(first / len(rows))
             yield images[rows[first : first + _BATCH]]
 
-    probabilities = predict(open_session(path), batches())
+    probabilities, ood_scores = predict(open_session(path), batches())
     targets = data.targets[rows]
     # The first picture of each label, or set of labels, so that the golden examples are not all alike.
     chosen = np.unique(targets, axis=0, return_index=True)[1][:_GOLDEN_EXAMPLES]
-    scored = score(probabilities, targets, data.labels, leaked=data.leaked[rows], thresholds=thresholds)
+    like = accepted_by(UnknownRules(distribution), probabilities, ood_scores)
+    rules = UnknownRules(replace(distribution, refused=1 - float(like.mean())), confidence)
+    accepted = accepted_by(rules, probabilities, ood_scores)
+    scored = score(probabilities, targets, data.labels, leaked=data.leaked[rows], thresholds=thresholds, accepted=accepted)
     scored = replace(scored, test_split=identity(start.prints[rows]))
     answers = answers_of(probabilities, targets, thresholds)
     durable.write(path.parent / ANSWERS, keep(answers, data.rows, start.prints, start.seen).to_bytes())
-    return scored, Golden(images[rows[chosen]], probabilities[chosen]), answers
+    return scored, Golden(images[rows[chosen]], probabilities[chosen]), answers, rules
 
 
 def _contact_sheet(recipe: Recipe, images: NDArray[np.uint8], data: Audit) -> str:

@@ -51,6 +51,7 @@ FULL = TrainSpec(
     test_fraction=0.3,
     trials=5,
     variants=(Precision.INT8, Precision.FP16),
+    min_precision=0.98,
 )
 
 

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 import eyas
-from eyas import _convert, _render, _render_comparison
+from eyas import _convert, _render, _render_comparison, _render_version
 from eyas._cautions import cautions
 from eyas.v1.classification_service_pb2 import ClassifyRequest, Image, Unknown
 from eyas.v1.model_pb2 import DistributionRule
@@ -89,17 +89,17 @@ def test_a_version_says_what_is_unknown_to_it() -> None:
     message.unknown.distribution.CopyFrom(DistributionRule(method="far", threshold=3.5, known_share=0.99, refused=0.021))
     message.unknown.confidence.min_precision = 0.98
     message.unknown.confidence.thresholds.add(label="label 0", threshold=0.9)
+    message.unknown.confidence.thresholds.add(label="label 1", threshold=2.0)
     message.evaluation.coverage, message.evaluation.accepted_accuracy = 0.875, 0.9875
     version = _convert.model_version(message)
     assert version.unknown is not None
-    assert version.unknown.confidence == eyas.ConfidenceRule(0.98, {"label 0": 0.9})
-    text = " ".join(shown(_render.model(_convert.model(model_message()), [version])).split())
-    assert (
-        "clothing/3 can call those pictures unknown that are less like the training pictures than 99 % of known ones "
-        "(2.1 % of its test pictures) or get answers that are not 98 % right"
-    ) in text
-    scored = " ".join(shown(_render.evaluation(version.evaluation, "clothing/3")).split())
-    assert "with --allow-unknown, 12.5 % of the pictures are unknown; of the others 0.9875 are right" in scored
+    assert version.unknown.confidence == eyas.ConfidenceRule(0.98, {"label 0": 0.9, "label 1": 2.0})
+    text = " ".join(shown(_render_version.version(version)).split())
+    assert "unknown a score above 3.500, where 99 % of known pictures stay below; 2.1 % of the test pictures are above" in text
+    assert "or less sure than label 0 0.900, label 1 never, for a precision of 0.98" in text
+    accepted = "with --allow-unknown, 12.5 % of the pictures are unknown; of the others 0.9875 are right"
+    assert accepted in text
+    assert accepted in " ".join(shown(_render.evaluation(version.evaluation, "clothing/3")).split())
 
 
 def test_several_labels_have_thresholds_and_no_confusion_matrix() -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 import onnx
 import pytest
 
-from builders import write_bundle
+from builders import colour_network, write_bundle
 from eyasd.core import bundle
 from eyasd.core.errors import AliasNotFound, BrokenBundle, ModelNotFound, StorageFailed, VersionNotFound
 from eyasd.core.names import ModelRef
+from eyasd.core.unknown import DistributionRule, UnknownRules
 from eyasd.registry.models import Models
 from eyasd.registry.store import LocalStore
 
@@ -100,16 +101,19 @@ def test_a_file_that_is_missing_or_changed_is_not_fetched(
 
 @pytest.mark.parametrize("explainable", [False, True])
 def test_triton_finds_the_network_and_a_configuration_that_fits_it(models: Models, tmp_path: Path, *, explainable: bool) -> None:
-    models.publish("colours", write_bundle(tmp_path / "bundle", explainable=explainable), "job1")
+    network = colour_network(ood_score=True, maps=explainable)
+    unknown = UnknownRules(DistributionRule("largest", 225.0, 0.99))
+    models.publish("colours", write_bundle(tmp_path / "bundle", explainable=explainable, network=network, unknown=unknown), "job1")
     root = tmp_path / "models/colours"
-    network = onnx.load(root / "1/model.onnx").graph
+    graph = onnx.load(root / "1/model.onnx").graph
     config = (root / "config.pbtxt").read_text()
     dims = {
         name: [int(d) for d in text.split(",")]
         for name, text in re.findall(r'name: "(\w+)", data_type: \w+, dims: \[ ([\d, ]+) \]', config)
     }
-    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim][1:] for v in (*network.input, *network.output)}
-    assert dims == shapes
+    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim][1:] for v in (*graph.input, *graph.output)}
+    assert dims == shapes | {"ood_score": [1]}
+    assert 'name: "ood_score", data_type: TYPE_FP32, dims: [ 1 ], reshape: { shape: [ ] }' in config
     assert 'name: "colours"' in config
     # Triton reads folders whose names are numbers as versions, and no others.
     assert {p.name for p in root.iterdir() if p.is_dir()} == {"1"}

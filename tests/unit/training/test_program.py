@@ -40,6 +40,7 @@ from eyasd.core.bundle import (
 )
 from eyasd.core.spec import Preset, TrainSpec
 from eyasd.core.types import DatasetReport, EvaluationOutcome, EvaluationTask, InspectionOutcome, JobError, TrainingOutcome
+from eyasd.core.unknown import NEVER, ConfidenceRule
 from eyasd.core.variants import Precision
 
 from .conftest import JobFolder, main_on
@@ -137,10 +138,15 @@ def test_epochs_that_were_asked_for_beat_the_preset(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: dict[str, Any], last_epoch: int
 ) -> None:
     task = json.loads((trained / jobdir.TRAINING).read_text())
-    (tmp_path / jobdir.TRAINING).write_text(json.dumps({**task, "spec": {**TINY, **spec}}))
+    (tmp_path / jobdir.TRAINING).write_text(json.dumps({**task, "spec": {**TINY, **spec, "min_precision": 0.9}}))
     assert main_on(tmp_path, monkeypatch) == jobdir.OK
-    history = read_manifest((tmp_path / jobdir.BUNDLE / MANIFEST).read_bytes()).history
-    assert [figures.epoch for figures in history][-1] == last_epoch
+    manifest = read_manifest((tmp_path / jobdir.BUNDLE / MANIFEST).read_bytes())
+    assert [figures.epoch for figures in manifest.history][-1] == last_epoch
+    # Two validation pictures show no precision.
+    assert manifest.unknown is not None
+    assert manifest.unknown.confidence == ConfidenceRule(0.9, (NEVER, NEVER))
+    assert (manifest.evaluation.coverage, manifest.evaluation.accepted_accuracy) == (0.0, None)
+    assert "answers of 'dark', 'light' do not show a precision of 0.9 on the 2" in (tmp_path / jobdir.PROGRESS).read_text()
     # What was fine-tuned shows what the network saw; a head alone has seen the pictures as they are.
     assert ("What training makes of a picture" in (tmp_path / jobdir.BUNDLE / REPORT).read_text()) == (last_epoch > 0)
 

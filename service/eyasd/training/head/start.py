@@ -33,6 +33,8 @@ from eyasd.training.head.probe import Split, fit_head
 from eyasd.training.head.warm import Base
 from eyasd.training.journal import Journal
 from eyasd.training.network import InputFormat, Network, device_name, input_format, pick_device
+from eyasd.training.outcome import ood
+from eyasd.training.outcome.ood import Sample
 from eyasd.training.recipe import Recipe, resolve
 from eyasd.training.tuning.validate import measure
 
@@ -54,6 +56,7 @@ class Start:
         logits: float32 [n, C], what it answers on the validation split.
         prints: int64 [N], by which each listed file is known; see `core.answers`.
         seen: int64 [n], those of train, validation and the base version.
+        sample: pictures that stand for the others, and what the frozen backbone sees in them.
     """
 
     recipe: Recipe
@@ -68,6 +71,7 @@ class Start:
     logits: NDArray[np.float32]
     prints: NDArray[np.int64]
     seen: NDArray[np.int64]
+    sample: Sample
 
 
 def prepare(
@@ -137,7 +141,8 @@ def prepare(
     journal.measured(head)
     used = prints[np.concatenate([data.rows[TRAIN], data.rows[VALIDATION]])]
     used = np.union1d(used, base.seen) if base else np.unique(used)
-    return Start(recipe, preprocess, network, source, pictures.images, data, pictures.path, key, head, logits, prints, used)
+    some = ood.sample(data, chosen, rows, features, recipe.seed)
+    return Start(recipe, preprocess, network, source, pictures.images, data, pictures.path, key, head, logits, prints, used, some)
 
 
 def build(

@@ -36,7 +36,7 @@ def fit_temperature(logits: NDArray[np.float32], targets: Targets, loss: Loss) -
     temperature = _minimum(values, targets, loss) if examples else 1.0
 
     def error(temperature: float) -> float:
-        probabilities = np.exp(_log_probabilities(values / temperature, loss))
+        probabilities = np.exp(log_probabilities(values / temperature, loss))
         if targets.ndim == 2:
             return calibration_error(probabilities.astype(np.float32), targets == 1)
         return calibration_error(probabilities.max(1).astype(np.float32), probabilities.argmax(1) == targets)
@@ -59,12 +59,13 @@ def _minimum(logits: Logits, targets: Targets, loss: Loss) -> float:
 def log_loss(logits: Logits, targets: Targets, loss: Loss) -> float:
     """Returns the mean negative log-likelihood, in nats; of a sigmoid it is the sum over the labels."""
     if loss is not Loss.BINARY_CROSS_ENTROPY:
-        return float(-_log_probabilities(logits, loss)[np.arange(len(targets)), targets].mean())
+        return float(-log_probabilities(logits, loss)[np.arange(len(targets)), targets].mean())
     signs = 1 - 2 * as_flags(targets, logits.shape[1])
     return float(np.logaddexp(0, signs * logits).sum(1).mean())
 
 
-def _log_probabilities(logits: Logits, loss: Loss) -> Logits:
+def log_probabilities(logits: Logits, loss: Loss) -> Logits:
+    """Returns float64 [N, C] of logits of that shape."""
     if loss is Loss.BINARY_CROSS_ENTROPY:
         return -np.logaddexp(0, -logits)
     shifted = logits - logits.max(1, keepdims=True)

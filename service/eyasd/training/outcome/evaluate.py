@@ -13,9 +13,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from eyasd.core.bundle import INPUT, PROBABILITIES
+from eyasd.core.bundle import INPUT, OOD_SCORE, PROBABILITIES
 from eyasd.core.evaluation import Evaluation, LabelMetrics
 from eyasd.core.findings import UnreadableFile
+from eyasd.core.unknown import UnknownRules
 from eyasd.training.data.targets import Targets
 from eyasd.training.outcome.figures import Answers, headline, label_ratios, mean_average_precision
 from eyasd.training.outcome.reliability import reliability
@@ -26,10 +27,23 @@ _LEAST_PROBABILITY: Final = 1e-12  # so that one certain error does not make the
 Images = NDArray[np.uint8]
 
 
-def predict(session: Any, batches: Iterator[Images] | Sequence[Images]) -> NDArray[np.float32]:
-    """Returns float32 [N, C] probabilities of uint8 [n, H, W, 3] batches."""
-    answers = [session.run([PROBABILITIES], {INPUT: batch})[0] for batch in batches]
-    return np.concatenate(answers) if answers else np.empty((0, 0), np.float32)
+# Probabilities, float32 [N, C], and the `ood_score`, float32 [N], of a file that computes it.
+Predicted = tuple[NDArray[np.float32], NDArray[np.float32] | None]
+
+
+def predict(session: Any, batches: Iterator[Images] | Sequence[Images]) -> Predicted:
+    """Returns what a file says of uint8 [n, H, W, 3] batches."""
+    scores = OOD_SCORE in {output.name for output in session.get_outputs()}
+    names = [PROBABILITIES, OOD_SCORE] if scores else [PROBABILITIES]
+    answers = [session.run(names, {INPUT: batch}) for batch in batches]
+    return joined([(probabilities, rest[0] if rest else None) for probabilities, *rest in answers])
+
+
+def joined(parts: Sequence[Predicted]) -> Predicted:
+    """Returns what one file says of pictures, from what it says of parts of them, at least one."""
+    probabilities, scores = zip(*parts, strict=True)
+    known = [score for score in scores if score is not None]
+    return np.concatenate(probabilities), np.concatenate(known) if known else None
 
 
 def score(
@@ -39,6 +53,7 @@ def score(
     unreadable_files: tuple[UnreadableFile, ...] = (),
     leaked: NDArray[np.bool_] | None = None,
     thresholds: tuple[float, ...] | None = None,
+    accepted: NDArray[np.bool_] | None = None,
 ) -> Evaluation:
     """Returns the figures of an evaluation.
 
@@ -49,6 +64,7 @@ def score(
         unreadable_files: passed on.
         leaked: bool [N], which pictures have a copy among those that the model was made with; None is none.
         thresholds: of a multi-label model, from which probability on each label applies; `targets` are then of flags.
+        accepted: bool [N], which pictures would not be called unknown; None where the version has no rule for it.
     """
     answers = answers_of(probabilities, targets, thresholds)
     if thresholds is None:
@@ -75,6 +91,8 @@ def score(
         mean_average_precision=mean_average_precision(answers) if answers.multi_label else None,
         figures=figures,
         reliability=reliability(answers.confidences, answers.held),
+        coverage=None if accepted is None else float(accepted.mean()),
+        accepted_accuracy=None if accepted is None or not accepted.any() else float(right[accepted].mean()),
     )
 
 
@@ -89,6 +107,22 @@ def answers_of(probabilities: NDArray[np.float32], targets: Targets, thresholds:
         likelihoods, confidences, held = np.where(true, probabilities, 1 - probabilities), probabilities, true
     losses = -np.log(np.clip(likelihoods.astype(np.float64), _LEAST_PROBABILITY, 1)).reshape(len(targets), -1).sum(1)
     return Answers(probabilities, applies, true, losses, confidences, held, multi_label=thresholds is not None)
+
+
+def accepted_by(
+    rules: UnknownRules, probabilities: NDArray[np.float32], ood_scores: NDArray[np.float32] | None
+) -> NDArray[np.bool_]:
+    """Returns bool [N], which pictures are not unknown.
+
+    Args:
+        rules: of the version.
+        probabilities: float32 [N, C].
+        ood_scores: float32 [N]; None where the network does not compute them.
+    """
+    best = probabilities.argmax(1)
+    scores = [None] * len(best) if ood_scores is None else ood_scores.tolist()
+    confidences = probabilities.max(1).tolist()
+    return np.array([rules.verdict(*row) is None for row in zip(best.tolist(), confidences, scores, strict=True)], np.bool_)
 
 
 def macro_means(rows: Sequence[LabelMetrics]) -> dict[str, float]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,12 +18,15 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from eyasd.core.bundle import INPUT, LOGITS, Parity
+from eyasd.core.bundle import INPUT, LOGITS, OOD_SCORE, Parity
 from eyasd.core.errors import ParityFailed
+from eyasd.training.network import Servable
 from eyasd.training.outcome.session import open_session
 
 OPSET: Final = 18  # what the exporter translates to natively; every ONNX Runtime since 1.14 reads it
 MAX_LOGIT_DIFFERENCE: Final = 1e-3
+# Of a score, whose parts are in units of their spread over known pictures: relative to it, where it is more than one.
+MAX_SCORE_DIFFERENCE: Final = 1e-2
 PARITY_EXAMPLES: Final = 256
 # One by one, an odd number that leaves a rest, and what a server with a GPU runs at the most by default.
 PARITY_BATCH_SIZES: Final = (1, 3, 32)
@@ -94,7 +97,7 @@ def check_signature(path: Path, crop_px: int, outputs: Mapping[str, Sequence[int
             raise ParityFailed(f"The exported file's {name!r} has not the shape [N, {', '.join(map(str, sizes))}] with a free N.")
 
 
-def prove_parity(servable: nn.Module, path: Path, images: NDArray[np.uint8]) -> Parity:
+def prove_parity(servable: Servable, path: Path, images: NDArray[np.uint8]) -> Parity:
     """Compares the network in torch and the file in ONNX Runtime on real pictures, both on the CPU in float32.
 
     Every picture is compared in every batch size: one that the exporter took for a constant shows itself there.
@@ -105,30 +108,43 @@ def prove_parity(servable: nn.Module, path: Path, images: NDArray[np.uint8]) -> 
         images: uint8 [N, H, W, 3].
 
     Raises:
-        ParityFailed: a logit differs by more than MAX_LOGIT_DIFFERENCE.
+        ParityFailed: a logit differs by more than MAX_LOGIT_DIFFERENCE, or a score, if there is one, by MAX_SCORE_DIFFERENCE.
     """
     session = open_session(path)
     sizes = tuple(sorted({min(size, len(images)) for size in PARITY_BATCH_SIZES}))
-    reference = np.concatenate([_torch_logits(servable, batch) for batch in _batches(images, sizes[-1])])
-    differences: list[NDArray[np.float32]] = []
-    for size in sizes:
-        logits = np.concatenate([session.run([LOGITS], {INPUT: batch})[0] for batch in _batches(images, size)])
-        differences.append(np.abs(logits - reference))
-    difference = np.concatenate(differences)
+    names = [name for name in (LOGITS, OOD_SCORE) if name in servable.outputs]
+    reference = _joined(_in_torch(servable, names, batch) for batch in _batches(images, sizes[-1]))
+    found = [_joined(session.run(names, {INPUT: batch}) for batch in _batches(images, size)) for size in sizes]
+    gaps = [[np.abs(one - true) for one, true in zip(said, reference, strict=True)] for said in found]
+    difference, *scores = (np.stack(of_each_size) for of_each_size in zip(*gaps, strict=True))
     largest = float(difference.max())
-    if not largest <= MAX_LOGIT_DIFFERENCE:  # the form that NaN fails, too
+    _check(largest, MAX_LOGIT_DIFFERENCE, "a logit")
+    # A score has no upper bound, and is far beyond one for most pictures where the validation pictures are all alike.
+    largest_score = max((float((score / np.maximum(1, np.abs(reference[1]))).max()) for score in scores), default=None)
+    if largest_score is not None:
+        _check(largest_score, MAX_SCORE_DIFFERENCE, "a score")
+    return Parity(len(images), largest, float(difference.mean()), sizes, largest_score)
+
+
+def _check(largest: float, allowed: float, noun: str) -> None:
+    if not largest <= allowed:  # the form that NaN fails, too
         raise ParityFailed(
-            f"The exported file differs from the trained network by {largest:.3g} on a logit, {MAX_LOGIT_DIFFERENCE:g} is allowed; "
+            f"The exported file differs from the trained network by {largest:.3g} on {noun}, {allowed:g} is allowed; "
             "it was not published. Report this with the name of the backbone and the versions of torch and onnxscript."
         )
-    return Parity(len(images), largest, float(difference.mean()), sizes)
 
 
 def _batches(images: NDArray[np.uint8], size: int) -> Iterator[NDArray[np.uint8]]:
     return (images[start : start + size] for start in range(0, len(images), size))
 
 
-def _torch_logits(servable: nn.Module, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _in_torch(servable: Servable, names: Sequence[str], images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+    """Returns the outputs of these names."""
     with torch.inference_mode():
-        logits: NDArray[np.float32] = servable(torch.from_numpy(np.ascontiguousarray(images)))[1].numpy()
-    return logits
+        outputs = dict(zip(servable.outputs, servable(torch.from_numpy(np.ascontiguousarray(images))), strict=True))
+    return [outputs[name].numpy() for name in names]
+
+
+def _joined(batches: Iterable[Sequence[NDArray[np.float32]]]) -> list[NDArray[np.float32]]:
+    """Returns each output of all batches."""
+    return [np.concatenate(output) for output in zip(*batches, strict=True)]

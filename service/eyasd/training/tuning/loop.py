@@ -28,6 +28,7 @@ from eyasd.training.data.targets import as_flags
 from eyasd.training.journal import Interrupted, Journal
 from eyasd.training.losses import Criterion, class_weights
 from eyasd.training.network import Network
+from eyasd.training.outcome import ood
 from eyasd.training.ranks import ALONE, Ranks
 from eyasd.training.recipe import Recipe, learning_rate_factor
 from eyasd.training.tuning import checkpoint
@@ -149,7 +150,8 @@ class FineTuning:
             self._standing = replace(self._standing, history=(head,))
         if self._ranks.any(self._ranks.broadcast(self._standing) != self._standing):
             raise TrainerFailed("The processes found different checkpoints: the job's folder must be one that all machines share.")
-        expect_end(self.pace, self._network, self._images, self._data, self._journal, self._ranks.world)
+        sampled = ood.examples(self._data)
+        expect_end(self.pace, self._network, self._images, self._data, self._journal, self._ranks.world, sampled)
         self._plan()
         yield from self._standing.history[1:]
         while (self._standing.step < self._standing.steps or self._standing.epoch_step) and not self._stopped:

@@ -77,7 +77,9 @@ def measure(epoch: int, train_loss: float, logits: NDArray[np.float32], targets:
     )
 
 
-def expect_end(pace: Pace, network: Network, images: NDArray[np.uint8], data: Audit, journal: Journal, world: int = 1) -> float:
+def expect_end(
+    pace: Pace, network: Network, images: NDArray[np.uint8], data: Audit, journal: Journal, world: int = 1, sampled: int = 0
+) -> float:
     """Measures how long the end of the job will take, and notes it, so that the rest leaves that much.
 
     Args:
@@ -87,6 +89,7 @@ def expect_end(pace: Pace, network: Network, images: NDArray[np.uint8], data: Au
         data: the splits.
         journal: may end it.
         world: number of processes that share the validation.
+        sampled: number of pictures whose features are wanted once more, for the score of `outcome.ood`.
 
     Returns:
         The seconds of one picture through the network in torch.
@@ -100,7 +103,7 @@ def expect_end(pace: Pace, network: Network, images: NDArray[np.uint8], data: Au
     pace.expect_end(
         seconds,
         ceil(len(rows) / world),
-        network=PARITY_EXAMPLES,
+        network=PARITY_EXAMPLES + sampled,
         session=len(PARITY_BATCH_SIZES) * PARITY_EXAMPLES + len(data.rows[TEST]),
     )
     return seconds

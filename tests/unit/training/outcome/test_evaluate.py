@@ -8,8 +8,9 @@ from sklearn import metrics
 
 from eyasd.core.findings import UnreadableFile
 from eyasd.core.spec import Loss
+from eyasd.core.unknown import ConfidenceRule, DistributionRule, UnknownRules
 from eyasd.training.outcome.calibrate import fit_temperature
-from eyasd.training.outcome.evaluate import macro_means, score, wilson_interval
+from eyasd.training.outcome.evaluate import accepted_by, macro_means, score, wilson_interval
 
 RANDOM = np.random.default_rng(0)
 TARGETS = RANDOM.integers(0, 4, 200)
@@ -176,3 +177,19 @@ class TestSeveralLabels:
         # Of `b` the second and the third in order are right.
         assert found.mean_average_precision == pytest.approx((1 + (1 / 2 + 2 / 3) / 2) / 2)
         assert {figure.name: figure.value for figure in found.figures}["average_precision"] == pytest.approx((1 / 2 + 2 / 3) / 2)
+
+
+def test_what_is_left_where_pictures_may_be_unknown() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.1, 0.9]], np.float32)
+    scores = np.array([1, 1, 1, 9], np.float32)
+    far, sure = DistributionRule("", 2.0, 0.99, 0.0), ConfidenceRule(0.9, (0.7, 0.7))
+    assert accepted_by(UnknownRules(far), probabilities, scores).tolist() == [True, True, True, False]
+    assert accepted_by(UnknownRules(confidence=sure), probabilities, None).tolist() == [True, False, True, True]
+    accepted = accepted_by(UnknownRules(far, sure), probabilities, scores)
+    assert accepted.tolist() == [True, False, True, False]
+    found = score(probabilities, np.array([0, 1, 0, 1]), ["a", "b"], accepted=accepted)
+    assert (found.accuracy, found.coverage, found.accepted_accuracy) == (0.5, 0.5, 0.5)
+    none = score(probabilities, np.array([0, 1, 0, 1]), ["a", "b"], accepted=np.zeros(4, np.bool_))
+    assert (none.coverage, none.accepted_accuracy) == (0.0, None)
+    plain = score(probabilities, np.array([0, 1, 0, 1]), ["a", "b"])
+    assert (plain.coverage, plain.accepted_accuracy) == (None, None)
