@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from eyasd.core import bundle
 from eyasd.core.errors import BrokenBundle, StartupFailed
 from eyasd.core.types import Device
+from eyasd.core.variants import EXACT_INT8
 
 CUDA: Final = "CUDAExecutionProvider"
 CPU: Final = "CPUExecutionProvider"
@@ -98,6 +99,7 @@ class Session:
         options.log_severity_level = ERROR
         # Idle threads that spin would take the cores that decode the next pictures.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry(*EXACT_INT8)
         try:
             self._session = ort.InferenceSession(model, options, providers=_provider_options(provider))
             inputs = {i.name: i.type for i in self._session.get_inputs()}

@@ -9,9 +9,15 @@ from math import inf
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The time until a deadline; None is no end."""
+    """The time until a deadline.
+
+    Attributes:
+        deadline: None is no end.
+        variants: number of variants that are to be made before it, once the training is over.
+    """
 
     deadline: datetime | None = None
+    variants: int = 0
 
     def left_seconds(self) -> float:
         """Returns the seconds until the deadline, negative after it."""

@@ -36,6 +36,7 @@ FINE_TUNE_SHARES: Final = {
 # Of every backbone but the first, and of the trials of `best`.
 _RANKING_SHARE: Final = 50
 _TRIALS_SHARE: Final = 1000
+_VARIANT_SHARE: Final = 20
 EVALUATION_SHARES: Final = {"audit": 2, "evaluate": 98}
 INSPECTION_SHARES: Final = {"audit": 1, "weights": 3, "decode": 17, "features": 30, "suspects": 3}
 RETRACING_SHARES: Final = {"audit": 1, "decode": 17}
@@ -50,6 +51,8 @@ def training_shares(spec: TrainSpec) -> dict[str, int]:
         found[stage] = share
         if stage == "head" and search:
             found["search"] = search
+        if stage == "evaluate" and spec.variants:
+            found["variants"] = _VARIANT_SHARE * len(spec.variants)
     return found
 
 

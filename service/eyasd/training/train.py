@@ -49,6 +49,7 @@ from eyasd.training.outcome.latency import of_one
 from eyasd.training.outcome.ood import fit
 from eyasd.training.outcome.report.material import gather
 from eyasd.training.outcome.session import open_session
+from eyasd.training.outcome.variants import make_variants
 from eyasd.training.ranks import Ranks
 from eyasd.training.recipe import Recipe
 from eyasd.training.together import fine_tune
@@ -75,10 +76,10 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
         EyasError: the dataset, the request or the machine does not allow it; the message says what to do.
     """
     begun = time.monotonic()
-    budget = Budget(task.deadline)
+    budget = Budget(task.deadline, len(task.spec.variants))
     wanted = task.spec
     if wanted.asked:
-        wishes = ", ".join(f"{name} to {value}" for name, value in wanted.asked.items())
+        wishes = ", ".join(f"{name} to {'+'.join(v) if isinstance(v, tuple) else v}" for name, v in wanted.asked.items())
         journal.message(f"You set {wishes}; all else is decided for you, and report.html shows it.")
     task, base = warm.take_up(task, folder)
     spec = task.spec
@@ -108,9 +109,7 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
     ood_score, distribution = fit(sample, data, network.head, calibration.temperature)
     feature_map = map_sizes(network, recipe.image_size_px)
     servable = Servable(network, recipe.loss, calibration.temperature, feature_map, ood_score).eval()
-    bundle = folder / BUNDLE
-    shutil.rmtree(bundle, ignore_errors=True)
-    bundle.mkdir()
+    bundle = _emptied(folder / BUNDLE)
     durable.write(bundle / WEIGHTS, warm.dump(network, start.seen))
     if feature_map:
         durable.write(bundle / EXPLAIN, head_weights(network).to_bytes())
@@ -120,6 +119,7 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
 
     journal.stage("evaluate")
     evaluation, golden, answers, rules = _evaluate(bundle / MODEL, start, thresholds, distribution, confidence, journal)
+    variants, golden = make_variants(spec.variants, bundle, images, data, thresholds, golden, recipe.seed, budget, journal)
 
     journal.stage("publish")
     found = conditions(start.source)
@@ -132,6 +132,7 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
         preprocess=start.preprocess,
         calibration=calibration,
         evaluation=evaluation,
+        variants=variants,
         parity=parity,
         history=history,
         dataset_report=data.report,
@@ -163,6 +164,13 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
     material = gather(manifest, listing.files, images, data.rows[TEST], answers, sheet, overlays)
     write_bundle(bundle, task.model, manifest, golden, material)
     return TrainingOutcome(dataset_report=data.report, evaluation=evaluation)
+
+
+def _emptied(folder: Path) -> Path:
+    """Returns the folder without what an earlier attempt left in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    return folder
 
 
 def _export(

@@ -127,7 +127,8 @@ def prepare(
 
     journal.stage("head")
     key = key_of(preprocess, pictures, listing, data, source, recipe)
-    chosen = affordable(network, pictures.images, data, Budget(task.deadline), recipe.seed, journal)
+    budget = Budget(task.deadline, len(task.spec.variants))
+    chosen = affordable(network, pictures.images, data, budget, recipe.seed, journal)
     rows, count = np.concatenate([chosen, data.rows[VALIDATION]]), len(chosen)
     features = extract(network.body, pictures.images, rows, folder, f"{key} {len(rows)}", journal)
     if not known:

@@ -39,7 +39,7 @@ class Pace:
     validation_seconds: float = 0.0
     export_seconds: float = 0.0
 
-    def expect_end(self, picture_seconds: float, validation: int, network: int, session: int) -> None:
+    def expect_end(self, picture_seconds: float, validation: int, network: int, session: int, *, more_seconds: float = 0.0) -> None:
         """Notes how long the end will take.
 
         Args:
@@ -47,9 +47,10 @@ class Pace:
             validation: number of pictures of the validation split that this process sees.
             network: number of pictures between the last step and the publication that the network sees in torch.
             session: the same of the exported file in ONNX Runtime, each picture counted as often as it is seen.
+            more_seconds: of what else is to be done.
         """
         self.validation_seconds = picture_seconds * validation
-        self.export_seconds = MARGIN * (_EXPORT_SECONDS + picture_seconds * (network + SESSION_SHARE * session))
+        self.export_seconds = MARGIN * (_EXPORT_SECONDS + more_seconds + picture_seconds * (network + SESSION_SHARE * session))
 
     @property
     def is_over(self) -> bool:

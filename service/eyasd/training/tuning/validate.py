@@ -21,6 +21,7 @@ from eyasd.training.network import Network, to_pixels
 from eyasd.training.outcome.calibrate import fit_temperature, log_loss
 from eyasd.training.outcome.evaluate import confusion_matrix, label_metrics, macro_means, set_metrics
 from eyasd.training.outcome.export import PARITY_BATCH_SIZES, PARITY_EXAMPLES
+from eyasd.training.outcome.variants import CALIBRATION_PICTURES, VARIANT_SECONDS
 from eyasd.training.ranks import ALONE, Ranks
 from eyasd.training.tuning.pace import Pace
 
@@ -100,10 +101,14 @@ def expect_end(
     start = time.monotonic()
     logits_of(network, images, sample, journal)
     seconds = (time.monotonic() - start) / len(sample)
+    variants, scored = pace.budget.variants, len(rows) + len(data.rows[TEST])
+    # model.onnx answers both splits once more if there is a variant to compare; an observed picture takes some four times as long.
+    compared = scored * (variants > 0) + variants * 2 * (scored + 4 * CALIBRATION_PICTURES)
     pace.expect_end(
         seconds,
         ceil(len(rows) / world),
         network=PARITY_EXAMPLES + sampled,
-        session=len(PARITY_BATCH_SIZES) * PARITY_EXAMPLES + len(data.rows[TEST]),
+        session=len(PARITY_BATCH_SIZES) * PARITY_EXAMPLES + len(data.rows[TEST]) + compared,
+        more_seconds=variants * VARIANT_SECONDS,
     )
     return seconds
