@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from builders import noise
+
 from .conftest import House
 
 
@@ -39,6 +41,13 @@ def test_digits_from_folder_to_labels(house: House, digits: Path) -> None:
     assert {len(result["predictions"]) for result in classified} == {3}
     right = [Path(result["path"]).parent.name == result["predictions"][0]["label"] for result in classified]
     assert sum(right) >= 16
+    # Noise is no digit, and the digits are none the less known.
+    foreign = house.data_dir / "noise.png"
+    foreign.write_bytes(noise(0))
+    unlike, *known = house.json("classify", "digits", foreign, *files, "--allow-unknown")["results"]
+    assert unlike["unknown"]["reason"] == "out_of_distribution"
+    assert not any(prediction["applies"] for prediction in unlike["predictions"])
+    assert sum(result["unknown"] is None for result in known) >= 16
     evaluated = house.json("evaluate", "digits@production", digits)
     assert evaluated["evaluation"]["examples"] == 600
     assert evaluated["evaluation"]["accuracy"] >= 0.9  # most of them were trained on
