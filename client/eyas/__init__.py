@@ -32,16 +32,20 @@ from eyas._errors import (
     UndecodableImage,
     Unsupported,
 )
+from eyas._evaluation import Evaluation, Figure, Interval, LabelMetrics, ReliabilityBin
 from eyas._findings import (
+    DatasetReport,
     DuplicateFile,
     DuplicateGroup,
     Duplicates,
+    LabelCounts,
     PictureCount,
     PictureSize,
     PictureStatistics,
     SplitSizes,
     Suspect,
     Suspects,
+    UnreadableFile,
 )
 from eyas._lineage import BundleFile, Conditions, Lineage
 from eyas._policy import Policy
@@ -50,26 +54,18 @@ from eyas._settings import SettingValue
 from eyas._types import (
     Alias,
     Classification,
-    DatasetReport,
     EpochMetrics,
-    Evaluation,
-    Figure,
-    Interval,
     Job,
     JobEvent,
     JobState,
     JobType,
-    LabelCounts,
-    LabelMetrics,
     Model,
     ModelVersion,
     Parity,
     Prediction,
     Progress,
-    ReliabilityBin,
     ServingState,
     Timing,
-    UnreadableFile,
 )
 from eyas._unknown import ConfidenceRule, DistributionRule, Unknown, UnknownReason, UnknownRules
 from eyas._variants import Fidelity, Precision, Variant

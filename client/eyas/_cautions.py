@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from eyas._types import Evaluation
+from eyas._evaluation import Evaluation
 
 
 def cautions(scored: Evaluation) -> list[Text]:

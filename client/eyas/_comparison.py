@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from eyas._types import Evaluation, Interval
+from eyas._evaluation import Evaluation, Interval, interval
 from eyas.v1 import comparison_pb2
 
 
@@ -93,10 +93,7 @@ def comparison(message: comparison_pb2.Comparison, version: str, evaluation: Eva
         only_second_right=message.only_second_right,
         both_wrong=message.both_wrong,
         p_value=message.p_value,
-        differences=tuple(
-            FigureDifference(row.name, row.first, row.second, Interval(row.interval.low, row.interval.high))
-            for row in message.differences
-        ),
+        differences=tuple(FigureDifference(row.name, row.first, row.second, interval(row.interval)) for row in message.differences),
         labels=tuple(LabelChange(row.label, row.examples, row.wins, row.losses) for row in message.labels),
         changed_count=message.changed_count,
         changed=tuple(

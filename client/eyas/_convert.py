@@ -9,10 +9,12 @@ from typing import Any
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from eyas import _findings, _unknown, _variants
 from eyas import _types as t
+from eyas import _unknown, _variants
 from eyas._comparison import comparison
 from eyas._errors import EyasError, from_status
+from eyas._evaluation import evaluation, optional
+from eyas._findings import dataset_report
 from eyas._lineage import bundle_files, conditions, lineage
 from eyas._settings import SettingValue, enum_name, settings
 from eyas.v1 import classification_service_pb2, evaluation_pb2, job_pb2, job_service_pb2, model_pb2
@@ -54,67 +56,6 @@ def short(resource: str) -> str:
 def _time(message: Message, field: str) -> datetime | None:
     stamp: Timestamp = getattr(message, field)
     return stamp.ToDatetime(UTC) if message.HasField(field) else None
-
-
-def evaluation(message: evaluation_pb2.Evaluation) -> t.Evaluation:
-    """Returns the value."""
-    return t.Evaluation(
-        examples=message.examples,
-        accuracy=message.accuracy,
-        accuracy_interval=_interval(message.accuracy_interval),
-        macro_precision=message.macro_precision,
-        macro_recall=message.macro_recall,
-        macro_f1=message.macro_f1,
-        log_loss=message.log_loss,
-        calibration_error=message.calibration_error,
-        labels=tuple(
-            t.LabelMetrics(
-                row.label, row.examples, row.precision, row.recall, row.f1, tuple(row.predicted_counts), _optional(row, "threshold")
-            )
-            for row in message.labels
-        ),
-        unreadable_files=_unreadable(message),
-        leaked_examples=message.leaked_examples,
-        accuracy_without_leaked=_optional(message, "accuracy_without_leaked"),
-        micro_f1=_optional(message, "micro_f1"),
-        mean_average_precision=_optional(message, "mean_average_precision"),
-        missing_examples=message.missing_examples,
-        test_split_looks=message.test_split_looks,
-        figures=tuple(t.Figure(row.name, row.value, _interval(row.interval)) for row in message.figures),
-        reliability=tuple(
-            t.ReliabilityBin(_interval(row.confidences), row.answers, row.confidence, row.right) for row in message.reliability
-        ),
-        coverage=_optional(message, "coverage"),
-        accepted_accuracy=_optional(message, "accepted_accuracy"),
-    )
-
-
-def _interval(message: evaluation_pb2.Interval) -> t.Interval:
-    return t.Interval(message.low, message.high)
-
-
-def _optional(message: Message, field: str) -> float | None:
-    value: float | None = getattr(message, field) if message.HasField(field) else None
-    return value
-
-
-def _unreadable(message: evaluation_pb2.Evaluation | evaluation_pb2.DatasetReport) -> tuple[t.UnreadableFile, ...]:
-    return tuple(t.UnreadableFile(file.path, file.reason) for file in message.unreadable_files)
-
-
-def dataset_report(message: evaluation_pb2.DatasetReport) -> t.DatasetReport:
-    """Returns the value."""
-    labels = tuple(t.LabelCounts(row.label, row.train, row.validation, row.test) for row in message.labels)
-    return t.DatasetReport(
-        labels,
-        _unreadable(message),
-        tuple(message.warnings),
-        message.digest,
-        pictures=_findings.picture_statistics(message.pictures) if message.HasField("pictures") else None,
-        duplicates=_findings.duplicates(message.duplicates) if message.HasField("duplicates") else None,
-        suspects=_findings.suspects(message.suspects) if message.HasField("suspects") else None,
-        split_sizes=_findings.split_sizes(message.split_sizes) if message.HasField("split_sizes") else None,
-    )
 
 
 def progress(message: job_pb2.JobProgress) -> t.Progress:
@@ -267,7 +208,7 @@ def classifications(message: classification_service_pb2.ClassifyResponse) -> lis
             timing,
             message.multi_label,
             unknown=_unknown.unknown(result.classification.unknown) if result.classification.HasField("unknown") else None,
-            ood_score=_optional(result.classification, "ood_score"),
+            ood_score=optional(result.classification, "ood_score"),
             explanation=result.classification.explanation.png or None,
         )
         for result in message.results

@@ -8,6 +8,14 @@ from eyas.v1 import evaluation_pb2
 
 
 @dataclass(frozen=True, slots=True)
+class UnreadableFile:
+    """A file that is not a picture Eyas reads; `path` is relative to the dataset's folder, or as its manifest has it."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class SplitSizes:
     """How many readable pictures there are in each split."""
 
@@ -91,6 +99,58 @@ class Suspects:
     pictures: tuple[Suspect, ...]
     count: int
     examined: int
+
+
+@dataclass(frozen=True, slots=True)
+class LabelCounts:
+    """How many readable pictures a label has in each split."""
+
+    label: str
+    train: int
+    validation: int
+    test: int
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetReport:
+    """What was found in a dataset; the fields are those of `eyas.v1.DatasetReport`, None where they are not set."""
+
+    labels: tuple[LabelCounts, ...]
+    unreadable_files: tuple[UnreadableFile, ...]
+    warnings: tuple[str, ...]
+    digest: str
+    pictures: PictureStatistics | None = None
+    duplicates: Duplicates | None = None
+    suspects: Suspects | None = None
+    split_sizes: SplitSizes | None = None
+
+    @property
+    def sizes(self) -> SplitSizes:
+        """The sizes of the splits; of a daemon that does not tell them, the sums over the labels."""
+        if self.split_sizes is not None:
+            return self.split_sizes
+        train, validation, test = (sum(getattr(row, split) for row in self.labels) for split in SplitSizes.__slots__)
+        return SplitSizes(train, validation, test)
+
+
+def dataset_report(message: evaluation_pb2.DatasetReport) -> DatasetReport:
+    """Returns the value."""
+    labels = tuple(LabelCounts(row.label, row.train, row.validation, row.test) for row in message.labels)
+    return DatasetReport(
+        labels,
+        unreadable_files(message),
+        tuple(message.warnings),
+        message.digest,
+        pictures=picture_statistics(message.pictures) if message.HasField("pictures") else None,
+        duplicates=duplicates(message.duplicates) if message.HasField("duplicates") else None,
+        suspects=suspects(message.suspects) if message.HasField("suspects") else None,
+        split_sizes=split_sizes(message.split_sizes) if message.HasField("split_sizes") else None,
+    )
+
+
+def unreadable_files(message: evaluation_pb2.Evaluation | evaluation_pb2.DatasetReport) -> tuple[UnreadableFile, ...]:
+    """Returns the values."""
+    return tuple(UnreadableFile(file.path, file.reason) for file in message.unreadable_files)
 
 
 def picture_statistics(message: evaluation_pb2.PictureStatistics) -> PictureStatistics:

@@ -11,20 +11,10 @@ from rich.text import Text
 
 from eyas._cautions import cautions
 from eyas._errors import EyasError
-from eyas._findings import Duplicates, PictureCount, PictureSize, PictureStatistics, Suspects
+from eyas._evaluation import Evaluation
+from eyas._findings import DatasetReport, Duplicates, PictureCount, PictureSize, PictureStatistics, Suspects, UnreadableFile
 from eyas._policy import Policy
-from eyas._types import (
-    Alias,
-    Classification,
-    DatasetReport,
-    Evaluation,
-    Job,
-    JobState,
-    Model,
-    ModelVersion,
-    Progress,
-    UnreadableFile,
-)
+from eyas._types import Alias, Classification, Job, JobState, Model, ModelVersion, Progress
 from eyas._unknown import Unknown, UnknownReason
 from eyas._variants import describe
 

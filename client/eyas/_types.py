@@ -9,17 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
+from eyas._comparison import Comparison
 from eyas._errors import EyasError
-from eyas._findings import Duplicates, PictureStatistics, SplitSizes, Suspects
+from eyas._evaluation import Evaluation
+from eyas._findings import DatasetReport
 from eyas._lineage import BundleFile, Conditions, Lineage
 from eyas._settings import SettingValue
 from eyas._unknown import Unknown, UnknownRules
 from eyas._variants import Precision, Variant
-
-if TYPE_CHECKING:  # a comparison holds an evaluation, and a job both
-    from eyas._comparison import Comparison
 
 
 class JobState(StrEnum):
@@ -105,128 +103,6 @@ class Classification:
     def labels(self) -> tuple[str, ...]:
         """Those of the predictions that apply."""
         return tuple(prediction.label for prediction in self.predictions if prediction.applies)
-
-
-@dataclass(frozen=True, slots=True)
-class UnreadableFile:
-    """A file that is not a picture Eyas reads; `path` is relative to the dataset's folder, or as its manifest has it."""
-
-    path: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class LabelMetrics:
-    """One label's figures; `predicted_counts` is its row of the confusion matrix, in order of class index.
-
-    Of a multi-label model `predicted_counts` is empty, and `threshold` is the probability from which on the label applies.
-    """
-
-    label: str
-    examples: int
-    precision: float
-    recall: float
-    f1: float
-    predicted_counts: tuple[int, ...]
-    threshold: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A closed interval."""
-
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One figure of an evaluation, by the name that `eyas.v1.Figure` lists, with its 95 % interval."""
-
-    name: str
-    value: float
-    interval: Interval
-
-
-@dataclass(frozen=True, slots=True)
-class ReliabilityBin:
-    """The answers whose confidence is in the interval, their mean confidence, and the share of them that is right."""
-
-    confidences: Interval
-    answers: int
-    confidence: float
-    right: float
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """What a version scored; the fields are those of `eyas.v1.Evaluation`, shares 0..1, log loss in nats.
-
-    Attributes:
-        leaked_examples: how many pictures had a part in making the version; see `eyas.v1.Evaluation`.
-        accuracy_without_leaked: on the others; None where nothing leaked, or everything.
-        micro_f1: of a multi-label model, whose `accuracy` is that of whole sets of labels; None for others.
-        mean_average_precision: likewise.
-        figures: the headline figures, each with its interval; empty if the daemon does not know it yet.
-        reliability: bins of confidence from 0 to 1; empty likewise.
-        test_split_looks: how often versions of the model have been scored on just these pictures; 0 where it is not known.
-        missing_examples: of a split that the version was made with, how many pictures the dataset does not hold any more.
-        coverage: share of pictures that would not be called unknown where that is allowed; None where the version never does.
-        accepted_accuracy: accuracy on these; None where there are none.
-    """
-
-    examples: int
-    accuracy: float
-    accuracy_interval: Interval
-    macro_precision: float
-    macro_recall: float
-    macro_f1: float
-    log_loss: float
-    calibration_error: float
-    labels: tuple[LabelMetrics, ...]
-    unreadable_files: tuple[UnreadableFile, ...]
-    leaked_examples: int = 0
-    accuracy_without_leaked: float | None = None
-    micro_f1: float | None = None
-    mean_average_precision: float | None = None
-    figures: tuple[Figure, ...] = ()
-    reliability: tuple[ReliabilityBin, ...] = ()
-    missing_examples: int = 0
-    test_split_looks: int = 0
-    coverage: float | None = None
-    accepted_accuracy: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LabelCounts:
-    """How many readable pictures a label has in each split."""
-
-    label: str
-    train: int
-    validation: int
-    test: int
-
-
-@dataclass(frozen=True, slots=True)
-class DatasetReport:
-    """What was found in a dataset; the fields are those of `eyas.v1.DatasetReport`, None where they are not set."""
-
-    labels: tuple[LabelCounts, ...]
-    unreadable_files: tuple[UnreadableFile, ...]
-    warnings: tuple[str, ...]
-    digest: str
-    pictures: PictureStatistics | None = None
-    duplicates: Duplicates | None = None
-    suspects: Suspects | None = None
-    split_sizes: SplitSizes | None = None
-
-    @property
-    def sizes(self) -> SplitSizes:
-        """The sizes of the splits; of a daemon that does not tell them, the sums over the labels."""
-        if self.split_sizes is not None:
-            return self.split_sizes
-        train, validation, test = (sum(getattr(row, split) for row in self.labels) for split in SplitSizes.__slots__)
-        return SplitSizes(train, validation, test)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import pytest
 from google.rpc import error_details_pb2
 
 import eyas
-from eyas import _convert, _settings
+from eyas import _convert, _evaluation, _settings
 from eyas.v1 import job_pb2
 from eyas.v1.training_spec_pb2 import TrainingSpec
 from fake_server import (
@@ -119,7 +119,7 @@ def test_a_leak_without_a_figure_is_kept_apart_from_zero() -> None:
     assert found is not None
     assert (found.leaked_examples, found.accuracy_without_leaked) == (3, None)
     message.evaluation.accuracy_without_leaked = 0.0
-    assert _convert.evaluation(message.evaluation).accuracy_without_leaked == 0.0
+    assert _evaluation.evaluation(message.evaluation).accuracy_without_leaked == 0.0
 
 
 def test_progress_keeps_what_is_not_set_apart_from_zero() -> None:

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 import eyas
-from eyas import _convert, _render, _render_comparison, _render_version
+from eyas import _convert, _evaluation, _render, _render_comparison, _render_version
 from eyas._cautions import cautions
 from eyas.v1.classification_service_pb2 import ClassifyRequest, Image, Unknown
 from eyas.v1.model_pb2 import DistributionRule
@@ -36,7 +36,7 @@ def shown(renderable: Any, width: int = 80) -> str:
 
 @pytest.mark.parametrize("labels", [2, 6, 10, 14])
 def test_a_confusion_matrix_fits_80_columns(labels: int) -> None:
-    text = shown(_render.evaluation(_convert.evaluation(evaluation_message(labels)), "clothing/3"))
+    text = shown(_render.evaluation(_evaluation.evaluation(evaluation_message(labels)), "clothing/3"))
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text
     rows = [line for line in text.splitlines() if "label 1" in line and ("9" in line.split())]
@@ -48,11 +48,11 @@ def test_a_confusion_matrix_fits_80_columns(labels: int) -> None:
 def test_a_label_is_text_and_no_markup() -> None:
     message = evaluation_message(2)
     message.labels[0].label = "[red]hot[/]"
-    assert "[red]hot[/]" in shown(_render.evaluation(_convert.evaluation(message), "m/1"))
+    assert "[red]hot[/]" in shown(_render.evaluation(_evaluation.evaluation(message), "m/1"))
 
 
 def test_many_labels_do_not_break_the_table() -> None:
-    text = shown(_render.evaluation(_convert.evaluation(evaluation_message(100)), "clothing/3"))
+    text = shown(_render.evaluation(_evaluation.evaluation(evaluation_message(100)), "clothing/3"))
     assert max(map(len, text.splitlines())) <= 80
     assert "label 99" in text
 
@@ -108,7 +108,7 @@ def test_several_labels_have_thresholds_and_no_confusion_matrix() -> None:
     for row in message.labels:
         del row.predicted_counts[:]
         row.threshold = 0.375
-    text = shown(_render.evaluation(_convert.evaluation(message), "clothing/3"))
+    text = shown(_render.evaluation(_evaluation.evaluation(message), "clothing/3"))
     assert "confusion" not in text
     assert text.count("0.375") == 2
     assert (
@@ -118,7 +118,7 @@ def test_several_labels_have_thresholds_and_no_confusion_matrix() -> None:
 
 
 def test_figures_have_their_intervals() -> None:
-    scored = _convert.evaluation(evaluation_message())
+    scored = _evaluation.evaluation(evaluation_message())
     lines = [" ".join(line.replace("│", " ").split()) for line in shown(_render.evaluation(scored, "clothing/3")).splitlines()]
     assert "ROC AUC 0.8750 0.7750 to 0.9250" in lines
     assert not any(line.startswith(("micro", "accuracy 0.9000 0.8")) for line in lines)  # the headline has the accuracy
@@ -152,7 +152,7 @@ def test_a_comparison_says_what_is_better_and_what_changed() -> None:
 
 
 def test_what_to_know_before_figures_are_believed() -> None:
-    scored = _convert.evaluation(evaluation_message())
+    scored = _evaluation.evaluation(evaluation_message())
     assert cautions(scored) == []
     assert cautions(replace(scored, test_split_looks=1)) == []
     doubtful = replace(scored, leaked_examples=2, missing_examples=3, test_split_looks=7)
@@ -287,7 +287,7 @@ def test_a_report_of_an_older_daemon_is_shown_as_far_as_it_goes() -> None:
 
 
 def test_a_leak_is_told_with_and_without_a_figure() -> None:
-    scored = _convert.evaluation(evaluation_message())
+    scored = _evaluation.evaluation(evaluation_message())
     leaky = replace(scored, leaked_examples=3, accuracy_without_leaked=0.875)
     assert cautions(leaky)[0].plain == (
         "3 of them were seen in training, themselves or as near copies; accuracy on the others 0.8750."
@@ -302,7 +302,7 @@ def test_an_inspection_is_listed_with_its_size() -> None:
 
 
 def test_one_is_no_plural() -> None:
-    scored = replace(_convert.evaluation(evaluation_message()), examples=1, leaked_examples=1)
+    scored = replace(_evaluation.evaluation(evaluation_message()), examples=1, leaked_examples=1)
     text = shown(_render.evaluation(scored, "clothing/3"))
     assert "clothing/3: 1 picture " in text
     assert "1 file could not be read:" in text
