@@ -171,6 +171,14 @@ class TestMaking:
         kinds = {node.op_type for node in onnx.load(str(bundle / "model.int8.onnx")).graph.node}
         assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
 
+    @pytest.mark.gpu
+    def test_16_bits_are_timed_where_there_is_a_gpu(
+        self, bundle: Path, images: np.ndarray[Any, Any], data: Audit, journal: Journal
+    ) -> None:
+        fp16 = make(bundle, images, data, journal)[0][1]
+        assert fp16.accepted
+        assert fp16.speed is not None
+
     def test_a_refused_one_leaves_the_bundle_and_is_told_of(
         self, bundle: Path, images: np.ndarray[Any, Any], data: Audit, journal: Journal, monkeypatch: pytest.MonkeyPatch
     ) -> None:
