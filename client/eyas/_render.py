@@ -286,9 +286,6 @@ def model(shown: Model, versions: Iterable[ModelVersion]) -> RenderableType:
             table.add_row(version.name.rpartition("/")[2], *[""] * 6, "damaged")
             continue
         scored = version.evaluation
-        served = version.serving_state.replace("_", " ") if version.serving_state != "unspecified" else ""
-        if version.serving_precision != "unspecified":
-            served += f" ({version.serving_precision})"
         table.add_row(
             version.name.rpartition("/")[2],
             _when(version.create_time),
@@ -297,7 +294,7 @@ def model(shown: Model, versions: Iterable[ModelVersion]) -> RenderableType:
             f"{version.size_bytes / 1e6:.1f} MB",
             f"{scored.accuracy:.4f}",
             f"{scored.macro_f1:.4f}",
-            served,
+            served(version),
         )
         if version.base_version is not None:
             origins.append(Text(f"{version.name} started from {version.base_version}"))
@@ -306,6 +303,12 @@ def model(shown: Model, versions: Iterable[ModelVersion]) -> RenderableType:
         _plain(f"{alias.name} -> {alias.version}  since {_when(alias.update_time)}, by {alias.actor}") for alias in shown.aliases
     ]
     return Group(table, Text(), *aliases, *origins, *problems)
+
+
+def served(version: ModelVersion) -> str:
+    """Returns what the server does with a version, and in which precision; "" where it does not say."""
+    state = version.serving_state.replace("_", " ") if version.serving_state != "unspecified" else ""
+    return f"{state} ({version.serving_precision})" if version.serving_precision != "unspecified" else state
 
 
 def policy(model: str, found: Policy) -> RenderableType:

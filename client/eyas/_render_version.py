@@ -15,6 +15,7 @@ from eyas._reproduction import Check, Verdict
 from eyas._settings import SettingValue, format_duration
 from eyas._types import ModelVersion
 from eyas._unknown import UnknownRules
+from eyas._variants import describe
 
 _VERDICT_STYLES = {Verdict.OK: "green", Verdict.DIFFERS: "red", Verdict.UNKNOWN: "yellow"}
 
@@ -23,10 +24,12 @@ def version(shown: ModelVersion) -> RenderableType:
     """Returns what a version is, what it scored, and what it was made of."""
     table = _facts()
     table.add_row("published", f"{shown.create_time.astimezone():%Y-%m-%d %H:%M}")
-    table.add_row("served", shown.serving_state.replace("_", " ") if shown.serving_state != "unspecified" else "")
+    table.add_row("served", _render.served(shown))
     table.add_row("labels", Text(", ".join(shown.labels)))
     table.add_row("network", f"{shown.backbone}, {shown.image_size_px} px")
     table.add_row("started from", Text(shown.weights_source or "random weights"))
+    for variant in shown.variants:
+        table.add_row("variant", Text(describe(variant)))
     if shown.unknown is not None:
         _add_rules(table, shown.unknown)
     if shown.lineage is not None:

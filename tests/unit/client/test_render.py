@@ -224,6 +224,13 @@ def test_jobs_and_models() -> None:
     assert "clothing/2 cannot be served: model.onnx was changed." in text
     assert "clothing/3 started from garments/2" in text
     assert max(map(len, text.splitlines())) <= 80
+    words = " ".join(text.split())
+    assert "(int8)" in words
+    assert "clothing/3 in int8: 3.6 MB, 1.50 times as fast on the CPU (2 threads), agrees on 0.9875 of the test split" in words
+    assert "clothing/3 in fp16: refused, it overflows" in words
+    one = " ".join(shown(_render_version.version(_convert.model_version(version_message()))).split())
+    assert "served ready (int8)" in one
+    assert "variant int8: 3.6 MB, 1.50 times as fast on the CPU (2 threads), agrees on 0.9875" in one
 
 
 def test_a_line_of_progress() -> None:
