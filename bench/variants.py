@@ -1,12 +1,11 @@
 """A network in fp32, fp16 and int8, side by side: `python bench/variants.py FOLDER --backbone NAME`.
 
 A training makes each backbone's version with both variants, as `eyas train --variant int8 --variant fp16` does, so accuracy,
-agreement, calibration error and size are those of its manifest, on the test split. Then the server's own session runs them in
-turns, several rounds of it, on one thread and on all, one picture and a full batch; the ratio is of the quickest run of each. A
-variant that the gate refused is made once more for it, from the golden pictures.
+agreement, calibration error and size are those of its manifest, on the test split. With `--epochs` it is fine-tuned, `--random NAME`
+from random weights; without, such a network is exported as it is, for its size and speed, which are those of any weights.
 
-`--random NAME` is a backbone whose weights are not at hand: from random ones its accuracy says nothing unless `--epochs` trains it,
-but its size and speed are those of any weights. fp16 is timed where ONNX Runtime has a GPU, and nowhere else.
+Then the server's own session runs each in turns with fp32, several rounds of it, on one thread and on all, one picture and a full
+batch; the ratio is of the quickest run of each. On a CPU that is int8 with weights of 7 and of 8 bits, on a GPU fp16.
 """
 
 from __future__ import annotations
@@ -15,24 +14,31 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import machine
 import numpy as np
+import torch
 
 from eyasd.core import document, jobdir
-from eyasd.core.bundle import GOLDEN, MANIFEST, MODEL, Golden, Manifest, read_manifest
-from eyasd.core.spec import Preset, TrainSpec
+from eyasd.core.bundle import GOLDEN, LOGITS, MANIFEST, MODEL, PROBABILITIES, Golden, Manifest, read_manifest
+from eyasd.core.spec import Loss, Preset, TrainSpec
 from eyasd.core.stopwatch import quickest
 from eyasd.core.types import Device, TrainingTask
 from eyasd.core.variants import Precision
-from eyasd.serving.precision import VARIANTS
-from eyasd.serving.session import CPU, DEFAULT_BATCH_SIZES, Session, choose_provider
+from eyasd.serving.session import CPU, CUDA, DEFAULT_BATCH_SIZES, Session, choose_provider
+from eyasd.training.network import Network, Servable, input_format
+from eyasd.training.outcome.export import to_onnx
 from eyasd.training.outcome.precision import to_fp16, to_int8
+from eyasd.training.recipe import resolve
 
-BOTH = (Precision.INT8, Precision.FP16)
+BUILDERS = {
+    CPU: {f"int8, weights of {bits} bits": partial(to_int8, weight_bits=bits) for bits in (7, 8)},
+    CUDA: {"fp16": to_fp16},
+}
 
 
 def main() -> None:
@@ -49,34 +55,49 @@ def main() -> None:
     print(f"{machine.describe()}, on {provider}, `python bench/variants.py {' '.join(sys.argv[1:])}`")
     answers, speeds = [], []
     with machine.scratch() as scratch:
-        for name, pretrained in [*((n, True) for n in options.backbone), *((n, False) for n in options.random)]:
-            spec = TrainSpec(
-                preset=Preset.BALANCED if options.epochs else Preset.FAST,
-                backbone=name,
-                pretrained=pretrained,
-                epochs=options.epochs,
-                image_size_px=options.image_size,
-                variants=BOTH,
-            )
-            bundle = trained(options.folder, spec, (options.keep or scratch) / f"{name}-{options.image_size}-{options.epochs}")
-            manifest = read_manifest((bundle / MANIFEST).read_bytes())
-            title = f"{name}{'' if pretrained else ', random weights'}, {manifest.preprocess.crop_px} px"
-            answers += [f"| {title} | {row}" for row in figures(manifest)]
-            speeds += [f"| {title} | {row}" for row in timed(bundle, manifest, provider, options.rounds)]
+        for name in (*options.backbone, *options.random):
+            px = options.image_size or input_format(name).native_px
+            folder = Path(options.keep or scratch) / f"{name}-{px}-{options.epochs}"
+            title = f"{name}, {px} px"
+            if name in options.random and not options.epochs:
+                model, images = exported(name, px, folder)
+                title += ", random weights"
+            else:
+                bundle = trained(options.folder, name, px, options, folder)
+                model, images = bundle / MODEL, Golden.from_bytes((bundle / GOLDEN).read_bytes()).images
+                answers += [f"| {title} | {row}" for row in figures(read_manifest((bundle / MANIFEST).read_bytes()))]
+            speeds += [f"| {title} | {row}" for row in timed(model, images, provider, options.rounds)]
     columns = ("network", "precision", "size, MB", "accuracy", "agreement", "log loss", "calibration error", "gate")
-    times = ("network", "threads", "at once", "fp32, pictures/s", "variant", "times as fast")
+    times = ("network", "variant", "share of the size", "threads", "at once", "fp32, pictures/s", "times as fast")
     for names, rows in ((columns, answers), (times, speeds)):
         print(f"\n| {' | '.join(names)} |\n|{len(names) * '---|'}", *rows, sep="\n")
 
 
-def trained(folder: Path, spec: TrainSpec, job_dir: Path) -> Path:
+def trained(folder: Path, name: str, px: int, options: argparse.Namespace, job_dir: Path) -> Path:
     """Returns the bundle of a training, of one that was done before if there was one."""
     if not (job_dir / jobdir.RESULT).exists():
         job_dir.mkdir(parents=True, exist_ok=True)
+        spec = TrainSpec(
+            preset=Preset.BALANCED if options.epochs else Preset.FAST,
+            backbone=name,
+            pretrained=name not in options.random,
+            epochs=options.epochs,
+            image_size_px=px,
+            variants=(Precision.INT8, Precision.FP16),
+        )
         task = TrainingTask(job="bench", attempt=1, model="bench", dataset=str(folder.resolve()), spec=spec)
         (job_dir / jobdir.TRAINING).write_text(document.dump(task))
         subprocess.run([sys.executable, "-m", "eyasd.training", str(job_dir)], check=True)
     return job_dir / jobdir.BUNDLE
+
+
+def exported(name: str, px: int, folder: Path) -> tuple[Path, np.ndarray]:
+    """Returns the file of a network with random weights for ten labels, and pictures of noise."""
+    folder.mkdir(parents=True, exist_ok=True)
+    network = Network(resolve(TrainSpec(backbone=name, image_size_px=px), 100, px), input_format(name), 10)
+    servable = Servable(network, Loss.CROSS_ENTROPY, 1.0).eval()
+    to_onnx(servable, torch.zeros(1, px, px, 3, dtype=torch.uint8), folder / MODEL, [PROBABILITIES, LOGITS], {})
+    return folder / MODEL, np.random.default_rng(0).integers(0, 256, (8, px, px, 3), np.uint8)
 
 
 def figures(manifest: Manifest) -> Iterator[str]:
@@ -92,23 +113,22 @@ def figures(manifest: Manifest) -> Iterator[str]:
             yield f"{variant.precision} | {variant.size_bytes / 1e6:.1f} | {row} | {gate} |"
 
 
-def timed(bundle: Path, manifest: Manifest, provider: str, rounds: int) -> Iterator[str]:
-    precision, most = VARIANTS[provider], DEFAULT_BATCH_SIZES[provider]
-    images = Golden.from_bytes((bundle / GOLDEN).read_bytes()).images
-    if precision not in manifest.accepted():
-        make = {Precision.INT8: to_int8, Precision.FP16: to_fp16}[precision]
-        make(bundle / MODEL, bundle / precision.file, images)
-    for threads in sorted({1, len(os.sched_getaffinity(0)) if provider == CPU else 1}):
-        sessions = [
-            Session((bundle / kind.file).read_bytes(), provider=provider, threads=threads, max_batch_size=most)
-            for kind in (Precision.FP32, precision)
-        ]
-        for session in sessions:
-            session.warm(images[0])
-        for size in (1, most):
-            batch = np.repeat(images[:1], size, axis=0)
-            before, after = quickest([partial(session.run, batch) for session in sessions], rounds)
-            yield f"{threads} | {size} | {size / before:.0f} | {precision} | {before / after:.2f} |"
+def timed(model: Path, images: np.ndarray, provider: str, rounds: int) -> Iterator[str]:
+    most = DEFAULT_BATCH_SIZES[provider]
+    for kind, make in BUILDERS[provider].items():
+        with tempfile.TemporaryDirectory() as scratch:
+            variant = Path(scratch) / "variant.onnx"
+            make(model, variant, images)
+            files = [model.read_bytes(), variant.read_bytes()]
+        for threads in sorted({1, len(os.sched_getaffinity(0)) if provider == CPU else 1}):
+            sessions = [Session(file, provider=provider, threads=threads, max_batch_size=most) for file in files]
+            for session in sessions:
+                session.warm(images[0])
+            for size in (1, most):
+                batch = np.repeat(images[:1], size, axis=0)
+                before, after = quickest([partial(session.run, batch) for session in sessions], rounds)
+                share = len(files[1]) / len(files[0])
+                yield f"{kind} | {share:.2f} | {threads} | {size} | {size / before:.0f} | {before / after:.2f} |"
 
 
 if __name__ == "__main__":
