@@ -119,7 +119,9 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
 
     journal.stage("evaluate")
     evaluation, golden, answers, rules = _evaluate(bundle / MODEL, start, thresholds, distribution, confidence, journal)
-    variants, golden = make_variants(spec.variants, bundle, images, data, thresholds, golden, recipe.seed, budget, journal)
+    variants, golden = make_variants(
+        spec.variants, bundle, images, data, thresholds, golden, recipe.seed, budget, journal, distribution.threshold
+    )
 
     journal.stage("publish")
     found = conditions(start.source)

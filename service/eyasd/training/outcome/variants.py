@@ -26,7 +26,7 @@ from eyasd.training.data.listing import TEST, TRAIN, VALIDATION
 from eyasd.training.data.targets import Targets
 from eyasd.training.journal import Journal
 from eyasd.training.network import device_name
-from eyasd.training.outcome.evaluate import answers_of, predict
+from eyasd.training.outcome.evaluate import Predicted, answers_of, predict
 from eyasd.training.outcome.precision import Unsuitable, to_fp16, to_int8
 from eyasd.training.outcome.reliability import calibration_error
 from eyasd.training.outcome.session import CPU, CUDA, open_session
@@ -37,6 +37,8 @@ MIN_AGREEMENT: Final = 0.97
 MAX_ACCURACY_LOST: Final = 0.005
 # and by a point, or a picture, it may be further from being as sure as it should be.
 MAX_CALIBRATION_ERROR_GROWN: Final = 0.01
+# Of model.onnx one known picture in a hundred is beyond the bound of its score; of a variant three may be, or two of fewer than 67.
+MAX_UNKNOWN: Final = 0.03
 # Of fewer pictures one is more than 2 %, and chance decides.
 MIN_EXAMPLES: Final = 50
 
@@ -61,6 +63,7 @@ def make_variants(
     seed: int,
     budget: Budget,
     journal: Journal,
+    bound: float | None = None,
 ) -> tuple[tuple[Variant, ...], Golden]:
     """Makes variants of model.onnx, measures them beside it, and deletes those that the gate refuses.
 
@@ -74,6 +77,7 @@ def make_variants(
         seed: of the choice of calibration pictures.
         budget: when the job has to end; what it has no room for is refused.
         journal: hears of each.
+        bound: of `ood_score`, beyond which model.onnx knows a picture for unknown; None where it has no such score.
 
     Returns:
         What was found, and the golden examples with the answers of those that were accepted.
@@ -81,7 +85,7 @@ def make_variants(
     if not precisions:
         return (), golden
     journal.stage("variants")
-    maker = _Maker(bundle, images, data, thresholds, seed, journal)
+    maker = _Maker(bundle, images, data, thresholds, seed, journal, bound)
     made: list[Variant] = []
     answers: dict[Precision, NDArray[np.float32]] = {}
     for precision in precisions:
@@ -107,13 +111,15 @@ class _Maker:
         thresholds: tuple[float, ...] | None,
         seed: int,
         journal: Journal,
+        bound: float | None,
     ) -> None:
+        self._bound = bound
         self._bundle, self._images, self._data, self._thresholds, self._journal = bundle, images, data, thresholds, journal
         rows = data.rows[TRAIN]
         chosen = np.random.default_rng(seed).choice(rows, min(CALIBRATION_PICTURES, len(rows)), replace=False)
         self._calibration = images[np.sort(chosen)]
         session = self.open(Precision.FP32)
-        self._reference = {split: self._answers(session, split) for split in (VALIDATION, TEST)}
+        self._reference = {split: self._answers(session, split)[0] for split in (VALIDATION, TEST)}
 
     def make(self, precision: Precision) -> Variant:
         """Makes a variant; its file is in the bundle afterwards if it was accepted."""
@@ -141,7 +147,8 @@ class _Maker:
 
     def _measure(self, precision: Precision) -> Variant:
         session = self.open(precision)
-        judged = {split: self._fidelity(session, split) for split in (VALIDATION, TEST)}
+        said = {split: self._answers(session, split) for split in (VALIDATION, TEST)}
+        judged = {split: self._fidelity(probabilities, split) for split, (probabilities, _) in said.items()}
         provider = _provider(precision)
         speed = None
         # fp16 runs on a CPU through 32 bits: that says how it answers, not how fast.
@@ -158,14 +165,14 @@ class _Maker:
             test=judged[TEST],
             speed=speed,
             device=device_name(),
-            refusal=refusal(judged[VALIDATION]),
+            refusal=refusal(judged[VALIDATION]) or estranged(said[VALIDATION][1], self._bound),
         )
 
     def open(self, precision: Precision, provider: str | None = None) -> onnxruntime.InferenceSession:
         """Opens the network in a precision, on what can run it here."""
         return open_session(self._bundle / precision.file, provider or _provider(precision))
 
-    def _answers(self, session: onnxruntime.InferenceSession, split: str) -> NDArray[np.float32]:
+    def _answers(self, session: onnxruntime.InferenceSession, split: str) -> Predicted:
         rows = self._data.rows[split]
 
         def batches() -> Iterator[NDArray[np.uint8]]:
@@ -173,10 +180,9 @@ class _Maker:
                 self._journal.check()
                 yield self._images[rows[start : start + _BATCH]]
 
-        return predict(session, batches())[0]
+        return predict(session, batches())
 
-    def _fidelity(self, session: onnxruntime.InferenceSession, split: str) -> Fidelity:
-        found = self._answers(session, split)
+    def _fidelity(self, found: NDArray[np.float32], split: str) -> Fidelity:
         if not np.isfinite(found).all():
             raise Unsuitable("it gives answers that are no numbers")
         return compare(found, self._reference[split], self._data.targets[self._data.rows[split]], self._thresholds)
@@ -223,6 +229,21 @@ def refusal(judged: Fidelity) -> str:
     if not judged.calibration_error_grown <= grown + epsilon:
         reasons.append(f"its calibration error is larger by {judged.calibration_error_grown:.4f}, at most {grown:.4g} is allowed")
     return f"of {judged.examples} validation pictures, {'; '.join(reasons)}" if reasons else ""
+
+
+def estranged(scores: NDArray[np.float32] | None, bound: float | None) -> str:
+    """Returns why a variant is refused that takes too many known pictures for unknown ones; "" where it does not.
+
+    Args:
+        scores: float32 [N], its `ood_score` of the validation pictures; None where it has none.
+        bound: of model.onnx, which also holds for its variants; None where it has none.
+    """
+    if scores is None or bound is None:
+        return ""
+    beyond, allowed = int((~(scores <= bound)).sum()), max(2, int(MAX_UNKNOWN * len(scores)))
+    if beyond <= allowed:
+        return ""
+    return f"of {len(scores)} validation pictures, it takes {beyond} for unknown ones, at most {allowed} are allowed"
 
 
 def _run_of(session: onnxruntime.InferenceSession, batch: NDArray[np.uint8]) -> Callable[[], object]:

@@ -26,7 +26,7 @@ from eyasd.training.network import Network, Servable, input_format
 from eyasd.training.outcome import variants
 from eyasd.training.outcome.export import to_onnx
 from eyasd.training.outcome.precision import Unsuitable, body, to_fp16
-from eyasd.training.outcome.variants import compare, make_variants, refusal
+from eyasd.training.outcome.variants import compare, estranged, make_variants, refusal
 from eyasd.training.recipe import resolve
 
 PX = 32
@@ -79,6 +79,22 @@ class TestTheGate:
 
     def test_every_reason_is_told(self) -> None:
         assert refusal(replace(SOUND, agreement=0.5, accuracy_lost=0.4)).count(";") == 1
+
+    @pytest.mark.parametrize(("count", "beyond", "accepted"), [(100, 3, True), (100, 4, False), (60, 2, True), (60, 3, False)])
+    def test_known_pictures_must_stay_known(self, count: int, beyond: int, *, accepted: bool) -> None:
+        scores = np.where(np.arange(count) < beyond, 2.1, 2.0).astype(np.float32)
+        says = (
+            ""
+            if accepted
+            else f"of {count} validation pictures, it takes {beyond} for unknown ones, at most {beyond - 1} are allowed"
+        )
+        assert estranged(scores, 2.0) == says
+
+    def test_a_score_that_is_no_number_is_unknown(self) -> None:
+        assert "takes 50 for unknown" in estranged(np.full(50, np.nan, np.float32), 2.0)
+
+    def test_a_version_without_a_score_has_no_such_limit(self) -> None:
+        assert estranged(None, 2.0) == estranged(np.ones(3, np.float32), None) == ""
 
     def test_one_picture_of_few_never_decides(self) -> None:
         few = replace(SOUND, examples=60, agreement=59 / 60)
