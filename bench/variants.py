@@ -1,8 +1,8 @@
 """A network in fp32, fp16 and int8, side by side: `python bench/variants.py FOLDER --backbone NAME`.
 
 A training makes each backbone's version with both variants, as `eyas train --variant int8 --variant fp16` does, so accuracy,
-agreement, calibration error and size are those of its manifest, on the test split. With `--epochs` it is fine-tuned, `--random NAME`
-from random weights; without, such a network is exported as it is, for its size and speed, which are those of any weights.
+agreement, calibration error and size are those of its manifest, on the test split. With `--epochs` it is fine-tuned, `--random
+NAME` from random weights; without, such a network is exported as it is, for its size and speed, which are those of any weights.
 
 Then the server's own session runs each in turns with fp32, several rounds of it, on one thread and on all, one picture and a full
 batch; the ratio is of the quickest run of each. On a CPU that is int8 with weights of 7 and of 8 bits, on a GPU fp16.
