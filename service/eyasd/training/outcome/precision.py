@@ -52,8 +52,8 @@ def to_int8(model: Path, path: Path, images: NDArray[np.uint8], *, weight_bits: 
 
     Weights are symmetric, one scale a channel, activations asymmetric with the range that they have on `images`. Whoever runs it
     does so with EXACT_INT8. On the clothing photographs tf_efficientnet_lite0 with weights of 8 bits agrees with itself in 32 on
-    0.985 of the validation and 0.976 of the test split, with 7 on 0.938 and 0.962, and where 8 bits are cut off on 0.938 and 0.927.
-    Ranges by the 99.99 % percentile, or by moving averages, were no better.
+    0.985 of the validation and 0.976 of the test split, with 7 on 0.938 and 0.962, and where 8 bits are cut off on 0.938 and 0.927
+    (ranges from 256 pictures). Ranges by percentiles or moving averages were no better; docs/benchmarks.md has the table.
 
     Args:
         model: model.onnx.

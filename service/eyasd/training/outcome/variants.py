@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from math import sqrt
 from pathlib import Path
 from typing import Final
 
@@ -35,7 +36,8 @@ from eyasd.training.outcome.session import CPU, CUDA, open_session
 MIN_AGREEMENT: Final = 0.97
 # half a point of accuracy may be lost, or, of fewer than 200 pictures, one of them,
 MAX_ACCURACY_LOST: Final = 0.005
-# and by a point, or a picture, it may be further from being as sure as it should be.
+# and by a point, or by the standard error of the accuracy, it may be further from being as sure as it should be: on 300 pictures
+# even fp16, whose labels are all the same, moves the calibration error by 0.007, because confidences change their bins.
 MAX_CALIBRATION_ERROR_GROWN: Final = 0.01
 # Of model.onnx one known picture in a hundred is beyond the bound of its score; of a variant three may be, or two of fewer than 67.
 MAX_UNKNOWN: Final = 0.03
@@ -219,7 +221,8 @@ def refusal(judged: Fidelity) -> str:
     One picture never decides: what it moves, 1 / examples, is always allowed.
     """
     one = 1 / judged.examples
-    lost, grown = max(MAX_ACCURACY_LOST, one), max(MAX_CALIBRATION_ERROR_GROWN, one)
+    deviation = sqrt(judged.accuracy * (1 - judged.accuracy) / judged.examples)
+    lost, grown = max(MAX_ACCURACY_LOST, one), max(MAX_CALIBRATION_ERROR_GROWN, one, deviation)
     epsilon = 1e-9  # differences of sums of thousandths
     reasons = []
     if not judged.agreement >= MIN_AGREEMENT - epsilon:

@@ -101,6 +101,11 @@ class TestTheGate:
         assert refusal(replace(few, accuracy_lost=1 / 60, calibration_error_grown=1 / 60)) == ""
         assert "loses 0.0333" in refusal(replace(few, accuracy_lost=2 / 60))
 
+    def test_a_calibration_error_may_grow_by_the_noise_of_few_pictures(self) -> None:
+        few = replace(SOUND, examples=100, accuracy=0.8)  # whose standard error is 0.4 / 10
+        assert refusal(replace(few, calibration_error_grown=0.04)) == ""
+        assert "is larger by 0.0410, at most 0.04 is allowed" in refusal(replace(few, calibration_error_grown=0.041))
+
 
 @pytest.fixture(scope="module")
 def images() -> np.ndarray[Any, Any]:
