@@ -1,4 +1,4 @@
-"""The entry point of the `eyas` command. What the command does stands in `_commands`; this file works without click and rich."""
+"""The entry point of the `eyas` command. What the command does stands in `_command`; this file works without click and rich."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 def main() -> None:
     """Runs the command and ends the process with its exit status."""
     try:
-        from eyas._commands import run  # noqa: PLC0415 - the library is of use without what the command needs
+        from eyas._command.main import run  # noqa: PLC0415 - the library is of use without what the command needs
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in {"click", "rich"}:

@@ -14,7 +14,7 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 
-from eyas import _commands, _render
+from eyas._command import main, render_jobs
 from eyas.v1 import job_service_pb2, model_pb2, model_service_pb2, training_service_pb2
 from fake_server import (
     TRAINING_UPDATES,
@@ -80,7 +80,7 @@ def eyas(server: FakeServer, capsys: pytest.CaptureFixture[str], monkeypatch: py
     monkeypatch.delenv("EYAS_TOKEN", raising=False)
 
     def run(*arguments: object) -> tuple[int, str, str]:
-        status = _commands.run([str(argument) for argument in arguments])
+        status = main.run([str(argument) for argument in arguments])
         captured = capsys.readouterr()
         return status, captured.out, captured.err
 
@@ -618,7 +618,7 @@ def test_a_surprise_is_one_sentence(eyas: Eyas, monkeypatch: pytest.MonkeyPatch)
     def fail(*_: object) -> None:
         raise TypeError("nobody thought of this")
 
-    monkeypatch.setattr(_render, "jobs", fail)
+    monkeypatch.setattr(render_jobs, "jobs", fail)
     status, _, err = eyas("jobs")
     assert status == 1
     assert one_sentence(err) == "The command failed unexpectedly (TypeError: nobody thought of this)."

@@ -13,8 +13,9 @@ import pytest
 from rich.console import Console
 
 import eyas
-from eyas import _commands, _convert, _render_version, _reproduction, _settings
-from eyas._reproduction import Check, Verdict, checks, command_of, compared, conclusion, notes_of
+from eyas import _convert, _settings
+from eyas._command import main, render_version, reproduction
+from eyas._command.reproduction import Check, Verdict, checks, command_of, compared, conclusion, notes_of
 from fake_server import retraced_message, version_message
 
 VERSION = _convert.model_version(version_message(lineage=True))
@@ -141,7 +142,7 @@ def parsed(command: str) -> dict[str, Any]:
     """Returns what `eyas train` understands of a command."""
     name, *words = shlex.split(command)
     assert name == "train"
-    options: dict[str, Any] = _commands.eyas.commands[name].make_context(name, words).params
+    options: dict[str, Any] = main.eyas.commands[name].make_context(name, words).params
     return options
 
 
@@ -199,7 +200,7 @@ def shown(renderable: Any, width: int = 100) -> str:
 
 
 def test_a_version_is_shown_with_its_lineage() -> None:
-    text = shown(_render_version.version(VERSION))
+    text = shown(render_version.version(VERSION))
     for words in (
         "clothing/3",
         "label 0, label 1",
@@ -214,17 +215,17 @@ def test_a_version_is_shown_with_its_lineage() -> None:
     ):
         assert words in text, words
     unknown = replace(VERSION, lineage=replace(LINEAGE, settings=None, split_sizes=None))
-    assert "not noted" in shown(_render_version.version(unknown))
-    assert "dataset" not in shown(_render_version.version(replace(VERSION, lineage=None)))
+    assert "not noted" in shown(render_version.version(unknown))
+    assert "dataset" not in shown(render_version.version(replace(VERSION, lineage=None)))
 
 
 def test_a_check_is_a_line() -> None:
     found = [Check("dataset", Verdict.OK, "Its digest is [d1]."), Check("code", Verdict.DIFFERS, "It was Eyas 1; it is Eyas 2.")]
-    lines = [" ".join(line.split()) for line in shown(_render_version.checks(found, ["A note."], "No.")).splitlines()]
+    lines = [" ".join(line.split()) for line in shown(render_version.checks(found, ["A note."], "No.")).splitlines()]
     assert lines == ["dataset ok Its digest is [d1].", "code differs It was Eyas 1; it is Eyas 2.", "A note.", "No."]
 
 
 def test_every_reason_of_a_lost_dataset_is_one_of_the_daemon() -> None:
     from eyasd.core.errors import all_errors, reason_of
 
-    assert {reason_of(error) for error in all_errors()} >= _reproduction._GONE
+    assert {reason_of(error) for error in all_errors()} >= reproduction._GONE

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import write_bundle
-from eyas import _evaluation, _render
+from eyas import _evaluation
+from eyas._command import render_evaluation
 from eyasd.api.convert import evaluation_message
 from eyasd.core.bundle import INPUT, LOGITS, MANIFEST, PROBABILITIES, read_manifest
 from eyasd.core.spec import Loss, TrainSpec
@@ -176,4 +177,4 @@ class TestAccuracyIsNotTheOnlyFigure:
         page = render("clothing", manifest)
         for figure in ("<dt>Macro recall</dt><dd>0.500</dd>", "<dt>Macro F1</dt><dd>0.487</dd>"):
             assert figure in page
-        assert "macro F1 0.4872" in _render.headline(_evaluation.evaluation(evaluation_message(found))).plain
+        assert "macro F1 0.4872" in render_evaluation.headline(_evaluation.evaluation(evaluation_message(found))).plain

@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from eyas import _render_version
+from eyas._command import render_version
+from eyas._command.follow import followed
+from eyas._command.reproduction import Verdict, checks, command_of, compared, conclusion, notes_of, settings_of
+from eyas._command.session import Session, connected
 from eyas._errors import EyasError, InvalidArgument, JobCancelled, JobFailed, NotFound, ServerError, Unsupported
-from eyas._follow import followed
-from eyas._reproduction import Verdict, checks, command_of, compared, conclusion, notes_of, settings_of
-from eyas._session import Session, connected
 from eyas._types import Job, ModelVersion
 
 
@@ -55,7 +55,7 @@ def reproduce(session: Session, *, version: str, dataset: Path | None, run: bool
         "conclusion": sentence,
         "again": again,
     }
-    session.show(document, lambda: _render_version.checks(checked, notes, sentence))
+    session.show(document, lambda: render_version.checks(checked, notes, sentence))
     return int(differs)
 
 

@@ -9,9 +9,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from eyas._cautions import cautions
+from eyas._command.cautions import cautions
+from eyas._command.words import counted
 from eyas._comparison import Comparison, FigureDifference
-from eyas._render import counted
 from eyas._types import Job
 
 _SIGNIFICANT = 0.05

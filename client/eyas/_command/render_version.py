@@ -8,10 +8,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from eyas import _render
-from eyas._cautions import cautions
+from eyas._command import render_evaluation, render_models, words
+from eyas._command.cautions import cautions
+from eyas._command.reproduction import Check, Verdict
 from eyas._lineage import Lineage
-from eyas._reproduction import Check, Verdict
 from eyas._settings import SettingValue, format_duration
 from eyas._types import ModelVersion
 from eyas._unknown import UnknownRules
@@ -24,7 +24,7 @@ def version(shown: ModelVersion) -> RenderableType:
     """Returns what a version is, what it scored, and what it was made of."""
     table = _facts()
     table.add_row("published", f"{shown.create_time.astimezone():%Y-%m-%d %H:%M}")
-    table.add_row("served", _render.served(shown))
+    table.add_row("served", render_models.served(shown))
     table.add_row("labels", Text(", ".join(shown.labels)))
     table.add_row("network", f"{shown.backbone}, {shown.image_size_px} px")
     table.add_row("started from", Text(shown.weights_source or "random weights"))
@@ -36,13 +36,17 @@ def version(shown: ModelVersion) -> RenderableType:
         _add_lineage(table, shown, shown.lineage)
     for file in shown.files:
         table.add_row(Text(file.name), Text(file.problem, style="red") if file.problem else f"SHA-256 {file.sha256}")
-    figures = [_render.headline(shown.evaluation), *cautions(shown.evaluation), *_render.accepted(shown.evaluation)]
+    figures = [
+        render_evaluation.headline(shown.evaluation),
+        *cautions(shown.evaluation),
+        *render_evaluation.accepted(shown.evaluation),
+    ]
     return Group(Text(shown.name, style="bold"), table, Text(), *figures)
 
 
 def _add_rules(table: Table, rules: UnknownRules) -> None:
     if rules.distribution is not None:
-        known, refused = (_render.percent(share) for share in (rules.distribution.known_share, rules.distribution.refused))
+        known, refused = (words.percent(share) for share in (rules.distribution.known_share, rules.distribution.refused))
         bound = f"a score above {rules.distribution.threshold:.3f}, where {known} of known pictures stay below"
         table.add_row("unknown", Text(f"{bound}; {refused} of the test pictures are above"))
     if rules.confidence is not None:
@@ -57,7 +61,7 @@ def _add_lineage(table: Table, shown: ModelVersion, lineage: Lineage) -> None:
         sizes = lineage.split_sizes
         table.add_row("its split", f"{sizes.train:,} train, {sizes.validation:,} validation, {sizes.test:,} test")
     attempt = f", attempt {lineage.attempt}" if lineage.attempt > 1 else ""
-    table.add_row("job", f"{shown.job}{attempt}, {_render.clock(lineage.duration)} on {lineage.conditions.device}")
+    table.add_row("job", f"{shown.job}{attempt}, {words.clock(lineage.duration)} on {lineage.conditions.device}")
     asked = "not noted" if lineage.settings is None else _settings(lineage.settings) or "nothing"
     table.add_row("asked for", Text(asked))
     table.add_row("recipe", Text(_settings(lineage.recipe)))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from eyas._follow import follow
-from eyas._session import Session, connected
+from eyas._command.follow import follow
+from eyas._command.session import Session, connected
 
 _data = click.option(
     "--data", type=click.Path(path_type=Path), metavar="DATASET", help="What to measure on: as `eyas train` takes it."

@@ -10,12 +10,12 @@ from typing import Any
 import click
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from eyas import _render
 from eyas._calls import concluded
-from eyas._cautions import cautions
+from eyas._command import render_dataset, render_evaluation, render_jobs, words
+from eyas._command.cautions import cautions
+from eyas._command.render_comparison import comparisons
+from eyas._command.session import Session
 from eyas._errors import EyasError
-from eyas._render_comparison import comparisons
-from eyas._session import Session
 from eyas._types import Job, JobEvent, JobState
 
 
@@ -90,19 +90,19 @@ def _ask(session: Session, job: Job) -> None:
 
 def _summary(session: Session, job: Job) -> Any:
     if job.type == "inspection" and job.dataset_report is not None:
-        return _render.dataset(job.dataset_report, job.dataset)
+        return render_dataset.dataset(job.dataset_report, job.dataset)
     if job.evaluation is None:
         return f"Job {job.id} has {job.state}."
     if job.comparisons:
         return comparisons(job)
     if job.type == "evaluation":
-        return _render.evaluation(job.evaluation, job.version or job.model)
-    pictures = _render.counted(job.evaluation.examples, "picture")
-    session.out.print(_render.headline(job.evaluation), f"on the {pictures} of the test split.")
+        return render_evaluation.evaluation(job.evaluation, job.version or job.model)
+    pictures = words.counted(job.evaluation.examples, "picture")
+    session.out.print(render_evaluation.headline(job.evaluation), f"on the {pictures} of the test split.")
     for caution in cautions(job.evaluation):
         session.out.print(caution)
     if "min_precision" in job.settings:
-        session.out.print(*_render.accepted(job.evaluation))
+        session.out.print(*render_evaluation.accepted(job.evaluation))
     aliases = [one for one in session.client.get_model(job.model).aliases if one.version == job.version]
     served = f", served as {', '.join(one.name for one in aliases)}" if aliases else ", not served yet"
     model, _, number = (job.version or job.model).partition("/")
@@ -151,7 +151,7 @@ class _Display:
         if event.message is not None:
             self._err.print(event.message, style="yellow", markup=False, soft_wrap=self._bar is None)
         elif event.progress is not None:
-            line = _render.progress_line(event.progress)
+            line = render_jobs.progress_line(event.progress)
             if self._bar:
                 _, _, figures = line.partition(f"{event.progress.stage}, ")
                 self._bar.update(self._task, completed=event.progress.fraction, description=event.progress.stage, figures=figures)

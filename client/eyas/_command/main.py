@@ -18,18 +18,18 @@ from typing import Any
 
 import click
 
-from eyas import _render
+from eyas._command import render_answers, render_jobs
+from eyas._command.explain import places, write
+from eyas._command.follow import Interrupted, follow
+from eyas._command.measure import absolute, compare, evaluate
+from eyas._command.registry import models, policy
+from eyas._command.reproduce import reproduce
+from eyas._command.session import Session, connected
+from eyas._command.times import Time
 from eyas._convert import to_json
 from eyas._errors import EyasError, InvalidArgument
-from eyas._explain import places, write
-from eyas._follow import Interrupted, follow
-from eyas._measure import absolute, compare, evaluate
-from eyas._registry import models, policy
 from eyas._report import show_in_browser
-from eyas._reproduce import reproduce
-from eyas._session import Session, connected
 from eyas._settings import training_spec
-from eyas._times import Time
 from eyas._types import Classification, Job
 
 _PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
@@ -189,7 +189,7 @@ def classify(
     results = list(zip(map(str, paths), answers, strict=True))
     failed = [(path, result) for path, result in results if isinstance(result, EyasError)]
     said = [_said(path, answer, files.get(path)) for path, answer in zip(paths, answers, strict=True)]
-    session.show({"results": said}, lambda: _render.classifications(results))
+    session.show({"results": said}, lambda: render_answers.classifications(results))
     if files and not session.json:
         session.out.print(f"Where each first label was seen is drawn in {out}.", markup=False, soft_wrap=True)
     if failed:
@@ -221,7 +221,7 @@ def _expand(path: Path) -> list[Path]:
 def jobs(session: Session, *, limit: int) -> None:
     """List jobs, newest first; or watch or cancel one."""
     listed = list(itertools.islice(session.client.list_jobs(), limit))
-    session.show({"jobs": listed}, lambda: _render.jobs(listed) if listed else "There are no jobs yet.")
+    session.show({"jobs": listed}, lambda: render_jobs.jobs(listed) if listed else "There are no jobs yet.")
 
 
 @jobs.command("watch")

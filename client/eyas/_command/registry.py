@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from eyas import _render, _render_version
+from eyas._command import render_models, render_version, words
+from eyas._command.session import Session, connected
+from eyas._command.times import Moment, Time
 from eyas._errors import FailedPrecondition
-from eyas._session import Session, connected
-from eyas._times import Moment, Time
 
 
 @click.group(invoke_without_command=True)
@@ -18,7 +18,9 @@ from eyas._times import Moment, Time
 def models(session: Session) -> None:
     """List models; or show one, move or roll back an alias, show its history, or delete versions."""
     listed = list(session.client.list_models())
-    session.show({"models": listed}, lambda: _render.models(listed) if listed else "There are no models yet: eyas train --help.")
+    session.show(
+        {"models": listed}, lambda: render_models.models(listed) if listed else "There are no models yet: eyas train --help."
+    )
 
 
 @models.command("show")
@@ -28,10 +30,10 @@ def show(session: Session, *, model: str) -> None:
     """Show a model's versions and aliases; or of NAME/VERSION or NAME@ALIAS, what that version was made of."""
     if "/" in model or "@" in model:
         version = session.client.get_model_version(model)
-        session.show(version, lambda: _render_version.version(version))
+        session.show(version, lambda: render_version.version(version))
         return
     shown, versions = session.client.get_model(model), list(session.client.list_model_versions(model))
-    session.show({"model": shown, "versions": versions}, lambda: _render.model(shown, versions))
+    session.show({"model": shown, "versions": versions}, lambda: render_models.model(shown, versions))
 
 
 @models.command("alias")
@@ -75,7 +77,7 @@ def prune(session: Session, *, model: str, older_than: timedelta) -> None:
                 kept.append(error.message)
     session.show(
         {"deleted": deleted, "kept": kept},
-        lambda: "\n".join([f"{_render.counted(len(deleted), 'version')} {'is' if len(deleted) == 1 else 'are'} deleted.", *kept]),
+        lambda: "\n".join([f"{words.counted(len(deleted), 'version')} {'is' if len(deleted) == 1 else 'are'} deleted.", *kept]),
     )
 
 
@@ -99,7 +101,9 @@ def rollback(session: Session, *, model: str, alias: str, reason: str, expected:
 def history(session: Session, *, model: str, alias: str, at: datetime | None) -> None:
     """Show where an alias [production] pointed when, who moved it, and why; newest first."""
     records = list(session.client.list_alias_records(model, alias, at=at))
-    session.show({"records": records}, lambda: _render.history(records) if records else f"{model}@{alias} did not exist then.")
+    session.show(
+        {"records": records}, lambda: render_models.history(records) if records else f"{model}@{alias} did not exist then."
+    )
 
 
 def _bounds(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
@@ -146,4 +150,4 @@ def policy(session: Session, *, model: str, aliases: tuple[str, ...], clear: boo
         )
     client = session.client
     found = client.set_policy(model, aliases=aliases, **asked) if given or clear else client.get_policy(model)
-    session.show(found, lambda: _render.policy(model, found))
+    session.show(found, lambda: render_models.policy(model, found))
