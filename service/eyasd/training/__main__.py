@@ -66,7 +66,7 @@ def _train(folder: Path) -> object:
 def _evaluate(folder: Path) -> object:
     task = document.load(EvaluationTask, (folder / jobdir.EVALUATION).read_bytes())
     journal = _journal(folder, EVALUATION_SHARES)
-    from eyasd.training.rescore import rescore  # noqa: PLC0415 -- ONNX Runtime is not needed to read a task
+    from eyasd.training.scoring.rescore import rescore  # noqa: PLC0415 -- ONNX Runtime is not needed to read a task
 
     return rescore(task, folder, journal)
 

@@ -9,9 +9,9 @@ import pytest
 
 from eyasd.core.comparison import LabelChange, Pairs
 from eyasd.training.data.listing import File
-from eyasd.training.outcome.compare import Sheet, changed_pictures, label_changes
 from eyasd.training.outcome.evaluate import answers_of
 from eyasd.training.outcome.figures import differences
+from eyasd.training.scoring.compare import Sheet, changed_pictures, label_changes
 
 LABELS = ("cat", "dog", "owl")
 

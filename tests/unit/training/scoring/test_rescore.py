@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.unit.training.conftest import main_on, save_square
 
 from builders import colour_network, kept_answers, write_bundle
 from eyasd.core import document, jobdir
@@ -19,8 +20,6 @@ from eyasd.core.jobdir import ProgressLine
 from eyasd.core.names import ModelRef
 from eyasd.core.preprocess import Preprocess
 from eyasd.core.types import EvaluationOutcome, EvaluationTask, JobError
-
-from .conftest import main_on, save_square
 
 FIRST, SECOND = (ModelRef("colours", version=number) for number in (1, 2))
 

@@ -15,17 +15,17 @@ from eyasd.core.evaluation import Evaluation
 from eyasd.core.jobdir import BUNDLE, OTHERS
 from eyasd.core.names import ModelRef
 from eyasd.core.types import EvaluationOutcome, EvaluationTask
-from eyasd.training.asking import BATCH, Answered, Version, ask
 from eyasd.training.data.dataset import open_dataset
 from eyasd.training.data.listing import TEST, Listing
 from eyasd.training.data.targets import Targets, targets_of
 from eyasd.training.journal import Journal
 from eyasd.training.machine import cpu_name
-from eyasd.training.outcome.compare import Sheet, changed_pictures, label_changes
 from eyasd.training.outcome.evaluate import accepted_by, answers_of, score
 from eyasd.training.outcome.figures import differences
 from eyasd.training.outcome.latency import Latency, measure
-from eyasd.training.stored import stored_split
+from eyasd.training.scoring.asking import BATCH, Answered, Version, ask
+from eyasd.training.scoring.compare import Sheet, changed_pictures, label_changes
+from eyasd.training.scoring.stored import stored_split
 
 _COMPARED: Final = ("accuracy", "log_loss", "macro_f1")
 
