@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -61,6 +62,8 @@ class Ledger:
     ) -> Job:
         """Accepts a training, which starts from the weights of the version that `base` names now.
 
+        It makes the variants that the model's policy demands, asked for or not.
+
         Raises:
             InvalidArgument: the dataset's path is not absolute, or leads to no folder, manifest or archive; or the base version has
                 no weights, or others than the specification asks for.
@@ -73,7 +76,7 @@ class Ledger:
             create_time=datetime.now(UTC),
             model=model,
             dataset=dataset,
-            spec=spec,
+            spec=await asyncio.to_thread(self._with_demanded_variants, model, spec),
             alias=alias,
             base_version=await asyncio.to_thread(self._base_version, base, spec) if base else None,
         )
@@ -224,6 +227,11 @@ class Ledger:
         async with self._news:
             self.changes += 1
             self._news.notify_all()
+
+    def _with_demanded_variants(self, model: str, spec: TrainSpec) -> TrainSpec:
+        record = self._models.policies.get(model)
+        demanded = record.policy.required_variants if record else ()
+        return replace(spec, variants=tuple(dict.fromkeys((*spec.variants, *demanded))))
 
     def _base_version(self, ref: ModelRef, spec: TrainSpec) -> ModelRef:
         """Returns the version that `ref` names now, by its number, and makes sure that a training can start from it."""

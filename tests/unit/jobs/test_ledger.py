@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ from eyasd.core import document, jobdir
 from eyasd.core.answers import ANSWERS, Split
 from eyasd.core.errors import DatasetNotFound, InvalidArgument, JobNotFound, ModelNotFound, VersionNotFound
 from eyasd.core.names import ModelRef
-from eyasd.core.spec import TrainSpec
+from eyasd.core.promotion import Policy
+from eyasd.core.spec import Preset, TrainSpec
 from eyasd.core.types import EvaluationTask, Job
+from eyasd.core.variants import Precision
 from fake_trainer import House, follow, train
 
 
@@ -26,6 +29,20 @@ async def test_what_cannot_be_accepted(house: House) -> None:
         await house.ledger.submit_evaluation(ref=ModelRef("none", version=1), dataset=str(house.photos), request_id=None)
     with pytest.raises(JobNotFound):
         await follow(house, Job(id="x", type="t", create_time=None, model="m", dataset="d"))  # type: ignore[arg-type]
+
+
+async def test_a_training_makes_the_variants_that_the_policy_demands(house: House) -> None:
+    assert (await train(house)).spec == TrainSpec(preset=Preset.FAST)
+    demanded = Policy(aliases=("production",), at_least={}, at_most={}, required_variants=(Precision.INT8,))
+    house.models.policies.set("colours", demanded, actor="ann")
+    first = await train(house, request_id="r")
+    assert first.spec == TrainSpec(preset=Preset.FAST, variants=(Precision.INT8,))
+    house.models.policies.set("colours", replace(demanded, required_variants=()), actor="ann")
+    assert await train(house, request_id="r") == first  # the request is the same, whatever became of the policy
+    asked = TrainSpec(variants=(Precision.INT8, Precision.FP16))
+    house.models.policies.set("colours", demanded, actor="ann")
+    job = await house.ledger.submit_training(model="colours", dataset=str(house.photos), spec=asked, alias=None, request_id=None)
+    assert job.spec == asked
 
 
 async def test_versions_that_cannot_be_compared(house: House, tmp_path: Path) -> None:

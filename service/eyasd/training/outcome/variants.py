@@ -50,7 +50,7 @@ VARIANT_SECONDS: Final = 30.0
 _BATCH: Final = 32
 # As many as a server runs at once by default.
 _TIMED_BATCHES: Final = {CPU: 8, CUDA: 32}
-_ROUNDS: Final = 5
+_ROUNDS: Final = 10
 # In turn, until one is accepted: weights of 7 bits are quicker on processors without VNNI, those of 8 are closer to the network.
 _BUILDERS: Final = {Precision.INT8: (partial(to_int8, weight_bits=7), to_int8), Precision.FP16: (to_fp16,)}
 
