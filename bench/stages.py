@@ -33,9 +33,9 @@ from torch.nn import functional
 
 from eyasd.core.errors import EyasError
 from eyasd.core.evaluation import EpochMetrics
+from eyasd.core.findings import DatasetReport
 from eyasd.core.preprocess import Preprocess, load_image
 from eyasd.core.spec import TrainSpec
-from eyasd.core.types import DatasetReport
 from eyasd.training.budget import Budget
 from eyasd.training.data.audit import Audit
 from eyasd.training.data.cache import Pictures, decode

@@ -31,8 +31,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from eyasd.core.errors import EyasError
+from eyasd.core.findings import DatasetReport
 from eyasd.core.spec import Loss, TrainSpec
-from eyasd.core.types import DatasetReport, SharedCache, TrainingTask
+from eyasd.core.tasks import SharedCache, TrainingTask
 from eyasd.training.budget import Budget
 from eyasd.training.data.audit import Audit
 from eyasd.training.data.cache import decode

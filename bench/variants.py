@@ -25,9 +25,10 @@ import torch
 
 from eyasd.core import document, jobdir
 from eyasd.core.bundle import GOLDEN, LOGITS, MANIFEST, MODEL, PROBABILITIES, Golden, Manifest, read_manifest
+from eyasd.core.device import Device
 from eyasd.core.spec import Loss, Preset, TrainSpec
 from eyasd.core.stopwatch import quickest
-from eyasd.core.types import Device, TrainingTask
+from eyasd.core.tasks import TrainingTask
 from eyasd.core.variants import Precision
 from eyasd.serving.session import CPU, CUDA, DEFAULT_BATCH_SIZES, Session, choose_provider
 from eyasd.training.network import Network, Servable, input_format

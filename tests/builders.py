@@ -21,9 +21,9 @@ from eyasd.core.answers import ANSWERS, KeptAnswers
 from eyasd.core.bundle import Calibration, Golden, Lineage, Manifest, Parity
 from eyasd.core.comparison import ChangedPicture, Comparison, Cost, Difference, LabelChange, Pairs
 from eyasd.core.evaluation import Evaluation, LabelMetrics
+from eyasd.core.findings import DatasetReport, LabelCounts
 from eyasd.core.names import ModelRef
 from eyasd.core.preprocess import Preprocess
-from eyasd.core.types import DatasetReport, LabelCounts
 
 COLOURS = {"blue": (20, 30, 220), "green": (20, 200, 30), "red": (220, 30, 20)}
 SIDE = 32

@@ -12,9 +12,11 @@ import structlog
 from builders import evaluation, write_bundle
 from eyasd.core import document, jobdir
 from eyasd.core.evaluation import Evaluation
+from eyasd.core.findings import DatasetReport, LabelCounts
 from eyasd.core.jobdir import ProgressLine
+from eyasd.core.jobs import Job, JobError, JobEvent, JobState, Progress
 from eyasd.core.spec import Preset, TrainSpec
-from eyasd.core.types import DatasetReport, Job, JobError, JobEvent, JobState, LabelCounts, Progress, SharedCache, TrainingOutcome
+from eyasd.core.tasks import SharedCache, TrainingOutcome
 from eyasd.jobs.ledger import Ledger
 from eyasd.jobs.scheduler import Scheduler, SchedulerOptions
 from eyasd.jobs.store import JobStore

@@ -21,7 +21,7 @@ from eyasd.core import document, jobdir
 from eyasd.core.bundle import MANIFEST, MODEL, Manifest, read_manifest
 from eyasd.core.preprocess import load_image
 from eyasd.core.spec import TrainSpec
-from eyasd.core.types import TrainingTask
+from eyasd.core.tasks import TrainingTask
 
 BATCH_SIZE = 32
 

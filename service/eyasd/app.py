@@ -29,7 +29,7 @@ from eyasd.api.server import Server, Services, Tls
 from eyasd.api.training import JobService, TrainingService
 from eyasd.config import Settings
 from eyasd.core.errors import StartupFailed
-from eyasd.core.types import SharedCache
+from eyasd.core.tasks import SharedCache
 from eyasd.jobs.ledger import Ledger
 from eyasd.jobs.local import LocalRunner, gpu_count
 from eyasd.jobs.scheduler import Scheduler, SchedulerOptions

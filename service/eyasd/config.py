@@ -12,8 +12,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from eyasd.core.device import Device
 from eyasd.core.errors import StartupFailed
-from eyasd.core.types import Device
 from eyasd.core.variants import Precision
 from eyasd.telemetry.logging import LogFormat
 

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from eyas.v1 import classification_service_pb2 as pb
 from eyas.v1 import classification_service_pb2_grpc as pb_grpc
-from eyasd.api.convert import classify_response
 from eyasd.api.errors import code_of
+from eyasd.api.messages.classification import classify_response
 from eyasd.core.errors import EyasError, InvalidArgument, NotFound
 from eyasd.core.names import ModelRef, parse_model_ref
 from eyasd.serving.classifier import Classifier

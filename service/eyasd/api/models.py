@@ -12,8 +12,9 @@ from eyas.v1 import model_pb2
 from eyas.v1 import model_service_pb2 as pb
 from eyas.v1 import model_service_pb2_grpc as pb_grpc
 from eyasd.api import paging
-from eyasd.api.convert import alias_message, damaged_version_message, timestamp, version_message
-from eyasd.api.promotion import policy_message, policy_of
+from eyasd.api.messages.promotion import alias_message, policy_message, policy_of
+from eyasd.api.messages.times import timestamp
+from eyasd.api.messages.versions import damaged_version_message, version_message
 from eyasd.core.bundle import REPORT, CheckedFile
 from eyasd.core.errors import BrokenBundle, InvalidArgument
 from eyasd.core.names import ModelRef, model_name, parse_model, parse_model_ref, version_name

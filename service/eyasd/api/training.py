@@ -7,8 +7,8 @@ from typing import Any
 
 from eyas.v1 import evaluation_pb2, job_service_pb2, job_service_pb2_grpc, training_service_pb2, training_service_pb2_grpc
 from eyasd.api import paging
-from eyasd.api.convert import event_message, job_message
-from eyasd.api.specification import train_spec
+from eyasd.api.messages.jobs import event_message, job_message
+from eyasd.api.messages.specification import train_spec
 from eyasd.core.answers import Split
 from eyasd.core.errors import InvalidArgument
 from eyasd.core.names import ModelRef, check_identifier, parse_job, parse_model, parse_model_ref

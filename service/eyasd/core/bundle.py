@@ -35,10 +35,10 @@ from eyasd.core.answers import ANSWERS
 from eyasd.core.choices import RankedBackbone, Trial
 from eyasd.core.errors import BrokenBundle, InvalidArgument
 from eyasd.core.evaluation import EpochMetrics, Evaluation
+from eyasd.core.findings import DatasetReport
 from eyasd.core.names import ModelRef
 from eyasd.core.preprocess import Preprocess
 from eyasd.core.spec import TrainSpec
-from eyasd.core.types import DatasetReport
 from eyasd.core.unknown import UnknownRules
 from eyasd.core.variants import Precision, Variant
 

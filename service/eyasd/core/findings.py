@@ -1,4 +1,4 @@
-"""The nouns of what an audit finds among pictures: what their files are like, which are copies, whose label looks wrong."""
+"""The nouns of what an audit finds: how many pictures, what their files are like, which are copies, whose label looks wrong."""
 
 from __future__ import annotations
 
@@ -123,3 +123,45 @@ class Suspects:
     pictures: tuple[Suspect, ...]
     count: int
     examined: int
+
+
+@dataclass(frozen=True, slots=True)
+class LabelCounts:
+    """How many readable pictures a label has in each split."""
+
+    label: str
+    train: int
+    validation: int
+    test: int
+
+
+@dataclass(frozen=True, slots=True)
+class SplitSizes:
+    """How many readable pictures there are in each split; of several labels, or none, each counts once."""
+
+    train: int
+    validation: int
+    test: int
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetReport:
+    """What was found in a dataset.
+
+    Attributes:
+        labels: in order of class index.
+        unreadable_files: left out of the training.
+        warnings: sentences for a person.
+        digest: SHA-256, hexadecimal, over the sorted (split, label, SHA-256 of the file).
+        pictures: None in reports written before it was known; so `duplicates`, `suspects` and `split_sizes`.
+        suspects: None also where no label has pictures enough, and of a multi-label dataset.
+    """
+
+    labels: tuple[LabelCounts, ...]
+    unreadable_files: tuple[UnreadableFile, ...]
+    warnings: tuple[str, ...]
+    digest: str
+    pictures: PictureStatistics | None = None
+    duplicates: Duplicates | None = None
+    suspects: Suspects | None = None
+    split_sizes: SplitSizes | None = None

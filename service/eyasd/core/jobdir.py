@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from eyasd.core.types import Progress
+from eyasd.core.jobs import Progress
 
 TRAINING: Final = "training.json"
 EVALUATION: Final = "evaluation.json"

@@ -9,8 +9,9 @@ from typing import Final
 from eyasd.core import bundle, document, jobdir
 from eyasd.core.answers import ANSWERS
 from eyasd.core.errors import StorageFailed
+from eyasd.core.jobs import Job
 from eyasd.core.names import ModelRef
-from eyasd.core.types import EvaluationTask, InspectionTask, Job, SharedCache, TrainingTask
+from eyasd.core.tasks import EvaluationTask, InspectionTask, SharedCache, TrainingTask
 from eyasd.registry.models import Models
 
 # What a person may ask about an ended job. The pictures, features and checkpoints go.

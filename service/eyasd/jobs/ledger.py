@@ -20,9 +20,9 @@ from eyasd.core import document
 from eyasd.core.answers import ANSWERS, Split
 from eyasd.core.errors import DatasetNotFound, InvalidArgument, Unavailable
 from eyasd.core.form import form_of
+from eyasd.core.jobs import Job, JobEvent, JobState, JobType
 from eyasd.core.names import ModelRef
 from eyasd.core.spec import InspectionSpec, TrainSpec
-from eyasd.core.types import Job, JobEvent, JobState, JobType
 from eyasd.core.warmstart import inherited
 from eyasd.jobs import folder
 from eyasd.jobs.store import JobStore

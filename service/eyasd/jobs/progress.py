@@ -9,7 +9,7 @@ from pathlib import Path
 
 from eyasd.core import document
 from eyasd.core.jobdir import ProgressLine
-from eyasd.core.types import JobEvent
+from eyasd.core.jobs import JobEvent
 
 
 def read_progress(path: Path, position: int) -> tuple[list[JobEvent], int]:

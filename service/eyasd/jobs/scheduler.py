@@ -20,19 +20,9 @@ from eyasd.core import document, jobdir
 from eyasd.core.bundle import MANIFEST, read_manifest
 from eyasd.core.errors import AliasConflict, EyasError, JobEnded, PromotionRefused, StorageFailed, TrainerFailed
 from eyasd.core.evaluation import Evaluation
+from eyasd.core.jobs import Job, JobError, JobEvent, JobState, JobType, Progress
 from eyasd.core.names import PRODUCTION, ModelRef
-from eyasd.core.types import (
-    EvaluationOutcome,
-    InspectionOutcome,
-    Job,
-    JobError,
-    JobEvent,
-    JobState,
-    JobType,
-    Progress,
-    SharedCache,
-    TrainingOutcome,
-)
+from eyasd.core.tasks import EvaluationOutcome, InspectionOutcome, SharedCache, TrainingOutcome
 from eyasd.jobs import folder
 from eyasd.jobs.ledger import Ledger
 from eyasd.jobs.local import Process, Runner

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from eyasd.core import document
 from eyasd.core.errors import JobEnded, JobNotFound, RequestIdReused, StartupFailed, StorageFailed
-from eyasd.core.types import Job, JobEvent, JobState, Progress
+from eyasd.core.jobs import Job, JobEvent, JobState, Progress
 
 # The whole life of a job: a change that is not drawn here is refused by the database's only writer.
 TRANSITIONS: Final[dict[JobState, frozenset[JobState]]] = {

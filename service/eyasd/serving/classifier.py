@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -20,45 +20,11 @@ from numpy.typing import NDArray
 from eyasd.core.errors import DeadlineExceeded, EyasError, NotExplainable, NoUnknownRule, UndecodableImage
 from eyasd.core.names import ModelRef
 from eyasd.core.preprocess import load_image
-from eyasd.core.types import Prediction, Timing
-from eyasd.core.unknown import Unknown, UnknownRules
+from eyasd.core.unknown import UnknownRules
 from eyasd.serving.admission import Admission
+from eyasd.serving.answer import Classified, Labelled, Prediction, Timing
 from eyasd.serving.fleet import Fleet, LoadedVersion
 from eyasd.telemetry.metrics import Metrics
-
-
-@dataclass(frozen=True, slots=True)
-class Labelled:
-    """What is said of one picture.
-
-    Attributes:
-        predictions: the most probable labels first.
-        unknown: why none of them applies; None where the picture is not unknown, or must not be.
-        ood_score: larger = less like the training pictures; None where the version does not compute it.
-        explanation: the picture with the class-activation map of the first prediction over it, a PNG file; None where nobody asked.
-    """
-
-    predictions: tuple[Prediction, ...]
-    unknown: Unknown | None = None
-    ood_score: float | None = None
-    explanation: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Classified:
-    """The answer to one request.
-
-    Attributes:
-        results: one a picture, in order: its labels, or why there are none.
-        timing: the longest of each stage.
-        multi_label: whether any number of labels may apply to a picture.
-    """
-
-    model: str
-    version: int
-    results: tuple[Labelled | UndecodableImage, ...]
-    timing: Timing
-    multi_label: bool
 
 
 class Classifier:

@@ -15,8 +15,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from eyasd.core import bundle
+from eyasd.core.device import Device
 from eyasd.core.errors import BrokenBundle, StartupFailed
-from eyasd.core.types import Device
 from eyasd.core.variants import EXACT_INT8
 
 CUDA: Final = "CUDAExecutionProvider"

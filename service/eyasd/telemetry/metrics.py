@@ -11,7 +11,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from eyasd.core.types import Progress
+from eyasd.core.jobs import Progress
 
 # From half a millisecond, a GPU's answer, to 2.5 s, past which every caller we know of has given up.
 LATENCY_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)

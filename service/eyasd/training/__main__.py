@@ -13,7 +13,8 @@ from pathlib import Path
 
 from eyasd.core import document, jobdir
 from eyasd.core.errors import EyasError, StorageFailed, TrainerFailed
-from eyasd.core.types import EvaluationTask, InspectionTask, JobError, TrainingTask
+from eyasd.core.jobs import JobError
+from eyasd.core.tasks import EvaluationTask, InspectionTask, TrainingTask
 from eyasd.training import durable
 from eyasd.training.journal import EVALUATION_SHARES, INSPECTION_SHARES, RETRACING_SHARES, Interrupted, Journal, training_shares
 from eyasd.training.machine import rank_and_world, restart_tuned

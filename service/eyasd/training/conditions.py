@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Final
 
-from eyasd.core.types import Conditions
+from eyasd.core.tasks import Conditions
 from eyasd.training.network import device_name
 
 # They decide the numbers; the others only carry them.

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from eyasd.core.spec import Preset, TrainSpec
-from eyasd.core.types import InspectionOutcome, InspectionTask
+from eyasd.core.tasks import InspectionOutcome, InspectionTask
 from eyasd.training.data import archive
 from eyasd.training.data.audit import audit
 from eyasd.training.data.cache import decode

@@ -17,8 +17,8 @@ from typing import Final
 from eyasd.core import document
 from eyasd.core.evaluation import EpochMetrics
 from eyasd.core.jobdir import ProgressLine
+from eyasd.core.jobs import Progress
 from eyasd.core.spec import TrainSpec
-from eyasd.core.types import Progress
 
 _MIN_INTERVAL_SECONDS: Final = 0.5
 # Shares of the wall-clock time; they need not sum to 1. Measured on the 3,781 pictures of the clothing data set, 2 cores.

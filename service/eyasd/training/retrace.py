@@ -7,7 +7,7 @@ from pathlib import Path
 from eyasd.core.bundle import MANIFEST, Lineage, Manifest, read_manifest
 from eyasd.core.jobdir import BASE
 from eyasd.core.preprocess import Preprocess
-from eyasd.core.types import InspectionOutcome, InspectionTask
+from eyasd.core.tasks import InspectionOutcome, InspectionTask
 from eyasd.training.conditions import conditions
 from eyasd.training.data import archive
 from eyasd.training.data.audit import audit

@@ -20,7 +20,7 @@ from eyasd.core.answers import ANSWERS, identity
 from eyasd.core.bundle import EXPLAIN, FORMAT_VERSION, MODEL, WEIGHTS, Golden, Lineage, Manifest, Parity
 from eyasd.core.evaluation import Evaluation
 from eyasd.core.jobdir import BUNDLE
-from eyasd.core.types import TrainingOutcome, TrainingTask
+from eyasd.core.tasks import TrainingOutcome, TrainingTask
 from eyasd.core.unknown import ConfidenceRule, DistributionRule, UnknownRules
 from eyasd.training import durable
 from eyasd.training.budget import Budget

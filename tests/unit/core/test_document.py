@@ -11,8 +11,8 @@ import pytest
 
 from eyasd.core import bundle, document
 from eyasd.core.bundle import Manifest
+from eyasd.core.jobs import Job, JobState, JobType, Progress
 from eyasd.core.spec import Optimizer, TrainSpec
-from eyasd.core.types import Job, JobState, JobType, Progress
 
 
 def job() -> Job:

@@ -11,10 +11,11 @@ from builders import kept_answers, lineage, write_bundle
 from eyasd.core import document, jobdir
 from eyasd.core.answers import ANSWERS, Split
 from eyasd.core.errors import DatasetNotFound, InvalidArgument, JobNotFound, ModelNotFound, VersionNotFound
+from eyasd.core.jobs import Job
 from eyasd.core.names import ModelRef
 from eyasd.core.promotion import Policy
 from eyasd.core.spec import Preset, TrainSpec
-from eyasd.core.types import EvaluationTask, Job
+from eyasd.core.tasks import EvaluationTask
 from eyasd.core.variants import Precision
 from fake_trainer import House, follow, train
 

@@ -14,23 +14,12 @@ from builders import colour_network, comparison, evaluation, write_bundle
 from eyasd.core import document, jobdir
 from eyasd.core.bundle import MANIFEST, read_manifest
 from eyasd.core.errors import DatasetNotFound, JobEnded, RequestIdReused, StorageFailed, Unavailable
+from eyasd.core.findings import DatasetReport, LabelCounts
+from eyasd.core.jobs import Job, JobState, JobType, Progress
 from eyasd.core.names import ModelRef
 from eyasd.core.promotion import Policy
 from eyasd.core.spec import InspectionSpec, Preset, TrainSpec
-from eyasd.core.types import (
-    Conditions,
-    DatasetReport,
-    EvaluationOutcome,
-    EvaluationTask,
-    InspectionOutcome,
-    InspectionTask,
-    Job,
-    JobState,
-    JobType,
-    LabelCounts,
-    Progress,
-    TrainingTask,
-)
+from eyasd.core.tasks import Conditions, EvaluationOutcome, EvaluationTask, InspectionOutcome, InspectionTask, TrainingTask
 from eyasd.jobs import scheduler as scheduler_module
 from eyasd.registry.models import Models
 from fake_trainer import CACHE, House, follow, states, train

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eyasd.core.errors import JobEnded, JobNotFound, RequestIdReused, StartupFailed, StorageFailed
-from eyasd.core.types import Job, JobEvent, JobState, JobType, Progress
+from eyasd.core.jobs import Job, JobEvent, JobState, JobType, Progress
 from eyasd.jobs.store import TRANSITIONS, JobStore
 
 

@@ -9,8 +9,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from builders import SIDE, colour_network, golden
+from eyasd.core.device import Device
 from eyasd.core.errors import BrokenBundle, StartupFailed
-from eyasd.core.types import Device
 from eyasd.serving.session import CPU, CUDA, Session, _ladder, _pad, choose_provider
 
 

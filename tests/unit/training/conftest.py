@@ -20,7 +20,7 @@ from eyasd.core.bundle import MANIFEST, Manifest, read_manifest
 from eyasd.core.errors import BadDataset
 from eyasd.core.jobdir import ProgressLine
 from eyasd.core.spec import TrainSpec
-from eyasd.core.types import TrainingTask
+from eyasd.core.tasks import TrainingTask
 from eyasd.training import __main__ as program
 from eyasd.training.data.archive import unpack
 from eyasd.training.journal import FINE_TUNE_SHARES, Journal

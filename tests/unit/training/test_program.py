@@ -38,8 +38,10 @@ from eyasd.core.bundle import (
     file_digests,
     read_manifest,
 )
+from eyasd.core.findings import DatasetReport
+from eyasd.core.jobs import JobError
 from eyasd.core.spec import Preset, TrainSpec
-from eyasd.core.types import DatasetReport, EvaluationOutcome, EvaluationTask, InspectionOutcome, JobError, TrainingOutcome
+from eyasd.core.tasks import EvaluationOutcome, EvaluationTask, InspectionOutcome, TrainingOutcome
 from eyasd.core.unknown import NEVER, ConfidenceRule
 from eyasd.core.variants import Precision
 

@@ -14,9 +14,10 @@ from safetensors.torch import save_file
 
 from eyasd.core import document, jobdir
 from eyasd.core.bundle import MANIFEST, Manifest
+from eyasd.core.jobs import JobError
 from eyasd.core.names import ModelRef
 from eyasd.core.spec import InspectionSpec, TrainSpec
-from eyasd.core.types import InspectionOutcome, InspectionTask, JobError
+from eyasd.core.tasks import InspectionOutcome, InspectionTask
 
 from .conftest import JobFolder, main_on, save_square
 

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from eyasd.core import document, jobdir
 from eyasd.core.bundle import MANIFEST, MODEL, REPORT, Manifest, read_manifest
-from eyasd.core.types import EvaluationOutcome, EvaluationTask, InspectionOutcome
+from eyasd.core.tasks import EvaluationOutcome, EvaluationTask, InspectionOutcome
 
 from .test_program import TINY, error_of, main_on
 

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from builders import write_bundle
 from eyas import _evaluation
 from eyas._command import render_evaluation
-from eyasd.api.convert import evaluation_message
+from eyasd.api.messages.evaluation import evaluation_message
 from eyasd.core.bundle import INPUT, LOGITS, MANIFEST, PROBABILITIES, read_manifest
+from eyasd.core.findings import LabelCounts
 from eyasd.core.spec import Loss, TrainSpec
-from eyasd.core.types import LabelCounts
 from eyasd.training.data.split import carve
 from eyasd.training.head.features import extract
 from eyasd.training.head.probe import Split, fit_head

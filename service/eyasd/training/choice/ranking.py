@@ -24,7 +24,7 @@ from eyasd.core import document
 from eyasd.core.choices import RankedBackbone
 from eyasd.core.errors import EyasError, InvalidArgument, WeightsNotFound
 from eyasd.core.spec import AUTO
-from eyasd.core.types import TrainingTask
+from eyasd.core.tasks import TrainingTask
 from eyasd.training import durable
 from eyasd.training.budget import Budget
 from eyasd.training.choice.part import Part

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyasd.core.errors import BadDataset
-from eyasd.core.findings import Duplicates, UnreadableFile
-from eyasd.core.types import DatasetReport, LabelCounts, SplitSizes
+from eyasd.core.findings import DatasetReport, Duplicates, LabelCounts, SplitSizes, UnreadableFile
 from eyasd.training.data import findings
 from eyasd.training.data.cache import Pictures
 from eyasd.training.data.duplicates import Copies, Ids, find_copies, join

@@ -26,7 +26,7 @@ from PIL import Image
 from eyasd.core import document, preprocess
 from eyasd.core.errors import UndecodableImage
 from eyasd.core.preprocess import FORMATS, MAX_ENCODED_BYTES, Preprocess, load_image
-from eyasd.core.types import SharedCache
+from eyasd.core.tasks import SharedCache
 from eyasd.training.data.digests import Digests
 from eyasd.training.data.listing import File, as_text
 from eyasd.training.data.shelf import Draft, Shard, Shelf

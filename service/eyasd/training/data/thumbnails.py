@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from eyasd.core.findings import DuplicateGroup
-from eyasd.core.types import DatasetReport
+from eyasd.core.findings import DatasetReport, DuplicateGroup
 from eyasd.training.data.listing import File
 
 # With the 50 suspects at most 98 pictures: 350 KB of photographs, and 1 MB were they noise.

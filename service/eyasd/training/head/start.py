@@ -20,7 +20,7 @@ from torch import nn
 from eyasd.core.answers import fingerprints
 from eyasd.core.evaluation import EpochMetrics
 from eyasd.core.preprocess import Preprocess
-from eyasd.core.types import InspectionTask, TrainingTask
+from eyasd.core.tasks import InspectionTask, TrainingTask
 from eyasd.training.budget import Budget
 from eyasd.training.data.audit import Audit, audit
 from eyasd.training.data.cache import Pictures, decode

@@ -24,7 +24,7 @@ from eyasd.core.evaluation import EpochMetrics
 from eyasd.core.jobdir import BASE
 from eyasd.core.names import ModelRef
 from eyasd.core.spec import Loss
-from eyasd.core.types import TrainingTask
+from eyasd.core.tasks import TrainingTask
 from eyasd.core.warmstart import inherited
 from eyasd.training.data.audit import Audit
 from eyasd.training.data.listing import TEST

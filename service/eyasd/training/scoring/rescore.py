@@ -14,7 +14,7 @@ from eyasd.core.errors import BadDataset, BrokenBundle
 from eyasd.core.evaluation import Evaluation
 from eyasd.core.jobdir import BUNDLE, OTHERS
 from eyasd.core.names import ModelRef
-from eyasd.core.types import EvaluationOutcome, EvaluationTask
+from eyasd.core.tasks import EvaluationOutcome, EvaluationTask
 from eyasd.training.data.dataset import open_dataset
 from eyasd.training.data.listing import TEST, Listing
 from eyasd.training.data.targets import Targets, targets_of

@@ -19,8 +19,8 @@ from eyasd.core import jobdir
 from eyasd.core.bundle import MODEL, REPORT
 from eyasd.core.choices import RankedBackbone
 from eyasd.core.errors import InvalidArgument, WeightsNotFound
+from eyasd.core.findings import DatasetReport
 from eyasd.core.spec import TrainSpec
-from eyasd.core.types import DatasetReport
 from eyasd.training.choice import ranking
 from eyasd.training.choice.ranking import Cost, candidates, described, no_room, pick, restricted, sampled
 from eyasd.training.data.audit import Audit

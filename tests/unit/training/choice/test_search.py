@@ -18,7 +18,7 @@ from eyasd.core.bundle import REPORT
 from eyasd.core.choices import Trial
 from eyasd.core.errors import TrainerFailed
 from eyasd.core.spec import Optimizer, Preset, TrainSpec
-from eyasd.core.types import TrainingTask
+from eyasd.core.tasks import TrainingTask
 from eyasd.training.budget import Budget
 from eyasd.training.choice import search
 from eyasd.training.choice.search import best_of, described, plan_trials

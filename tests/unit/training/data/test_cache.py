@@ -20,7 +20,7 @@ import pytest
 
 from eyasd.core.jobdir import PROGRESS
 from eyasd.core.preprocess import MAX_ENCODED_BYTES, Preprocess, load_image
-from eyasd.core.types import SharedCache
+from eyasd.core.tasks import SharedCache
 from eyasd.training.data import cache, shelf
 from eyasd.training.data.cache import Pictures, decode
 from eyasd.training.data.listing import File, list_files
@@ -227,7 +227,7 @@ import os
 import sys
 from pathlib import Path
 from eyasd.core.preprocess import Preprocess, load_image
-from eyasd.core.types import SharedCache
+from eyasd.core.tasks import SharedCache
 from eyasd.training.data import cache
 from eyasd.training.journal import FINE_TUNE_SHARES, Journal
 from eyasd.training.data.listing import list_files

@@ -11,9 +11,9 @@ import pytest
 from tests.unit.training.conftest import JobFolder, main_on
 
 from eyasd.core.bundle import MANIFEST, read_manifest
+from eyasd.core.findings import DatasetReport
 from eyasd.core.jobdir import BUNDLE
 from eyasd.core.spec import TrainSpec
-from eyasd.core.types import DatasetReport
 from eyasd.training.budget import Budget
 from eyasd.training.data.audit import Audit
 from eyasd.training.head.afford import affordable, stratified

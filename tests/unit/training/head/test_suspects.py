@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from eyasd.core.findings import Suspects
-from eyasd.core.types import DatasetReport
+from eyasd.core.findings import DatasetReport, Suspects
 from eyasd.training.data.audit import Audit
 from eyasd.training.data.listing import File
 from eyasd.training.head import suspects

@@ -22,7 +22,7 @@ from eyasd.core.bundle import MANIFEST, WEIGHTS, Manifest, file_digests, read_ma
 from eyasd.core.errors import BrokenBundle, InvalidArgument
 from eyasd.core.names import ModelRef
 from eyasd.core.spec import Loss, TrainSpec
-from eyasd.core.types import TrainingTask
+from eyasd.core.tasks import TrainingTask
 from eyasd.training.head import warm
 from eyasd.training.head.fold import fold
 from eyasd.training.head.probe import Split

@@ -14,8 +14,8 @@ from torch import nn
 
 from eyasd.core.bundle import INPUT, LOGITS, MODEL, OOD_SCORE
 from eyasd.core.errors import ParityFailed
+from eyasd.core.findings import DatasetReport
 from eyasd.core.spec import Loss
-from eyasd.core.types import DatasetReport
 from eyasd.training.data.audit import Audit
 from eyasd.training.data.listing import TRAIN, VALIDATION
 from eyasd.training.journal import Journal

@@ -16,8 +16,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from eyasd.core.bundle import FEATURE_MAP, LOGITS, MODEL, PROBABILITIES, Golden
+from eyasd.core.findings import DatasetReport
 from eyasd.core.spec import Loss, TrainSpec
-from eyasd.core.types import DatasetReport
 from eyasd.core.variants import Fidelity, Precision
 from eyasd.training.budget import Budget
 from eyasd.training.data.audit import Audit

@@ -17,9 +17,10 @@ from eyasd.core import document, jobdir
 from eyasd.core.answers import Split, fingerprints, identity
 from eyasd.core.comparison import LabelChange, Pairs
 from eyasd.core.jobdir import ProgressLine
+from eyasd.core.jobs import JobError
 from eyasd.core.names import ModelRef
 from eyasd.core.preprocess import Preprocess
-from eyasd.core.types import EvaluationOutcome, EvaluationTask, JobError
+from eyasd.core.tasks import EvaluationOutcome, EvaluationTask
 
 FIRST, SECOND = (ModelRef("colours", version=number) for number in (1, 2))
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from eyasd.core.evaluation import EpochMetrics
+from eyasd.core.findings import DatasetReport
 from eyasd.core.spec import TrainSpec
-from eyasd.core.types import DatasetReport
 from eyasd.training.budget import Budget
 from eyasd.training.data.audit import Audit
 from eyasd.training.journal import Journal

@@ -13,8 +13,7 @@ from browser import PROGRAM, Browser
 from builders import write_bundle
 from eyasd.core.bundle import MANIFEST, read_manifest
 from eyasd.core.evaluation import EpochMetrics, ReliabilityBin
-from eyasd.core.findings import Suspect, Suspects
-from eyasd.core.types import LabelCounts
+from eyasd.core.findings import LabelCounts, Suspect, Suspects
 from eyasd.training.outcome.evaluate import label_metrics
 from eyasd.training.outcome.report.curves import precision_recall
 from eyasd.training.outcome.report.material import Look, Map, Material, Mistake

@@ -19,8 +19,16 @@ from eyasd.core import document
 from eyasd.core.bundle import MANIFEST, Manifest, read_manifest
 from eyasd.core.choices import RankedBackbone
 from eyasd.core.evaluation import EpochMetrics, ReliabilityBin
-from eyasd.core.findings import DuplicateFile, DuplicateGroup, Duplicates, Suspect, Suspects, UnreadableFile
-from eyasd.core.types import DatasetReport, LabelCounts
+from eyasd.core.findings import (
+    DatasetReport,
+    DuplicateFile,
+    DuplicateGroup,
+    Duplicates,
+    LabelCounts,
+    Suspect,
+    Suspects,
+    UnreadableFile,
+)
 from eyasd.core.unknown import NEVER, ConfidenceRule, DistributionRule, UnknownRules
 from eyasd.core.variants import Fidelity, Precision, Variant
 from eyasd.training.data.listing import File

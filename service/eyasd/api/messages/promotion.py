@@ -1,4 +1,4 @@
-"""Policies of models, between the contract and the nouns."""
+"""Aliases and policies of models <-> messages of the contract."""
 
 from __future__ import annotations
 
@@ -7,15 +7,32 @@ from math import isfinite
 from typing import Final
 
 from eyas.v1 import model_pb2
-from eyasd.api.variants import precision_number, precisions_of
+from eyasd.api.messages.times import timestamp
+from eyasd.api.messages.variants import precision_number, precisions_of
 from eyasd.core.errors import InvalidArgument
 from eyasd.core.evaluation import FIGURES
-from eyasd.core.names import PRODUCTION, check_identifier, model_name
-from eyasd.core.promotion import MADE, Policy, PolicyRecord
+from eyasd.core.names import PRODUCTION, alias_name, check_identifier, model_name, version_name
+from eyasd.core.promotion import MADE, AliasRecord, Policy, PolicyRecord
 from eyasd.core.variants import Precision
 
 _MOST: Final = 100
 _UNBOUNDED: Final = ("log_loss", *MADE)  # every other figure lies within 0..1
+
+
+def alias_message(model: str, alias: str, record: AliasRecord) -> model_pb2.Alias:
+    """Returns the message."""
+    return model_pb2.Alias(
+        name=alias_name(model, alias),
+        version=version_name(model, record.version),
+        record=record.record,
+        update_time=timestamp(record.time),
+        actor=record.actor,
+        reason=record.reason,
+        previous_version=version_name(model, record.previous) if record.previous else "",
+        undone_record=record.undoes or 0,
+        evidence=record.evidence,
+        forced=record.forced,
+    )
 
 
 def policy_message(model: str, record: PolicyRecord | None) -> model_pb2.Policy:

@@ -1,21 +1,19 @@
-"""Comparisons of versions, as messages of the contract."""
+"""Comparisons of versions -> messages of the contract."""
 
 from __future__ import annotations
 
-from datetime import timedelta
-
-from google.protobuf.duration_pb2 import Duration
-
-from eyas.v1 import comparison_pb2, evaluation_pb2
+from eyas.v1 import comparison_pb2
+from eyasd.api.messages.evaluation import evaluation_message, interval
+from eyasd.api.messages.times import duration
 from eyasd.core.comparison import Comparison, Cost
 from eyasd.core.names import version_name
 
 
-def comparison_message(found: Comparison, evaluation: evaluation_pb2.Evaluation) -> comparison_pb2.Comparison:
-    """Returns the message; `evaluation` is that of `found.evaluation`."""
+def comparison_message(found: Comparison) -> comparison_pb2.Comparison:
+    """Returns the message."""
     return comparison_pb2.Comparison(
         model_version=version_name(found.version.model, found.version.version or 0),
-        evaluation=evaluation,
+        evaluation=evaluation_message(found.evaluation),
         both_right=found.pairs.both,
         only_first_right=found.pairs.first,
         only_second_right=found.pairs.second,
@@ -26,7 +24,7 @@ def comparison_message(found: Comparison, evaluation: evaluation_pb2.Evaluation)
                 name=row.name,
                 first=row.first,
                 second=row.second,
-                interval=evaluation_pb2.Interval(low=row.low, high=row.high),
+                interval=interval(row.low, row.high),
             )
             for row in found.differences
         ],
@@ -56,11 +54,5 @@ def comparison_message(found: Comparison, evaluation: evaluation_pb2.Evaluation)
 
 def _cost(cost: Cost) -> comparison_pb2.VersionCost:
     return comparison_pb2.VersionCost(
-        size_bytes=cost.size_bytes, latency=_duration(cost.latency), batch_latency=_duration(cost.batch_latency)
+        size_bytes=cost.size_bytes, latency=duration(cost.latency), batch_latency=duration(cost.batch_latency)
     )
-
-
-def _duration(value: timedelta) -> Duration:
-    message = Duration()
-    message.FromTimedelta(value)
-    return message

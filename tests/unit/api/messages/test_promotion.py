@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from eyas.v1 import model_pb2
-from eyasd.api.promotion import policy_message, policy_of
+from eyasd.api.messages.promotion import policy_message, policy_of
 from eyasd.core.errors import InvalidArgument
 from eyasd.core.promotion import Policy, PolicyRecord
 from eyasd.core.variants import Precision

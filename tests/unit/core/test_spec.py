@@ -1,4 +1,4 @@
-"""core.types: the ranges of the training specification."""
+"""core.spec: the ranges of the training specification."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pytest
 
 from eyasd.core.errors import InvalidArgument
 from eyasd.core.spec import Preset, TrainSpec
-from eyasd.core.types import Timing
 
 
 @pytest.mark.parametrize(
@@ -53,7 +52,3 @@ def test_what_is_asked_for_is_what_differs_from_the_defaults() -> None:
 )
 def test_what_a_training_is_made_of(spec: TrainSpec, fine_tunes: bool, ranks: bool, searches: bool) -> None:
     assert (spec.fine_tunes, spec.ranks, spec.searches) == (fine_tunes, ranks, searches)
-
-
-def test_the_longest_of_each_stage() -> None:
-    assert Timing(1, 2, 3).longest(Timing(3, 2, 1)) == Timing(3, 2, 3)

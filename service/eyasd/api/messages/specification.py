@@ -1,4 +1,4 @@
-"""Hyper-parameters <-> messages of the contract; the half of `api.convert` that knows TrainingSpec."""
+"""Hyper-parameters <-> messages of the contract."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from eyas.v1 import training_spec_pb2
-from eyasd.api.variants import precision_number, precisions_of
+from eyasd.api.messages.variants import precision_number, precisions_of
 from eyasd.core.errors import InvalidArgument
 from eyasd.core.spec import Loss, Optimizer, Preset, Schedule, TrainSpec
 

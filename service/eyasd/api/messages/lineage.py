@@ -1,22 +1,21 @@
-"""Where a version comes from -> messages of the contract; the half of `api.convert` that knows lineages."""
+"""Where a version comes from -> messages of the contract."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
 
-from google.protobuf.duration_pb2 import Duration
-
-from eyas.v1 import evaluation_pb2, lineage_pb2
-from eyasd.api.specification import asked_message
+from eyas.v1 import lineage_pb2
+from eyasd.api.messages.findings import split_sizes
+from eyasd.api.messages.specification import asked_message
+from eyasd.api.messages.times import duration
 from eyasd.core.bundle import CheckedFile, Manifest
-from eyasd.core.types import Conditions, SplitSizes
+from eyasd.core.tasks import Conditions
 
 
 def lineage_message(manifest: Manifest) -> lineage_pb2.Lineage:
     """Returns the message."""
-    lineage, sizes, duration = manifest.lineage, manifest.dataset_report.split_sizes, Duration()
-    duration.FromTimedelta(timedelta(seconds=lineage.duration_seconds))
+    lineage, sizes = manifest.lineage, manifest.dataset_report.split_sizes
     return lineage_pb2.Lineage(
         dataset=lineage.dataset,
         split_sizes=split_sizes(sizes) if sizes else None,
@@ -24,7 +23,7 @@ def lineage_message(manifest: Manifest) -> lineage_pb2.Lineage:
         seed=lineage.seed,
         recipe=lineage.recipe,
         conditions=conditions_message(Conditions(lineage.code_version, lineage.packages, lineage.device, lineage.weights_source)),
-        duration=duration,
+        duration=duration(timedelta(seconds=lineage.duration_seconds)),
         attempt=lineage.attempt,
     )
 
@@ -37,11 +36,6 @@ def conditions_message(conditions: Conditions) -> lineage_pb2.Conditions:
         device=conditions.device,
         weights_source=conditions.weights_source,
     )
-
-
-def split_sizes(sizes: SplitSizes) -> evaluation_pb2.SplitSizes:
-    """Returns the message."""
-    return evaluation_pb2.SplitSizes(train=sizes.train, validation=sizes.validation, test=sizes.test)
 
 
 def files_message(manifest: Manifest, checked: Sequence[CheckedFile]) -> list[lineage_pb2.BundleFile]:

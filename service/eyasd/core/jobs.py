@@ -1,0 +1,142 @@
+"""The nouns of a job: its state, how far it is, and what came of it.
+
+All are frozen values. A field that is None takes a default somewhere else, and its docstring says where.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from eyasd.core.answers import Split
+from eyasd.core.comparison import Comparison
+from eyasd.core.evaluation import EpochMetrics, Evaluation
+from eyasd.core.findings import DatasetReport
+from eyasd.core.names import ModelRef
+from eyasd.core.spec import InspectionSpec, TrainSpec
+from eyasd.core.tasks import Conditions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a job is.
+
+    Attributes:
+        stage: `audit`, `decode`, `weights`, `head`, `search`, `fine-tune`, `export`, `evaluate` or `publish`, and in an inspection
+            `features` and `suspects`; `search` where several backbones or hyper-parameters are tried.
+        epoch: the epoch under way, from 1; 0 outside `fine-tune`.
+        epochs: number of epochs planned; 0 outside `fine-tune`.
+        stage_fraction: how much of the stage is done, 0..1.
+        fraction: how much of the job is done, 0..1, as estimated.
+        images_per_second: 0 where the stage processes no pictures.
+        time_left: estimated time until the job ends; None while unknown.
+        loss: training loss so far in this epoch; None outside `fine-tune`.
+        validation: the newest figures on the validation split; None before the head is fitted.
+    """
+
+    stage: str
+    epoch: int = 0
+    epochs: int = 0
+    stage_fraction: float = 0.0
+    fraction: float = 0.0
+    images_per_second: float = 0.0
+    time_left: timedelta | None = None
+    loss: float | None = None
+    validation: EpochMetrics | None = None
+
+
+class JobType(StrEnum):
+    """What a job does."""
+
+    TRAINING = "training"
+    EVALUATION = "evaluation"
+    INSPECTION = "inspection"
+
+
+class JobState(StrEnum):
+    """Where a job is in its life."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Whether a job never leaves this state."""
+        return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class JobError:
+    """Why a job failed, in the words of the error tree; `reason` is its stable name."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A training, an evaluation or an inspection, from its acceptance to its end.
+
+    Attributes:
+        id: last part of the resource name.
+        model: name of the model trained or evaluated; "" in an inspection.
+        version: the version evaluated, or published by the training; None until then.
+        alias: the alias a training is to point to its version; None for the default rule.
+        spec: of a training.
+        base_version: the version that a training starts from, by its number; None is none.
+        inspection: of an inspection.
+        attempt: how often its process has been started.
+        lost: how often its process ended through no fault of its own.
+        cancelling: whether somebody asked it to end.
+        dataset_report: of a training or an inspection that succeeded.
+        evaluation: of a training or an evaluation that succeeded.
+        conditions: of an inspection that retraced a version's training, and succeeded.
+        others: further versions that an evaluation scores, by their numbers.
+        comparisons: of an evaluation that succeeded, one for each of `others`.
+        split: of an evaluation, see `EvaluationTask`.
+    """
+
+    id: str
+    type: JobType
+    state: JobState = JobState.QUEUED
+    create_time: datetime
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+    attempt: int = 0
+    lost: int = 0
+    cancelling: bool = False
+    model: str
+    version: int | None = None
+    dataset: str
+    alias: str | None = None
+    spec: TrainSpec | None = None
+    progress: Progress | None = None
+    error: JobError | None = None
+    dataset_report: DatasetReport | None = None
+    evaluation: Evaluation | None = None
+    inspection: InspectionSpec | None = None
+    base_version: ModelRef | None = None
+    conditions: Conditions | None = None
+    others: tuple[ModelRef, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    split: Split | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobEvent:
+    """One update of a job: exactly one of `progress`, `message` and `job` is set.
+
+    Attributes:
+        sequence: number within the job, from 1, without gaps.
+        time: when it happened, UTC.
+    """
+
+    sequence: int
+    time: datetime
+    progress: Progress | None = None
+    message: str | None = None
+    job: Job | None = None

@@ -1,0 +1,65 @@
+"""The nouns of an answer: the labels of each picture, and where the time went."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+
+from eyasd.core.errors import UndecodableImage
+from eyasd.core.unknown import Unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A label, its class index, its calibrated probability, 0..1, and whether it applies: by its threshold, or as the likeliest."""
+
+    label: str
+    class_index: int
+    probability: float
+    applies: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long one picture, or the slowest of several, took in each stage, in seconds."""
+
+    preprocessing: float = field(default=0.0)
+    queue: float = field(default=0.0)
+    inference: float = field(default=0.0)
+
+    def longest(self, other: Timing) -> Timing:
+        """Returns the longer of the two, stage by stage."""
+        return Timing(*(max(getattr(self, stage.name), getattr(other, stage.name)) for stage in fields(self)))
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """What is said of one picture.
+
+    Attributes:
+        predictions: the most probable labels first.
+        unknown: why none of them applies; None where the picture is not unknown, or must not be.
+        ood_score: larger = less like the training pictures; None where the version does not compute it.
+        explanation: the picture with the class-activation map of the first prediction over it, a PNG file; None where nobody asked.
+    """
+
+    predictions: tuple[Prediction, ...]
+    unknown: Unknown | None = None
+    ood_score: float | None = None
+    explanation: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Classified:
+    """The answer to one request.
+
+    Attributes:
+        results: one a picture, in order: its labels, or why there are none.
+        timing: the longest of each stage.
+        multi_label: whether any number of labels may apply to a picture.
+    """
+
+    model: str
+    version: int
+    results: tuple[Labelled | UndecodableImage, ...]
+    timing: Timing
+    multi_label: bool

@@ -1,0 +1,131 @@
+"""A job arrives with all that is known of it, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from builders import comparison, evaluation
+from eyas.v1 import job_pb2
+from eyasd.api.messages.jobs import job_message
+from eyasd.core import findings
+from eyasd.core.evaluation import EpochMetrics
+from eyasd.core.jobs import Job, JobError, JobState, JobType, Progress
+from eyasd.core.names import ModelRef
+from eyasd.core.spec import InspectionSpec, TrainSpec
+
+
+@pytest.mark.parametrize(("noun", "message"), [(JobState, job_pb2.JobState), (JobType, job_pb2.JobType)])
+def test_every_state_and_type_has_a_number(noun: type[JobState | JobType], message: object) -> None:
+    names = {name.removeprefix("JOB_STATE_").removeprefix("JOB_TYPE_").lower() for name in message.DESCRIPTOR.values_by_name}  # type: ignore[attr-defined]
+    assert names == {*noun, "unspecified"}
+
+
+def test_a_finished_training() -> None:
+    now = datetime(2026, 5, 6, 7, 8, 9, tzinfo=UTC)
+    report = findings.DatasetReport(
+        (findings.LabelCounts("blue", 3, 2, 1),), (findings.UnreadableFile("blue/x", "damaged"),), ("few",), "d"
+    )
+    job = Job(
+        id="j",
+        type=JobType.TRAINING,
+        state=JobState.SUCCEEDED,
+        create_time=now,
+        end_time=now,
+        model="m",
+        version=4,
+        dataset="/d",
+        spec=TrainSpec(seed=7),
+        progress=Progress(stage="publish", validation=EpochMetrics(3, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)),
+        dataset_report=report,
+        evaluation=evaluation(),
+        base_version=ModelRef("other", version=3),
+    )
+    message = job_message(job)
+    assert message.training.spec.seed == 7
+    assert message.training.base_version == "models/other/versions/3"
+    assert (message.name, message.model, message.training.model_version) == ("jobs/j", "models/m", "models/m/versions/4")
+    assert message.create_time.ToDatetime(UTC) == now
+    assert not message.HasField("start_time")
+    assert message.training.dataset_report.unreadable_files[0].reason == "damaged"
+    assert [list(row.predicted_counts) for row in message.training.evaluation.labels] == [[9, 1, 0], [0, 9, 1], [1, 0, 9]]
+    assert message.progress.validation.macro_f1 == 0.6
+    assert not message.progress.HasField("loss")
+
+
+def test_a_finished_evaluation_of_several() -> None:
+    second = ModelRef("m", version=3)
+    found = comparison(second)
+    job = Job(
+        id="j",
+        type=JobType.EVALUATION,
+        state=JobState.SUCCEEDED,
+        create_time=datetime(2026, 5, 6, tzinfo=UTC),
+        model="m",
+        version=4,
+        dataset="/d",
+        evaluation=evaluation(),
+        others=(second,),
+        comparisons=(found,),
+    )
+    message = job_message(job)
+    assert list(message.other_versions) == ["models/m/versions/3"]
+    (sent,) = message.comparisons
+    assert (sent.model_version, sent.evaluation.examples) == ("models/m/versions/3", 30)
+    assert (sent.both_right, sent.only_first_right, sent.only_second_right, sent.both_wrong) == (26, 4, 1, 2)
+    assert (sent.p_value, sent.changed_count) == (pytest.approx(0.375), 5)  # 2 (1 + 5) / 32
+    (difference,), (label,), (picture,) = sent.differences, sent.labels, sent.changed
+    assert (difference.name, difference.first, difference.second, difference.interval.low) == ("accuracy", 0.9, 0.8, -0.2)
+    assert (label.label, label.examples, label.wins, label.losses) == ("blue", 10, 1, 4)
+    assert (picture.path, picture.first, picture.second, picture.second_confidence) == ("blue/1.png", "blue", "green", 0.6)
+    assert [cost.size_bytes for cost in (sent.first_cost, sent.second_cost)] == [1000, 2000]
+    assert sent.first_cost.latency.ToTimedelta() == timedelta(milliseconds=2)
+
+
+def test_an_inspection_says_what_was_asked_and_what_was_found() -> None:
+    size, count = findings.PictureSize(3, 2), findings.PictureCount("JPEG", 5)
+    group = findings.DuplicateGroup(True, True, False, (findings.DuplicateFile("a/b.jpg", "a", "test"),), 2)
+    report = findings.DatasetReport(
+        (),
+        (),
+        (),
+        "d",
+        findings.PictureStatistics(size, size, size, (count,), (count,)),
+        findings.Duplicates((group,), 1, 2, 2, 0),
+        findings.Suspects((findings.Suspect("a/b.jpg", "a", "c", 0.75),), 9, 99),
+    )
+    job = Job(
+        id="j",
+        type=JobType.INSPECTION,
+        create_time=datetime.now(UTC),
+        model="",
+        dataset="/d",
+        inspection=InspectionSpec("resnet50", 7),
+    )
+    message = job_message(job)
+    assert (message.model, message.WhichOneof("detail"), message.inspection.backbone) == ("", "inspection", "resnet50")
+    assert not message.inspection.HasField("dataset_report")
+    found = job_message(replace(job, dataset_report=report)).inspection.dataset_report
+    assert (found.pictures.median.width_px, found.pictures.modes[0].pictures) == (3, 5)
+    assert (found.duplicates.groups[0].exact, found.duplicates.groups[0].files[0].split) == (True, "test")
+    assert (found.duplicates.files_across_labels, found.suspects.count, found.suspects.examined) == (2, 9, 99)
+    assert (found.suspects.pictures[0].suggested_label, found.suspects.pictures[0].probability) == ("c", 0.75)
+
+
+def test_a_failed_evaluation_names_its_version_and_its_error() -> None:
+    error = JobError("BAD_DATASET", "no")
+    job = Job(
+        id="j",
+        type=JobType.EVALUATION,
+        state=JobState.FAILED,
+        create_time=datetime.now(UTC),
+        model="m",
+        version=2,
+        dataset="/d",
+        error=error,
+    )
+    message = job_message(job)
+    assert (message.model, message.error.message) == ("models/m/versions/2", "no")
+    assert message.WhichOneof("detail") is None
