@@ -353,7 +353,7 @@ class TestEvaluation:
         (tmp_path / "data" / "red" / "x.jpg").write_bytes(b"x")
         self.ask(folder, tmp_path / "data")
         assert main_on(folder, monkeypatch) == jobdir.USER_ERROR
-        assert "None of the 1 files is a readable picture, such as 'red/x.jpg'" in error_of(folder).message
+        assert "None of 1 file is a readable picture, such as 'red/x.jpg'" in error_of(folder).message
 
     def test_a_tampered_version_is_refused(
         self, folder: Path, squares: Callable[..., Path], monkeypatch: pytest.MonkeyPatch

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from eyasd.core.errors import BadDataset
 from eyasd.core.findings import DatasetReport, Duplicates, LabelCounts, SplitSizes, UnreadableFile
+from eyasd.core.wording import counted
 from eyasd.training.data import findings
 from eyasd.training.data.cache import Pictures
 from eyasd.training.data.duplicates import Copies, Ids, find_copies, join
-from eyasd.training.data.listing import SPLITS, TEST, TRAIN, File, Listing, check_labels
+from eyasd.training.data.listing import SPLITS, TEST, TRAIN, File, Listing, check_labels, none_readable
 from eyasd.training.data.split import carve
 from eyasd.training.data.targets import Targets, targets_of
 from eyasd.training.recipe import MAX_IMBALANCE
@@ -80,9 +81,7 @@ def audit(
     readable = np.array([row for row, entry in enumerate(entries) if not entry.problem], np.int64)
     unreadable = tuple(UnreadableFile(entry.name, entry.problem) for entry in entries if entry.problem)
     if not len(readable):
-        raise BadDataset(
-            f"None of the {len(entries)} files is a readable picture, such as {unreadable[0].path!r}: {unreadable[0].reason}"
-        )
+        raise none_readable(unreadable)
     files, digests = [listing.files[row] for row in readable], [entries[row].sha256 for row in readable]
     copies = find_copies(pictures.images, readable, [file.labels for file in files], check)
     units = _units(files, copies.near)
@@ -99,7 +98,7 @@ def audit(
     duplicates = findings.duplicates(files, copies)
     warnings += [*_size_warnings(files), *_duplicate_warnings(duplicates, copies, listing.multi_label), *_group_warnings(files)]
     if unreadable:
-        warnings.append(f"Left out {len(unreadable)} file(s) that are no readable pictures, such as {unreadable[0].path!r}.")
+        warnings.append(f"Left out {counted(len(unreadable), 'unreadable file')}, such as {unreadable[0].path!r}.")
     labels = listing.labels
     counts = Counter((file.split, label) for file in files for label in file.labels)
     splits = np.array([file.split for file in files])
@@ -219,7 +218,9 @@ def _size_warnings(files: Sequence[File]) -> list[str]:
     few = sorted(label for label, count in counts if count < _FEW_PICTURES)
     if few:
         names = ", ".join(repr(label) for label in few[:5]) + (" and others" if len(few) > 5 else "")
-        warnings.append(f"{len(few)} label(s) have fewer than {_FEW_PICTURES} pictures ({names}); their figures mean little.")
+        warnings.append(
+            f"With fewer than {_FEW_PICTURES} pictures, the figures of {counted(len(few), 'label')} ({names}) mean little."
+        )
     return warnings
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from eyasd.core.errors import BadDataset
+from eyasd.core.findings import UnreadableFile
+from eyasd.core.wording import counted
 
 TRAIN: Final = "train"
 VALIDATION: Final = "validation"
@@ -124,7 +126,7 @@ def check_labels(listing: Listing, noun: str = "files") -> None:
         _check_sets(listing, noun)
     elif len(labels := listing.labels) < 2:
         raise BadDataset(
-            f"The dataset has {noun} of {len(labels)} label(s), {names(labels)}; a classifier needs at least two labels."
+            f"The dataset has {noun} of {counted(len(labels), 'label')}, {names(labels)}; a classifier needs at least two labels."
         )
     if splits and TRAIN not in splits:
         raise BadDataset(
@@ -137,6 +139,12 @@ def check_labels(listing: Listing, noun: str = "files") -> None:
     for split in splits:
         if missing := found[TRAIN] - found[split]:
             raise BadDataset(f"The {split} split has no {noun} of {names(sorted(missing))}; every split needs some of each label.")
+
+
+def none_readable(unreadable: Sequence[UnreadableFile]) -> BadDataset:
+    """Returns what to raise where all files of a dataset are unreadable."""
+    first = unreadable[0]
+    return BadDataset(f"None of {counted(len(unreadable), 'file')} is a readable picture, such as {first.path!r}: {first.reason}")
 
 
 def _check_sets(listing: Listing, noun: str) -> None:
@@ -155,10 +163,14 @@ def _labelled(root: Path, folder: Path, split: str | None, warnings: list[str]) 
     stray = [f for f in entries(folder) if f.suffix.lower() in PICTURE_SUFFIXES and f.is_file()]
     label_folders = folders(folder)
     if stray and not label_folders:
-        raise BadDataset(f"{len(stray)} pictures lie directly in {where}: put them into one folder a label, named after the label.")
+        raise BadDataset(
+            f"No label is known for {counted(len(stray), 'picture')} directly in {where}: "
+            "put pictures into one folder a label, named after the label."
+        )
     if stray:
         warnings.append(
-            f"Left out {len(stray)} picture(s) directly in {where}, such as {stray[0].name!r}: no label is known for them."
+            f"Left out {counted(len(stray), 'picture')} directly in {where}, such as {stray[0].name!r}: "
+            "no label is known for pictures there."
         )
     files = []
     for label_folder in label_folders:

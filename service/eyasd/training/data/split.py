@@ -9,6 +9,7 @@ from math import fsum
 from typing import Final
 
 from eyasd.core.errors import BadDataset
+from eyasd.core.wording import counted
 from eyasd.training.data.listing import TRAIN
 
 _NONE: Final = ""  # no label's name
@@ -37,8 +38,8 @@ def carve(units: Sequence[str], labels: Sequence[Sequence[str]], fractions: Mapp
     for unit, held in zip(units, labels, strict=True):
         files.setdefault(unit, Counter()).update(held or (_NONE,))
     counts, distinct = Counter[str](), Counter(label for held in files.values() for label in held)
-    for counted in files.values():
-        counts.update(counted)
+    for held_by_unit in files.values():
+        counts.update(held_by_unit)
     needed = sorted(counts.keys() - {_NONE})
     for label in needed:
         _check(label, distinct[label], fractions)
@@ -90,8 +91,8 @@ def _check(label: str, count: int, fractions: Mapping[str, float]) -> None:
     needed = len(fractions) + 1
     if count < needed:
         raise BadDataset(
-            f"The label {label!r} has {count} distinct readable picture(s); it needs at least {needed}, one for each split; "
-            "copies, and the pictures of a group, count as one. Add pictures, or remove the label."
+            f"The label {label!r} has {counted(count, 'distinct readable picture')}; it needs at least {needed}, "
+            "one for each split; copies, and the pictures of a group, count as one. Add pictures, or remove the label."
         )
 
 

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final
 
 from eyasd.core.errors import BadDataset
+from eyasd.core.wording import counted
 from eyasd.training.data.listing import SEPARATOR, SPLIT_NAMES, SPLITS, File, Listing, names
 
 _PATH, _LABEL, _LABELS, _SPLIT, _GROUP = COLUMNS = ("path", "label", "labels", "split", "group")
@@ -91,7 +92,7 @@ class _Table:
     def listing(self) -> Listing:
         """Returns what the table offers, now that all of it has been read."""
         if self._wrong:
-            more = f" {self._wrong - 1:,} more line(s) are wrong, too." if self._wrong > 1 else ""
+            more = f" In all, {self._wrong:,} lines are wrong." if self._wrong > 1 else ""
             raise BadDataset(self._first_wrong + more)
         if not self._files:
             raise BadDataset(f"{self._name!r} names no pictures: add a row for each, with its path and its label.")
@@ -114,10 +115,11 @@ class _Table:
         warnings = []
         if self._unknown:
             warnings.append(
-                f"Left out the column(s) {names(sorted(self._unknown))} of {self._name!r}: only {names(COLUMNS)} mean something."
+                f"Left out {counted(len(self._unknown), 'column')} of {self._name!r}, {names(sorted(self._unknown))}: "
+                f"only {names(COLUMNS)} mean something."
             )
         if self._again:
-            warnings.append(f"Left out {self._again:,} row(s) of {self._name!r} that name a picture again.")
+            warnings.append(f"Left out {counted(self._again, 'row')} of {self._name!r} for naming a picture again.")
         found = {file.split for file in files}
         splits = tuple(split for split in SPLITS if split in found)
         return Listing(tuple(files), splits, tuple(warnings), multi_label=bool(self._with_labels))
@@ -215,7 +217,7 @@ def _csv_rows(lines: _Lines, table: _Table) -> Iterator[tuple[int, _Values | str
                     values[_LABELS] = _separated(fields[header.index(_LABELS)])
                 yield line, values
             else:
-                yield line, f"has {len(fields)} field(s), but the header has {len(header)}"
+                yield line, f"has {counted(len(fields), 'field')}, but the header has {len(header)}"
     except csv.Error as error:
         raise BadDataset(f"Line {lines.number} of {lines.name!r} is not CSV: {error}.") from None
 

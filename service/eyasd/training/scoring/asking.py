@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from eyasd.core.answers import ANSWERS, Fingerprints, KeptAnswers, fingerprints
 from eyasd.core.bundle import MANIFEST, MODEL, Manifest, read_manifest, verified
-from eyasd.core.errors import BadDataset
 from eyasd.core.findings import UnreadableFile
 from eyasd.training.data.cache import read_forms
-from eyasd.training.data.listing import File
+from eyasd.training.data.listing import File, none_readable
 from eyasd.training.journal import Journal
 from eyasd.training.machine import cpu_count
 from eyasd.training.outcome.evaluate import Predicted, joined, predict
@@ -119,9 +118,7 @@ def ask(versions: Sequence[Version], files: Sequence[File], journal: Journal) ->
                 for version, form, said in zip(versions, forms, answers, strict=True):
                     said.append(predict(version.session, [batches[form]]))
     if not readable:
-        raise BadDataset(
-            f"None of the {len(files)} files is a readable picture, such as {unreadable[0].path!r}: {unreadable[0].reason}"
-        )
+        raise none_readable(unreadable)
     probabilities, ood_scores = zip(*map(joined, answers), strict=True)
     return Answered(
         files=tuple(readable),

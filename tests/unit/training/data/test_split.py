@@ -139,5 +139,5 @@ def test_several_labels_in_any_order_give_the_same_split_or_are_refused(sets: li
 
 
 def test_too_few_distinct_files_are_refused_by_name() -> None:
-    with pytest.raises(BadDataset, match=r"'b' has 2 distinct readable picture\(s\); it needs at least 3"):
+    with pytest.raises(BadDataset, match=r"'b' has 2 distinct readable pictures; it needs at least 3"):
         carve(["1", "2", "3", "4", "5", "5"], ["a", "a", "a", "b", "b", "b"], FRACTIONS, 0)

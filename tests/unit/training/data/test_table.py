@@ -80,8 +80,8 @@ class TestCsv:
             ("path,split\na.png,test\n", "no column 'label'"),
             ("path,label,label\na.png,x,y\n", "two columns 'label': remove one"),
             ("path,label,labels\na.png,x,y\n", "has the columns 'label' and 'labels': remove one"),
-            ("path,label\na.png,x,y\n", r"Line 2 of 'photos.csv' has 3 field\(s\), but the header has 2."),
-            ("path,label\na.png,x\nb.png\n", r"Line 3 of 'photos.csv' has 1 field\(s\), but the header has 2."),
+            ("path,label\na.png,x,y\n", r"Line 2 of 'photos.csv' has 3 fields, but the header has 2."),
+            ("path,label\na.png,x\nb.png\n", r"Line 3 of 'photos.csv' has 1 field, but the header has 2."),
             ('path,label\na.png,"x"y\n', "Line 2 of 'photos.csv' is not CSV: ',' expected after '\"'"),
             ('path,label\na.png,x\nb.png,"y\n', "Line 3 of 'photos.csv' is not CSV: unexpected end of data"),
             ("path,label\ra.png,x\r", "Line 1 of 'photos.csv' is not CSV"),
@@ -106,7 +106,7 @@ class TestJsonLines:
             ("a.png", "hat", None, "7"),
             ("b.png", "3", None, "g"),
         ]
-        assert "Left out the column(s) 'size' of 'photos.jsonl'" in listing.warnings[0]
+        assert "Left out 1 column of 'photos.jsonl', 'size'" in listing.warnings[0]
 
     @pytest.mark.parametrize(
         ("line", "message"),
@@ -186,12 +186,12 @@ class TestMeaning:
 
     def test_unknown_columns_are_named_once(self, written: Callable[..., Path]) -> None:
         (warning,) = read_table(written("path,label,size,kids\na.png,x,1,2\nb.png,y,3,4\n")).warnings
-        assert warning.startswith("Left out the column(s) 'kids', 'size' of 'photos.csv'")
+        assert warning.startswith("Left out 2 columns of 'photos.csv', 'kids', 'size'")
 
     def test_a_picture_named_twice_counts_once(self, written: Callable[..., Path], tmp_path: Path) -> None:
         listing = read_table(written(f"path,label\na.png,x\n./a.png,x\n{tmp_path}/a.png,x\n"))
         assert pairs(listing) == [("a.png", "x")]
-        assert listing.warnings == ("Left out 2 row(s) of 'photos.csv' that name a picture again.",)
+        assert listing.warnings == ("Left out 2 rows of 'photos.csv' for naming a picture again.",)
 
     @pytest.mark.parametrize(
         ("rows", "message"),
@@ -206,7 +206,7 @@ class TestMeaning:
             read_table(written(f"path,label,split,group\n{rows}\n"))
 
     def test_the_first_wrong_line_is_named_and_the_others_counted(self, written: Callable[..., Path]) -> None:
-        with pytest.raises(BadDataset, match=r"^Line 3 of 'photos.csv' has no label. 2 more line\(s\) are wrong, too.$"):
+        with pytest.raises(BadDataset, match=r"^Line 3 of 'photos.csv' has no label. In all, 3 lines are wrong.$"):
             read_table(written("path,label\na.png,x\nb.png,\n,x\nc.png,y,z\n"))
 
     def test_a_missing_picture_is_listed_but_not_all_of_them(self, written: Callable[..., Path]) -> None:

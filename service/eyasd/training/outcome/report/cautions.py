@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from eyasd.core.bundle import Manifest
+from eyasd.core.wording import counted
 
 _FEW_PICTURES: Final = 100  # one of fewer moves the accuracy by more than a point
 _FEW_OF_LABEL: Final = 10  # the interval of a recall is then wider than 40 points
@@ -17,7 +18,7 @@ def cautions(manifest: Manifest) -> list[str]:
     found = []
     if evaluation.examples < _FEW_PICTURES:
         found.append(
-            f"There are {evaluation.examples} test pictures only: "
+            f"The test split has {counted(evaluation.examples, 'picture')} only: "
             f"each moves the accuracy by {100 / evaluation.examples:.1f} points."
         )
     few = [row.label for row in evaluation.labels if row.examples < _FEW_OF_LABEL]
@@ -28,7 +29,7 @@ def cautions(manifest: Manifest) -> list[str]:
         )
     missed = [row.label for row in evaluation.labels if row.examples and not row.recall]
     if missed:
-        found.append(f"Of {len(missed)} label(s) not one test picture was recognised, such as {missed[0]!r}.")
+        found.append(f"Of {counted(len(missed), 'label')} not one test picture was recognised, such as {missed[0]!r}.")
     if evaluation.calibration_error > _MUCH_ERROR:
         found.append(
             f"Its confidence is off: on average it differs by {100 * evaluation.calibration_error:.0f} points "

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from eyasd.core.bundle import Manifest
+from eyasd.core.wording import counted
 from eyasd.training.data.thumbnails import shown_groups
 from eyasd.training.outcome.report import plots
 from eyasd.training.outcome.report.cautions import cautions
@@ -24,6 +25,7 @@ _PAGES: Final = Environment(
 )
 _PAGES.filters |= {
     "percent": lambda share: f"{100 * share:.1f}\N{NO-BREAK SPACE}%",
+    "counted": counted,
     "dp": lambda value, places: f"{value:.{places}f}",
 }
 

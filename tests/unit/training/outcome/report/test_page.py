@@ -251,9 +251,9 @@ def test_what_is_worth_a_warning_is_said_first(manifest: Manifest) -> None:
     unsure = replace(manifest.evaluation, calibration_error=0.2, labels=rows)
     text = Page(render("colours", replace(manifest, evaluation=unsure, dataset_report=report))).text
     for sentence in (
-        "There are 30 test pictures only: each moves the accuracy by 3.3 points.",
+        "The test split has 30 pictures only: each moves the accuracy by 3.3 points.",
         "1 of 3 labels have fewer than 10 test pictures, such as 'red'",
-        "Of 1 label(s) not one test picture was recognised, such as 'red'.",
+        "Of 1 label not one test picture was recognised, such as 'red'.",
         "on average it differs by 20 points from the share that is right",
         "7 of 90 labels of train and validation look wrong",
         "Few pictures.",
