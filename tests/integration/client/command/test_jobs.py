@@ -1,0 +1,48 @@
+"""`eyas jobs`, and how a job that is followed ends the command."""
+
+from __future__ import annotations
+
+import _thread
+import json
+import time
+from pathlib import Path
+
+import grpc
+import pytest
+from tests.integration.client.command.conftest import Eyas, one_sentence
+
+from eyas.v1 import job_service_pb2
+from fake_server import (
+    TRAINING_UPDATES,
+    FakeServer,
+    Refusal,
+    job_message,
+    update,
+)
+
+
+def test_a_job_that_failed_fails_the_command(eyas: Eyas, server: FakeServer, photos: Path) -> None:
+    failed = job_message("FAILED")
+    failed.error.CopyFrom(Refusal(grpc.StatusCode.FAILED_PRECONDITION, "There are too few pictures.").status())
+    server.answers("WatchJob", [update(1, job=failed)])
+    server.answers("GetJob", job_service_pb2.GetJobResponse(job=failed))
+    status, out, err = eyas("train", photos, "--model", "clothing", "--json")
+    assert status == 1
+    assert one_sentence(err) == "There are too few pictures."
+    assert json.loads(out)["error"]["type"] == "JobFailed"
+    server.answers("GetJob", job_service_pb2.GetJobResponse(job=job_message("CANCELLED")))
+    assert one_sentence(eyas("jobs", "watch", "abc")[2]) == "Job abc was cancelled."
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_ctrl_c_without_a_terminal_leaves_the_job_to_itself(eyas: Eyas, server: FakeServer, as_json: bool) -> None:
+    server.answers(
+        "WatchJob",
+        [*TRAINING_UPDATES[:3], lambda: time.sleep(0.3), _thread.interrupt_main, lambda: time.sleep(2), *TRAINING_UPDATES[3:]],
+    )
+    status, out, err = eyas("jobs", "watch", "abc", *(["--json"] if as_json else []))
+    assert status == 130
+    assert one_sentence(err) == "Job abc goes on; follow it with: eyas jobs watch abc"
+    assert server.calls("CancelJob") == []
+    if as_json:
+        assert json.loads(out)["error"]["reason"] == "INTERRUPTED"

@@ -1,0 +1,68 @@
+"""What `eyas train` asks for, and what it says of the outcome."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+from tests.integration.client.command.conftest import Eyas
+
+from eyas.v1 import job_service_pb2
+from fake_server import (
+    FakeServer,
+    job_message,
+)
+
+
+def test_a_training_says_what_was_asked_and_what_came_of_it(
+    eyas: Eyas, server: FakeServer, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos.parent)
+    options = shlex.split(
+        "--preset fast --backbone resnet50 --budget 1h30m --seed 7 --alias canary --from garments/2 --set optimizer=sgd "
+        "--set dropout=0.5"
+    )
+    status, out, err = eyas("train", f"./{photos.name}", "--model", "clothing", *options)
+    assert status == 0
+    (request,) = [received.request for received in server.calls("Train")]
+    assert (request.dataset, request.model, request.alias) == (str(photos), "models/clothing", "canary")
+    assert request.base_version == "models/garments/versions/2"
+    spec = request.spec
+    assert (spec.preset, spec.backbone, spec.budget.seconds, spec.seed) == (1, "resnet50", 5400, 7)
+    assert (spec.optimizer, spec.dropout) == (3, 0.5)
+    assert "0.9000 (95 % interval 0.744 to 0.965)" in out
+    assert "Published clothing/3, which started from garments/2, served as clothing@production." in out
+    assert "eyas classify clothing" in out
+    # One line for a warning and one for each epoch, though the epoch reported twice.
+    assert err.splitlines() == [
+        "The label 'shoes' has 3 pictures only.",
+        " 40%, fine-tune, epoch 2/5, loss 0.500, validation accuracy 0.875, 120 pictures/s, 1:15 left",
+    ]
+
+
+def test_a_preset_may_be_set_like_any_other_setting(eyas: Eyas, server: FakeServer, photos: Path) -> None:
+    status, _, _ = eyas("train", photos, "--model", "clothing", "--no-wait", "--set", "preset=best", "--set", "budget=10m")
+    assert status == 0
+    assert (server.received[0].request.spec.preset, server.received[0].request.spec.budget.seconds) == (3, 600)
+    assert len(server.received) == 1
+
+
+def test_what_to_run_next_names_the_server(eyas: Eyas, server: FakeServer, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EYAS_ADDRESS")
+    _, out, _ = eyas("train", photos, "--model", "clothing", "--no-wait", "--address", server.address)
+    assert f"eyas jobs watch abc --address {server.address}" in out
+
+
+def test_a_folder_is_sent_as_an_absolute_path_for_the_trainer_to_find(eyas: Eyas, server: FakeServer) -> None:
+    status, _, _ = eyas("train", "photos", "--model", "clothing", "--no-wait")
+    assert status == 0
+    assert server.calls("Train")[0].request.dataset == str(Path("photos").resolve())
+
+
+def test_a_training_on_leaky_splits_says_so(eyas: Eyas, server: FakeServer, photos: Path) -> None:
+    job = job_message()
+    job.training.evaluation.leaked_examples, job.training.evaluation.accuracy_without_leaked = 4, 0.5
+    server.answers("GetJob", job_service_pb2.GetJobResponse(job=job))
+    _, out, _ = eyas("train", photos, "--model", "clothing")
+    assert "4 of them were seen in training, themselves or as near copies; accuracy on the others 0.5000." in out
