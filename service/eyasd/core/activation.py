@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from eyasd.core.errors import BrokenBundle
+from eyasd.core.arrays import arrays_of
 
 # Violet, blue, green, yellow: lighter the stronger, and told apart with every kind of colour blindness, as in matplotlib's viridis
 # (van der Walt and Smith, 2015). On photographs of clothes cividis' middle, a grey, was hardly seen, nor was any colour over a
@@ -45,16 +45,13 @@ class HeadWeights:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> HeadWeights:
-        """Reads explain.npz; never unpickles.
+        """Reads explain.npz.
 
         Raises:
             BrokenBundle: it is damaged.
         """
-        try:
-            with np.load(BytesIO(content), allow_pickle=False) as arrays:
-                return cls(arrays["weights"])
-        except Exception as error:  # numpy and zipfile raise many kinds on damaged files
-            raise BrokenBundle(f"explain.npz is damaged: {error}.") from error
+        with arrays_of(content, "explain.npz") as arrays:
+            return cls(arrays["weights"])
 
     def explain(self, image: NDArray[np.uint8], feature_map: NDArray[np.float32], class_index: int) -> bytes:
         """Returns the picture in grey with the class's activation map over it, as a PNG file of the same size.

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from eyasd.core.errors import BrokenBundle
+from eyasd.core.arrays import arrays_of
 
 ANSWERS: Final = "answers.npz"
 Fingerprints = NDArray[np.int64]
@@ -79,13 +79,10 @@ class KeptAnswers:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> KeptAnswers:
-        """Reads answers.npz; never unpickles.
+        """Reads answers.npz.
 
         Raises:
             BrokenBundle: it is damaged.
         """
-        try:
-            with np.load(BytesIO(content), allow_pickle=False) as arrays:
-                return cls(**{field.name: arrays[field.name] for field in fields(cls)})
-        except Exception as error:  # numpy and zipfile raise many kinds on damaged files
-            raise BrokenBundle(f"{ANSWERS} is damaged: {error}.") from error
+        with arrays_of(content, ANSWERS) as arrays:
+            return cls(**{field.name: arrays[field.name] for field in fields(cls)})

@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 from eyasd.core import document
 from eyasd.core.answers import ANSWERS
+from eyasd.core.arrays import arrays_of
 from eyasd.core.choices import RankedBackbone, Trial
 from eyasd.core.errors import BrokenBundle, InvalidArgument
 from eyasd.core.evaluation import EpochMetrics, Evaluation
@@ -254,15 +255,12 @@ class Golden:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Golden:
-        """Reads golden.npz; never unpickles.
+        """Reads golden.npz.
 
         Raises:
             BrokenBundle: it is damaged.
         """
-        try:
-            with np.load(BytesIO(content), allow_pickle=False) as arrays:
-                names = {precision: f"{PROBABILITIES}.{precision}" for precision in Precision}
-                others = {precision: arrays[name] for precision, name in names.items() if name in arrays}
-                return cls(arrays["images"], arrays[PROBABILITIES], others)
-        except Exception as error:  # numpy and zipfile raise many kinds on damaged files
-            raise BrokenBundle(f"{GOLDEN} is damaged: {error}.") from error
+        with arrays_of(content, GOLDEN) as arrays:
+            names = {precision: f"{PROBABILITIES}.{precision}" for precision in Precision}
+            others = {precision: arrays[name] for precision, name in names.items() if name in arrays}
+            return cls(arrays["images"], arrays[PROBABILITIES], others)

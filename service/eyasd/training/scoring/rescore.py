@@ -15,6 +15,7 @@ from eyasd.core.evaluation import Evaluation
 from eyasd.core.jobdir import BUNDLE, OTHERS
 from eyasd.core.names import ModelRef
 from eyasd.core.tasks import EvaluationOutcome, EvaluationTask
+from eyasd.core.wording import counted
 from eyasd.training.data.dataset import open_dataset
 from eyasd.training.data.listing import TEST, Listing
 from eyasd.training.data.targets import Targets, targets_of
@@ -142,8 +143,8 @@ def _comparison(
     one_sided = np.logical_xor(*(version.made_with(answered.prints) for version in compared))
     if one_sided.all():
         raise BadDataset(
-            f"Each of the {len(one_sided)} pictures was trained on by one of {compared[0].name} and {compared[1].name} alone, so "
-            "nothing can be compared: name a dataset that neither has seen."
+            f"Each of {counted(len(one_sided), 'picture')} was trained on by one of {compared[0].name} and {compared[1].name} "
+            "alone, so nothing can be compared: name a dataset that neither has seen."
         )
     fair = answered.of(~one_sided)
     first, second = (

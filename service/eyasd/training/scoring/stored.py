@@ -9,6 +9,7 @@ from typing import Final
 
 from eyasd.core.answers import KeptAnswers, Split, fingerprints
 from eyasd.core.errors import BadDataset
+from eyasd.core.wording import counted
 from eyasd.training.data.cache import digest
 from eyasd.training.data.listing import Listing
 from eyasd.training.journal import Journal
@@ -44,11 +45,9 @@ def stored_split(listing: Listing, kept: KeptAnswers, split: Split, version: str
                 if wanted[picture] > 0:
                     wanted[picture] -= 1
                     found.append(file)
-    missing, count = wanted.total(), len(kept.of(split))
+    missing, pictures = wanted.total(), counted(len(kept.of(split)), f"{split} picture")
     if not found:
-        raise BadDataset(
-            f"The dataset holds none of the {count} {split} pictures of {version}: name the folder, manifest or archive that does."
-        )
+        raise BadDataset(f"The dataset holds none of the {pictures} of {version}: name the folder, manifest or archive that does.")
     if missing:
-        journal.message(f"{missing} of the {count} {split} pictures of {version} are not in the dataset, and are not scored.")
+        journal.message(f"Not in the dataset, and so not scored: {missing:,} of the {pictures} of {version}.")
     return replace(listing, files=tuple(sorted(found, key=lambda file: file.name)), splits=()), missing

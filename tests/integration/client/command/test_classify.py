@@ -7,9 +7,7 @@ from pathlib import Path
 
 from tests.integration.client.command.conftest import Eyas, one_sentence
 
-from fake_server import (
-    FakeServer,
-)
+from fake_server import FakeServer
 
 
 def test_pictures_and_folders_of_pictures_are_labelled(eyas: Eyas, server: FakeServer, photos: Path) -> None:

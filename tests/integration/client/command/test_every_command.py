@@ -11,10 +11,7 @@ from google.rpc import error_details_pb2
 from tests.integration.client.command.conftest import Eyas, one_sentence
 
 from eyas._command import render_jobs
-from fake_server import (
-    FakeServer,
-    Refusal,
-)
+from fake_server import FakeServer, Refusal
 
 NOT_FOUND = Refusal(
     grpc.StatusCode.NOT_FOUND,

@@ -12,13 +12,7 @@ import pytest
 from tests.integration.client.command.conftest import Eyas, one_sentence
 
 from eyas.v1 import job_service_pb2
-from fake_server import (
-    TRAINING_UPDATES,
-    FakeServer,
-    Refusal,
-    job_message,
-    update,
-)
+from fake_server import TRAINING_UPDATES, FakeServer, Refusal, job_message, update
 
 
 def test_a_job_that_failed_fails_the_command(eyas: Eyas, server: FakeServer, photos: Path) -> None:

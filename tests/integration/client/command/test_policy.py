@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from tests.integration.client.command.conftest import Eyas
 
-from fake_server import (
-    FakeServer,
-)
+from fake_server import FakeServer
 
 
 def test_a_policy_is_shown_and_set(eyas: Eyas, server: FakeServer) -> None:

@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 from tests.integration.client.command.conftest import Eyas, one_sentence
 
-from fake_server import (
-    FakeServer,
-)
+from fake_server import FakeServer
 
 
 def test_a_report_is_written_where_it_is_asked_for(

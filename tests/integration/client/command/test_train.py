@@ -9,10 +9,7 @@ import pytest
 from tests.integration.client.command.conftest import Eyas
 
 from eyas.v1 import job_service_pb2
-from fake_server import (
-    FakeServer,
-    job_message,
-)
+from fake_server import FakeServer, job_message
 
 
 def test_a_training_says_what_was_asked_and_what_came_of_it(

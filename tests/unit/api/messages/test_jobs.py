@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,8 @@ from eyasd.core.jobs import Job, JobError, JobState, JobType, Progress
 from eyasd.core.names import ModelRef
 from eyasd.core.spec import InspectionSpec, TrainSpec
 
+NOW = datetime(2026, 5, 6, 7, 8, 9, tzinfo=UTC)
+
 
 @pytest.mark.parametrize(("noun", "message"), [(JobState, job_pb2.JobState), (JobType, job_pb2.JobType)])
 def test_every_state_and_type_has_a_number(noun: type[JobState | JobType], message: object) -> None:
@@ -23,20 +26,19 @@ def test_every_state_and_type_has_a_number(noun: type[JobState | JobType], messa
     assert names == {*noun, "unspecified"}
 
 
+def job_of(kind: JobType, **more: Any) -> Job:
+    return Job(**{"id": "j", "type": kind, "create_time": NOW, "model": "m", "dataset": "/d", **more})
+
+
 def test_a_finished_training() -> None:
-    now = datetime(2026, 5, 6, 7, 8, 9, tzinfo=UTC)
     report = findings.DatasetReport(
         (findings.LabelCounts("blue", 3, 2, 1),), (findings.UnreadableFile("blue/x", "damaged"),), ("few",), "d"
     )
-    job = Job(
-        id="j",
-        type=JobType.TRAINING,
+    job = job_of(
+        JobType.TRAINING,
         state=JobState.SUCCEEDED,
-        create_time=now,
-        end_time=now,
-        model="m",
+        end_time=NOW,
         version=4,
-        dataset="/d",
         spec=TrainSpec(seed=7),
         progress=Progress(stage="publish", validation=EpochMetrics(3, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)),
         dataset_report=report,
@@ -47,7 +49,7 @@ def test_a_finished_training() -> None:
     assert message.training.spec.seed == 7
     assert message.training.base_version == "models/other/versions/3"
     assert (message.name, message.model, message.training.model_version) == ("jobs/j", "models/m", "models/m/versions/4")
-    assert message.create_time.ToDatetime(UTC) == now
+    assert message.create_time.ToDatetime(UTC) == NOW
     assert not message.HasField("start_time")
     assert message.training.dataset_report.unreadable_files[0].reason == "damaged"
     assert [list(row.predicted_counts) for row in message.training.evaluation.labels] == [[9, 1, 0], [0, 9, 1], [1, 0, 9]]
@@ -58,14 +60,10 @@ def test_a_finished_training() -> None:
 def test_a_finished_evaluation_of_several() -> None:
     second = ModelRef("m", version=3)
     found = comparison(second)
-    job = Job(
-        id="j",
-        type=JobType.EVALUATION,
+    job = job_of(
+        JobType.EVALUATION,
         state=JobState.SUCCEEDED,
-        create_time=datetime(2026, 5, 6, tzinfo=UTC),
-        model="m",
         version=4,
-        dataset="/d",
         evaluation=evaluation(),
         others=(second,),
         comparisons=(found,),
@@ -96,14 +94,7 @@ def test_an_inspection_says_what_was_asked_and_what_was_found() -> None:
         findings.Duplicates((group,), 1, 2, 2, 0),
         findings.Suspects((findings.Suspect("a/b.jpg", "a", "c", 0.75),), 9, 99),
     )
-    job = Job(
-        id="j",
-        type=JobType.INSPECTION,
-        create_time=datetime.now(UTC),
-        model="",
-        dataset="/d",
-        inspection=InspectionSpec("resnet50", 7),
-    )
+    job = job_of(JobType.INSPECTION, model="", inspection=InspectionSpec("resnet50", 7))
     message = job_message(job)
     assert (message.model, message.WhichOneof("detail"), message.inspection.backbone) == ("", "inspection", "resnet50")
     assert not message.inspection.HasField("dataset_report")
@@ -116,16 +107,7 @@ def test_an_inspection_says_what_was_asked_and_what_was_found() -> None:
 
 def test_a_failed_evaluation_names_its_version_and_its_error() -> None:
     error = JobError("BAD_DATASET", "no")
-    job = Job(
-        id="j",
-        type=JobType.EVALUATION,
-        state=JobState.FAILED,
-        create_time=datetime.now(UTC),
-        model="m",
-        version=2,
-        dataset="/d",
-        error=error,
-    )
+    job = job_of(JobType.EVALUATION, state=JobState.FAILED, version=2, error=error)
     message = job_message(job)
     assert (message.model, message.error.message) == ("models/m/versions/2", "no")
     assert message.WhichOneof("detail") is None

@@ -52,15 +52,20 @@ def lines_of(folder: Path) -> list[ProgressLine]:
     return [document.load(ProgressLine, line) for line in (folder / jobdir.PROGRESS).read_text().splitlines()]
 
 
-def outcome_of(folder: Path) -> EvaluationOutcome:
+def outcome_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -> EvaluationOutcome:
+    assert main_on(folder, monkeypatch) == jobdir.OK
     return document.load(EvaluationOutcome, (folder / jobdir.RESULT).read_bytes())
+
+
+def refusal_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    assert main_on(folder, monkeypatch) == jobdir.USER_ERROR
+    return document.load(JobError, (folder / jobdir.ERROR).read_bytes()).message
 
 
 def test_two_versions_on_the_same_pictures(folder: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (photos / "red" / "notes.txt").write_text("x")
     ask(folder, photos)
-    assert main_on(folder, monkeypatch) == jobdir.OK
-    outcome = outcome_of(folder)
+    outcome = outcome_of(folder, monkeypatch)
     (found,) = outcome.comparisons
     assert (outcome.evaluation.accuracy, found.evaluation.accuracy, found.version) == (1.0, 36 / 39, SECOND)
     assert [file.path for file in outcome.evaluation.unreadable_files] == ["red/notes.txt"]
@@ -96,12 +101,11 @@ class TestStoredSplits:
         files[0].rename(photos / "blue" / "renamed.png")
         files[2].unlink()
         ask(folder, photos, others=(), split=Split.TEST)
-        assert main_on(folder, monkeypatch) == jobdir.OK
-        found = outcome_of(folder).evaluation
+        found = outcome_of(folder, monkeypatch).evaluation
         assert (found.examples, found.missing_examples, found.leaked_examples) == (2, 1, 0)
         assert found.test_split == identity(tested)
         said = [line.message for line in lines_of(folder) if line.message]
-        assert said == ["1 of the 3 test pictures of colours/1 are not in the dataset, and are not scored."]
+        assert said == ["Not in the dataset, and so not scored: 1 of the 3 test pictures of colours/1."]
 
     def test_a_stored_split_wins_over_those_of_the_dataset(self, folder: Path, squares: Callable[..., Path], monkeypatch) -> None:
         root = squares({"red": 3, "blue": 3}, splits=("train", "test"))
@@ -109,15 +113,13 @@ class TestStoredSplits:
         shutil.copy(copied, root / "test" / "blue" / "copy.png")  # under another label, which its own split does not give it
         self.made_with(folder, jobdir.BUNDLE, test=[], train=[trained, copied])
         ask(folder, root, others=(), split=Split.TRAIN)
-        assert main_on(folder, monkeypatch) == jobdir.OK
-        found = outcome_of(folder).evaluation
+        found = outcome_of(folder, monkeypatch).evaluation
         assert (found.examples, found.accuracy, found.leaked_examples, found.test_split) == (2, 1.0, 0, "")
 
     def test_what_was_trained_on_is_told(self, folder: Path, photos: Path, files: list[Path], monkeypatch) -> None:
         self.made_with(folder, jobdir.BUNDLE, test=files[:2], train=files[2:5])
         ask(folder, photos, others=())
-        assert main_on(folder, monkeypatch) == jobdir.OK
-        found = outcome_of(folder).evaluation
+        found = outcome_of(folder, monkeypatch).evaluation
         assert (found.examples, found.leaked_examples, found.accuracy_without_leaked) == (39, 3, 1.0)
         assert found.test_split == identity(prints_of(*files))
 
@@ -129,29 +131,27 @@ class TestStoredSplits:
         others = f"{jobdir.OTHERS}/1"
         self.made_with(folder, others, test=[], train=[files[0], yellow[0], files[4]], network=colour_network(green=1.3))
         ask(folder, photos, split=Split.TEST)
-        assert main_on(folder, monkeypatch) == jobdir.OK
-        outcome = outcome_of(folder)
+        outcome = outcome_of(folder, monkeypatch)
         (found,) = outcome.comparisons
         assert (outcome.evaluation.examples, found.evaluation.examples, found.left_out_count) == (7, 5, 2)
         assert (found.pairs, found.changed_count) == (Pairs(3, 2, 0, 0), 2)
         self.made_with(folder, others, test=[], train=[*files[:4], *yellow])
-        assert main_on(folder, monkeypatch) == jobdir.USER_ERROR
-        error = document.load(JobError, (folder / jobdir.ERROR).read_bytes())
-        assert error.message.startswith("Each of the 7 pictures was trained on by one of colours/1 and colours/2 alone, so nothing")
+        assert refusal_of(folder, monkeypatch).startswith(
+            "Each of 7 pictures was trained on by one of colours/1 and colours/2 alone, so nothing"
+        )
 
     def test_of_none_of_its_pictures_nothing_is_said(self, folder: Path, photos: Path, tmp_path: Path, monkeypatch) -> None:
         save_square(tmp_path / "elsewhere.png", (1, 2, 3), 999)
         self.made_with(folder, jobdir.BUNDLE, test=[tmp_path / "elsewhere.png"])
         ask(folder, photos, others=(), split=Split.TEST)
-        assert main_on(folder, monkeypatch) == jobdir.USER_ERROR
-        error = document.load(JobError, (folder / jobdir.ERROR).read_bytes())
-        assert error.message.startswith("The dataset holds none of the 1 test pictures of colours/1: name the folder")
+        assert refusal_of(folder, monkeypatch).startswith(
+            "The dataset holds none of the 1 test picture of colours/1: name the folder"
+        )
 
 
 def test_a_dataset_must_be_known_to_both(folder: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network = colour_network()
     write_bundle(folder / jobdir.OTHERS / "1", network=network, labels=("blue", "green", "violet"))
     ask(folder, photos)
-    assert main_on(folder, monkeypatch) == jobdir.USER_ERROR
-    error = document.load(JobError, (folder / jobdir.ERROR).read_bytes())
-    assert error.message == "The dataset has labels that colours/2 does not know: 'red'; it knows 'blue', 'green', 'violet'."
+    said = refusal_of(folder, monkeypatch)
+    assert said == "The dataset has labels that colours/2 does not know: 'red'; it knows 'blue', 'green', 'violet'."
