@@ -37,6 +37,6 @@ def cautions(manifest: Manifest) -> list[str]:
         )
     if report.suspects and report.suspects.count:
         found.append(
-            f"{report.suspects.count} of {report.suspects.examined} labels of train and validation look wrong; see below which."
+            f"{report.suspects.count:,} of {report.suspects.examined:,} labels of train and validation look wrong; see below which."
         )
     return [*found, *report.warnings]
