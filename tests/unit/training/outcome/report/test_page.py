@@ -188,7 +188,7 @@ def test_suspects_and_copies_are_shown_in_a_page_of_less_than_a_megabyte(manifes
     assert page.tags.count("img") == len(page.links) == 98
     assert all(link.startswith("data:image/jpeg;base64,") for link in page.links)
     assert len(html) < 1_000_000
-    assert "77 of 3409 pictures of train and validation bear a label" in page.text
+    assert "77 of 3,409 pictures of train and validation bear a label" in page.text
     assert "these are the 50 most doubtful" in page.text
     assert "hat, rather shoes (0.98)" in page.text
     assert "540 files have an exact or near copy under another label, 720 in another split; 12 of the 120 groups" in page.text
