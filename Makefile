@@ -68,7 +68,7 @@ bench: setup ## measure, beside other tools; DATA=FOLDER with train/, validation
 	$(BIN)/python bench/stages.py '$(DATA)'
 	$(BIN)/python bench/registry.py
 	$(BIN)/python bench/explain.py
-	$(BIN)/python bench/variants.py '$(DATA)'
+	$(BIN)/python bench/variants.py '$(DATA)' --backbone tf_efficientnet_lite0 --random resnet50
 
 clean: ## remove everything that was made here, the environments too
 	rm -rf $(VENV) .venv-protos build dist .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
