@@ -11,6 +11,7 @@ from eyasd.api.messages.classification import classify_response
 from eyasd.core.errors import EyasError, InvalidArgument, NotFound
 from eyasd.core.names import ModelRef, parse_model_ref
 from eyasd.serving.classifier import Classifier
+from eyasd.serving.question import Question
 from eyasd.telemetry.metrics import OTHER, Metrics
 
 MAX_IMAGES: Final = 64
@@ -31,14 +32,15 @@ class ClassificationService(pb_grpc.ClassificationServiceServicer):
         try:
             ref = parse_model_ref(request.model, "model")
             remaining = context.time_remaining()
-            classified = await self._classifier.classify(
-                ref,
-                _images(request),
-                top_k=_top_k(request),
+            question = Question(
+                ref=ref,
+                images=_images(request),
                 timeout_seconds=remaining if remaining is not None else self._default_deadline_seconds,
+                top_k=_top_k(request),
                 allow_unknown=request.allow_unknown,
                 explain=request.explain,
             )
+            classified = await self._classifier.classify(question)
         except EyasError as error:
             # Names that callers make up must not become series: only a model that exists is a label.
             known = ref is not None and not isinstance(error, NotFound | InvalidArgument)

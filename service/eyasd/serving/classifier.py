@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyasd.core.errors import DeadlineExceeded, EyasError, NotExplainable, NoUnknownRule, UndecodableImage
-from eyasd.core.names import ModelRef
 from eyasd.core.preprocess import load_image
 from eyasd.core.unknown import UnknownRules
 from eyasd.serving.admission import Admission
 from eyasd.serving.answer import Classified, Labelled, Prediction, Timing
 from eyasd.serving.fleet import Fleet, LoadedVersion
+from eyasd.serving.question import Question
 from eyasd.telemetry.metrics import Metrics
 
 
@@ -44,25 +44,8 @@ class Classifier:
         self._metrics = metrics
         self._decoders = ThreadPoolExecutor(threads, thread_name_prefix="decode")
 
-    async def classify(
-        self,
-        ref: ModelRef,
-        images: Sequence[bytes],
-        *,
-        top_k: int,
-        timeout_seconds: float,
-        allow_unknown: bool = False,
-        explain: bool = False,
-    ) -> Classified:
+    async def classify(self, question: Question) -> Classified:
         """Labels the pictures of one request.
-
-        Args:
-            ref: which version answers.
-            images: encoded pictures, at least one.
-            top_k: labels for each; 0 is all that apply, but the most probable one at least.
-            timeout_seconds: until the caller's deadline.
-            allow_unknown: whether a picture may be called unknown.
-            explain: whether the answers hold an explanation.
 
         Raises:
             NotFound: there is no such model, alias or version.
@@ -73,41 +56,20 @@ class Classifier:
             Unavailable: the version cannot be loaded.
         """
         arrival = time.monotonic()
-        deadline = arrival + timeout_seconds
-        with self._admission.admit(len(images), timeout_seconds):
+        deadline, count = arrival + question.timeout_seconds, len(question.images)
+        with self._admission.admit(count, question.timeout_seconds):
             in_flight = self._admission.in_flight
-            try:
-                async with asyncio.timeout_at(asyncio.get_running_loop().time() + timeout_seconds):
-                    loaded = await self._fleet.find(ref)
-            except TimeoutError:
-                raise DeadlineExceeded("The deadline passed while the model version was being loaded: allow more time.") from None
-            if allow_unknown and loaded.manifest.unknown is None:
-                raise NoUnknownRule(
-                    f"{loaded.model}/{loaded.version} was trained by an Eyas that did not teach it to tell unknown pictures: "
-                    "train it again, or leave allow_unknown out.",
-                    model=loaded.model,
-                    version=loaded.version,
-                )
-            if explain and loaded.head is None:
-                raise NotExplainable(
-                    f"{loaded.model}/{loaded.version} cannot explain its answers: its network ({loaded.manifest.lineage.backbone}) "
-                    "does not end in the mean of a map and one linear layer, or was trained before Eyas kept the map. Train it "
-                    "again with a backbone such as tf_efficientnet_lite0, or leave explain out.",
-                    model=loaded.model,
-                    version=loaded.version,
-                )
+            loaded = await self._find(question)
             start = time.monotonic()
             with loaded.engine.hold():
-                labels = (
-                    self._label(loaded, image, top_k, deadline, allow_unknown=allow_unknown, explain=explain) for image in images
-                )
+                labels = (self._label(loaded, image, question, deadline) for image in question.images)
                 tasks = [asyncio.create_task(label) for label in labels]
                 try:
                     outcomes = await asyncio.gather(*tasks)
                 finally:
                     for task in tasks:  # of a request that failed or whose caller left, nothing goes on
                         task.cancel()
-            self._admission.observe(len(images), time.monotonic() - start, in_flight)
+            self._admission.observe(count, time.monotonic() - start, in_flight)
         timing = Timing()
         for _, stages in outcomes:
             timing = timing.longest(stages)
@@ -121,8 +83,32 @@ class Classifier:
         """Ends the decoders' threads."""
         self._decoders.shutdown(wait=False, cancel_futures=True)
 
+    async def _find(self, question: Question) -> LoadedVersion:
+        """Returns the version that answers, which can do what is asked of it."""
+        try:
+            async with asyncio.timeout(question.timeout_seconds):
+                loaded = await self._fleet.find(question.ref)
+        except TimeoutError:
+            raise DeadlineExceeded("The deadline passed while the model version was being loaded: allow more time.") from None
+        if question.allow_unknown and loaded.manifest.unknown is None:
+            raise NoUnknownRule(
+                f"{loaded.model}/{loaded.version} was trained by an Eyas that did not teach it to tell unknown pictures: "
+                "train it again, or leave allow_unknown out.",
+                model=loaded.model,
+                version=loaded.version,
+            )
+        if question.explain and loaded.head is None:
+            raise NotExplainable(
+                f"{loaded.model}/{loaded.version} cannot explain its answers: its network ({loaded.manifest.lineage.backbone}) "
+                "does not end in the mean of a map and one linear layer, or was trained before Eyas kept the map. Train it "
+                "again with a backbone such as tf_efficientnet_lite0, or leave explain out.",
+                model=loaded.model,
+                version=loaded.version,
+            )
+        return loaded
+
     async def _label(
-        self, loaded: LoadedVersion, encoded: bytes, top_k: int, deadline: float, *, allow_unknown: bool, explain: bool
+        self, loaded: LoadedVersion, encoded: bytes, question: Question, deadline: float
     ) -> tuple[Labelled | UndecodableImage, Timing]:
         start = time.monotonic()
         try:
@@ -132,14 +118,14 @@ class Classifier:
             return error, Timing(preprocessing=time.monotonic() - start)
         decoded = time.monotonic()
         try:
-            answer = await loaded.engine.infer(image, deadline, explain=explain)
+            answer = await loaded.engine.infer(image, deadline, explain=question.explain)
         except EyasError as error:
             self._metrics.images.labels(loaded.model, error.reason).inc()
             raise
         timing = Timing(decoded - start, answer.queue_seconds, answer.inference_seconds)
-        predictions = _top(answer.probabilities, loaded.manifest.labels, loaded.manifest.thresholds, top_k)
+        predictions = _top(answer.probabilities, loaded.manifest.labels, loaded.manifest.thresholds, question.top_k)
         labelled, rules = Labelled(predictions, ood_score=answer.ood_score), loaded.manifest.unknown
-        if allow_unknown and rules:
+        if question.allow_unknown and rules:
             labelled = _judged(labelled, rules)
         if loaded.head is not None and answer.feature_map is not None:
             draw = partial(loaded.head.explain, image, answer.feature_map, predictions[0].class_index)
