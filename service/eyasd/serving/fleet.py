@@ -285,13 +285,14 @@ class Fleet:
         golden = Golden.from_bytes(self._catalog.fetch(model, version, bundle.GOLDEN))
         log = self._log.bind(model=model, version=version)
         chosen = choose(session, manifest, golden, options.precision, options.provider, options.max_batch_size, log)
-        return manifest, chosen, self._head(model, version, manifest, chosen.session, golden) if manifest.feature_map else None
+        return manifest, chosen, self._head(model, version, manifest)
 
-    def _head(self, model: str, version: int, manifest: Manifest, session: Session, golden: Golden) -> HeadWeights:
-        """Returns the weights that explain, which fit the network's feature map. Raises BrokenBundle."""
+    def _head(self, model: str, version: int, manifest: Manifest) -> HeadWeights | None:
+        """Returns the weights that explain, which fit the network's feature map, if it has one. Raises BrokenBundle."""
+        if manifest.feature_map is None:
+            return None
         head = HeadWeights.from_bytes(self._catalog.fetch(model, version, bundle.EXPLAIN))
-        maps = session.run(golden.images[:1], maps=True).feature_maps
-        if maps is None or head.weights.shape != (len(manifest.labels), maps.shape[1]):
+        if head.weights.shape != (len(manifest.labels), manifest.feature_map[0]):
             raise BrokenBundle(f"{bundle.EXPLAIN} has weights of shape {head.weights.shape}, which does not fit {bundle.MODEL}.")
         return head
 

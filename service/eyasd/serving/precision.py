@@ -100,7 +100,7 @@ def choose(
 
 
 def _proven(open_session: Callable[[Precision], Session], precision: Precision, golden: Golden, manifest: Manifest) -> Session:
-    """Returns a session that is warm and gives its recorded answers. Raises BrokenBundle."""
+    """Returns a session that is warm, gives its recorded answers, and the map that explains them. Raises BrokenBundle."""
     recorded = golden.probabilities if precision is Precision.FP32 else golden.variants.get(precision)
     if recorded is None:
         raise BrokenBundle(f"golden.npz has no answers of {precision.file}.")
@@ -115,6 +115,11 @@ def _proven(open_session: Callable[[Precision], Session], precision: Precision, 
             f"{precision.file} does not give its recorded answers on this machine: they differ by {difference:.3g}, "
             f"{precision.golden_tolerance:g} is allowed."
         )
+    if manifest.feature_map:
+        maps = session.run(golden.images[:1], maps=True).feature_maps
+        sizes = None if maps is None else maps.shape[1:]
+        if sizes != manifest.feature_map:
+            raise BrokenBundle(f"{precision.file} gives a feature map of the sizes {sizes}; {manifest.feature_map} was recorded.")
     return session
 
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import structlog
 
-from builders import colour_network, golden, write_bundle
+from builders import SIDE, colour_network, golden, write_bundle
 from eyasd.core import bundle
+from eyasd.core.activation import HeadWeights
 from eyasd.core.errors import AliasNotFound, BrokenBundle, ModelNotFound, StorageFailed, Unavailable, VersionNotFound
 from eyasd.core.names import ModelRef
 from eyasd.core.promotion import AliasRecord
@@ -123,11 +124,18 @@ async def test_weights_that_do_not_fit_the_network_are_refused(fleet: Fleet, mod
     head = (await fleet.find(PRODUCTION)).head
     assert head is not None
     assert head.weights.shape == (3, 3)
-    publish(models, tmp_path, explainable=True, network=colour_network())  # which has no map
+    (tmp_path / "b2").mkdir()
+    (tmp_path / "b2" / bundle.EXPLAIN).write_bytes(HeadWeights(np.ones((3, 2), np.float32)).to_bytes())
+    publish(models, tmp_path, network=colour_network(maps=True), feature_map=(3, SIDE, SIDE))
+    publish(models, tmp_path, explainable=True, network=colour_network())
     await look(fleet)
     assert (await fleet.find(PRODUCTION)).version == 1
-    with pytest.raises(Unavailable, match=r"explain\.npz has weights of shape \(3, 3\), which does not fit"):
-        await fleet.find(ModelRef("colours", version=2))
+    for version, says in (
+        (2, r"explain\.npz has weights of shape \(3, 2\), which does not fit"),
+        (3, r"model\.onnx gives a feature map of the sizes None; \(3, 32, 32\) was recorded"),
+    ):
+        with pytest.raises(Unavailable, match=says):
+            await fleet.find(ModelRef("colours", version=version))
 
 
 async def test_a_variant_answers_for_its_version_and_a_damaged_one_is_left_alone(

@@ -12,7 +12,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from builders import colour_network, golden, write_bundle
+from builders import SIDE, colour_network, golden, write_bundle
 from eyasd.core import bundle
 from eyasd.core.bundle import Golden, Manifest
 from eyasd.core.errors import BrokenBundle, StartupFailed
@@ -123,6 +123,15 @@ def test_a_variant_in_doubt_costs_speed_and_nothing_else(
     assert chosen.precision is Precision.FP32
     assert np.allclose(chosen.session.run(golden.images).probabilities, golden.probabilities, atol=1e-6)
     assert says in logs[-1]["error"]
+
+
+def test_a_variant_that_cannot_explain_does_not_serve_a_version_that_can(manifest: Manifest, clock: Clock) -> None:
+    explainable = replace(manifest, feature_map=(3, SIDE, SIDE))
+    maps = colour_network(maps=True)
+    assert pick(explainable, fp32=maps, int8=maps)[0].precision is Precision.INT8
+    chosen, _, logs = pick(explainable, fp32=maps)
+    assert chosen.precision is Precision.FP32
+    assert "model.int8.onnx gives a feature map of the sizes None" in logs[-1]["error"]
 
 
 def test_a_broken_model_is_not_saved_by_its_variant(manifest: Manifest, clock: Clock) -> None:
