@@ -67,15 +67,16 @@ class Preprocess:
             raise ValueError(f"{self} is out of range: crop_px 1..4096, crop_fraction in (0, 1], max_pixels >= 1")
 
 
-def load_image(encoded: bytes, spec: Preprocess) -> NDArray[np.uint8]:
+def load_image(encoded: bytes, spec: Preprocess, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
     """Decodes one picture into the shape the network expects.
 
     Args:
         encoded: a JPEG, PNG, WebP, GIF (first frame) or BMP file. EXIF orientation is applied; transparency is laid on white.
         spec: taken from the bundle of the model that will see the result.
+        out: uint8 [H, W, 3] to write the result into, such as a slot in shared memory; untouched where the picture is refused.
 
     Returns:
-        uint8 [H, W, 3], RGB, 0..255, with H = W = `spec.crop_px`.
+        uint8 [H, W, 3], RGB, 0..255, with H = W = `spec.crop_px`; `out` where it was given.
 
     Raises:
         UndecodableImage: the bytes are not a picture, or are cut short.
@@ -84,7 +85,7 @@ def load_image(encoded: bytes, spec: Preprocess) -> NDArray[np.uint8]:
     if len(encoded) > MAX_ENCODED_BYTES:
         raise ImageTooLarge(f"The picture has {len(encoded):,} bytes; at most {MAX_ENCODED_BYTES:,} are read. Send a smaller copy.")
     try:
-        return _decode(encoded, spec)
+        image = _decode(encoded, spec)
     except UndecodableImage:
         raise
     except UnidentifiedImageError:
@@ -93,6 +94,10 @@ def load_image(encoded: bytes, spec: Preprocess) -> NDArray[np.uint8]:
     except Exception as error:
         # Pillow's decoders raise OSError, ValueError, SyntaxError, TypeError and more on damaged files.
         raise UndecodableImage(f"The picture is damaged or cut short ({error}): send a whole file.") from error
+    if out is None:
+        return image
+    out[:] = image
+    return out
 
 
 def _decode(encoded: bytes, spec: Preprocess) -> NDArray[np.uint8]:

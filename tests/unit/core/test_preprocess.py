@@ -33,6 +33,21 @@ def test_every_format_gives_the_same_colour(form: str) -> None:
     assert np.abs(image.astype(int) - (200, 100, 50)).max() <= 3
 
 
+def test_the_pixels_are_written_where_they_are_wanted() -> None:
+    slots = np.zeros((2, 16, 16, 3), np.uint8)
+    image = load_image(noise(1, form="JPEG"), SPEC, slots[1])
+    assert np.shares_memory(image, slots[1])
+    assert (slots[1] == load_image(noise(1, form="JPEG"), SPEC)).all()
+    assert not slots[0].any()
+
+
+def test_a_refused_picture_leaves_the_slot_as_it_was() -> None:
+    slot = np.full((16, 16, 3), 7, np.uint8)
+    with pytest.raises(UndecodableImage):
+        load_image(noise(1, form="JPEG")[:400], SPEC, slot)
+    assert (slot == 7).all()
+
+
 def test_the_central_square_is_cut() -> None:
     wide = Image.new("RGB", (300, 100), "red")
     wide.paste("blue", (100, 0, 200, 100))
