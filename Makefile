@@ -32,13 +32,13 @@ test: setup ## run every test
 lint: setup $(GENERATED) ## check the style of the code and of the contract
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	cd $(GENERATED) && $(abspath $(BIN))/buf lint --path eyas && $(abspath $(BIN))/buf format --diff --exit-code --path eyas
+	cd $(GENERATED) && $(abspath $(BIN))/buf lint --path eyas --path inference && $(abspath $(BIN))/buf format --diff --exit-code --path eyas --path inference
 
 types: setup ## check the types
 	$(BIN)/mypy
 
 # buf and protoc want google/rpc/status.proto beside the contract; it comes with a package, so it is not kept here.
-$(GENERATED): setup $(wildcard protos/eyas/v1/*.proto) protos/buf.yaml
+$(GENERATED): setup $(wildcard protos/eyas/v1/*.proto protos/inference/*.proto) protos/buf.yaml
 	rm -rf $@ && mkdir -p $@/google/rpc && cp -r protos/. $@
 	cp $$($(BIN)/python -c 'import google.rpc as r; print(list(r.__path__)[0])')/status.proto $@/google/rpc
 
@@ -52,14 +52,23 @@ define generate
 	.venv-protos/bin/python -m grpc_tools.protoc -I $(GENERATED) --grpc_python_out=$(1) $(GENERATED)/eyas/v1/*_service.proto
 endef
 
-protos: $(GENERATED) .venv-protos/ready ## generate client/eyas/v1 from protos/
-	$(call generate,client)
+# A set of descriptors, not modules: modules would enter the default pool, where other packages register the same names.
+define describe
+	.venv-protos/bin/python -m grpc_tools.protoc -I $(GENERATED) --descriptor_set_out=$(1) $(GENERATED)/inference/*.proto
+endef
+INFERENCE := service/eyasd/api/inference/protocol.binpb
 
-check-protos: $(GENERATED) .venv-protos/ready ## fail if client/eyas/v1 is not what protos/ gives
+protos: $(GENERATED) .venv-protos/ready ## generate client/eyas/v1, and the server's descriptors of the Open Inference Protocol, from protos/
+	$(call generate,client)
+	$(call describe,$(INFERENCE))
+
+check-protos: $(GENERATED) .venv-protos/ready ## fail if what was generated is not what protos/ gives
 	rm -rf build/generated && mkdir -p build/generated
 	$(call generate,build/generated)
 	cp client/eyas/v1/__init__.py build/generated/eyas/v1
 	diff -r --exclude=__pycache__ client/eyas/v1 build/generated/eyas/v1
+	$(call describe,build/generated/protocol.binpb)
+	cmp $(INFERENCE) build/generated/protocol.binpb
 
 bench: setup ## measure, beside other tools; DATA=FOLDER with train/, validation/ and test/ inside
 	$(BIN)/pip install --quiet --group bench

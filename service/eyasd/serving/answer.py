@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 
+import numpy as np
+from numpy.typing import NDArray
+
 from eyasd.core.errors import UndecodableImage
 from eyasd.core.unknown import Unknown
 
@@ -37,12 +40,14 @@ class Labelled:
 
     Attributes:
         predictions: the most probable labels first.
+        probabilities: float32 [C], of every label, in order of class index.
         unknown: why none of them applies; None where the picture is not unknown, or must not be.
         ood_score: larger = less like the training pictures; None where the version does not compute it.
         explanation: the picture with the class-activation map of the first prediction over it, a PNG file; None where nobody asked.
     """
 
     predictions: tuple[Prediction, ...]
+    probabilities: NDArray[np.float32] = field(compare=False, repr=False)
     unknown: Unknown | None = None
     ood_score: float | None = None
     explanation: bytes | None = None

@@ -17,7 +17,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from eyasd.core.errors import DeadlineExceeded, EyasError, NotExplainable, NoUnknownRule, UndecodableImage
+from eyasd.core.errors import DeadlineExceeded, EyasError, InvalidArgument, NotExplainable, NoUnknownRule, UndecodableImage
 from eyasd.core.preprocess import load_image
 from eyasd.core.unknown import UnknownRules
 from eyasd.serving.admission import Admission
@@ -49,6 +49,7 @@ class Classifier:
 
         Raises:
             NotFound: there is no such model, alias or version.
+            InvalidArgument: the pixels are not those of the version's network.
             NoUnknownRule: a picture may be called unknown, and the version cannot tell which.
             NotExplainable: an explanation is asked for, and the version has no class-activation maps.
             Overloaded: refused before anything was decoded.
@@ -90,6 +91,14 @@ class Classifier:
                 loaded = await self._fleet.find(question.ref)
         except TimeoutError:
             raise DeadlineExceeded("The deadline passed while the model version was being loaded: allow more time.") from None
+        side = loaded.manifest.preprocess.crop_px
+        for image in question.images:
+            if isinstance(image, np.ndarray) and image.shape != (side, side, 3):
+                raise InvalidArgument(
+                    "images",
+                    f"The network of {loaded.model}/{loaded.version} sees pictures of {side} x {side} x 3 pixels, and these have "
+                    f"{' x '.join(map(str, image.shape))}: send them in its size, or as files.",
+                )
         if question.allow_unknown and loaded.manifest.unknown is None:
             raise NoUnknownRule(
                 f"{loaded.model}/{loaded.version} was trained by an Eyas that did not teach it to tell unknown pictures: "
@@ -108,11 +117,14 @@ class Classifier:
         return loaded
 
     async def _label(
-        self, loaded: LoadedVersion, encoded: bytes, question: Question, deadline: float
+        self, loaded: LoadedVersion, picture: bytes | NDArray[np.uint8], question: Question, deadline: float
     ) -> tuple[Labelled | UndecodableImage, Timing]:
         start = time.monotonic()
         try:
-            image = await asyncio.get_running_loop().run_in_executor(self._decoders, self._decode, loaded, encoded, deadline)
+            if isinstance(picture, np.ndarray):
+                image = picture
+            else:
+                image = await asyncio.get_running_loop().run_in_executor(self._decoders, self._decode, loaded, picture, deadline)
         except UndecodableImage as error:
             self._metrics.images.labels(loaded.model, error.reason).inc()
             return error, Timing(preprocessing=time.monotonic() - start)
@@ -124,7 +136,7 @@ class Classifier:
             raise
         timing = Timing(decoded - start, answer.queue_seconds, answer.inference_seconds)
         predictions = _top(answer.probabilities, loaded.manifest.labels, loaded.manifest.thresholds, question.top_k)
-        labelled, rules = Labelled(predictions, ood_score=answer.ood_score), loaded.manifest.unknown
+        labelled, rules = Labelled(predictions, answer.probabilities, ood_score=answer.ood_score), loaded.manifest.unknown
         if question.allow_unknown and rules:
             labelled = _judged(labelled, rules)
         if loaded.head is not None and answer.feature_map is not None:

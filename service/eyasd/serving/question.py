@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+import numpy as np
+from numpy.typing import NDArray
+
 from eyasd.core.names import ModelRef
 
 
@@ -23,7 +26,8 @@ class Question:
 
     Attributes:
         ref: which version answers.
-        images: encoded pictures, at least one.
+        images: at least one: encoded pictures, or pixels as the version's network sees them, uint8 [H, W, 3], RGB, which are not
+            decoded.
         timeout_seconds: until the caller's deadline.
         top_k: labels for each picture; 0 is all that apply, but the most probable one at least.
         allow_unknown: whether a picture may be called unknown.
@@ -34,7 +38,7 @@ class Question:
     """
 
     ref: ModelRef
-    images: Sequence[bytes]
+    images: Sequence[bytes | NDArray[np.uint8]]
     timeout_seconds: float
     top_k: int = 0
     allow_unknown: bool = False
