@@ -24,6 +24,7 @@ from eyas.v1 import (
     lineage_pb2,
     model_pb2,
     model_service_pb2,
+    traffic_pb2,
     training_service_pb2,
     variant_pb2,
 )
@@ -299,6 +300,26 @@ def inspected_message(state: str = "SUCCEEDED", groups: int = 2, suspects: int =
 def update(sequence: int, **what: Any) -> job_service_pb2.WatchJobResponse:
     message = job_service_pb2.WatchJobResponse(sequence=sequence, **what)
     message.time.FromDatetime(NOW)
+    return message
+
+
+def traffic_message() -> traffic_pb2.Traffic:
+    """Version 7 of `clothing` is its canary, and what its alias `next` leads to its shadow."""
+    message = traffic_pb2.Traffic(name="models/clothing/traffic", record=4, actor="ipv4:1", reason="better on hats")
+    message.update_time.FromDatetime(NOW)
+    message.canary.CopyFrom(
+        traffic_pb2.Canary(
+            target="models/clothing/versions/7",
+            percent=5,
+            max_error_rate=0.02,
+            max_latency_ratio=1.5,
+            min_requests=50,
+            version="models/clothing/versions/7",
+        )
+    )
+    message.shadow.CopyFrom(
+        traffic_pb2.Shadow(target="models/clothing/aliases/next", percent=10, version="models/clothing/versions/8")
+    )
     return message
 
 

@@ -51,6 +51,7 @@ from eyas._lineage import BundleFile, Conditions, Lineage
 from eyas._policy import Policy
 from eyas._report import Report
 from eyas._settings import SettingValue
+from eyas._traffic import Canary, Shadow, Traffic
 from eyas._types import (
     Alias,
     Classification,
@@ -74,6 +75,7 @@ __all__ = [
     "Alias",
     "AlreadyExists",
     "BundleFile",
+    "Canary",
     "ChangedPicture",
     "Classification",
     "Client",
@@ -125,10 +127,12 @@ __all__ = [
     "ServerError",
     "ServingState",
     "SettingValue",
+    "Shadow",
     "SplitSizes",
     "Suspect",
     "Suspects",
     "Timing",
+    "Traffic",
     "Unauthenticated",
     "Unavailable",
     "UndecodableImage",

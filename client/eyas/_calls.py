@@ -21,6 +21,7 @@ from eyas._errors import EyasError, InvalidArgument, JobCancelled, JobFailed, Un
 from eyas._policy import Policy, policy, policy_message
 from eyas._report import Report
 from eyas._settings import SettingValue, training_spec
+from eyas._traffic import Canary, Shadow, Traffic, traffic, traffic_message
 from eyas._types import Alias, Classification, Job, JobEvent, JobState, Model, ModelVersion
 from eyas.v1 import classification_service_pb2 as classification_pb2
 from eyas.v1 import evaluation_pb2, job_service_pb2, model_service_pb2, training_service_pb2
@@ -126,7 +127,13 @@ def retrace(version: str, dataset: str | os.PathLike[str] | None, request_id: st
 
 
 def classify(
-    model: str, images: Sequence[bytes], top_k: int, *, allow_unknown: bool = False, explain: bool = False
+    model: str,
+    images: Sequence[bytes],
+    top_k: int,
+    *,
+    allow_unknown: bool = False,
+    explain: bool = False,
+    routing_key: str = "",
 ) -> Call[list[Classification | EyasError]]:
     """Classify."""
     request = classification_pb2.ClassifyRequest(
@@ -135,6 +142,7 @@ def classify(
         top_k=top_k,
         allow_unknown=allow_unknown,
         explain=explain,
+        routing_key=routing_key,
     )
     method = "/eyas.v1.ClassificationService/Classify"
     return Call(method, request, classification_pb2.ClassifyResponse, _convert.classifications)
@@ -283,6 +291,31 @@ def list_alias_records(model: str, alias: str, time: datetime | None, token: str
         request,
         model_service_pb2.ListAliasRecordsResponse,
         lambda r: ([_convert.alias(one) for one in r.records], r.next_page_token),
+    )
+
+
+def get_traffic(model: str) -> Call[Traffic]:
+    """GetTraffic."""
+    request = model_service_pb2.GetTrafficRequest(name=f"{_convert.model_resource(model)}/traffic")
+    return Call("/eyas.v1.ModelService/GetTraffic", request, model_service_pb2.GetTrafficResponse, lambda r: traffic(r.traffic))
+
+
+def set_traffic(model: str, canary: Canary | None, shadow: Shadow | None, reason: str, expected: int | None) -> Call[Traffic]:
+    """SetTraffic."""
+    request = model_service_pb2.SetTrafficRequest(
+        traffic=traffic_message(model, canary, shadow), reason=reason, expected_record=expected
+    )
+    return Call("/eyas.v1.ModelService/SetTraffic", request, model_service_pb2.SetTrafficResponse, lambda r: traffic(r.traffic))
+
+
+def list_traffic_records(model: str, token: str) -> Call[Page[Traffic]]:
+    """ListTrafficRecords, one page."""
+    request = model_service_pb2.ListTrafficRecordsRequest(parent=f"{_convert.model_resource(model)}/traffic", page_token=token)
+    return Call(
+        "/eyas.v1.ModelService/ListTrafficRecords",
+        request,
+        model_service_pb2.ListTrafficRecordsResponse,
+        lambda r: (list(map(traffic, r.records)), r.next_page_token),
     )
 
 

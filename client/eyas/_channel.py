@@ -15,8 +15,8 @@ DEFAULT_ADDRESS: Final = "127.0.0.1:50051"
 DEFAULT_TIMEOUT_SECONDS: Final = 30.0
 _LONGEST_SECONDS: Final = 365 * 86_400.0
 
-# Repeating these changes nothing: they read, or a request id makes the second call the first. SetAlias, RollbackAlias and
-# SetPolicy are not among them, since between the two attempts somebody else may have made another change on purpose.
+# Repeating these changes nothing: they read, or a request id makes the second call the first. SetAlias, RollbackAlias,
+# SetPolicy and SetTraffic are not among them, since between the two attempts somebody else may have made another change on purpose.
 _REPEATABLE: Final = {
     "ClassificationService": ["Classify"],
     "TrainingService": ["Train", "Evaluate", "InspectDataset"],
@@ -29,6 +29,8 @@ _REPEATABLE: Final = {
         "GetReport",
         "ListAliasRecords",
         "GetPolicy",
+        "GetTraffic",
+        "ListTrafficRecords",
     ],
 }
 _SERVICE_CONFIG: Final = json.dumps(

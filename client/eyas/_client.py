@@ -19,6 +19,7 @@ from eyas._errors import EyasError, from_rpc
 from eyas._policy import Policy
 from eyas._report import Report
 from eyas._settings import SettingValue
+from eyas._traffic import Canary, Shadow, Traffic
 from eyas._types import Alias, Classification, Job, JobEvent, Model, ModelVersion
 from eyas._watch import Watch
 
@@ -92,6 +93,7 @@ class Client:
         top_k: int = 0,
         allow_unknown: bool = False,
         explain: bool = False,
+        routing_key: str = "",
         timeout: float | timedelta | None = None,
     ) -> Classification:
         """Labels one picture.
@@ -102,6 +104,8 @@ class Client:
             top_k: how many labels to return, most probable first; 0 is those that apply, or the most probable one where none does.
             allow_unknown: whether the picture may be called unknown: then none of its labels applies, and `unknown` says why.
             explain: whether the answer holds an explanation, see `Classification`.
+            routing_key: whom the request is from or about, at most 256 characters: while the model has a canary, all requests of a
+                key are answered by the same version.
             timeout: deadline of this call; None is the client's.
 
         Raises:
@@ -109,7 +113,7 @@ class Client:
             FailedPrecondition: it may be called unknown, and the version has no rule for that; or the version cannot explain.
         """
         content = _calls.read_image(image)
-        call = _calls.classify(model, [content], top_k, allow_unknown=allow_unknown, explain=explain)
+        call = _calls.classify(model, [content], top_k, allow_unknown=allow_unknown, explain=explain, routing_key=routing_key)
         (result,) = self._run(call, timeout)
         if isinstance(result, EyasError):
             raise result
@@ -123,6 +127,7 @@ class Client:
         top_k: int = 0,
         allow_unknown: bool = False,
         explain: bool = False,
+        routing_key: str = "",
         timeout: float | timedelta | None = None,
     ) -> list[Classification | EyasError]:
         """Labels any number of pictures, in as many requests as they need, four at a time.
@@ -133,6 +138,7 @@ class Client:
             top_k: how many labels to return for each, as in `classify`.
             allow_unknown: as in `classify`.
             explain: as in `classify`.
+            routing_key: as in `classify`.
             timeout: deadline of each request; None is the client's.
 
         Returns:
@@ -142,7 +148,7 @@ class Client:
 
         def send(batch: tuple[list[int], list[bytes]]) -> None:
             places, contents = batch
-            call = _calls.classify(model, contents, top_k, allow_unknown=allow_unknown, explain=explain)
+            call = _calls.classify(model, contents, top_k, allow_unknown=allow_unknown, explain=explain, routing_key=routing_key)
             answers = self._run(call, timeout)
             for place, result in zip(places, answers, strict=True):
                 results[place] = result
@@ -382,6 +388,35 @@ class Client:
     def list_alias_records(self, model: str, alias: str = "production", *, at: datetime | None = None) -> Iterator[Alias]:
         """Yields where an alias pointed, newest first; with `at`, an aware datetime, only what was in force then."""
         return self._pages(lambda token: _calls.list_alias_records(model, alias, at, token))
+
+    def get_traffic(self, model: str) -> Traffic:
+        """Returns a model's canary and shadow."""
+        return self._run(_calls.get_traffic(model))
+
+    def set_traffic(
+        self,
+        model: str,
+        *,
+        canary: Canary | None = None,
+        shadow: Shadow | None = None,
+        reason: str = "",
+        expected_record: int | None = None,
+    ) -> Traffic:
+        """Sets a model's canary and shadow; what is None ends.
+
+        Args:
+            model: whose `production` they are beside.
+            canary: answers a share of the requests.
+            shadow: sees a share of the requests.
+            reason: kept in the history.
+            expected_record: the `record` that the caller has seen; if another is in force, nothing is done and Conflict is
+                raised. None is whatever it is.
+        """
+        return self._run(_calls.set_traffic(model, canary, shadow, reason, expected_record))
+
+    def list_traffic_records(self, model: str) -> Iterator[Traffic]:
+        """Yields what a model's canary and shadow were, newest first, and why a canary was rolled back."""
+        return self._pages(lambda token: _calls.list_traffic_records(model, token))
 
     def _run(self, call: Call[T], timeout: float | timedelta | None = None) -> T:
         seconds = self._connection.timeout_seconds if timeout is None else in_seconds(timeout)

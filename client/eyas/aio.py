@@ -18,6 +18,7 @@ from eyas._errors import EyasError, from_rpc
 from eyas._policy import Policy
 from eyas._report import Report
 from eyas._settings import SettingValue
+from eyas._traffic import Canary, Shadow, Traffic
 from eyas._types import Alias, Classification, Job, JobEvent, Model, ModelVersion
 from eyas._watch import Watch
 
@@ -71,11 +72,12 @@ class Client:
         top_k: int = 0,
         allow_unknown: bool = False,
         explain: bool = False,
+        routing_key: str = "",
         timeout: float | timedelta | None = None,  # noqa: ASYNC109 - a deadline
     ) -> Classification:
         """Labels one picture."""
         content = image if isinstance(image, bytes) else await asyncio.to_thread(_calls.read_image, image)
-        call = _calls.classify(model, [content], top_k, allow_unknown=allow_unknown, explain=explain)
+        call = _calls.classify(model, [content], top_k, allow_unknown=allow_unknown, explain=explain, routing_key=routing_key)
         (result,) = await self._run(call, timeout)
         if isinstance(result, EyasError):
             raise result
@@ -89,6 +91,7 @@ class Client:
         top_k: int = 0,
         allow_unknown: bool = False,
         explain: bool = False,
+        routing_key: str = "",
         timeout: float | timedelta | None = None,  # noqa: ASYNC109 - a deadline that travels to the server
     ) -> list[Classification | EyasError]:
         """Labels any number of pictures, in as many requests as they need, four at a time."""
@@ -102,7 +105,9 @@ class Client:
                     places, contents = await asyncio.to_thread(next, batches, ([], []))
                 if not places:
                     return
-                call = _calls.classify(model, contents, top_k, allow_unknown=allow_unknown, explain=explain)
+                call = _calls.classify(
+                    model, contents, top_k, allow_unknown=allow_unknown, explain=explain, routing_key=routing_key
+                )
                 answers = await self._run(call, timeout)
                 for place, result in zip(places, answers, strict=True):
                     results[place] = result
@@ -281,6 +286,26 @@ class Client:
     def list_alias_records(self, model: str, alias: str = "production", *, at: datetime | None = None) -> AsyncIterator[Alias]:
         """Yields where an alias pointed, newest first; with `at`, an aware datetime, only what was in force then."""
         return self._pages(lambda token: _calls.list_alias_records(model, alias, at, token))
+
+    async def get_traffic(self, model: str) -> Traffic:
+        """Returns a model's canary and shadow."""
+        return await self._run(_calls.get_traffic(model))
+
+    async def set_traffic(
+        self,
+        model: str,
+        *,
+        canary: Canary | None = None,
+        shadow: Shadow | None = None,
+        reason: str = "",
+        expected_record: int | None = None,
+    ) -> Traffic:
+        """Sets a model's canary and shadow; what is None ends. See `Client.set_traffic`."""
+        return await self._run(_calls.set_traffic(model, canary, shadow, reason, expected_record))
+
+    def list_traffic_records(self, model: str) -> AsyncIterator[Traffic]:
+        """Yields what a model's canary and shadow were, newest first, and why a canary was rolled back."""
+        return self._pages(lambda token: _calls.list_traffic_records(model, token))
 
     async def _run(self, call: Call[T], timeout: float | timedelta | None = None) -> T:  # noqa: ASYNC109 - a deadline
         seconds = self._connection.timeout_seconds if timeout is None else in_seconds(timeout)

@@ -26,6 +26,7 @@ from eyas._command.registry import models, policy
 from eyas._command.reproduce import reproduce
 from eyas._command.session import Session, connected
 from eyas._command.times import Time
+from eyas._command.traffic import canary, shadow, traffic
 from eyas._convert import to_json
 from eyas._errors import EyasError, InvalidArgument
 from eyas._report import show_in_browser
@@ -259,7 +260,7 @@ def report(session: Session, *, model: str, opens: bool, out: Path | None) -> No
     session.show({"version": found.version, "path": str(path)}, lambda: f"The report of {found.version} is in {path}")
 
 
-for _command in (models, policy, evaluate, compare, reproduce):
+for _command in (models, policy, canary, shadow, traffic, evaluate, compare, reproduce):
     eyas.add_command(_command)
 
 

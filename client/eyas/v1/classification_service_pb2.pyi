@@ -18,18 +18,20 @@ UNKNOWN_REASON_OUT_OF_DISTRIBUTION: UnknownReason
 UNKNOWN_REASON_LOW_CONFIDENCE: UnknownReason
 
 class ClassifyRequest(_message.Message):
-    __slots__ = ("model", "images", "top_k", "explain", "allow_unknown")
+    __slots__ = ("model", "images", "top_k", "explain", "allow_unknown", "routing_key")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     TOP_K_FIELD_NUMBER: _ClassVar[int]
     EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     ALLOW_UNKNOWN_FIELD_NUMBER: _ClassVar[int]
+    ROUTING_KEY_FIELD_NUMBER: _ClassVar[int]
     model: str
     images: _containers.RepeatedCompositeFieldContainer[Image]
     top_k: int
     explain: bool
     allow_unknown: bool
-    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[Image, _Mapping]]] = ..., top_k: _Optional[int] = ..., explain: bool = ..., allow_unknown: bool = ...) -> None: ...
+    routing_key: str
+    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[Image, _Mapping]]] = ..., top_k: _Optional[int] = ..., explain: bool = ..., allow_unknown: bool = ..., routing_key: _Optional[str] = ...) -> None: ...
 
 class Image(_message.Message):
     __slots__ = ("content",)

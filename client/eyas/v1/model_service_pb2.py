@@ -23,60 +23,73 @@ _sym_db = _symbol_database.Default()
 
 
 from eyas.v1 import model_pb2 as eyas_dot_v1_dot_model__pb2
+from eyas.v1 import traffic_pb2 as eyas_dot_v1_dot_traffic__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x65yas/v1/model_service.proto\x12\x07\x65yas.v1\x1a\x13\x65yas/v1/model.proto\x1a\x1fgoogle/protobuf/timestamp.proto\" \n\x10GetPolicyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"4\n\x11GetPolicyResponse\x12\x1f\n\x06policy\x18\x01 \x01(\x0b\x32\x0f.eyas.v1.Policy\"3\n\x10SetPolicyRequest\x12\x1f\n\x06policy\x18\x01 \x01(\x0b\x32\x0f.eyas.v1.Policy\"4\n\x11SetPolicyResponse\x12\x1f\n\x06policy\x18\x01 \x01(\x0b\x32\x0f.eyas.v1.Policy\"N\n\x14RollbackAliasRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x18\n\x10\x65xpected_version\x18\x03 \x01(\t\"6\n\x15RollbackAliasResponse\x12\x1d\n\x05\x61lias\x18\x01 \x01(\x0b\x32\x0e.eyas.v1.Alias\"z\n\x17ListAliasRecordsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"T\n\x18ListAliasRecordsResponse\x12\x1f\n\x07records\x18\x01 \x03(\x0b\x32\x0e.eyas.v1.Alias\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"M\n\x12ListModelsResponse\x12\x1e\n\x06models\x18\x01 \x03(\x0b\x32\x0e.eyas.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"1\n\x10GetModelResponse\x12\x1d\n\x05model\x18\x01 \x01(\x0b\x32\x0e.eyas.v1.Model\"Q\n\x18ListModelVersionsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"]\n\x19ListModelVersionsResponse\x12\'\n\x08versions\x18\x01 \x03(\x0b\x32\x15.eyas.v1.ModelVersion\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"6\n\x16GetModelVersionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06verify\x18\x02 \x01(\x08\"A\n\x17GetModelVersionResponse\x12&\n\x07version\x18\x01 \x01(\x0b\x32\x15.eyas.v1.ModelVersion\" \n\x10GetReportRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"2\n\x11GetReportResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0c\n\x04html\x18\x02 \x01(\x0c\")\n\x19\x44\x65leteModelVersionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x1c\n\x1a\x44\x65leteModelVersionResponse\"O\n\x0fSetAliasRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\r\n\x05\x66orce\x18\x04 \x01(\x08\"1\n\x10SetAliasResponse\x12\x1d\n\x05\x61lias\x18\x01 \x01(\x0b\x32\x0e.eyas.v1.Alias2\xdd\x06\n\x0cModelService\x12\x45\n\nListModels\x12\x1a.eyas.v1.ListModelsRequest\x1a\x1b.eyas.v1.ListModelsResponse\x12?\n\x08GetModel\x12\x18.eyas.v1.GetModelRequest\x1a\x19.eyas.v1.GetModelResponse\x12Z\n\x11ListModelVersions\x12!.eyas.v1.ListModelVersionsRequest\x1a\".eyas.v1.ListModelVersionsResponse\x12T\n\x0fGetModelVersion\x12\x1f.eyas.v1.GetModelVersionRequest\x1a .eyas.v1.GetModelVersionResponse\x12\x42\n\tGetReport\x12\x19.eyas.v1.GetReportRequest\x1a\x1a.eyas.v1.GetReportResponse\x12]\n\x12\x44\x65leteModelVersion\x12\".eyas.v1.DeleteModelVersionRequest\x1a#.eyas.v1.DeleteModelVersionResponse\x12?\n\x08SetAlias\x12\x18.eyas.v1.SetAliasRequest\x1a\x19.eyas.v1.SetAliasResponse\x12\x42\n\tGetPolicy\x12\x19.eyas.v1.GetPolicyRequest\x1a\x1a.eyas.v1.GetPolicyResponse\x12\x42\n\tSetPolicy\x12\x19.eyas.v1.SetPolicyRequest\x1a\x1a.eyas.v1.SetPolicyResponse\x12N\n\rRollbackAlias\x12\x1d.eyas.v1.RollbackAliasRequest\x1a\x1e.eyas.v1.RollbackAliasResponse\x12W\n\x10ListAliasRecords\x12 .eyas.v1.ListAliasRecordsRequest\x1a!.eyas.v1.ListAliasRecordsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x65yas/v1/model_service.proto\x12\x07\x65yas.v1\x1a\x13\x65yas/v1/model.proto\x1a\x15\x65yas/v1/traffic.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"!\n\x11GetTrafficRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"7\n\x12GetTrafficResponse\x12!\n\x07traffic\x18\x01 \x01(\x0b\x32\x10.eyas.v1.Traffic\"x\n\x11SetTrafficRequest\x12!\n\x07traffic\x18\x01 \x01(\x0b\x32\x10.eyas.v1.Traffic\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x1c\n\x0f\x65xpected_record\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\x12\n\x10_expected_record\"7\n\x12SetTrafficResponse\x12!\n\x07traffic\x18\x01 \x01(\x0b\x32\x10.eyas.v1.Traffic\"R\n\x19ListTrafficRecordsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"X\n\x1aListTrafficRecordsResponse\x12!\n\x07records\x18\x01 \x03(\x0b\x32\x10.eyas.v1.Traffic\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\" \n\x10GetPolicyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"4\n\x11GetPolicyResponse\x12\x1f\n\x06policy\x18\x01 \x01(\x0b\x32\x0f.eyas.v1.Policy\"3\n\x10SetPolicyRequest\x12\x1f\n\x06policy\x18\x01 \x01(\x0b\x32\x0f.eyas.v1.Policy\"4\n\x11SetPolicyResponse\x12\x1f\n\x06policy\x18\x01 \x01(\x0b\x32\x0f.eyas.v1.Policy\"N\n\x14RollbackAliasRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x18\n\x10\x65xpected_version\x18\x03 \x01(\t\"6\n\x15RollbackAliasResponse\x12\x1d\n\x05\x61lias\x18\x01 \x01(\x0b\x32\x0e.eyas.v1.Alias\"z\n\x17ListAliasRecordsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"T\n\x18ListAliasRecordsResponse\x12\x1f\n\x07records\x18\x01 \x03(\x0b\x32\x0e.eyas.v1.Alias\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"M\n\x12ListModelsResponse\x12\x1e\n\x06models\x18\x01 \x03(\x0b\x32\x0e.eyas.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"1\n\x10GetModelResponse\x12\x1d\n\x05model\x18\x01 \x01(\x0b\x32\x0e.eyas.v1.Model\"Q\n\x18ListModelVersionsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"]\n\x19ListModelVersionsResponse\x12\'\n\x08versions\x18\x01 \x03(\x0b\x32\x15.eyas.v1.ModelVersion\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"6\n\x16GetModelVersionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06verify\x18\x02 \x01(\x08\"A\n\x17GetModelVersionResponse\x12&\n\x07version\x18\x01 \x01(\x0b\x32\x15.eyas.v1.ModelVersion\" \n\x10GetReportRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"2\n\x11GetReportResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0c\n\x04html\x18\x02 \x01(\x0c\")\n\x19\x44\x65leteModelVersionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x1c\n\x1a\x44\x65leteModelVersionResponse\"O\n\x0fSetAliasRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\r\n\x05\x66orce\x18\x04 \x01(\x08\"1\n\x10SetAliasResponse\x12\x1d\n\x05\x61lias\x18\x01 \x01(\x0b\x32\x0e.eyas.v1.Alias2\xca\x08\n\x0cModelService\x12\x45\n\nListModels\x12\x1a.eyas.v1.ListModelsRequest\x1a\x1b.eyas.v1.ListModelsResponse\x12?\n\x08GetModel\x12\x18.eyas.v1.GetModelRequest\x1a\x19.eyas.v1.GetModelResponse\x12Z\n\x11ListModelVersions\x12!.eyas.v1.ListModelVersionsRequest\x1a\".eyas.v1.ListModelVersionsResponse\x12T\n\x0fGetModelVersion\x12\x1f.eyas.v1.GetModelVersionRequest\x1a .eyas.v1.GetModelVersionResponse\x12\x42\n\tGetReport\x12\x19.eyas.v1.GetReportRequest\x1a\x1a.eyas.v1.GetReportResponse\x12]\n\x12\x44\x65leteModelVersion\x12\".eyas.v1.DeleteModelVersionRequest\x1a#.eyas.v1.DeleteModelVersionResponse\x12?\n\x08SetAlias\x12\x18.eyas.v1.SetAliasRequest\x1a\x19.eyas.v1.SetAliasResponse\x12\x42\n\tGetPolicy\x12\x19.eyas.v1.GetPolicyRequest\x1a\x1a.eyas.v1.GetPolicyResponse\x12\x42\n\tSetPolicy\x12\x19.eyas.v1.SetPolicyRequest\x1a\x1a.eyas.v1.SetPolicyResponse\x12N\n\rRollbackAlias\x12\x1d.eyas.v1.RollbackAliasRequest\x1a\x1e.eyas.v1.RollbackAliasResponse\x12W\n\x10ListAliasRecords\x12 .eyas.v1.ListAliasRecordsRequest\x1a!.eyas.v1.ListAliasRecordsResponse\x12\x45\n\nGetTraffic\x12\x1a.eyas.v1.GetTrafficRequest\x1a\x1b.eyas.v1.GetTrafficResponse\x12\x45\n\nSetTraffic\x12\x1a.eyas.v1.SetTrafficRequest\x1a\x1b.eyas.v1.SetTrafficResponse\x12]\n\x12ListTrafficRecords\x12\".eyas.v1.ListTrafficRecordsRequest\x1a#.eyas.v1.ListTrafficRecordsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'eyas.v1.model_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETPOLICYREQUEST']._serialized_start=94
-  _globals['_GETPOLICYREQUEST']._serialized_end=126
-  _globals['_GETPOLICYRESPONSE']._serialized_start=128
-  _globals['_GETPOLICYRESPONSE']._serialized_end=180
-  _globals['_SETPOLICYREQUEST']._serialized_start=182
-  _globals['_SETPOLICYREQUEST']._serialized_end=233
-  _globals['_SETPOLICYRESPONSE']._serialized_start=235
-  _globals['_SETPOLICYRESPONSE']._serialized_end=287
-  _globals['_ROLLBACKALIASREQUEST']._serialized_start=289
-  _globals['_ROLLBACKALIASREQUEST']._serialized_end=367
-  _globals['_ROLLBACKALIASRESPONSE']._serialized_start=369
-  _globals['_ROLLBACKALIASRESPONSE']._serialized_end=423
-  _globals['_LISTALIASRECORDSREQUEST']._serialized_start=425
-  _globals['_LISTALIASRECORDSREQUEST']._serialized_end=547
-  _globals['_LISTALIASRECORDSRESPONSE']._serialized_start=549
-  _globals['_LISTALIASRECORDSRESPONSE']._serialized_end=633
-  _globals['_LISTMODELSREQUEST']._serialized_start=635
-  _globals['_LISTMODELSREQUEST']._serialized_end=693
-  _globals['_LISTMODELSRESPONSE']._serialized_start=695
-  _globals['_LISTMODELSRESPONSE']._serialized_end=772
-  _globals['_GETMODELREQUEST']._serialized_start=774
-  _globals['_GETMODELREQUEST']._serialized_end=805
-  _globals['_GETMODELRESPONSE']._serialized_start=807
-  _globals['_GETMODELRESPONSE']._serialized_end=856
-  _globals['_LISTMODELVERSIONSREQUEST']._serialized_start=858
-  _globals['_LISTMODELVERSIONSREQUEST']._serialized_end=939
-  _globals['_LISTMODELVERSIONSRESPONSE']._serialized_start=941
-  _globals['_LISTMODELVERSIONSRESPONSE']._serialized_end=1034
-  _globals['_GETMODELVERSIONREQUEST']._serialized_start=1036
-  _globals['_GETMODELVERSIONREQUEST']._serialized_end=1090
-  _globals['_GETMODELVERSIONRESPONSE']._serialized_start=1092
-  _globals['_GETMODELVERSIONRESPONSE']._serialized_end=1157
-  _globals['_GETREPORTREQUEST']._serialized_start=1159
-  _globals['_GETREPORTREQUEST']._serialized_end=1191
-  _globals['_GETREPORTRESPONSE']._serialized_start=1193
-  _globals['_GETREPORTRESPONSE']._serialized_end=1243
-  _globals['_DELETEMODELVERSIONREQUEST']._serialized_start=1245
-  _globals['_DELETEMODELVERSIONREQUEST']._serialized_end=1286
-  _globals['_DELETEMODELVERSIONRESPONSE']._serialized_start=1288
-  _globals['_DELETEMODELVERSIONRESPONSE']._serialized_end=1316
-  _globals['_SETALIASREQUEST']._serialized_start=1318
-  _globals['_SETALIASREQUEST']._serialized_end=1397
-  _globals['_SETALIASRESPONSE']._serialized_start=1399
-  _globals['_SETALIASRESPONSE']._serialized_end=1448
-  _globals['_MODELSERVICE']._serialized_start=1451
-  _globals['_MODELSERVICE']._serialized_end=2312
+  _globals['_GETTRAFFICREQUEST']._serialized_start=117
+  _globals['_GETTRAFFICREQUEST']._serialized_end=150
+  _globals['_GETTRAFFICRESPONSE']._serialized_start=152
+  _globals['_GETTRAFFICRESPONSE']._serialized_end=207
+  _globals['_SETTRAFFICREQUEST']._serialized_start=209
+  _globals['_SETTRAFFICREQUEST']._serialized_end=329
+  _globals['_SETTRAFFICRESPONSE']._serialized_start=331
+  _globals['_SETTRAFFICRESPONSE']._serialized_end=386
+  _globals['_LISTTRAFFICRECORDSREQUEST']._serialized_start=388
+  _globals['_LISTTRAFFICRECORDSREQUEST']._serialized_end=470
+  _globals['_LISTTRAFFICRECORDSRESPONSE']._serialized_start=472
+  _globals['_LISTTRAFFICRECORDSRESPONSE']._serialized_end=560
+  _globals['_GETPOLICYREQUEST']._serialized_start=562
+  _globals['_GETPOLICYREQUEST']._serialized_end=594
+  _globals['_GETPOLICYRESPONSE']._serialized_start=596
+  _globals['_GETPOLICYRESPONSE']._serialized_end=648
+  _globals['_SETPOLICYREQUEST']._serialized_start=650
+  _globals['_SETPOLICYREQUEST']._serialized_end=701
+  _globals['_SETPOLICYRESPONSE']._serialized_start=703
+  _globals['_SETPOLICYRESPONSE']._serialized_end=755
+  _globals['_ROLLBACKALIASREQUEST']._serialized_start=757
+  _globals['_ROLLBACKALIASREQUEST']._serialized_end=835
+  _globals['_ROLLBACKALIASRESPONSE']._serialized_start=837
+  _globals['_ROLLBACKALIASRESPONSE']._serialized_end=891
+  _globals['_LISTALIASRECORDSREQUEST']._serialized_start=893
+  _globals['_LISTALIASRECORDSREQUEST']._serialized_end=1015
+  _globals['_LISTALIASRECORDSRESPONSE']._serialized_start=1017
+  _globals['_LISTALIASRECORDSRESPONSE']._serialized_end=1101
+  _globals['_LISTMODELSREQUEST']._serialized_start=1103
+  _globals['_LISTMODELSREQUEST']._serialized_end=1161
+  _globals['_LISTMODELSRESPONSE']._serialized_start=1163
+  _globals['_LISTMODELSRESPONSE']._serialized_end=1240
+  _globals['_GETMODELREQUEST']._serialized_start=1242
+  _globals['_GETMODELREQUEST']._serialized_end=1273
+  _globals['_GETMODELRESPONSE']._serialized_start=1275
+  _globals['_GETMODELRESPONSE']._serialized_end=1324
+  _globals['_LISTMODELVERSIONSREQUEST']._serialized_start=1326
+  _globals['_LISTMODELVERSIONSREQUEST']._serialized_end=1407
+  _globals['_LISTMODELVERSIONSRESPONSE']._serialized_start=1409
+  _globals['_LISTMODELVERSIONSRESPONSE']._serialized_end=1502
+  _globals['_GETMODELVERSIONREQUEST']._serialized_start=1504
+  _globals['_GETMODELVERSIONREQUEST']._serialized_end=1558
+  _globals['_GETMODELVERSIONRESPONSE']._serialized_start=1560
+  _globals['_GETMODELVERSIONRESPONSE']._serialized_end=1625
+  _globals['_GETREPORTREQUEST']._serialized_start=1627
+  _globals['_GETREPORTREQUEST']._serialized_end=1659
+  _globals['_GETREPORTRESPONSE']._serialized_start=1661
+  _globals['_GETREPORTRESPONSE']._serialized_end=1711
+  _globals['_DELETEMODELVERSIONREQUEST']._serialized_start=1713
+  _globals['_DELETEMODELVERSIONREQUEST']._serialized_end=1754
+  _globals['_DELETEMODELVERSIONRESPONSE']._serialized_start=1756
+  _globals['_DELETEMODELVERSIONRESPONSE']._serialized_end=1784
+  _globals['_SETALIASREQUEST']._serialized_start=1786
+  _globals['_SETALIASREQUEST']._serialized_end=1865
+  _globals['_SETALIASRESPONSE']._serialized_start=1867
+  _globals['_SETALIASRESPONSE']._serialized_end=1916
+  _globals['_MODELSERVICE']._serialized_start=1919
+  _globals['_MODELSERVICE']._serialized_end=3017
 # @@protoc_insertion_point(module_scope)

@@ -1,4 +1,5 @@
 from eyas.v1 import model_pb2 as _model_pb2
+from eyas.v1 import traffic_pb2 as _traffic_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -6,6 +7,52 @@ from google.protobuf import message as _message
 from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class GetTrafficRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class GetTrafficResponse(_message.Message):
+    __slots__ = ("traffic",)
+    TRAFFIC_FIELD_NUMBER: _ClassVar[int]
+    traffic: _traffic_pb2.Traffic
+    def __init__(self, traffic: _Optional[_Union[_traffic_pb2.Traffic, _Mapping]] = ...) -> None: ...
+
+class SetTrafficRequest(_message.Message):
+    __slots__ = ("traffic", "reason", "expected_record")
+    TRAFFIC_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_RECORD_FIELD_NUMBER: _ClassVar[int]
+    traffic: _traffic_pb2.Traffic
+    reason: str
+    expected_record: int
+    def __init__(self, traffic: _Optional[_Union[_traffic_pb2.Traffic, _Mapping]] = ..., reason: _Optional[str] = ..., expected_record: _Optional[int] = ...) -> None: ...
+
+class SetTrafficResponse(_message.Message):
+    __slots__ = ("traffic",)
+    TRAFFIC_FIELD_NUMBER: _ClassVar[int]
+    traffic: _traffic_pb2.Traffic
+    def __init__(self, traffic: _Optional[_Union[_traffic_pb2.Traffic, _Mapping]] = ...) -> None: ...
+
+class ListTrafficRecordsRequest(_message.Message):
+    __slots__ = ("parent", "page_size", "page_token")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    page_size: int
+    page_token: str
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListTrafficRecordsResponse(_message.Message):
+    __slots__ = ("records", "next_page_token")
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    records: _containers.RepeatedCompositeFieldContainer[_traffic_pb2.Traffic]
+    next_page_token: str
+    def __init__(self, records: _Optional[_Iterable[_Union[_traffic_pb2.Traffic, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class GetPolicyRequest(_message.Message):
     __slots__ = ("name",)

@@ -90,6 +90,21 @@ class ModelServiceStub(object):
                 request_serializer=eyas_dot_v1_dot_model__service__pb2.ListAliasRecordsRequest.SerializeToString,
                 response_deserializer=eyas_dot_v1_dot_model__service__pb2.ListAliasRecordsResponse.FromString,
                 _registered_method=True)
+        self.GetTraffic = channel.unary_unary(
+                '/eyas.v1.ModelService/GetTraffic',
+                request_serializer=eyas_dot_v1_dot_model__service__pb2.GetTrafficRequest.SerializeToString,
+                response_deserializer=eyas_dot_v1_dot_model__service__pb2.GetTrafficResponse.FromString,
+                _registered_method=True)
+        self.SetTraffic = channel.unary_unary(
+                '/eyas.v1.ModelService/SetTraffic',
+                request_serializer=eyas_dot_v1_dot_model__service__pb2.SetTrafficRequest.SerializeToString,
+                response_deserializer=eyas_dot_v1_dot_model__service__pb2.SetTrafficResponse.FromString,
+                _registered_method=True)
+        self.ListTrafficRecords = channel.unary_unary(
+                '/eyas.v1.ModelService/ListTrafficRecords',
+                request_serializer=eyas_dot_v1_dot_model__service__pb2.ListTrafficRecordsRequest.SerializeToString,
+                response_deserializer=eyas_dot_v1_dot_model__service__pb2.ListTrafficRecordsResponse.FromString,
+                _registered_method=True)
 
 
 class ModelServiceServicer(object):
@@ -183,6 +198,31 @@ class ModelServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetTraffic(self, request, context):
+        """Returns a model's canary and shadow. Errors: NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetTraffic(self, request, context):
+        """Sets a model's canary and shadow; what is not set ends. The former records are kept. A canary also ends when SetAlias points
+        `production` to its version.
+        Errors: NOT_FOUND for the model, its alias `production`, or a target; INVALID_ARGUMENT for a share or a bound out of range, or a target
+        that is in production; ABORTED where it is not the record expected, or another caller set it at the same time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTrafficRecords(self, request, context):
+        """Lists the records of a model's traffic, newest first: what was set when, by whom, and why a canary was rolled back.
+        Errors: NOT_FOUND; INVALID_ARGUMENT as ListModels.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ModelServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -240,6 +280,21 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.ListAliasRecords,
                     request_deserializer=eyas_dot_v1_dot_model__service__pb2.ListAliasRecordsRequest.FromString,
                     response_serializer=eyas_dot_v1_dot_model__service__pb2.ListAliasRecordsResponse.SerializeToString,
+            ),
+            'GetTraffic': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTraffic,
+                    request_deserializer=eyas_dot_v1_dot_model__service__pb2.GetTrafficRequest.FromString,
+                    response_serializer=eyas_dot_v1_dot_model__service__pb2.GetTrafficResponse.SerializeToString,
+            ),
+            'SetTraffic': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetTraffic,
+                    request_deserializer=eyas_dot_v1_dot_model__service__pb2.SetTrafficRequest.FromString,
+                    response_serializer=eyas_dot_v1_dot_model__service__pb2.SetTrafficResponse.SerializeToString,
+            ),
+            'ListTrafficRecords': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTrafficRecords,
+                    request_deserializer=eyas_dot_v1_dot_model__service__pb2.ListTrafficRecordsRequest.FromString,
+                    response_serializer=eyas_dot_v1_dot_model__service__pb2.ListTrafficRecordsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -540,6 +595,87 @@ class ModelService(object):
             '/eyas.v1.ModelService/ListAliasRecords',
             eyas_dot_v1_dot_model__service__pb2.ListAliasRecordsRequest.SerializeToString,
             eyas_dot_v1_dot_model__service__pb2.ListAliasRecordsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTraffic(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/eyas.v1.ModelService/GetTraffic',
+            eyas_dot_v1_dot_model__service__pb2.GetTrafficRequest.SerializeToString,
+            eyas_dot_v1_dot_model__service__pb2.GetTrafficResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetTraffic(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/eyas.v1.ModelService/SetTraffic',
+            eyas_dot_v1_dot_model__service__pb2.SetTrafficRequest.SerializeToString,
+            eyas_dot_v1_dot_model__service__pb2.SetTrafficResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTrafficRecords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/eyas.v1.ModelService/ListTrafficRecords',
+            eyas_dot_v1_dot_model__service__pb2.ListTrafficRecordsRequest.SerializeToString,
+            eyas_dot_v1_dot_model__service__pb2.ListTrafficRecordsResponse.FromString,
             options,
             channel_credentials,
             insecure,

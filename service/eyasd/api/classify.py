@@ -15,6 +15,7 @@ from eyasd.serving.question import Question
 from eyasd.telemetry.metrics import OTHER, Metrics
 
 MAX_IMAGES: Final = 64
+MAX_ROUTING_KEY: Final = 256
 MAX_EXPLAINED: Final = 8  # of 1,024 pixels a side, noise even, they fit into a message
 
 
@@ -39,6 +40,7 @@ class ClassificationService(pb_grpc.ClassificationServiceServicer):
                 top_k=_top_k(request),
                 allow_unknown=request.allow_unknown,
                 explain=request.explain,
+                routing_key=_routing_key(request),
             )
             classified = await self._classifier.classify(question)
         except EyasError as error:
@@ -65,3 +67,11 @@ def _top_k(request: pb.ClassifyRequest) -> int:
     if request.top_k < 0:
         raise InvalidArgument("top_k", f"top_k is {request.top_k}; it must be 0, for the labels that apply, or more.")
     return request.top_k
+
+
+def _routing_key(request: pb.ClassifyRequest) -> str:
+    length = len(request.routing_key)
+    if length > MAX_ROUTING_KEY:
+        raise InvalidArgument("routing_key", f"routing_key has {length:,} characters; at most {MAX_ROUTING_KEY} are allowed.")
+    key: str = request.routing_key
+    return key

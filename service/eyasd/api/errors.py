@@ -25,6 +25,7 @@ CODES: Final[dict[type[EyasError], grpc.StatusCode]] = {
     errors.AliasConflict: grpc.StatusCode.ABORTED,
     errors.PromotionRefused: grpc.StatusCode.FAILED_PRECONDITION,
     errors.PolicyConflict: grpc.StatusCode.ABORTED,
+    errors.TrafficConflict: grpc.StatusCode.ABORTED,
     errors.NothingToRollBack: grpc.StatusCode.FAILED_PRECONDITION,
     errors.VersionInUse: grpc.StatusCode.FAILED_PRECONDITION,
     errors.JobEnded: grpc.StatusCode.FAILED_PRECONDITION,

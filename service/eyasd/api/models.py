@@ -8,16 +8,18 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from eyas.v1 import model_pb2
+from eyas.v1 import model_pb2, traffic_pb2
 from eyas.v1 import model_service_pb2 as pb
 from eyas.v1 import model_service_pb2_grpc as pb_grpc
 from eyasd.api import paging
 from eyasd.api.messages.promotion import alias_message, policy_message, policy_of
 from eyasd.api.messages.times import timestamp
+from eyasd.api.messages.traffic import canary_of, shadow_of, traffic_message
 from eyasd.api.messages.versions import damaged_version_message, version_message
 from eyasd.core.bundle import REPORT, CheckedFile
 from eyasd.core.errors import BrokenBundle, InvalidArgument
 from eyasd.core.names import ModelRef, model_name, parse_model, parse_model_ref, version_name
+from eyasd.core.traffic import TrafficRecord
 from eyasd.registry.models import Models
 from eyasd.serving.fleet import Fleet
 
@@ -99,21 +101,21 @@ class ModelService(pb_grpc.ModelServiceServicer):
 
     async def GetPolicy(self, request: pb.GetPolicyRequest, context: Any) -> pb.GetPolicyResponse:  # noqa: N802, ARG002
         """Returns what a model demands of its versions."""
-        model = await self._model_of_policy(request.name, "name")
+        model = await self._model_of(request.name, "policy", "name")
         return pb.GetPolicyResponse(policy=policy_message(model, await asyncio.to_thread(self._models.policies.get, model)))
 
     async def SetPolicy(self, request: pb.SetPolicyRequest, context: Any) -> pb.SetPolicyResponse:  # noqa: N802
         """Sets what a model demands of its versions."""
         policy = policy_of(request.policy)
-        model = await self._model_of_policy(request.policy.name, "policy.name")
+        model = await self._model_of(request.policy.name, "policy", "policy.name")
         record = await asyncio.to_thread(lambda: self._models.policies.set(model, policy, actor=context.peer()))
         return pb.SetPolicyResponse(policy=policy_message(model, record))
 
-    async def _model_of_policy(self, name: str, field: str) -> str:
-        """Returns the model of `models/M/policy`, which exists. Raises InvalidArgument, ModelNotFound."""
-        if not name.endswith("/policy"):
-            raise InvalidArgument(field, f"{name[:200]!r} does not name a policy: write models/MODEL/policy.")
-        model = parse_model(name.removesuffix("/policy"), field)
+    async def _model_of(self, name: str, part: str, field: str) -> str:
+        """Returns the model of `models/M/PART`, which exists. Raises InvalidArgument, ModelNotFound."""
+        if not name.endswith(f"/{part}"):
+            raise InvalidArgument(field, f"{name[:200]!r} does not name the {part} of a model: write models/MODEL/{part}.")
+        model = parse_model(name.removesuffix(f"/{part}"), field)
         await asyncio.to_thread(self._models.versions, model)
         return model
 
@@ -144,6 +146,39 @@ class ModelService(pb_grpc.ModelServiceServicer):
             records=[alias_message(model, alias, record) for record in page],
             next_page_token=paging.encode_token(str(page[-1].record) if len(records) > size else None),
         )
+
+    async def GetTraffic(self, request: pb.GetTrafficRequest, context: Any) -> pb.GetTrafficResponse:  # noqa: N802, ARG002
+        """Returns a model's canary and shadow."""
+        model = await self._model_of(request.name, "traffic", "name")
+        record = await asyncio.to_thread(self._models.traffic.get, model)
+        return pb.GetTrafficResponse(traffic=await asyncio.to_thread(self._traffic, model, record))
+
+    async def SetTraffic(self, request: pb.SetTrafficRequest, context: Any) -> pb.SetTrafficResponse:  # noqa: N802
+        """Sets a model's canary and shadow."""
+        model = await self._model_of(request.traffic.name, "traffic", "traffic.name")
+        canary, shadow = canary_of(model, request.traffic), shadow_of(model, request.traffic)
+        reason = _reason(request.reason)
+        after = request.expected_record if request.HasField("expected_record") else None
+        record = await asyncio.to_thread(
+            lambda: self._models.set_traffic(model, canary, shadow, actor=context.peer(), reason=reason, after=after)
+        )
+        return pb.SetTrafficResponse(traffic=await asyncio.to_thread(self._traffic, model, record))
+
+    async def ListTrafficRecords(self, request: pb.ListTrafficRecordsRequest, context: Any) -> pb.ListTrafficRecordsResponse:  # noqa: N802, ARG002
+        """Lists the records of a model's traffic, newest first."""
+        model = await self._model_of(request.parent, "traffic", "parent")
+        before = paging.decode_number(request.page_token)
+        size = paging.page_size(request.page_size)
+        history = await asyncio.to_thread(self._models.traffic.history, model)
+        records = [record for record in reversed(history) if before is None or record.record < before]
+        page = records[:size]
+        return pb.ListTrafficRecordsResponse(
+            records=[traffic_message(model, record) for record in page],
+            next_page_token=paging.encode_token(str(page[-1].record) if len(records) > size else None),
+        )
+
+    def _traffic(self, model: str, record: TrafficRecord | None) -> traffic_pb2.Traffic:
+        return traffic_message(model, record, self._models.aliases.leads_to)
 
     def _model(self, model: str) -> model_pb2.Model:
         versions = self._models.versions(model)

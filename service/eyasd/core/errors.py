@@ -94,6 +94,10 @@ class PolicyConflict(EyasError):
     """Somebody else changed the policy at the same moment."""
 
 
+class TrafficConflict(EyasError):
+    """Somebody else changed the canary or the shadow at the same moment."""
+
+
 class NothingToRollBack(EyasError):
     """The alias points to the only version it ever pointed to, or all that came after it was rolled back already."""
 

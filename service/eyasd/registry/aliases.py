@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 
 from eyasd.core.errors import AliasConflict, AliasNotFound, NothingToRollBack
+from eyasd.core.names import ModelRef
 from eyasd.core.promotion import AliasRecord
 from eyasd.registry.records import Records
 from eyasd.registry.store import Store
@@ -26,6 +27,13 @@ class Aliases:
     def get(self, model: str, alias: str) -> AliasRecord | None:
         """Returns the alias's newest record, or None where there is no such alias."""
         return self._records.newest(_prefix(model, alias))
+
+    def leads_to(self, ref: ModelRef) -> int | None:
+        """Returns the version that a reference names, whether or not it exists; None where there is no such alias."""
+        if ref.version is not None:
+            return ref.version
+        record = self.get(ref.model, ref.alias or "")
+        return record.version if record else None
 
     def history(self, model: str, alias: str) -> list[AliasRecord]:
         """Returns every record of the alias, oldest first."""

@@ -10,6 +10,7 @@ reader sees and which the same job takes up again.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,23 +18,27 @@ from typing import Final
 
 from eyasd.core import bundle
 from eyasd.core.answers import ANSWERS, KeptAnswers
-from eyasd.core.bundle import Manifest
 from eyasd.core.errors import (
     AliasNotFound,
     BrokenBundle,
     EyasError,
+    InvalidArgument,
     ModelNotFound,
     PromotionRefused,
+    TrafficConflict,
     VersionInUse,
     VersionNotFound,
 )
-from eyasd.core.names import ModelRef
+from eyasd.core.names import PRODUCTION, ModelRef
 from eyasd.core.promotion import AliasRecord, Finding, Policy
+from eyasd.core.traffic import Canary, Shadow, TrafficRecord
 from eyasd.registry.aliases import Aliases
 from eyasd.registry.bundles import Bundles
 from eyasd.registry.looks import Looks
 from eyasd.registry.policies import Policies, judge
 from eyasd.registry.store import Store
+from eyasd.registry.traffic import Traffic
+from eyasd.registry.triton import triton_config
 
 # Beside the files of a version that is being deleted; stays, so that nobody publishes it again.
 _DELETED: Final = "deleted"
@@ -49,6 +54,7 @@ class Models:
         self.aliases = Aliases(store)
         self.policies = Policies(store)
         self.looks = Looks(store)
+        self.traffic = Traffic(store)
         self._bundles = Bundles(store)
         self.manifest, self.fetch, self.check = self._bundles.manifest, self._bundles.fetch, self._bundles.check
 
@@ -122,7 +128,7 @@ class Models:
         prefix = f"{model}/{version}"
         if any(self._store.exists(f"{prefix}/{name}") for name in (bundle.MANIFEST, _DELETED)):
             return version
-        self._store.write(f"{model}/config.pbtxt", _triton_config(model, manifest).encode())
+        self._store.write(f"{model}/config.pbtxt", triton_config(model, manifest).encode())
         self._bundles.write(model, version, folder)
         return version
 
@@ -168,7 +174,50 @@ class Models:
             if holder:
                 self.rollback(model, alias, actor="eyasd", reason="the version was deleted at the same moment", expected=version)
             raise VersionNotFound(f"{model}/{version} was deleted at the same moment.", model=model, version=version)
+        if alias == PRODUCTION:
+            self._end_promoted(model, version)
         return moved
+
+    def _end_promoted(self, model: str, version: int) -> None:
+        """Ends the canary that has become production; where somebody else changes it at the same moment, that holds."""
+        record = self.traffic.get(model)
+        if record and record.canary and self.aliases.leads_to(record.canary.target) == version:
+            with contextlib.suppress(TrafficConflict):
+                self.traffic.end_canary(model, record, actor="eyasd", reason=f"{model}/{version} is in production")
+
+    def set_traffic(
+        self, model: str, canary: Canary | None, shadow: Shadow | None, *, actor: str, reason: str, after: int | None = None
+    ) -> TrafficRecord:
+        """Puts a canary and a shadow in force, see `Traffic.set`.
+
+        Raises:
+            NotFound: the model has no alias `production`, or there is no such target.
+            InvalidArgument: a target is in production.
+            TrafficConflict: somebody else changed it since the caller looked, or at the same moment.
+        """
+        production = self.resolve(ModelRef(model, alias=PRODUCTION)) if canary or shadow else None
+        versions = []
+        for name, part in (("canary", canary), ("shadow", shadow)):
+            if part is not None:
+                versions.append(self.resolve(part.target))
+                if versions[-1] == production:
+                    raise InvalidArgument(
+                        f"traffic.{name}.target",
+                        f"{part.target} is in production, so it cannot be its {name}: name another version.",
+                    )
+        record = self.traffic.set(model, canary, shadow, actor=actor, reason=reason, after=after)
+        for version in versions:
+            if self._store.exists(f"{model}/{version}/{_DELETED}"):
+                self.traffic.set(
+                    model,
+                    None,
+                    None,
+                    actor="eyasd",
+                    reason=f"{model}/{version} was deleted at the same moment",
+                    after=record.record,
+                )
+                raise VersionNotFound(f"{model}/{version} was deleted at the same moment.", model=model, version=version)
+        return record
 
     def _judged(self, policy: Policy, model: str, version: int, holder: AliasRecord | None) -> tuple[Finding, ...]:
         """Returns what the policy finds in a version beside the one that the alias points to; damage of either is a refusal."""
@@ -209,7 +258,7 @@ class Models:
         Raises:
             ModelNotFound: there is no such model.
             VersionNotFound: it has no such version.
-            VersionInUse: an alias points to it, or did so within `keep`.
+            VersionInUse: an alias points to it, or did so within `keep`; or it is a canary or a shadow.
         """
         self.resolve(ModelRef(model, version=version))
         prefix = f"{model}/{version}"
@@ -223,6 +272,14 @@ class Models:
 
     def _refuse_if_held(self, model: str, version: int, keep: timedelta) -> None:
         """Raises VersionInUse."""
+        traffic = self.traffic.get(model)
+        for name, part in (("canary", traffic.canary), ("shadow", traffic.shadow)) if traffic else ():
+            if part and part.target.version == version:
+                raise VersionInUse(
+                    f"{model}/{version} is the {name} of {model}: end that first, with `eyas {name} {model} --end`.",
+                    model=model,
+                    version=version,
+                )
         for alias, record in self.aliases.current(model).items():
             name, left = f"{model}@{alias}", self.aliases.left(model, alias, version)
             if record.version == version:
@@ -252,25 +309,3 @@ class Models:
 
     def _committed(self, model: str) -> Iterator[int]:
         return (number for number in self._numbers(model) if self._store.exists(f"{model}/{number}/{bundle.MANIFEST}"))
-
-
-def _triton_config(model: str, manifest: Manifest) -> str:
-    """Returns the config.pbtxt with which Triton's ONNX Runtime backend serves the bundle. Its dims leave out the batch."""
-    side = manifest.preprocess.crop_px
-    outputs: dict[str, tuple[int, ...]] = dict.fromkeys((bundle.PROBABILITIES, bundle.LOGITS), (len(manifest.labels),))
-    if manifest.feature_map:
-        outputs[bundle.FEATURE_MAP] = manifest.feature_map
-    rows = [f'{{ name: "{name}", data_type: TYPE_FP32, dims: [ {", ".join(map(str, dims))} ] }}' for name, dims in outputs.items()]
-    if manifest.unknown and manifest.unknown.distribution:  # one number a picture, which Triton knows as a vector of one
-        rows.append(f'{{ name: "{bundle.OOD_SCORE}", data_type: TYPE_FP32, dims: [ 1 ], reshape: {{ shape: [ ] }} }}')
-    listed = ",\n  ".join(rows)
-    return f"""name: "{model}"
-backend: "onnxruntime"
-max_batch_size: 64
-input [{{ name: "{bundle.INPUT}", data_type: TYPE_UINT8, dims: [ {side}, {side}, 3 ] }}]
-output [
-  {listed}
-]
-dynamic_batching {{ }}
-version_policy: {{ latest: {{ num_versions: 1 }} }}
-"""

@@ -50,6 +50,9 @@ CALLS: list[Call[Any]] = [
     _calls.get_report("clothing"),
     _calls.get_model_version("clothing", verify=True),
     _calls.retrace("clothing/3", None, None),
+    _calls.get_traffic("clothing"),
+    _calls.set_traffic("clothing", None, None, "", None),
+    _calls.list_traffic_records("clothing", ""),
     _calls.set_policy("clothing", ["production"], {"accuracy": 0.9}, {}, None),
 ]
 

@@ -67,7 +67,8 @@ def test_gRPC_repeats_every_call_but_those_that_must_not_be() -> None:  # noqa: 
     repeated = {(name["service"], name["method"]) for entry in config["methodConfig"] for name in entry["name"]}
     methods = {(service.full_name, method.name) for service in SERVICES for method in service.methods}
     # A watch goes on by itself, from the right place.
-    moves = {("eyas.v1.ModelService", method) for method in ("SetAlias", "RollbackAlias", "SetPolicy", "DeleteModelVersion")}
+    changes = ("SetAlias", "RollbackAlias", "SetPolicy", "SetTraffic", "DeleteModelVersion")
+    moves = {("eyas.v1.ModelService", method) for method in changes}
     assert methods - repeated == {*moves, ("eyas.v1.JobService", "WatchJob")}
     assert repeated <= methods
     assert all(entry["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE"] for entry in config["methodConfig"])

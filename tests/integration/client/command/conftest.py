@@ -18,6 +18,7 @@ from fake_server import (
     job_message,
     model_message,
     report_message,
+    traffic_message,
     version_message,
 )
 
@@ -51,6 +52,10 @@ def server(server: FakeServer) -> FakeServer:
     server.answers("DeleteModelVersion", model_service_pb2.DeleteModelVersionResponse())
     server.answers("GetPolicy", model_service_pb2.GetPolicyResponse(policy=model_pb2.Policy(aliases=["production"])))
     server.answers("SetPolicy", model_service_pb2.SetPolicyResponse(policy=demanded))
+    routed = traffic_message()
+    server.answers("GetTraffic", model_service_pb2.GetTrafficResponse(traffic=routed))
+    server.answers("SetTraffic", model_service_pb2.SetTrafficResponse(traffic=routed))
+    server.answers("ListTrafficRecords", model_service_pb2.ListTrafficRecordsResponse(records=[routed]))
     server.answers("RollbackAlias", model_service_pb2.RollbackAliasResponse(alias=undone))
     server.answers("ListAliasRecords", model_service_pb2.ListAliasRecordsResponse(records=[undone, alias_message(reason="better")]))
     return server

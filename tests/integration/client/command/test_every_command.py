@@ -44,6 +44,11 @@ def commands(folder: Path) -> dict[str, tuple[tuple[object, ...], str]]:
         "reproduce": (("reproduce", "clothing/3"), "checks"),
         "report": (("report", "clothing", "--out", folder / "report.html"), "path"),
         "policy": (("policy", "clothing"), "at_least"),
+        "traffic": (("traffic", "clothing"), "canary"),
+        "traffic --history": (("traffic", "clothing", "--history"), "records"),
+        "canary": (("canary", "clothing", "7", "--percent", "5"), "canary"),
+        "canary --promote": (("canary", "clothing", "--promote"), "version"),
+        "shadow": (("shadow", "clothing", "7", "--percent", "5"), "shadow"),
         "policy --at-least": (("policy", "clothing", "--at-least", "accuracy=0.9"), "at_least"),
     }
 
@@ -64,6 +69,9 @@ METHODS = (
     "ListAliasRecords",
     "GetPolicy",
     "SetPolicy",
+    "GetTraffic",
+    "SetTraffic",
+    "ListTrafficRecords",
     "DeleteModelVersion",
     "ListModelVersions",
     "GetReport",

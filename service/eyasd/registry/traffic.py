@@ -1,0 +1,68 @@
+"""The canaries and shadows of models: histories of what was in force, MODEL/traffic/NUMBER.json; see `registry.records`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from eyasd.core.errors import TrafficConflict
+from eyasd.core.traffic import Canary, Shadow, TrafficRecord
+from eyasd.registry.records import Records
+from eyasd.registry.store import Store
+
+
+class Traffic:
+    """The traffic of every model in a store."""
+
+    def __init__(self, store: Store) -> None:
+        self._records = Records(store, TrafficRecord)
+
+    def get(self, model: str) -> TrafficRecord | None:
+        """Returns the record in force, or None where the model never had a canary or a shadow."""
+        return self._records.newest(_prefix(model))
+
+    def history(self, model: str) -> list[TrafficRecord]:
+        """Returns every record, oldest first."""
+        return self._records.all(_prefix(model))
+
+    def set(
+        self, model: str, canary: Canary | None, shadow: Shadow | None, *, actor: str, reason: str, after: int | None = None
+    ) -> TrafficRecord:
+        """Puts a canary and a shadow in force, whose targets the caller has made sure exist; returns the record in force.
+
+        Setting what is in force already adds no record, so that a repeated call is harmless.
+
+        Args:
+            model: whose requests they see.
+            canary: None ends it.
+            shadow: None ends it.
+            actor: who asks for it.
+            reason: why.
+            after: number of the newest record that the caller has seen, 0 where there was none; None is whatever it is now.
+
+        Raises:
+            TrafficConflict: somebody else changed it since the caller looked, or between our look and our write.
+        """
+        newest = self.get(model)
+        number = newest.record if newest else 0
+        if after is not None and number != after:
+            raise _changed_meanwhile(model)
+        if newest is not None and (newest.canary, newest.shadow) == (canary, shadow):
+            return newest
+        record = TrafficRecord(number + 1, canary, shadow, datetime.now(UTC), actor, reason)
+        if not self._records.append(_prefix(model), record.record, record):
+            raise _changed_meanwhile(model)
+        return record
+
+    def end_canary(self, model: str, record: TrafficRecord, *, actor: str, reason: str) -> TrafficRecord:
+        """Ends the canary of a record, which is in force as far as the caller knows; the shadow stays. Raises TrafficConflict."""
+        return self.set(model, None, record.shadow, actor=actor, reason=reason, after=record.record)
+
+
+def _changed_meanwhile(model: str) -> TrafficConflict:
+    return TrafficConflict(
+        f"The traffic of {model} was changed by somebody else meanwhile: look at it (`eyas traffic {model}`), then set it again."
+    )
+
+
+def _prefix(model: str) -> str:
+    return f"{model}/traffic"
