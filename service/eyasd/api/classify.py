@@ -6,13 +6,13 @@ from typing import Any, Final
 
 from eyas.v1 import classification_service_pb2 as pb
 from eyas.v1 import classification_service_pb2_grpc as pb_grpc
-from eyasd.api.errors import code_of
+from eyasd.api.asking import ask
 from eyasd.api.messages.classification import classify_response
-from eyasd.core.errors import EyasError, InvalidArgument, NotFound
-from eyasd.core.names import ModelRef, parse_model_ref
+from eyasd.core.errors import InvalidArgument
+from eyasd.core.names import parse_model_ref
 from eyasd.serving.classifier import Classifier
 from eyasd.serving.question import Question
-from eyasd.telemetry.metrics import OTHER, Metrics
+from eyasd.telemetry.metrics import Metrics
 
 MAX_IMAGES: Final = 64
 MAX_ROUTING_KEY: Final = 256
@@ -29,12 +29,11 @@ class ClassificationService(pb_grpc.ClassificationServiceServicer):
 
     async def Classify(self, request: pb.ClassifyRequest, context: Any) -> pb.ClassifyResponse:  # noqa: N802 - gRPC's name
         """Labels pictures."""
-        ref: ModelRef | None = None
-        try:
-            ref = parse_model_ref(request.model, "model")
-            remaining = context.time_remaining()
-            question = Question(
-                ref=ref,
+        remaining = context.time_remaining()
+
+        def question() -> Question:
+            return Question(
+                ref=parse_model_ref(request.model, "model"),
                 images=_images(request),
                 timeout_seconds=remaining if remaining is not None else self._default_deadline_seconds,
                 top_k=_top_k(request),
@@ -42,14 +41,8 @@ class ClassificationService(pb_grpc.ClassificationServiceServicer):
                 explain=request.explain,
                 routing_key=_routing_key(request),
             )
-            classified = await self._classifier.classify(question)
-        except EyasError as error:
-            # Names that callers make up must not become series: only a model that exists is a label.
-            known = ref is not None and not isinstance(error, NotFound | InvalidArgument)
-            self._metrics.requests.labels(ref.model if ref and known else OTHER, OTHER, code_of(type(error)).name).inc()
-            raise
-        self._metrics.requests.labels(classified.model, str(classified.version), "OK").inc()
-        return classify_response(classified)
+
+        return classify_response(await ask(self._classifier, self._metrics, question))
 
 
 def _images(request: pb.ClassifyRequest) -> list[bytes]:
