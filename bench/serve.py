@@ -26,7 +26,7 @@ import machine
 import eyas
 from eyasd.core.bundle import MANIFEST, MODEL, read_manifest
 from eyasd.core.preprocess import load_image
-from eyasd.serving.session import CPU, Session
+from eyasd.serving.network.session import CPU, Session
 
 CONCURRENCIES = (1, 8, 32)
 

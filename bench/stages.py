@@ -35,6 +35,7 @@ from eyasd.core.errors import EyasError
 from eyasd.core.evaluation import EpochMetrics
 from eyasd.core.findings import DatasetReport
 from eyasd.core.preprocess import Preprocess, load_image
+from eyasd.core.processors import cpu_count
 from eyasd.core.spec import TrainSpec
 from eyasd.training.budget import Budget
 from eyasd.training.data.audit import Audit
@@ -45,7 +46,7 @@ from eyasd.training.device import layout, tune
 from eyasd.training.head import features, weights
 from eyasd.training.head.fold import fold
 from eyasd.training.journal import Interrupted, Journal
-from eyasd.training.machine import cpu_count, restart_tuned
+from eyasd.training.machine import restart_tuned
 from eyasd.training.network import Network, device_name, input_format, pick_device
 from eyasd.training.recipe import DEFAULT_BACKBONE, Recipe, resolve
 from eyasd.training.tuning.loop import FineTuning

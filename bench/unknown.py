@@ -32,6 +32,7 @@ from torch import nn
 
 from eyasd.core.errors import EyasError
 from eyasd.core.findings import DatasetReport
+from eyasd.core.processors import cpu_count
 from eyasd.core.spec import Loss, TrainSpec
 from eyasd.core.tasks import SharedCache, TrainingTask
 from eyasd.training.budget import Budget
@@ -42,7 +43,7 @@ from eyasd.training.head.features import extract
 from eyasd.training.head.probe import Split, fit_head
 from eyasd.training.head.start import build, prepare
 from eyasd.training.journal import FINE_TUNE_SHARES, Journal
-from eyasd.training.machine import cpu_count, restart_tuned
+from eyasd.training.machine import restart_tuned
 from eyasd.training.network import build_head, device_name, input_format
 from eyasd.training.outcome import ood
 from eyasd.training.outcome.calibrate import fit_temperature

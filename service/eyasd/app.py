@@ -39,8 +39,8 @@ from eyasd.registry.store import LocalStore
 from eyasd.serving.admission import Admission
 from eyasd.serving.classifier import Classifier
 from eyasd.serving.fleet import Fleet, FleetOptions
-from eyasd.serving.precision import check_wish
-from eyasd.serving.session import DEFAULT_BATCH_SIZES, choose_provider
+from eyasd.serving.network.precision import check_wish
+from eyasd.serving.network.session import DEFAULT_BATCH_SIZES, choose_provider
 from eyasd.telemetry.metrics import Metrics
 
 _KILLED_BY_SIGNAL: Final = 130

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyasd.core.errors import DeadlineExceeded, Unavailable
-from eyasd.serving.session import Outputs
+from eyasd.serving.network.session import Outputs
 
 Run = Callable[[NDArray[np.uint8], bool], Outputs]
 

@@ -25,8 +25,8 @@ from eyasd.core.names import ModelRef
 from eyasd.core.promotion import AliasRecord
 from eyasd.core.variants import Precision
 from eyasd.serving.engine import Engine
-from eyasd.serving.precision import Chosen, Wish, choose
-from eyasd.serving.session import Session
+from eyasd.serving.network.precision import Chosen, Wish, choose
+from eyasd.serving.network.session import Session
 from eyasd.telemetry.metrics import Metrics
 
 Version = tuple[str, int]

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 import torch
 
+from eyasd.core.processors import cpu_count
 from eyasd.core.spec import Preset, TrainSpec
 from eyasd.core.tasks import InspectionOutcome, InspectionTask
 from eyasd.training.data import archive
@@ -20,7 +21,6 @@ from eyasd.training.head.features import extract
 from eyasd.training.head.start import build, key_of
 from eyasd.training.head.suspects import examine
 from eyasd.training.journal import Journal
-from eyasd.training.machine import cpu_count
 from eyasd.training.network import input_format
 from eyasd.training.recipe import DEFAULT_BACKBONE, DEFAULT_FRACTION, resolve
 

@@ -7,11 +7,11 @@ import platform
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from math import ceil
 from pathlib import Path
 from typing import Final
 
-_CPU_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
+from eyasd.core.processors import cpu_count
+
 _CPU_INFORMATION: Final = Path("/proc/cpuinfo")
 
 # Read by the C library and by OpenMP when a process starts, hence the environment.
@@ -26,16 +26,6 @@ _SETTINGS: Final = {
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=17179869184",
     "OMP_WAIT_POLICY": "PASSIVE",
 }
-
-
-def cpu_count(quota_file: Path = _CPU_QUOTA) -> int:
-    """Returns how many processors this process may use at once: its affinity, and within it the quota of its container."""
-    available = len(os.sched_getaffinity(0))
-    try:
-        quota, period = quota_file.read_text().split()
-        return max(1, min(available, ceil(int(quota) / int(period))))
-    except (OSError, ValueError):  # no cgroup v2, or a quota of `max`
-        return available
 
 
 def cpu_name(information: Path = _CPU_INFORMATION) -> str:

@@ -18,8 +18,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from eyasd.core.bundle import FEATURE_MAP, LOGITS, OOD_SCORE, PROBABILITIES
 from eyasd.core.errors import InvalidArgument
 from eyasd.core.preprocess import Interpolation, Preprocess
+from eyasd.core.processors import cpu_count
 from eyasd.core.spec import Loss
-from eyasd.training.machine import cpu_count
 from eyasd.training.recipe import Recipe
 
 

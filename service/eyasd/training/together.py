@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from eyasd.core.evaluation import EpochMetrics
+from eyasd.core.processors import cpu_count
 from eyasd.training.budget import Budget
 from eyasd.training.data.audit import Audit
 from eyasd.training.data.cache import open_pixels
@@ -20,7 +21,6 @@ from eyasd.training.device import tune
 from eyasd.training.head.fold import fold
 from eyasd.training.head.start import Start
 from eyasd.training.journal import Journal
-from eyasd.training.machine import cpu_count
 from eyasd.training.network import Network, input_format, pick_device
 from eyasd.training.ranks import Ranks
 from eyasd.training.recipe import Recipe

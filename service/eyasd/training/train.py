@@ -20,6 +20,7 @@ from eyasd.core.answers import ANSWERS, identity
 from eyasd.core.bundle import EXPLAIN, FORMAT_VERSION, MODEL, WEIGHTS, Golden, Lineage, Manifest, Parity
 from eyasd.core.evaluation import Evaluation
 from eyasd.core.jobdir import BUNDLE
+from eyasd.core.processors import cpu_count
 from eyasd.core.tasks import TrainingOutcome, TrainingTask
 from eyasd.core.unknown import ConfidenceRule, DistributionRule, UnknownRules
 from eyasd.training import durable
@@ -35,7 +36,7 @@ from eyasd.training.data.thumbnails import data_uri
 from eyasd.training.head import warm
 from eyasd.training.head.start import Start
 from eyasd.training.journal import Journal
-from eyasd.training.machine import cpu_count, cpu_name
+from eyasd.training.machine import cpu_name
 from eyasd.training.network import Servable
 from eyasd.training.outcome.activation import activation_overlays, head_weights, map_sizes
 from eyasd.training.outcome.bundling import write_bundle

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from eyasd.core.errors import DeadlineExceeded, Unavailable
 from eyasd.serving.engine import Engine
-from eyasd.serving.session import Outputs
+from eyasd.serving.network.session import Outputs
 
 
 class Network:

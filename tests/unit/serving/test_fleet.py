@@ -20,7 +20,7 @@ from eyasd.core.promotion import AliasRecord
 from eyasd.core.variants import Precision, Variant
 from eyasd.registry.models import Models
 from eyasd.serving.fleet import Fleet, FleetOptions, LoadedVersion, ServingState
-from eyasd.serving.session import CPU
+from eyasd.serving.network.session import CPU
 from eyasd.telemetry.metrics import Metrics
 
 OPTIONS = FleetOptions(

@@ -8,22 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from eyasd.training.machine import cpu_count, cpu_name, tuned_environment
-
-
-@pytest.mark.parametrize(
-    ("quota", "expected"),
-    [("150000 100000\n", 2), ("50000 100000\n", 1), ("max 100000\n", 8), ("6400000 100000\n", 8), ("nonsense", 8)],
-)
-def test_a_containers_quota_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quota: str, expected: int) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
-    (tmp_path / "cpu.max").write_text(quota)
-    assert cpu_count(tmp_path / "cpu.max") == expected
-
-
-def test_without_control_groups_the_affinity_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 5})
-    assert cpu_count(tmp_path / "absent") == 3
+from eyasd.training.machine import cpu_name, tuned_environment
 
 
 def test_the_processors_have_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

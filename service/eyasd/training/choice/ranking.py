@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from eyasd.core import document
 from eyasd.core.choices import RankedBackbone
 from eyasd.core.errors import EyasError, InvalidArgument, WeightsNotFound
+from eyasd.core.processors import cpu_count
 from eyasd.core.spec import AUTO
 from eyasd.core.tasks import TrainingTask
 from eyasd.training import durable
@@ -37,7 +38,6 @@ from eyasd.training.head.afford import stratified
 from eyasd.training.head.start import Start, prepare
 from eyasd.training.head.warm import Base
 from eyasd.training.journal import Journal
-from eyasd.training.machine import cpu_count
 from eyasd.training.network import input_format, multiply_adds, pick_device, size_options
 from eyasd.training.outcome.calibrate import fit_temperature, log_loss
 from eyasd.training.recipe import DEFAULT_BACKBONE

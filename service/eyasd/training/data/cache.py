@@ -26,12 +26,12 @@ from PIL import Image
 from eyasd.core import document, preprocess
 from eyasd.core.errors import UndecodableImage
 from eyasd.core.preprocess import FORMATS, MAX_ENCODED_BYTES, Preprocess, load_image
+from eyasd.core.processors import cpu_count
 from eyasd.core.tasks import SharedCache
 from eyasd.training.data.digests import Digests
 from eyasd.training.data.listing import File, as_text
 from eyasd.training.data.shelf import Draft, Shard, Shelf
 from eyasd.training.journal import Journal
-from eyasd.training.machine import cpu_count
 
 _OWN: Final = "pictures"
 # Pixels that other code made are other pixels. The code itself cannot forget to say so, as a version number can.

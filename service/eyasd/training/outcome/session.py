@@ -7,8 +7,8 @@ from typing import Final
 
 import onnxruntime
 
+from eyasd.core.processors import cpu_count
 from eyasd.core.variants import EXACT_INT8
-from eyasd.training.machine import cpu_count
 
 CPU: Final = "CPUExecutionProvider"
 CUDA: Final = "CUDAExecutionProvider"

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from eyasd.core.answers import ANSWERS, Fingerprints, KeptAnswers, fingerprints
 from eyasd.core.bundle import MANIFEST, MODEL, Manifest, read_manifest, verified
 from eyasd.core.findings import UnreadableFile
+from eyasd.core.processors import cpu_count
 from eyasd.training.data.cache import read_forms
 from eyasd.training.data.listing import File, none_readable
 from eyasd.training.journal import Journal
-from eyasd.training.machine import cpu_count
 from eyasd.training.outcome.evaluate import Predicted, joined, predict
 from eyasd.training.outcome.session import open_session
 

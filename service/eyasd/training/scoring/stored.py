@@ -9,11 +9,11 @@ from typing import Final
 
 from eyasd.core.answers import KeptAnswers, Split, fingerprints
 from eyasd.core.errors import BadDataset
+from eyasd.core.processors import cpu_count
 from eyasd.core.wording import counted
 from eyasd.training.data.cache import digest
 from eyasd.training.data.listing import Listing
 from eyasd.training.journal import Journal
-from eyasd.training.machine import cpu_count
 
 _CHUNK: Final = 256  # files between two looks at whether the job shall end
 

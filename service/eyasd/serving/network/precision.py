@@ -19,7 +19,7 @@ from eyasd.core.bundle import Golden, Manifest
 from eyasd.core.errors import BrokenBundle, StartupFailed
 from eyasd.core.stopwatch import quickest
 from eyasd.core.variants import Precision
-from eyasd.serving.session import CPU, CUDA, Session
+from eyasd.serving.network.session import CPU, CUDA, Session
 
 Wish = Literal["auto"] | Precision
 # What each provider may run beside fp32. ONNX Runtime has no 8-bit kernels for CUDA, and on a CPU converts 16 bits to 32.

@@ -1,4 +1,4 @@
-"""serving.precision: the quickest of what is allowed, and model.onnx whenever a variant is in doubt."""
+"""serving.network.precision: the quickest of what is allowed, and model.onnx whenever a variant is in doubt."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from eyasd.core import bundle
 from eyasd.core.bundle import Golden, Manifest
 from eyasd.core.errors import BrokenBundle, StartupFailed
 from eyasd.core.variants import Precision, Variant
-from eyasd.serving import precision as room
-from eyasd.serving.precision import Chosen, Wish, check_wish, choose
-from eyasd.serving.session import CPU, CUDA, Session
+from eyasd.serving.network import precision as room
+from eyasd.serving.network.precision import Chosen, Wish, check_wish, choose
+from eyasd.serving.network.session import CPU, CUDA, Session
 
 INT8 = Variant(precision=Precision.INT8, size_bytes=9)
 GOLDEN = replace(golden(), variants={Precision.INT8: golden().probabilities})

@@ -1,4 +1,4 @@
-"""serving.session: only the form of network that Eyas writes is loaded, on the provider that was asked for."""
+"""serving.network.session: only the form of network that Eyas writes is loaded, on the provider that was asked for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 from builders import SIDE, colour_network, golden
 from eyasd.core.device import Device
 from eyasd.core.errors import BrokenBundle, StartupFailed
-from eyasd.serving.session import CPU, CUDA, Session, _ladder, _pad, choose_provider
+from eyasd.serving.network.session import CPU, CUDA, Session, _ladder, _pad, choose_provider
 
 
 def session(model: bytes, max_batch_size: int = 8) -> Session:
