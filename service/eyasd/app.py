@@ -29,6 +29,7 @@ from eyasd.api.server import Server, Services, Tls
 from eyasd.api.training import JobService, TrainingService
 from eyasd.config import Settings
 from eyasd.core.errors import StartupFailed
+from eyasd.core.processors import cpu_count
 from eyasd.core.tasks import SharedCache
 from eyasd.jobs.ledger import Ledger
 from eyasd.jobs.local import LocalRunner, gpu_count
@@ -133,7 +134,7 @@ class App:
 
     def _make_server(self) -> Services:
         serving = self._settings.serving
-        threads = serving.threads or len(os.sched_getaffinity(0))
+        threads = serving.threads or cpu_count()
         provider = choose_provider(serving.device)
         check_wish(serving.precision, provider)
         options = FleetOptions(
