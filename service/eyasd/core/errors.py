@@ -146,6 +146,10 @@ class Unavailable(EyasError):
     """Eyas cannot answer now, and may be able to later: it is going down, or a model is not ready."""
 
 
+class OutOfMemory(Unavailable):
+    """The device's memory does not hold what one picture takes."""
+
+
 class BrokenBundle(EyasError):
     """A model version is damaged: a file is missing, was changed, or does not answer as it did when it was made."""
 

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import itertools
 from bisect import bisect_left
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -37,12 +36,14 @@ class Options:
     """See `config.ServingSettings`.
 
     Attributes:
-        sizes: of the batches that the device runs, ascending, from 1 to the largest; a batch is padded to the next of them.
+        max_batch_size: the most pictures of a batch.
         max_delay_seconds: most that a free device waits for a fuller batch.
+        pads: whether the device runs a few sizes only, and pads a batch to the next of them.
     """
 
-    sizes: Sequence[int]
+    max_batch_size: int
     max_delay_seconds: float = 0.0
+    pads: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +62,18 @@ class Cut:
     wait_seconds: float | None = None
 
 
+def batch_sizes(max_batch_size: int, *, pads: bool) -> list[int]:
+    """Returns the sizes that a device runs: where it pads 1, 2, 4, ... and the largest, few enough to warm each; else every one."""
+    if not pads:
+        return list(range(1, max_batch_size + 1))
+    return sorted({min(1 << power, max_batch_size) for power in range(max_batch_size.bit_length() + 1)})
+
+
 class Batcher:
     """The queue of one device."""
 
     def __init__(self, options: Options) -> None:
-        self._sizes = list(options.sizes)
+        self._sizes = batch_sizes(options.max_batch_size, pads=options.pads)
         self._max_delay_seconds = options.max_delay_seconds
         self._turns = Turns()
         self._deadlines: Earliest[Work] = Earliest(still_waits)
@@ -111,10 +119,19 @@ class Batcher:
         self._times.observe(self._padded(size), seconds)
         self._learn()
 
-    def lower(self, max_batch_size: int) -> None:
-        """Cuts no larger batches than that from now on; of one picture always."""
-        self._sizes = [size for size in self._sizes if size <= max_batch_size] or self._sizes[:1]
+    def lower(self, size: int) -> int:
+        """Learns that a batch does not fit the device's memory: from now on, none is larger than half of what the device ran.
+
+        Args:
+            size: its pictures, without what it was padded with.
+
+        Returns:
+            The most pictures of a batch from now on; one at least.
+        """
+        half = self._padded(size) // 2
+        self._sizes = [size for size in self._sizes if size <= half] or self._sizes[:1]
         self._learn()
+        return self.max_batch_size
 
     def cut(self, now: float) -> Cut:
         """Returns what a free device does now."""

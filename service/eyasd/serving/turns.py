@@ -19,9 +19,9 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from eyasd.serving.question import Priority
 
@@ -46,11 +46,11 @@ class Work:
         waiting: the queue's own mark.
     """
 
-    key: int
+    key: Any
     arrival: float
     deadline: float
     priority: int = Priority.NORMAL
-    caller: str = ""
+    caller: Hashable = ""
     explain: bool = False
     waiting: bool = field(default=False, init=False)
 
@@ -96,7 +96,7 @@ class _Caller:
 
     __slots__ = ("head", "name", "pictures", "place", "used", "waiting")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: Hashable) -> None:
         self.name = name
         self.pictures = Earliest(still_waits)
         self.waiting = 0
@@ -116,7 +116,7 @@ class _Level:
         self.waiting = 0
         self.passed = 0  # pictures of higher priority that were taken since the last of this one
         self._active = 0  # callers with pictures that wait
-        self._callers: dict[str, _Caller] = {}
+        self._callers: dict[Hashable, _Caller] = {}
         self._order: Earliest[_Caller] = Earliest(_in_its_place)
         self._left: Earliest[_Caller] = Earliest(_in_its_place)  # nothing of theirs waits, but what they have used still counts
         self._numbers = itertools.count()

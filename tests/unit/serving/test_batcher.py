@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eyasd.serving.batcher import Batcher, Options
+from eyasd.serving.batcher import Batcher, Options, batch_sizes
 from eyasd.serving.question import Priority
 from eyasd.serving.turns import PASSED, SHADOW, Work
 
-CPU = tuple(range(1, 9))
-CUDA = (1, 2, 4, 8, 16, 32)
+CPU = Options(8)
+CUDA = Options(32, pads=True)
 
 
 def linear(size: int) -> float:
@@ -27,9 +27,9 @@ def flat(size: int) -> float:
     return 0.01 + 0.0001 * size
 
 
-def warm(sizes: tuple[int, ...], seconds: Callable[[int], float], max_delay_seconds: float = 0.0) -> Batcher:
-    batcher = Batcher(Options(sizes, max_delay_seconds))
-    for size in sizes:
+def warm(options: Options, seconds: Callable[[int], float], max_delay_seconds: float = 0.0) -> Batcher:
+    batcher = Batcher(replace(options, max_delay_seconds=max_delay_seconds))
+    for size in batch_sizes(options.max_batch_size, pads=options.pads):
         batcher.ran(size, seconds(size))
     return batcher
 
@@ -78,16 +78,16 @@ MOVES = st.one_of(
     st.tuples(st.just("cancel"), st.integers(0, 200)),
     st.tuples(st.just("run")),
     st.tuples(st.just("pass"), st.floats(0, 0.2)),
-    st.tuples(st.just("lower"), st.integers(0, 40)),
+    st.tuples(st.just("lower"), st.integers(1, 40)),
 )
 
 
 @given(st.lists(MOVES, max_size=120), st.sampled_from([CPU, CUDA]), st.sampled_from([linear, flat]), st.sampled_from([0.0, 0.02]))
 @settings(max_examples=300, deadline=None)
 def test_each_picture_is_run_once_or_given_up_or_cancelled(
-    moves: list[tuple[object, ...]], sizes: tuple[int, ...], seconds: Callable[[int], float], max_delay_seconds: float
+    moves: list[tuple[object, ...]], options: Options, seconds: Callable[[int], float], max_delay_seconds: float
 ) -> None:
-    batcher = Batcher(Options(sizes, max_delay_seconds))
+    batcher = Batcher(replace(options, max_delay_seconds=max_delay_seconds))
     device = Device(batcher, seconds)
     put: list[Work] = []
     cancelled: set[Work] = set()
@@ -111,8 +111,8 @@ def test_each_picture_is_run_once_or_given_up_or_cancelled(
             case ("pass", float(passed)):
                 device.now += passed
             case ("lower", int(size)):
-                batcher.lower(size)
-                assert batcher.max_batch_size <= max(1, size)
+                before_size = batcher.max_batch_size
+                assert batcher.lower(size) == batcher.max_batch_size <= max(1, before_size // 2)
     assert batcher.waiting == sum(one.waiting for one in put)
     device.finish()
     outcomes = [*device.answered, *device.expired, *cancelled]
@@ -143,13 +143,13 @@ def test_pictures_within_their_callers_share_are_in_time_whatever_others_send(
     floods: int,
     count: int,
     slack: float,
-    machine: tuple[tuple[int, ...], Callable[[int], float]],
+    machine: tuple[Options, Callable[[int], float]],
 ) -> None:
-    sizes, seconds = machine
-    device = Device(warm(sizes, seconds), seconds)
+    options, seconds = machine
+    device = Device(warm(options, seconds), seconds)
     number = 0
     # The share of one among so many, and the batches that are cut meanwhile: one that holds what is due as early, and its own.
-    need = (count + 1) * (floods + 1) * device.batcher.seconds_per_image + 3 * seconds(sizes[-1]) + slack
+    need = (count + 1) * (floods + 1) * device.batcher.seconds_per_image + 3 * seconds(options.max_batch_size) + slack
 
     def flood() -> None:
         nonlocal number
@@ -172,8 +172,8 @@ def test_pictures_within_their_callers_share_are_in_time_whatever_others_send(
 
 @given(st.sampled_from([Priority.HIGH, Priority.NORMAL]), st.sampled_from([CPU, CUDA]))
 @settings(max_examples=10, deadline=None)
-def test_a_lower_priority_is_slowed_and_never_starved(above: Priority, sizes: tuple[int, ...]) -> None:
-    device = Device(warm(sizes, linear), linear)
+def test_a_lower_priority_is_slowed_and_never_starved(above: Priority, options: Options) -> None:
+    device = Device(warm(options, linear), linear)
     for key in range(20):
         device.batcher.put(work(key, 1e6, priority=Priority.LOW))
     for key in range(100, 1100):
@@ -200,7 +200,7 @@ def test_shadow_traffic_goes_when_nothing_else_waits_or_instead_of_padding() -> 
 
 
 def test_a_caller_does_not_get_more_by_sending_its_pictures_one_after_another() -> None:
-    device = Device(warm((1,), linear), linear)
+    device = Device(warm(Options(1), linear), linear)
     device.batcher.put(work(0, 1.0, caller="modest"))
     key = 0
     while not device.answered or device.batches[-1][0].key != 0:
@@ -239,7 +239,7 @@ def test_a_full_device_gives_up_what_only_a_small_batch_could_save_where_that_is
 
 
 def test_a_slow_start_of_the_device_does_not_close_it_for_ever() -> None:
-    device = Device(Batcher(Options(CPU)), linear)
+    device = Device(Batcher(CPU), linear)
     device.batcher.ran(1, 10.0)
     device.batcher.ran(8, 10.0)
     for key in range(400):
@@ -250,7 +250,7 @@ def test_a_slow_start_of_the_device_does_not_close_it_for_ever() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sizes", "seconds", "gap", "waits"),
+    ("options", "seconds", "gap", "waits"),
     [
         (CUDA, flat, 0.001, True),  # nine more come while one would run
         (CUDA, flat, 0.009, False),  # one or none
@@ -258,9 +258,9 @@ def test_a_slow_start_of_the_device_does_not_close_it_for_ever() -> None:
     ],
 )
 def test_a_free_device_waits_where_a_fuller_batch_pays(
-    sizes: tuple[int, ...], seconds: Callable[[int], float], gap: float, waits: bool
+    options: Options, seconds: Callable[[int], float], gap: float, waits: bool
 ) -> None:
-    batcher = warm(sizes, seconds, max_delay_seconds=0.05)
+    batcher = warm(options, seconds, max_delay_seconds=0.05)
     now = 0.0
     for key in range(40):
         now = key * gap
@@ -305,8 +305,14 @@ def test_the_largest_batch_can_be_lowered_for_good() -> None:
     batcher = warm(CUDA, flat)
     for key in range(20):
         batcher.put(work(key, 100))
-    batcher.lower(4)
-    assert batcher.max_batch_size == 4
+    assert batcher.lower(5) == batcher.max_batch_size == 4  # five were padded to eight
     assert len(batcher.cut(0.0).batch) == 4
-    batcher.lower(0)
+    assert [batcher.lower(3), batcher.lower(2), batcher.lower(1)] == [2, 1, 1]
     assert len(batcher.cut(0.0).batch) == 1
+    assert warm(CPU, linear).lower(7) == 3
+
+
+def test_a_device_that_pads_runs_few_sizes() -> None:
+    assert batch_sizes(12, pads=True) == [1, 2, 4, 8, 12]
+    assert batch_sizes(3, pads=False) == [1, 2, 3]
+    assert batch_sizes(1, pads=True) == [1]
