@@ -50,9 +50,12 @@ def scene(seed: int, size: tuple[int, int] = (80, 60)) -> Image.Image:
     return Image.fromarray(blotches).resize(size, Image.Resampling.BICUBIC)
 
 
-def colour_network(gain: float = 0.05, *, work: int = 0, maps: bool = False, ood_score: bool = False, green: float = 1.0) -> bytes:
+def colour_network(
+    gain: float = 0.05, *, work: int = 0, maps: bool = False, ood_score: bool = False, green: float = 1.0, brittle: bool = False
+) -> bytes:
     """Returns model.onnx of a network that knows blue, green and red: the mean of a channel, times `gain`, is its logit.
 
+    `brittle` lets the network fail on a batch with a white picture.
     `green` multiplies the logit of green, so that what is nearly as green as red becomes green. `work` multiplies a square matrix
     of that size with itself on the way, for a network that takes its time. `maps` adds the feature map, which is the picture;
     `ood_score` the score, which is the picture's largest value.
@@ -78,6 +81,21 @@ def colour_network(gain: float = 0.05, *, work: int = 0, maps: bool = False, ood
         ]
     else:
         nodes.append(helper.make_node("Identity", ["plain"], ["logits"]))
+    if brittle:
+        nodes[-1].output[0] = "sound"
+        initializers += [
+            numpy_helper.from_array(np.array([1], np.int64), "channels"),
+            numpy_helper.from_array(np.array(250, np.float32), "nearly white"),
+            numpy_helper.from_array(np.zeros(1, np.float32), "table"),
+        ]
+        nodes += [
+            helper.make_node("ReduceMin", ["means", "channels"], ["dimmest"], keepdims=0),
+            helper.make_node("ReduceMax", ["dimmest"], ["whitest"], keepdims=0),
+            helper.make_node("Greater", ["whitest", "nearly white"], ["white"]),
+            helper.make_node("Cast", ["white"], ["row"], to=TensorProto.INT64),
+            helper.make_node("Gather", ["table", "row"], ["zero"]),  # there is no row 1
+            helper.make_node("Add", ["sound", "zero"], ["logits"]),
+        ]
     nodes.append(helper.make_node("Softmax", ["logits"], ["probabilities"], axis=-1))
     outputs = []
     if maps:

@@ -178,7 +178,8 @@ class ModelService(pb_grpc.ModelServiceServicer):
         )
 
     def _traffic(self, model: str, record: TrafficRecord | None) -> traffic_pb2.Traffic:
-        return traffic_message(model, record, self._models.aliases.leads_to)
+        stopped = self._fleet.router.stopped(model) if self._fleet else ""
+        return traffic_message(model, record, self._models.aliases.leads_to, stopped)
 
     def _model(self, model: str) -> model_pb2.Model:
         versions = self._models.versions(model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -64,3 +65,16 @@ class TrafficRecord:
     def targets(self) -> tuple[ModelRef, ...]:
         """What canary and shadow lead to."""
         return tuple(part.target for part in (self.canary, self.shadow) if part is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Pointers:
+    """Where the requests for a model may lead: the version of each of its aliases, and its traffic, if it ever had any."""
+
+    aliases: Mapping[str, int]
+    traffic: TrafficRecord | None = None
+
+    @property
+    def by_number(self) -> tuple[int, ...]:
+        """The versions that are canary or shadow by their number, not through one of the aliases."""
+        return tuple(target.version for target in (self.traffic.targets if self.traffic else ()) if target.version is not None)

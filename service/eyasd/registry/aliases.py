@@ -10,6 +10,7 @@ from eyasd.core.errors import AliasConflict, AliasNotFound, NothingToRollBack
 from eyasd.core.names import ModelRef
 from eyasd.core.promotion import AliasRecord
 from eyasd.registry.records import Records
+from eyasd.registry.remembered import Remembered
 from eyasd.registry.store import Store
 
 
@@ -17,11 +18,11 @@ class Aliases:
     """The aliases of every model in a store."""
 
     def __init__(self, store: Store) -> None:
-        self._store, self._records = store, Records(store, AliasRecord)
+        self._names, self._records = Remembered(store, store.children), Records(store, AliasRecord)
 
     def current(self, model: str) -> dict[str, AliasRecord]:
         """Returns the newest record of each of the model's aliases, sorted by alias."""
-        records = {alias: self.get(model, alias) for alias in self._store.children(f"{model}/aliases")}
+        records = {alias: self.get(model, alias) for alias in self._names.get(f"{model}/aliases")}
         return {alias: record for alias, record in records.items() if record is not None}
 
     def get(self, model: str, alias: str) -> AliasRecord | None:

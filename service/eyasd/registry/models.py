@@ -31,7 +31,7 @@ from eyasd.core.errors import (
 )
 from eyasd.core.names import PRODUCTION, ModelRef
 from eyasd.core.promotion import AliasRecord, Finding, Policy
-from eyasd.core.traffic import Canary, Shadow, TrafficRecord
+from eyasd.core.traffic import Canary, Pointers, Shadow, TrafficRecord
 from eyasd.registry.aliases import Aliases
 from eyasd.registry.bundles import Bundles
 from eyasd.registry.looks import Looks
@@ -77,6 +77,26 @@ class Models:
     def current_aliases(self, model: str) -> dict[str, AliasRecord]:
         """Returns where the model's aliases point."""
         return self.aliases.current(model)
+
+    def pointers(self) -> dict[str, Pointers]:
+        """Returns where the requests for each model may lead, of models that have an alias.
+
+        Servers ask several times a second, so what has not changed is not read again, see `registry.remembered`.
+        """
+        found = {}
+        for model in self._store.children(""):
+            aliases = {alias: record.version for alias, record in self.aliases.current(model).items()}
+            if aliases:
+                found[model] = Pointers(aliases, self.traffic.get(model))
+        return found
+
+    def end_canary(self, model: str, record: TrafficRecord, reason: str) -> bool:
+        """Ends a record's canary because of what a server found; returns whether it did, and nobody else was quicker."""
+        try:
+            self.traffic.end_canary(model, record, actor="eyasd", reason=reason)
+        except TrafficConflict:
+            return False
+        return True
 
     def resolve(self, ref: ModelRef) -> int:
         """Returns the version that `ref` names.

@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 from eyasd.core import document
 from eyasd.core.errors import StorageFailed
+from eyasd.registry.remembered import Remembered
 from eyasd.registry.store import Store
 
 T = TypeVar("T")
@@ -22,11 +23,11 @@ class Records(Generic[T]):
 
     def __init__(self, store: Store, kind: type[T]) -> None:
         self._store, self._kind = store, kind
+        self._newest = Remembered(store, self._read_newest)
 
     def newest(self, prefix: str) -> T | None:
         """Returns the record in force; None where there is none."""
-        names = self._store.children(prefix)
-        return self._read(f"{prefix}/{names[-1]}") if names else None
+        return self._newest.get(prefix)
 
     def all(self, prefix: str) -> list[T]:
         """Returns every record, oldest first."""
@@ -35,6 +36,10 @@ class Records(Generic[T]):
     def append(self, prefix: str, number: int, record: T) -> bool:
         """Writes the record of a number, from 1, and returns whether it did; not where somebody else was quicker."""
         return self._store.create(f"{prefix}/{number:08d}.json", document.dump(record).encode())
+
+    def _read_newest(self, prefix: str) -> T | None:
+        names = self._store.children(prefix)
+        return self._read(f"{prefix}/{names[-1]}") if names else None
 
     def _read(self, key: str) -> T:
         try:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyasd.core.errors import DeadlineExceeded, EyasError, InvalidArgument, NotExplainable, NoUnknownRule, UndecodableImage
+from eyasd.core.names import PRODUCTION
 from eyasd.core.preprocess import load_image
 from eyasd.core.unknown import UnknownRules
 from eyasd.serving.admission import Admission
@@ -25,6 +26,8 @@ from eyasd.serving.answer import Classified, Labelled, Prediction, Timing
 from eyasd.serving.fleet import Fleet, LoadedVersion
 from eyasd.serving.question import Question
 from eyasd.telemetry.metrics import Metrics
+
+_Outcome = tuple[Labelled | UndecodableImage, Timing]
 
 
 class Classifier:
@@ -57,20 +60,9 @@ class Classifier:
             Unavailable: the version cannot be loaded.
         """
         arrival = time.monotonic()
-        deadline, count = arrival + question.timeout_seconds, len(question.images)
-        with self._admission.admit(count, question.timeout_seconds):
-            in_flight = self._admission.in_flight
-            loaded = await self._find(question)
-            start = time.monotonic()
-            with loaded.engine.hold():
-                labels = (self._label(loaded, image, question, deadline) for image in question.images)
-                tasks = [asyncio.create_task(label) for label in labels]
-                try:
-                    outcomes = await asyncio.gather(*tasks)
-                finally:
-                    for task in tasks:  # of a request that failed or whose caller left, nothing goes on
-                        task.cancel()
-            self._admission.observe(count, time.monotonic() - start, in_flight)
+        deadline = arrival + question.timeout_seconds
+        with self._admission.admit(len(question.images), question.timeout_seconds):
+            loaded, outcomes = await self._answered(question, deadline)
         timing = Timing()
         for _, stages in outcomes:
             timing = timing.longest(stages)
@@ -84,41 +76,60 @@ class Classifier:
         """Ends the decoders' threads."""
         self._decoders.shutdown(wait=False, cancel_futures=True)
 
-    async def _find(self, question: Question) -> LoadedVersion:
-        """Returns the version that answers, which can do what is asked of it."""
+    async def _find(self, question: Question, deadline: float, key: str | None = None) -> LoadedVersion:
+        """Returns the version that answers, a canary only where there is a key, see `Fleet.find`."""
         try:
-            async with asyncio.timeout(question.timeout_seconds):
-                loaded = await self._fleet.find(question.ref)
+            async with asyncio.timeout(deadline - time.monotonic()):
+                return await self._fleet.find(question.ref, key)
         except TimeoutError:
             raise DeadlineExceeded("The deadline passed while the model version was being loaded: allow more time.") from None
-        side = loaded.manifest.preprocess.crop_px
-        for image in question.images:
-            if isinstance(image, np.ndarray) and image.shape != (side, side, 3):
-                raise InvalidArgument(
-                    "images",
-                    f"The network of {loaded.model}/{loaded.version} sees pictures of {side} x {side} x 3 pixels, and these have "
-                    f"{' x '.join(map(str, image.shape))}: send them in its size, or as files.",
-                )
-        if question.allow_unknown and loaded.manifest.unknown is None:
-            raise NoUnknownRule(
-                f"{loaded.model}/{loaded.version} was trained by an Eyas that did not teach it to tell unknown pictures: "
-                "train it again, or leave allow_unknown out.",
-                model=loaded.model,
-                version=loaded.version,
-            )
-        if question.explain and loaded.head is None:
-            raise NotExplainable(
-                f"{loaded.model}/{loaded.version} cannot explain its answers: its network ({loaded.manifest.lineage.backbone}) "
-                "does not end in the mean of a map and one linear layer, or was trained before Eyas kept the map. Train it "
-                "again with a backbone such as tf_efficientnet_lite0, or leave explain out.",
-                model=loaded.model,
-                version=loaded.version,
-            )
-        return loaded
+
+    async def _answered(self, question: Question, deadline: float) -> tuple[LoadedVersion, list[_Outcome]]:
+        """Returns the version that answered, and what it says of each picture; what a canary cannot answer, production does."""
+        loaded = await self._find(question, deadline, question.routing_key)
+        try:
+            _check(loaded, question)
+            return loaded, await self._observed(loaded, question, deadline)
+        except Exception:
+            routed = question.ref.alias == PRODUCTION and self._fleet.router.is_canary(loaded.model, loaded.version)
+            if not routed or time.monotonic() >= deadline:
+                raise
+        self._metrics.canary_fallbacks.labels(loaded.model).inc()
+        loaded = await self._find(question, deadline)
+        _check(loaded, question)
+        return loaded, await self._observed(loaded, question, deadline)
+
+    async def _observed(self, loaded: LoadedVersion, question: Question, deadline: float) -> list[_Outcome]:
+        """Returns what a version says of each picture, and tells admission and the router how that went."""
+        start, in_flight = time.monotonic(), self._admission.in_flight
+        try:
+            outcomes = await self._outcomes(loaded, question, deadline)
+        except Exception:  # not that the caller has left, which says nothing of the version
+            self._observe(loaded, question, start, failed=True)
+            raise
+        self._admission.observe(len(question.images), time.monotonic() - start, in_flight)
+        self._observe(loaded, question, start, failed=False)
+        return outcomes
+
+    def _observe(self, loaded: LoadedVersion, question: Question, start: float, *, failed: bool) -> None:
+        if question.ref.alias == PRODUCTION:
+            seconds, images = time.monotonic() - start, len(question.images)
+            self._fleet.router.observe(loaded.model, loaded.version, images=images, seconds=seconds, failed=failed)
+
+    async def _outcomes(self, loaded: LoadedVersion, question: Question, deadline: float) -> list[_Outcome]:
+        """Returns what a version says of each picture."""
+        with loaded.engine.hold():
+            labels = (self._label(loaded, image, question, deadline) for image in question.images)
+            tasks = [asyncio.create_task(label) for label in labels]
+            try:
+                return await asyncio.gather(*tasks)
+            finally:
+                for task in tasks:  # of a request that failed or whose caller left, nothing goes on
+                    task.cancel()
 
     async def _label(
         self, loaded: LoadedVersion, picture: bytes | NDArray[np.uint8], question: Question, deadline: float
-    ) -> tuple[Labelled | UndecodableImage, Timing]:
+    ) -> _Outcome:
         start = time.monotonic()
         try:
             if isinstance(picture, np.ndarray):
@@ -151,6 +162,33 @@ class Classifier:
         if time.monotonic() >= deadline:
             raise DeadlineExceeded("The deadline passed while the picture waited to be decoded: allow more time, or send less.")
         return load_image(encoded, loaded.manifest.preprocess)
+
+
+def _check(loaded: LoadedVersion, question: Question) -> None:
+    """Raises InvalidArgument, NoUnknownRule or NotExplainable where a version cannot do what is asked of it."""
+    side = loaded.manifest.preprocess.crop_px
+    for image in question.images:
+        if isinstance(image, np.ndarray) and image.shape != (side, side, 3):
+            raise InvalidArgument(
+                "images",
+                f"The network of {loaded.model}/{loaded.version} sees pictures of {side} x {side} x 3 pixels, and these have "
+                f"{' x '.join(map(str, image.shape))}: send them in its size, or as files.",
+            )
+    if question.allow_unknown and loaded.manifest.unknown is None:
+        raise NoUnknownRule(
+            f"{loaded.model}/{loaded.version} was trained by an Eyas that did not teach it to tell unknown pictures: "
+            "train it again, or leave allow_unknown out.",
+            model=loaded.model,
+            version=loaded.version,
+        )
+    if question.explain and loaded.head is None:
+        raise NotExplainable(
+            f"{loaded.model}/{loaded.version} cannot explain its answers: its network ({loaded.manifest.lineage.backbone}) "
+            "does not end in the mean of a map and one linear layer, or was trained before Eyas kept the map. Train it "
+            "again with a backbone such as tf_efficientnet_lite0, or leave explain out.",
+            model=loaded.model,
+            version=loaded.version,
+        )
 
 
 def _judged(labelled: Labelled, rules: UnknownRules) -> Labelled:

@@ -21,26 +21,26 @@ from eyasd.core import bundle
 from eyasd.core.activation import HeadWeights
 from eyasd.core.bundle import Golden, Manifest
 from eyasd.core.errors import BrokenBundle, EyasError, Unavailable
-from eyasd.core.names import ModelRef
-from eyasd.core.promotion import AliasRecord
+from eyasd.core.names import PRODUCTION, ModelRef
+from eyasd.core.traffic import Pointers, TrafficRecord
 from eyasd.core.variants import Precision
 from eyasd.serving.engine import Engine
 from eyasd.serving.network.precision import Chosen, Wish, choose
 from eyasd.serving.network.session import Session
+from eyasd.serving.routes import Routes, Version
+from eyasd.serving.routing import Router
 from eyasd.telemetry.metrics import Metrics
-
-Version = tuple[str, int]
 
 
 class Catalog(Protocol):
     """What the fleet needs of a registry. Every call may touch a disk or a network, so none is made in the event loop."""
 
-    def names(self) -> list[str]:
-        """Returns the models."""
+    def pointers(self) -> Mapping[str, Pointers]:
+        """Returns where the requests for each model may lead; called a few times a second."""
         ...
 
-    def current_aliases(self, model: str) -> Mapping[str, AliasRecord]:
-        """Returns where the model's aliases point."""
+    def end_canary(self, model: str, record: TrafficRecord, reason: str) -> bool:
+        """See `CanaryRecords.end_canary`."""
         ...
 
     def resolve(self, ref: ModelRef) -> int:
@@ -112,8 +112,9 @@ class Fleet:
         self._loaded: dict[Version, LoadedVersion] = {}
         self._loading: dict[Version, asyncio.Task[LoadedVersion]] = {}
         self._failed: dict[Version, LoadFailure] = {}
-        self._routes: dict[tuple[str, str], int] = {}
-        self._aliases: dict[tuple[str, str], int] = {}
+        self._routes = Routes(log)
+        self.router = Router(catalog, metrics, log)
+        self._shown: Mapping[str, bool] = {}
         self._by_number: OrderedDict[Version, None] = OrderedDict()
         self._closing: set[asyncio.Task[None]] = set()
         # One load at a time: each holds the file twice, and the interpreter while ONNX Runtime reads it.
@@ -123,10 +124,7 @@ class Fleet:
     @property
     def readiness(self) -> dict[str, bool]:
         """For each model with an alias, whether each of its aliases leads to a version that answers."""
-        models: dict[str, bool] = {}
-        for model, alias in self._aliases:
-            models[model] = models.get(model, True) and (model, alias) in self._routes
-        return models
+        return self._routes.readiness
 
     def state(self, model: str, version: int) -> tuple[ServingState, EyasError | None]:
         """Returns what the fleet does with a version, and why it failed if it did."""
@@ -144,14 +142,22 @@ class Fleet:
         loaded = self._loaded.get((model, version))
         return loaded.precision if loaded else None
 
-    async def find(self, ref: ModelRef) -> LoadedVersion:
+    async def find(self, ref: ModelRef, key: str | None = None) -> LoadedVersion:
         """Returns the version that answers for `ref`, and loads it first if need be.
+
+        Args:
+            ref: names it.
+            key: routing key of a request for production that a canary may answer, "" where it has none; None is that none may.
 
         Raises:
             NotFound: there is no such model, alias or version.
             Unavailable: it cannot be loaded; says why.
         """
-        version = ref.version if ref.alias is None else self._routes.get((ref.model, ref.alias))
+        if key is not None and ref.alias == PRODUCTION:
+            canary = self.router.choose(ref.model, key)
+            if canary is not None and (ref.model, canary) in self._loaded:
+                return self._loaded[ref.model, canary]
+        version = ref.version if ref.alias is None else self._routes.version(ref.model, ref.alias)
         if version is None or (ref.model, version) not in self._loaded:
             version = await asyncio.to_thread(self._catalog.resolve, ref)
         if ref.alias is None:
@@ -179,8 +185,8 @@ class Fleet:
 
     async def refresh(self) -> None:
         """Looks at the registry once: starts to load what aliases lead to, and moves the routes whose versions answer."""
-        self._aliases = await asyncio.to_thread(self._read_aliases)
-        for key in sorted(self._targets() - self._loaded.keys() - self._loading.keys()):
+        self._routes.take(await asyncio.to_thread(self._catalog.pointers))
+        for key in sorted(self._routes.targets - self._loaded.keys() - self._loading.keys()):
             failure = self._failed.get(key)
             if failure is None or time.monotonic() - failure.time >= self._options.retry_interval_seconds:
                 self._load(*key)
@@ -198,31 +204,19 @@ class Fleet:
         for key in list(self._loaded):
             self._unload(key)
         await asyncio.gather(*self._closing)
-
-    def _read_aliases(self) -> dict[tuple[str, str], int]:
-        return {
-            (model, alias): record.version
-            for model in self._catalog.names()
-            for alias, record in self._catalog.current_aliases(model).items()
-        }
-
-    def _targets(self) -> set[Version]:
-        return {(model, version) for (model, _), version in self._aliases.items()}
+        await self.router.close()
 
     def _reroute(self) -> None:
         """Moves each alias whose version answers, and unloads what nothing leads to any more."""
-        for gone in self._routes.keys() - self._aliases.keys():
-            del self._routes[gone]
-        for (model, alias), version in self._aliases.items():
-            if (model, version) in self._loaded and self._routes.get((model, alias)) != version:
-                self._log.info("alias leads to version", model=model, alias=alias, version=version)
-                self._routes[(model, alias)] = version
+        self._routes.move(self._loaded)
         while len(self._by_number) > self._options.max_unaliased_versions:
             self._by_number.popitem(last=False)
-        routed = {(model, version) for (model, _), version in self._routes.items()}
-        for key in self._loaded.keys() - routed - self._targets() - self._by_number.keys():
+        for key in self._loaded.keys() - self._routes.led - self._routes.targets - self._by_number.keys():
             self._unload(key)
-        self.on_change(self.readiness)
+        self.router.follow(self._routes.canaries(self._loaded))
+        if self._shown != (readiness := self.readiness):
+            self._shown = readiness
+            self.on_change(readiness)
 
     def _load(self, model: str, version: int) -> asyncio.Task[LoadedVersion]:
         """Returns the task that loads a version, started here or before."""

@@ -46,6 +46,21 @@ class Metrics:
             buckets=LATENCY_BUCKETS,
             registry=r,
         )
+        self.canary_percent = Gauge(
+            "eyas_canary_percent",
+            "Share of a model's requests for production that its canary gets; 0 where this server has stopped it.",
+            ["model", "version"],
+            registry=r,
+        )
+        self.canary_fallbacks = Counter(
+            "eyas_canary_fallbacks_total", "Requests that a canary could not answer, and production did.", ["model"], registry=r
+        )
+        self.canary_rollbacks = Counter(
+            "eyas_canary_rollbacks_total",
+            "Canaries that this server rolled back, by cause: errors, latency or accuracy.",
+            ["model", "cause"],
+            registry=r,
+        )
         self.batch_images = Histogram("eyas_batch_images", "Pictures in a batch.", ["model"], buckets=BATCH_BUCKETS, registry=r)
         self.queue_images = Gauge("eyas_queue_images", "Pictures waiting for a batch.", ["model", "version"], registry=r)
         self.loaded_versions = Gauge(

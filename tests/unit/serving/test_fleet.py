@@ -16,7 +16,7 @@ from eyasd.core import bundle
 from eyasd.core.activation import HeadWeights
 from eyasd.core.errors import AliasNotFound, BrokenBundle, ModelNotFound, StorageFailed, Unavailable, VersionNotFound
 from eyasd.core.names import ModelRef
-from eyasd.core.promotion import AliasRecord
+from eyasd.core.traffic import Bounds, Canary, Pointers, Shadow
 from eyasd.core.variants import Precision, Variant
 from eyasd.registry.models import Models
 from eyasd.serving.fleet import Fleet, FleetOptions, LoadedVersion, ServingState
@@ -228,10 +228,10 @@ async def test_what_does_not_exist(fleet: Fleet, models: Models, tmp_path: Path,
         await fleet.find(ref)
 
 
-class UnreachableAliases(Models):
+class UnreachablePointers(Models):
     """A registry whose disk has gone."""
 
-    def current_aliases(self, model: str) -> dict[str, AliasRecord]:
+    def pointers(self) -> dict[str, Pointers]:
         raise StorageFailed("Input/output error")
 
 
@@ -241,7 +241,7 @@ async def test_a_registry_that_cannot_be_read_changes_nothing(
     publish(models, tmp_path)
     fleet = Fleet(models, OPTIONS, metrics, log)
     await look(fleet)
-    models.__class__ = UnreachableAliases
+    models.__class__ = UnreachablePointers
     following = asyncio.create_task(fleet.run())
     await asyncio.sleep(0.05)
     assert not following.done()
@@ -272,3 +272,61 @@ async def test_no_request_fails_while_versions_change(fleet: Fleet, models: Mode
         publish(models, tmp_path)
     await asyncio.wait_for(callers, 60)
     following.cancel()
+
+
+def version(number: int) -> ModelRef:
+    return ModelRef("colours", version=number)
+
+
+async def test_a_canary_answers_requests_for_production_alone(fleet: Fleet, models: Models, tmp_path: Path) -> None:
+    for _ in range(2):
+        publish(models, tmp_path, alias=None)
+    models.aliases.set("colours", "production", 1, actor="test", reason="")
+    models.aliases.set("colours", "stable", 1, actor="test", reason="")
+    models.set_traffic("colours", Canary(version(2), 100.0), None, actor="test", reason="")
+    await look(fleet)
+    assert (await fleet.find(PRODUCTION, "ann")).version == 2
+    assert (await fleet.find(PRODUCTION, "")).version == 2
+    assert (await fleet.find(PRODUCTION)).version == 1
+    assert (await fleet.find(ModelRef("colours", alias="stable"), "ann")).version == 1
+    assert (await fleet.find(version(1), "ann")).version == 1
+    models.promote("colours", "production", 2, actor="test", reason="")
+    await look(fleet)
+    assert (await fleet.find(PRODUCTION)).version == 2
+    assert not fleet.router.is_canary("colours", 2)
+
+
+async def test_where_the_canary_cannot_be_served_production_answers(fleet: Fleet, models: Models, tmp_path: Path) -> None:
+    publish(models, tmp_path)
+    publish(models, tmp_path, alias=None)
+    (tmp_path / "models/colours/2" / bundle.MODEL).unlink()
+    models.set_traffic("colours", Canary(version(2), 100.0), None, actor="test", reason="")
+    await look(fleet)
+    assert fleet.state("colours", 2)[0] is ServingState.FAILED
+    assert (await fleet.find(PRODUCTION, "ann")).version == 1
+
+
+async def test_a_canary_and_a_shadow_stay_loaded_for_as_long_as_they_are_in_force(
+    fleet: Fleet, models: Models, tmp_path: Path
+) -> None:
+    publish(models, tmp_path)
+    for _ in range(2):
+        publish(models, tmp_path, alias=None)
+    models.aliases.set("colours", "next", 3, actor="test", reason="")
+    canary, shadow = Canary(version(2), 0.01, Bounds()), Shadow(ModelRef("colours", alias="next"), 1.0)
+    models.set_traffic("colours", canary, shadow, actor="test", reason="")
+    await look(fleet)
+    await look(fleet)
+    assert [fleet.state("colours", number)[0] for number in (1, 2, 3)] == [ServingState.READY] * 3
+    models.set_traffic("colours", None, None, actor="test", reason="")
+    await look(fleet)
+    assert fleet.state("colours", 2)[0] is ServingState.NOT_LOADED
+
+
+async def test_readiness_is_told_when_it_changes(fleet: Fleet, models: Models, tmp_path: Path) -> None:
+    told: list[object] = []
+    fleet.on_change = told.append
+    publish(models, tmp_path)
+    await look(fleet)
+    await look(fleet)
+    assert told == [{"colours": False}, {"colours": True}]

@@ -12,7 +12,7 @@ from eyasd.core.traffic import Bounds, Canary, Shadow, TrafficRecord
 
 # One bucket of `serving.routing`; less would be none.
 _LEAST_PERCENT: Final = 0.01
-_BOUNDS: Final = {"max_error_rate": (0, 1), "max_latency_ratio": (1, 1000), "min_requests": (10, 1_000_000)}
+_BOUNDS: Final = {"max_error_rate": (0, 1), "max_latency_ratio": (1, 1000), "min_requests": (10, 100_000)}
 
 
 def traffic_message(

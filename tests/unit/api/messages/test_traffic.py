@@ -48,7 +48,7 @@ def test_what_is_not_set_is_not_there() -> None:
         ({"max_error_rate": 2}, "max_error_rate is 2; it must lie within 0 to 1."),
         ({"max_latency_ratio": 0.5}, "max_latency_ratio is 0.5; it must lie within 1 to 1,000."),
         ({"max_latency_ratio": float("nan")}, "max_latency_ratio is nan"),
-        ({"min_requests": 1}, "min_requests is 1; it must lie within 10 to 1,000,000."),
+        ({"min_requests": 1}, "min_requests is 1; it must lie within 10 to 100,000."),
     ],
 )
 def test_a_canary_that_makes_no_sense_is_refused(fields: dict[str, Any], sentence: str) -> None:

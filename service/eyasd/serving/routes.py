@@ -1,0 +1,86 @@
+"""Where the aliases, canaries and shadows of all models lead: to where they point, once that answers.
+
+An alias that moves leads to its old version until the new one has been loaded. Knows versions by number, and is told
+which are loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+
+import structlog
+
+from eyasd.core.names import PRODUCTION, ModelRef
+from eyasd.core.traffic import Canary, Pointers, TrafficRecord
+
+Version = tuple[str, int]
+
+
+class Routes:
+    """The routes of one server."""
+
+    def __init__(self, log: structlog.typing.FilteringBoundLogger) -> None:
+        self._log = log
+        self._pointers: Mapping[str, Pointers] = {}
+        self._routes: dict[tuple[str, str], int] = {}
+
+    def take(self, pointers: Mapping[str, Pointers]) -> None:
+        """Takes over where the registry points, by model; leads nowhere else yet."""
+        self._pointers = pointers
+
+    def move(self, loaded: Container[Version]) -> None:
+        """Lets each alias lead to where it points, if that answers, and forgets those that are gone."""
+        for model, alias in list(self._routes):
+            if model not in self._pointers or alias not in self._pointers[model].aliases:
+                del self._routes[model, alias]
+        for model, pointers in self._pointers.items():
+            for alias, version in pointers.aliases.items():
+                if (model, version) in loaded and self._routes.get((model, alias)) != version:
+                    self._log.info("alias leads to version", model=model, alias=alias, version=version)
+                    self._routes[model, alias] = version
+
+    def version(self, model: str, alias: str) -> int | None:
+        """Returns the version that an alias leads to; None where it leads nowhere yet, or there is no such alias."""
+        return self._routes.get((model, alias))
+
+    @property
+    def targets(self) -> set[Version]:
+        """What aliases, canaries and shadows point to."""
+        return {
+            (model, version)
+            for model, pointers in self._pointers.items()
+            for version in (*pointers.aliases.values(), *pointers.by_number)
+        }
+
+    @property
+    def led(self) -> set[Version]:
+        """What aliases lead to."""
+        return {(model, version) for (model, _), version in self._routes.items()}
+
+    @property
+    def readiness(self) -> dict[str, bool]:
+        """For each model with an alias, whether each of its aliases leads to a version that answers."""
+        return {model: all((model, alias) in self._routes for alias in found.aliases) for model, found in self._pointers.items()}
+
+    def canaries(self, loaded: Container[Version]) -> dict[str, tuple[TrafficRecord, Canary, int, int]]:
+        """Returns the canaries that can answer, see `Router.follow`."""
+        found = {}
+        for model, pointers in self._pointers.items():
+            record, production = pointers.traffic, self.version(model, PRODUCTION)
+            if record is not None and record.canary is not None and production is not None:
+                version = self._leads_to(record.canary.target, loaded)
+                if version is not None and version != production:
+                    found[model] = (record, record.canary, production, version)
+        return found
+
+    def shadow(self, model: str, loaded: Container[Version]) -> tuple[int, float] | None:
+        """Returns the version that is a model's shadow, and the share of requests it is shown, 0..100; None where none can be."""
+        pointers = self._pointers.get(model)
+        if pointers is None or pointers.traffic is None or pointers.traffic.shadow is None:
+            return None
+        version = self._leads_to(pointers.traffic.shadow.target, loaded)
+        return None if version is None else (version, pointers.traffic.shadow.percent)
+
+    def _leads_to(self, target: ModelRef, loaded: Container[Version]) -> int | None:
+        version = target.version if target.alias is None else self.version(target.model, target.alias)
+        return version if version is not None and (target.model, version) in loaded else None

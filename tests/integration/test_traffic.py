@@ -1,0 +1,73 @@
+"""A canary and a shadow through a real daemon: who answers, what is counted, and that a bad canary goes by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import eyas
+from builders import colour_network, picture, write_bundle
+from eyasd.core.errors import StorageFailed
+from eyasd.core.names import ModelRef
+from eyasd.core.traffic import Bounds, Canary
+from eyasd.registry.models import Models
+from eyasd.registry.store import LocalStore
+from eyasd.serving.routing import is_in
+
+WHITE = (255, 255, 255)
+
+
+async def test_a_canary_answers_its_keys_and_is_rolled_back_when_it_fails(daemon: Any, published: Models, tmp_path: Path) -> None:
+    brittle = write_bundle(tmp_path / "brittle", job="job2", network=colour_network(brittle=True))
+    assert published.publish("colours", brittle, "job2") == 2
+    async with daemon(serving={"poll_interval_seconds": 0.05}) as app, eyas.aio.Client(f"127.0.0.1:{app.port}") as client:
+        canary = eyas.Canary("colours/2", 50, min_requests=10)
+        begun = await client.set_traffic("colours", canary=canary, reason="try it", expected_record=0)
+        assert (begun.record, begun.canary.version if begun.canary else None) == (1, "colours/2")
+        keys = [f"user {number}" for number in range(40)]
+        inside = {key for key in keys if is_in("colours", key, 50, lambda: 0.0)}
+        while (await client.classify("colours", picture(), routing_key=min(inside))).version != "colours/2":
+            await asyncio.sleep(0.02)
+        answers = {key: await client.classify("colours", picture(), routing_key=key) for key in keys}
+        assert {key for key, answer in answers.items() if answer.version == "colours/2"} == inside
+        assert (await client.classify("colours/1", picture(), routing_key=min(inside))).version == "colours/1"
+
+        versions: Counter[str] = Counter()
+        while (await client.get_traffic("colours")).canary:
+            answer = await client.classify("colours", picture(WHITE), routing_key=min(inside))
+            versions[answer.version] += 1  # what the canary failed at, production answered
+            await client.classify("colours", picture(WHITE), routing_key=min(set(keys) - inside))
+        assert set(versions) == {"colours/1"}
+        newest, first = [record async for record in client.list_traffic_records("colours")]
+        assert (first.actor, first.reason) == (begun.actor, "try it")
+        assert (newest.canary, newest.actor) == (None, "eyasd")
+        assert newest.reason.startswith("colours/2 was rolled back: ")
+        assert " requests failed, and 0 of " in newest.reason
+        sample = app._metrics.registry.get_sample_value
+        assert sample("eyas_canary_rollbacks_total", {"model": "colours", "cause": "errors"}) == 1
+        assert sample("eyas_canary_fallbacks_total", {"model": "colours"}) == sum(versions.values())
+
+
+async def test_where_the_repository_cannot_be_written_the_server_says_so(
+    daemon: Any, published: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brittle = write_bundle(tmp_path / "brittle", job="job2", network=colour_network(brittle=True))
+    published.publish("colours", brittle, "job2")
+    canary = Canary(ModelRef("colours", version=2), 100.0, Bounds(min_requests=10))
+    published.set_traffic("colours", canary, None, actor="test", reason="")
+
+    def read_only(*_: object) -> bool:
+        raise StorageFailed("Read-only file system")
+
+    monkeypatch.setattr(LocalStore, "create", read_only)
+    async with daemon() as app, eyas.aio.Client(f"127.0.0.1:{app.port}") as client:
+        for _ in range(10):
+            assert (await client.classify("colours", picture(WHITE))).version == "colours/1"
+        assert (await client.classify("colours", picture())).version == "colours/1"
+        found = (await client.get_traffic("colours")).canary
+        assert found is not None
+        assert found.stopped == "colours/2 was rolled back: 10 of its 10 requests failed, and 0 of 9 of production's"
