@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -30,9 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.write(describe(settings))
             return 0
         logging.configure(settings.telemetry.log_level, settings.telemetry.log_format)
-        from eyasd.app import Role, serve  # noqa: PLC0415 - `config` and `--help` need not wait for grpc and ONNX Runtime
+        import uvloop  # noqa: PLC0415 - `config` and `--help` need not wait for it, grpc and ONNX Runtime
 
-        return asyncio.run(serve(Role(options.role), settings, logging.logger()))
+        from eyasd.app import Role, serve  # noqa: PLC0415
+
+        return uvloop.run(serve(Role(options.role), settings, logging.logger()))
     except StartupFailed as error:
         sys.stderr.write(f"eyasd: {error.message}\n")
         return 1

@@ -1,7 +1,7 @@
-"""What happens around every call of eyas.v1: parsing, identity, metrics, the access line, and the mapping of errors.
+"""What happens around every call but health checks: identity, parsing, metrics, the access line, and the mapping of errors.
 
-Requests reach this code as bytes and are parsed here, because grpc.aio answers malformed ones with UNKNOWN and the parser's
-text. An error of the tree leaves as its status; any other is logged with an id, and the caller is told the id only.
+Requests reach this code as bytes and are parsed here, so that a malformed one is the caller's mistake, told in a sentence. An error
+of the tree leaves as its status; any other is logged with an id, and the caller is told the id only.
 """
 
 from __future__ import annotations
@@ -11,26 +11,23 @@ import hmac
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import grpc
 import structlog
 from google.protobuf.message import DecodeError, Message
 from google.rpc import status_pb2
 
+from eyasd.api.door.call import Handler
 from eyasd.api.errors import DETAILS_KEY, status_of
 from eyasd.core.errors import EyasError, InvalidArgument
 from eyasd.telemetry.metrics import Metrics
 
-_PREFIX: Final = "/eyas.v1."
 _OPEN: Final = "/grpc.health.v1."
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
-Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]"
 
-
-class CallInterceptor(grpc.aio.ServerInterceptor):
+class CallInterceptor:
     """Wraps each handler of the service."""
 
     def __init__(self, *, token: str | None, metrics: Metrics, log: structlog.typing.FilteringBoundLogger) -> None:
@@ -45,36 +42,50 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._metrics = metrics
         self._log = log
 
-    async def intercept_service(self, continuation: Continuation, details: grpc.HandlerCallDetails) -> Handler | None:
-        """Returns the handler to use for a call; see `grpc.aio.ServerInterceptor`."""
-        method: str = details.method
-        handler = await continuation(details)
-        if self._expected is not None and not method.startswith(_OPEN):
-            given = dict(details.invocation_metadata).get("authorization", "")
-            if not hmac.compare_digest(str(given).encode(), self._expected):
-                return _refuse(handler)
-        if handler is None or not method.startswith(_PREFIX):
+    def intercept(self, path: str, handler: Handler) -> Handler:
+        """Returns the handler to use for a method, once for all of its calls."""
+        if path.startswith(_OPEN):
             return handler
-        short = method.removeprefix("/").split(".")[-1]
+        method = path.removeprefix("/").split(".")[-1]
+        inner: Any = handler
+        if handler.request_streaming and handler.response_streaming:
+            streams = self._responses(method, handler, inner.stream_stream)
+            return grpc.stream_stream_rpc_method_handler(streams, None, handler.response_serializer)
         if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(self._stream(short, handler), None, handler.response_serializer)
-        return grpc.unary_unary_rpc_method_handler(self._unary(short, handler), None, handler.response_serializer)
+            responses = self._responses(method, handler, inner.unary_stream)
+            return grpc.unary_stream_rpc_method_handler(responses, None, handler.response_serializer)
+        return grpc.unary_unary_rpc_method_handler(
+            self._response(method, handler, inner.unary_unary), None, handler.response_serializer
+        )
 
-    def _unary(self, method: str, handler: Any) -> Callable[[bytes, Any], Awaitable[Message]]:
+    def _response(self, method: str, handler: Handler, behaviour: Any) -> Callable[[bytes, Any], Awaitable[Message]]:
         async def call(request: bytes, context: Any) -> Message:
+            await self._admit(context)
             async with _Call(self, method, context):
-                response: Message = await handler.unary_unary(_parse(handler, request), context)
+                response: Message = await behaviour(_parse(handler, request), context)
                 return response
 
         return call
 
-    def _stream(self, method: str, handler: Any) -> Callable[[bytes, Any], AsyncIterator[Message]]:
-        async def call(request: bytes, context: Any) -> AsyncIterator[Message]:
+    def _responses(self, method: str, handler: Handler, behaviour: Any) -> Callable[[Any, Any], AsyncIterator[Message]]:
+        async def call(request: Any, context: Any) -> AsyncIterator[Message]:
+            await self._admit(context)
             async with _Call(self, method, context):
-                async for response in handler.unary_stream(_parse(handler, request), context):
+                parsed = _parse_each(handler, request) if handler.request_streaming else _parse(handler, request)
+                async for response in behaviour(parsed, context):
                     yield response
 
         return call
+
+    async def _admit(self, context: Any) -> None:
+        """Ends a call that does not bear the token, before its request is parsed."""
+        if self._expected is None:
+            return
+        given = dict(context.invocation_metadata()).get("authorization", "")
+        if not hmac.compare_digest(str(given).encode(), self._expected):
+            await context.abort(
+                grpc.StatusCode.UNAUTHENTICATED, "The call bears no token, or a wrong one: send `authorization: Bearer TOKEN`."
+            )
 
     def report(self, method: str, code: grpc.StatusCode, seconds: float, peer: str, message: str | None) -> None:
         """Counts and logs one finished call."""
@@ -130,14 +141,6 @@ def _parse(handler: Any, request: bytes) -> Message:
     return message
 
 
-def _refuse(handler: Handler | None) -> Handler:
-    """Returns a handler that refuses before the request is parsed."""
-
-    async def refuse(_: bytes, context: Any) -> None:
-        await context.abort(
-            grpc.StatusCode.UNAUTHENTICATED, "The call bears no token, or a wrong one: send `authorization: Bearer TOKEN`."
-        )
-
-    if handler is not None and handler.response_streaming:
-        return grpc.unary_stream_rpc_method_handler(refuse)
-    return grpc.unary_unary_rpc_method_handler(refuse)
+async def _parse_each(handler: Any, requests: AsyncIterator[bytes]) -> AsyncIterator[Message]:
+    async for request in requests:
+        yield _parse(handler, request)

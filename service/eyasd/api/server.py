@@ -10,7 +10,9 @@ from typing import Any, Final
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer  # the public name, grpc_health.v1.health.aio, exists only at run time
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection_pb2_grpc
+from grpc_reflection.v1alpha._async import ReflectionServicer
+from grpc_reflection.v1alpha.reflection import SERVICE_NAME
 
 from eyas.v1 import (
     classification_service_pb2,
@@ -23,6 +25,7 @@ from eyas.v1 import (
     training_service_pb2_grpc,
 )
 from eyasd.api.classify import ClassificationService
+from eyasd.api.door import Door
 from eyasd.api.interceptors import CallInterceptor
 from eyasd.api.models import ModelService
 from eyasd.api.training import JobService, TrainingService
@@ -78,7 +81,7 @@ class Server:
         Raises:
             StartupFailed: the port is taken, or the TLS files cannot be used.
         """
-        self._server = grpc.aio.server(interceptors=[interceptor], options=_OPTIONS)
+        self._server = Door(_OPTIONS, interceptor.intercept, interceptor.surprise)
         self._health = HealthServicer()
         self._names: list[str] = []
         for service in services:
@@ -87,9 +90,8 @@ class Server:
             self._names += [descriptor.full_name for descriptor in module.DESCRIPTOR.services_by_name.values()]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if with_reflection:
-            reflection.enable_server_reflection(
-                [*self._names, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME], self._server
-            )
+            shown = [*self._names, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, SERVICE_NAME]
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(ReflectionServicer(shown), self._server)
         self.port = self._bind(address, tls)
 
     async def start(self) -> None:
@@ -120,9 +122,9 @@ class Server:
     def _bind(self, address: str, tls: Tls | None) -> int:
         try:
             if tls is None:
-                return int(self._server.add_insecure_port(address))
+                return self._server.listen(address)
             pair = (tls.key.read_bytes(), tls.certificate.read_bytes())
-            return int(self._server.add_secure_port(address, grpc.ssl_server_credentials([pair])))
+            return self._server.listen(address, grpc.ssl_server_credentials([pair]))
         except OSError as error:
             raise (
                 StartupFailed(f"The TLS files {tls.certificate} and {tls.key} cannot be read: {error.strerror}.") if tls else error

@@ -1,0 +1,232 @@
+"""One call: what its handler sees of it, and how it ends.
+
+The handlers are coroutines and asynchronous generators as grpc.aio's are, and see what they would see there: a context with
+`abort`, `read`, `write`, `time_remaining`, `invocation_metadata` and `peer`. All of it happens in the event loop; only `receive`
+may be called in another thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from typing import Any, Final, NoReturn, TypeAlias
+
+import grpc
+from grpc._cython import cygrpc  # type: ignore[attr-defined] # not in the types of grpcio
+
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Surprised = Callable[[str, Exception], object]
+Metadata = Sequence[tuple[str, str | bytes]]
+
+_NO_FLAGS: Final = 0
+_FOREVER_SECONDS: Final = 1e9  # gRPC's own deadlines of calls that have none lie further off
+
+
+class Aborted(Exception):
+    """Ends a call with a status; `ServerCall.abort` raises it."""
+
+    def __init__(self, code: grpc.StatusCode, details: str, trailing_metadata: Metadata) -> None:
+        super().__init__(code, details)
+        self.code = code
+        self.details = details
+        self.trailing_metadata = tuple(trailing_metadata)
+
+
+class ServerCall:
+    """A call, from its arrival to its end."""
+
+    def __init__(
+        self,
+        arrival: Any,
+        handler: Handler | None,
+        loop: asyncio.AbstractEventLoop,
+        on_end: Callable[[ServerCall], None],
+        on_surprise: Surprised,
+    ) -> None:
+        """Wraps what the completion queue says of a new call.
+
+        Args:
+            arrival: the queue's event.
+            handler: of its method; None if there is no such method.
+            loop: where the handler runs.
+            on_end: called when nothing more can come of the call.
+            on_surprise: called with the method and what its handler raised, where it should have raised nothing.
+        """
+        self._call = arrival.call
+        self._details = arrival.call_details
+        self._metadata = arrival.invocation_metadata
+        self._handler = handler
+        self._loop = loop
+        self._on_end = on_end
+        self._on_surprise = on_surprise
+        self._task: asyncio.Task[None] | None = None
+        self._reading: asyncio.Future[bytes | None] | None = None
+        self._metadata_sent = False
+        self._ended = False
+
+    def receive(self) -> bool:
+        """Asks the queue for the request; may be called in any thread.
+
+        Returns:
+            Whether the queue will tell of it: the handlers of streams read for themselves, and are begun at once.
+        """
+        self._start((cygrpc.ReceiveCloseOnServerOperation(_NO_FLAGS),), self.closed)
+        if self._handler is None or self._handler.request_streaming:
+            return False
+        # A handler is begun when its whole request is there: what is sent half takes a few hundred bytes and nobody's time.
+        self._start((cygrpc.ReceiveMessageOperation(_NO_FLAGS),), self.received)
+        return True
+
+    # What the queue tells, in the event loop.
+
+    def begin(self, _: Any) -> None:
+        """Begins the handler of a stream, or refuses a method that does not exist."""
+        if self._handler is None:
+            self._end(grpc.StatusCode.UNIMPLEMENTED, f"There is no method {self.method}.")
+        else:
+            self._task = self._loop.create_task(self._answer(self._requests()))
+
+    def received(self, event: Any) -> None:
+        """Begins the handler with its request."""
+        message = event.batch_operations[0].message()
+        if message is None:  # its caller has left, sent nothing, or too much; of the last, gRPC tells the caller
+            self._end(grpc.StatusCode.INVALID_ARGUMENT, "The call ended before its request was there.")
+        else:
+            self._task = self._loop.create_task(self._answer(message))
+
+    def closed(self, event: Any) -> None:
+        """Stops the handler if the caller has left or the deadline has passed, and forgets the call."""
+        if event.batch_operations[0].cancelled() and self._task is not None:
+            self._ended = True
+            self._task.cancel()
+        self._on_end(self)
+
+    # What the handler sees.
+
+    @property
+    def method(self) -> str:
+        """Its path, such as `/eyas.v1.JobService/GetJob`."""
+        path: bytes = self._details.method
+        return path.decode()
+
+    def invocation_metadata(self) -> Metadata:
+        """Returns the metadata that came with the call."""
+        metadata: Metadata = self._metadata
+        return metadata
+
+    def peer(self) -> str:
+        """Returns the caller's address, such as `ipv4:127.0.0.1:50000`."""
+        peer: bytes | str = self._call.peer()
+        return peer.decode() if isinstance(peer, bytes) else peer
+
+    def time_remaining(self) -> float | None:
+        """Returns the seconds until the caller's deadline, 0 if it has passed, None if there is none."""
+        seconds: float = self._details.deadline - time.time()
+        return None if seconds > _FOREVER_SECONDS else max(seconds, 0.0)
+
+    async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Metadata = ()) -> NoReturn:
+        """Ends the call with a status. Raises what the handler must not catch."""
+        raise Aborted(code, details, trailing_metadata)
+
+    async def read(self) -> Any:
+        """Returns the next request of a stream, or `grpc.aio.EOF`; what comes after its reader was cancelled is kept."""
+        if self._reading is None:
+            self._reading = self._loop.create_future()
+            self._start((cygrpc.ReceiveMessageOperation(_NO_FLAGS),), self._read_done)
+        message = await asyncio.shield(self._reading)
+        self._reading = None
+        return grpc.aio.EOF if message is None else self._parsed(message)
+
+    async def write(self, response: Any) -> None:
+        """Sends a response of a stream, and returns when HTTP/2's window has room for the next."""
+        done: asyncio.Future[bool] = self._loop.create_future()
+        message = cygrpc.SendMessageOperation(self._serialized(response), _NO_FLAGS)
+        self._start((*self._initial_metadata(), message), _settle(done))
+        if not await done:
+            raise asyncio.CancelledError  # the caller has left
+
+    async def send_initial_metadata(self, metadata: Metadata) -> None:
+        """Tells the caller that the call is being answered, though its first response may be long in coming."""
+        self._start(self._initial_metadata(metadata), _ignore)
+
+    async def _requests(self) -> AsyncIterator[Any]:
+        while (request := await self.read()) is not grpc.aio.EOF:
+            yield request
+
+    async def _answer(self, request: Any) -> None:
+        """Runs the handler to the call's end."""
+        try:
+            await self._handle(request)
+        except Aborted as aborted:
+            self._end(aborted.code, aborted.details, aborted.trailing_metadata)
+        except asyncio.CancelledError:
+            self._end(grpc.StatusCode.CANCELLED, "The call was cancelled.")
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a handler raises ends its call and no other
+            self._on_surprise(self.method, error)
+            self._end(grpc.StatusCode.INTERNAL, "The handler failed in a way it did not foresee.")
+
+    async def _handle(self, request: Any) -> None:
+        handler: Any = self._handler
+        parsed = request if handler.request_streaming else self._parsed(request)
+        if not handler.response_streaming:
+            response = await (handler.stream_unary if handler.request_streaming else handler.unary_unary)(parsed, self)
+            self._end(grpc.StatusCode.OK, "", response=self._serialized(response))
+            return
+        answering = (handler.stream_stream if handler.request_streaming else handler.unary_stream)(parsed, self)
+        if isinstance(answering, AsyncIterator):
+            try:
+                async for response in answering:
+                    await self.write(response)
+            finally:
+                if isinstance(answering, AsyncGenerator):  # one that is left half-way cleans up now, not some time later
+                    await answering.aclose()
+        else:  # a coroutine that writes for itself
+            await answering
+        self._end(grpc.StatusCode.OK, "")
+
+    def _parsed(self, message: bytes) -> Any:
+        deserialize = self._handler.request_deserializer if self._handler else None
+        return deserialize(message) if deserialize else message
+
+    def _serialized(self, response: Any) -> bytes:
+        serialize = self._handler.response_serializer if self._handler else None
+        message: bytes = serialize(response) if serialize else response
+        return message
+
+    def _end(self, code: grpc.StatusCode, details: str, trailing: Metadata = (), response: bytes | None = None) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        operations = self._initial_metadata()
+        if response is not None:
+            operations = (*operations, cygrpc.SendMessageOperation(response, _NO_FLAGS))
+        status = cygrpc.SendStatusFromServerOperation(tuple(trailing), code.value[0], details.encode(), _NO_FLAGS)
+        self._start((*operations, status), _ignore)
+
+    def _initial_metadata(self, metadata: Metadata = ()) -> tuple[Any, ...]:
+        """Returns the operation that has to come before the first message or the status, once."""
+        if self._metadata_sent:
+            return ()
+        self._metadata_sent = True
+        return (cygrpc.SendInitialMetadataOperation(tuple(metadata), _NO_FLAGS),)
+
+    def _read_done(self, event: Any) -> None:
+        if self._reading is not None and not self._reading.done():
+            self._reading.set_result(event.batch_operations[0].message())
+
+    def _start(self, operations: tuple[Any, ...], tag: Callable[[Any], None]) -> None:
+        self._call.start_server_batch(operations, tag)
+
+
+def _settle(future: asyncio.Future[bool]) -> Callable[[Any], None]:
+    def settle(event: Any) -> None:
+        if not future.done():
+            future.set_result(event.success)
+
+    return settle
+
+
+def _ignore(_: Any) -> None:
+    """Takes note that a status has left; `closed` tells the end."""

@@ -1,0 +1,154 @@
+"""A server of coroutines on gRPC's completion queue.
+
+One thread waits for the queue and hands what comes to the event loop, a bunch at a time: while the loop is busy, the next bunch
+gathers, and wakes it once. The queue is that of grpcio's own synchronous server (`grpc._server`), with which `grpc._cython.cygrpc`
+has kept its form for years; the version of grpcio is bounded above in pyproject.toml all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import grpc
+from grpc._cython import cygrpc  # type: ignore[attr-defined] # not in the types of grpcio
+
+from eyasd.api.door.call import Handler, ServerCall, Surprised
+
+_ARRIVAL: Final = "arrival"
+_SHUT: Final = "shut"
+
+Guard = Callable[[str, Handler], Handler]
+
+
+class _CallDetails(NamedTuple):
+    """What generated code asks to find a handler: the method's path; it never looks at the metadata."""
+
+    method: str
+    invocation_metadata: tuple[()] = ()
+
+
+class Door:
+    """Listens, and runs a handler for each call. Belongs to one event loop from `start` on."""
+
+    def __init__(self, options: Sequence[tuple[str, int | str]], guard: Guard, on_surprise: Surprised) -> None:
+        """Makes a server without an address.
+
+        Args:
+            options: of gRPC's core.
+            guard: returns the handler to use for a method, given its path and the handler of the service.
+            on_surprise: told the method and what its handler should not have raised.
+        """
+        self._server = cygrpc.Server([(name.encode(), value) for name, value in options], False)
+        self._queue = cygrpc.CompletionQueue()
+        self._server.register_completion_queue(self._queue)
+        self._guard = guard
+        self._on_surprise = on_surprise
+        self._services: list[grpc.GenericRpcHandler] = []
+        self._handlers: dict[str, Handler] = {}
+        self._calls: set[ServerCall] = set()
+        self._ready: deque[tuple[Callable[[Any], None], Any]] = deque()
+        self._woken = False
+        self._loop: asyncio.AbstractEventLoop
+        self._open = False
+        self._lock = threading.Lock()  # between the last arrival that is asked for and the end of asking
+        self._thread = threading.Thread(target=self._poll, name="grpc", daemon=True)
+        self._shut = asyncio.Event()
+
+    # What generated code calls to register a service.
+
+    def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
+        """Adds services, each of which knows the handlers of its methods."""
+        self._services += handlers
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
+        """Adds the handlers of a service's methods, which `add_generic_rpc_handlers` was told of too."""
+
+    def listen(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
+        """Binds an address, and returns the port.
+
+        Raises:
+            RuntimeError: it cannot be bound.
+        """
+        secure = () if credentials is None else (vars(credentials)["_credentials"],)  # as grpc's own servers do
+        port = int(self._server.add_http2_port(address.encode(), *secure))
+        if port == 0:
+            raise RuntimeError(f"{address} cannot be bound")
+        return port
+
+    async def start(self) -> None:
+        """Answers calls from now on."""
+        self._loop = asyncio.get_running_loop()
+        self._server.start()
+        self._open = True
+        self._await_arrival()
+        self._thread.start()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Refuses new calls, lets those in flight finish within the grace, and cancels the rest."""
+        with self._lock:
+            stopped, self._open = not self._open, False
+            if stopped:
+                return
+            self._server.shutdown(self._queue, _SHUT)
+        try:
+            await asyncio.wait_for(self._shut.wait(), grace_seconds)
+        except TimeoutError:
+            self._server.cancel_all_calls()
+            await self._shut.wait()
+        self._queue.shutdown()
+        await asyncio.to_thread(self._thread.join)
+        self._server.destroy()
+
+    def _poll(self) -> None:
+        """Waits for the queue; runs in a thread of its own."""
+        while True:
+            event = self._queue.poll()
+            if event.completion_type == cygrpc.CompletionType.queue_shutdown:
+                return
+            if event.tag is _ARRIVAL:
+                if event.success:
+                    self._arrive(event)
+            elif event.tag is _SHUT:
+                self._tell(lambda _: self._shut.set(), None)
+            else:
+                self._tell(event.tag, event)
+            # An event holds its call; gRPC spins if one outlives the next poll.
+            del event
+
+    def _arrive(self, event: Any) -> None:
+        self._await_arrival()
+        handler = self._find(event.call_details.method.decode())
+        call = ServerCall(event, handler, self._loop, self._calls.discard, self._on_surprise)
+        self._calls.add(call)
+        if not call.receive():
+            self._tell(call.begin, event)
+
+    def _await_arrival(self) -> None:
+        with self._lock:
+            if self._open:
+                self._server.request_call(self._queue, self._queue, _ARRIVAL)
+
+    def _find(self, path: str) -> Handler | None:
+        handler = self._handlers.get(path)
+        if handler is None:
+            found = (service.service(_CallDetails(path)) for service in self._services)  # type: ignore[arg-type] # a tuple will do
+            own = next((one for one in found if one is not None), None)
+            handler = None if own is None else self._handlers.setdefault(path, self._guard(path, own))
+        return handler
+
+    def _tell(self, tag: Callable[[Any], None], event: Any) -> None:
+        """Hands an event to the loop, and wakes it unless somebody has."""
+        self._ready.append((tag, event))
+        if not self._woken:
+            self._woken = True
+            self._loop.call_soon_threadsafe(self._hear)
+
+    def _hear(self) -> None:
+        self._woken = False  # first: what is appended from now on may be missed below
+        while self._ready:
+            tag, event = self._ready.popleft()
+            tag(event)

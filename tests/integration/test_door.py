@@ -1,0 +1,187 @@
+"""api.door: gRPC as any client speaks it, over a real socket, with handlers that echo bytes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import grpc
+import pytest
+
+from eyasd.api.door import Door
+
+MAX_BYTES = 1000
+
+
+class Echo(grpc.GenericRpcHandler):
+    """Every kind of method, and what became of each call."""
+
+    def __init__(self) -> None:
+        self.asleep = asyncio.Event()
+        self.cancelled = asyncio.Event()
+        self.written = 0
+        self.remaining: list[float | None] = []
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        handlers = {
+            "/t/Unary": grpc.unary_unary_rpc_method_handler(self.unary),
+            "/t/Sleep": grpc.unary_unary_rpc_method_handler(self.sleep),
+            "/t/Fail": grpc.unary_unary_rpc_method_handler(self.fail),
+            "/t/Abort": grpc.unary_stream_rpc_method_handler(self.abort),
+            "/t/Count": grpc.unary_stream_rpc_method_handler(self.count),
+            "/t/Sum": grpc.stream_unary_rpc_method_handler(self.sum),
+            "/t/Each": grpc.stream_stream_rpc_method_handler(self.each),
+        }
+        return handlers.get(handler_call_details.method)
+
+    async def unary(self, request: bytes, context: Any) -> bytes:
+        self.remaining.append(context.time_remaining())
+        assert context.peer().startswith("ipv4:127.0.0.1:")
+        return request + str(dict(context.invocation_metadata()).get("key", "")).encode()
+
+    async def sleep(self, _: bytes, __: Any) -> bytes:
+        self.asleep.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        return b""
+
+    async def fail(self, _: bytes, __: Any) -> bytes:
+        raise RuntimeError("secret")
+
+    async def abort(self, _: bytes, context: Any) -> AsyncIterator[bytes]:
+        yield b"one"
+        await context.abort(grpc.StatusCode.DATA_LOSS, "told so", (("why-bin", b"\0\1"),))
+
+    async def count(self, request: bytes, _: Any) -> AsyncIterator[bytes]:
+        try:
+            for number in range(int(request)):
+                yield bytes(MAX_BYTES)
+                self.written = number + 1
+        finally:
+            self.cancelled.set()
+
+    async def sum(self, requests: AsyncIterator[bytes], _: Any) -> bytes:
+        return str(sum([int(request) async for request in requests])).encode()
+
+    async def each(self, requests: AsyncIterator[bytes], _: Any) -> AsyncIterator[bytes]:
+        async for request in requests:
+            yield request * 2
+
+
+@pytest.fixture
+def echo() -> Echo:
+    return Echo()
+
+
+@pytest.fixture
+def surprises() -> list[str]:
+    return []
+
+
+@pytest.fixture
+async def door(echo: Echo, surprises: list[str], free_port: int) -> AsyncIterator[Door]:
+    options = [("grpc.max_receive_message_length", MAX_BYTES)]
+    made = Door(options, lambda _, handler: handler, lambda path, _: surprises.append(path))
+    made.add_generic_rpc_handlers((echo,))
+    assert made.listen(f"127.0.0.1:{free_port}") == free_port
+    await made.start()
+    yield made
+    await made.stop(0)
+
+
+@pytest.fixture
+async def channel(door: Door, free_port: int) -> AsyncIterator[grpc.aio.Channel]:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{free_port}") as made:
+        yield made
+
+
+async def refused(call: Any) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return caught.value
+
+
+async def test_calls_get_their_own_answers_their_metadata_and_their_deadline(channel: grpc.aio.Channel, echo: Echo) -> None:
+    unary = channel.unary_unary("/t/Unary")
+    answers = await asyncio.gather(*(unary(str(n).encode(), metadata=(("key", "x"),), timeout=30) for n in range(200)))
+    assert answers == [f"{n}x".encode() for n in range(200)]
+    assert all(29 < seconds <= 30 for seconds in echo.remaining if seconds is not None)
+    await unary(b"")
+    assert echo.remaining[-1] is None
+
+
+async def test_streams_flow_both_ways(channel: grpc.aio.Channel) -> None:
+    assert await channel.stream_unary("/t/Sum")(iter([b"1", b"2", b"39"])) == b"42"
+    stream = channel.stream_stream("/t/Each")()
+    for request in (b"a", b"b"):  # the answer comes before the next request is sent
+        await stream.write(request)
+        assert await stream.read() == request * 2
+    await stream.done_writing()
+    assert await stream.read() is grpc.aio.EOF
+    assert await stream.code() is grpc.StatusCode.OK
+
+
+async def test_a_slow_reader_holds_the_writer_and_one_that_leaves_ends_it(channel: grpc.aio.Channel, echo: Echo) -> None:
+    stream = channel.unary_stream("/t/Count")(b"1000000")
+    assert await stream.read() == bytes(MAX_BYTES)
+    before = -1
+    while echo.written != before:  # until nothing goes through any more
+        before = echo.written
+        await asyncio.sleep(0.1)
+    assert echo.written < 10_000
+    stream.cancel()
+    await asyncio.wait_for(echo.cancelled.wait(), 10)
+
+
+@pytest.mark.parametrize("leaves", [lambda call: call.cancel(), lambda _: None], ids=["cancelled", "deadline"])
+async def test_a_handler_whose_caller_has_left_is_cancelled(
+    channel: grpc.aio.Channel, echo: Echo, leaves: Callable[[Any], object]
+) -> None:
+    call = channel.unary_unary("/t/Sleep")(b"", timeout=1)
+    await asyncio.wait_for(echo.asleep.wait(), 10)
+    leaves(call)
+    await asyncio.wait_for(echo.cancelled.wait(), 10)
+
+
+async def test_what_goes_wrong_has_its_status(channel: grpc.aio.Channel, surprises: list[str]) -> None:
+    unknown = await refused(channel.unary_unary("/t/None")(b""))
+    assert (unknown.code(), unknown.details()) == (grpc.StatusCode.UNIMPLEMENTED, "There is no method /t/None.")
+    failed = await refused(channel.unary_unary("/t/Fail")(b""))
+    assert (failed.code(), "secret" in str(failed.details()), surprises) == (grpc.StatusCode.INTERNAL, False, ["/t/Fail"])
+    too_large = await refused(channel.unary_unary("/t/Unary")(bytes(MAX_BYTES + 1)))
+    assert too_large.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    nothing = await refused(channel.stream_unary("/t/Unary")(iter([])))
+    assert nothing.code() is grpc.StatusCode.INVALID_ARGUMENT
+    stream = channel.unary_stream("/t/Abort")(b"")
+    assert await stream.read() == b"one"
+    aborted = await refused(stream.read())
+    assert (aborted.code(), aborted.details()) == (grpc.StatusCode.DATA_LOSS, "told so")
+    assert dict(aborted.trailing_metadata() or ()) == {"why-bin": b"\0\1"}
+
+
+async def test_it_stops_when_the_calls_have_ended_and_cancels_them_after_the_grace(
+    door: Door, channel: grpc.aio.Channel, echo: Echo
+) -> None:
+    stream = channel.stream_stream("/t/Each")()
+    await stream.write(b"a")
+    assert await stream.read() == b"aa"
+    stopping = asyncio.create_task(door.stop(30))
+    await asyncio.sleep(0.05)
+    await stream.write(b"b")  # a call in flight goes on
+    assert await stream.read() == b"bb"
+    await stream.done_writing()
+    await asyncio.wait_for(stopping, 10)
+    assert (await refused(channel.unary_unary("/t/Unary")(b""))).code() is grpc.StatusCode.UNAVAILABLE
+    await door.stop(30)
+
+
+async def test_the_grace_is_the_longest_a_stop_waits(door: Door, channel: grpc.aio.Channel, echo: Echo) -> None:
+    call = channel.unary_unary("/t/Sleep")(b"")
+    await asyncio.wait_for(echo.asleep.wait(), 10)
+    await asyncio.wait_for(door.stop(0.1), 10)
+    assert (await refused(call)).code() in {grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE}
+    assert echo.cancelled.is_set()
