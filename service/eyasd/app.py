@@ -29,6 +29,7 @@ from eyasd.api.server import Server, Services, Tls
 from eyasd.api.training import JobService, TrainingService
 from eyasd.config import Settings
 from eyasd.core.errors import StartupFailed
+from eyasd.core.memory import memory_bytes
 from eyasd.core.processors import cpu_count
 from eyasd.core.tasks import SharedCache
 from eyasd.jobs.ledger import Ledger
@@ -145,7 +146,7 @@ class App:
             max_delay_seconds=serving.max_delay_ms / 1000,
             poll_interval_seconds=serving.poll_interval_seconds,
             retry_interval_seconds=serving.retry_interval_seconds,
-            max_unaliased_versions=serving.max_unaliased_versions,
+            memory_bytes=serving.memory_bytes or memory_bytes() // 2,
         )
         self._fleet = Fleet(self._models, options, self._metrics, self._log)
         classifier = Classifier(self._fleet, Admission(serving.max_queue_images), self._metrics, threads=threads)

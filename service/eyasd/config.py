@@ -74,13 +74,13 @@ class ServingSettings(_Room):
     max_queue_images: int = Field(default=256, ge=1, le=100_000)
     """Pictures admitted and not answered yet, in all; beyond it a call is refused with RESOURCE_EXHAUSTED."""
     threads: int = Field(default=0, ge=0, le=1024)
-    """CPU threads for decoding, and as many for the network; 0 is one for each core this process may use, by its affinity and its container's quota."""
+    """CPU threads for decoding, and as many for the network; 0 is one for each core of its affinity and container's quota."""
     poll_interval_seconds: float = Field(default=0.5, ge=0.05, le=60)
     """How often the registry is looked at for new versions and moved aliases."""
     retry_interval_seconds: float = Field(default=30.0, ge=0.1, le=3600)
     """How long after a failed load a version is tried again."""
-    max_unaliased_versions: int = Field(default=2, ge=1, le=100)
-    """Versions kept loaded because a request named their number, though no alias points to them."""
+    memory_bytes: int = Field(default=0, ge=0)
+    """Most that loaded versions may take; those that only a request named go for it. 0 is half of the container's, or machine's."""
 
 
 class JobsSettings(_Room):

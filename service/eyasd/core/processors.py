@@ -6,10 +6,8 @@ import os
 from contextlib import suppress
 from math import ceil
 from pathlib import Path
-from typing import Final
 
-_CGROUPS: Final = Path("/sys/fs/cgroup")
-_OWN: Final = Path("/proc/self/cgroup")
+from eyasd.core.cgroups import CGROUPS, OWN, folders
 
 
 def cores() -> tuple[int, ...]:
@@ -17,7 +15,7 @@ def cores() -> tuple[int, ...]:
     return tuple(sorted(os.sched_getaffinity(0)))
 
 
-def cpu_count(cgroups: Path = _CGROUPS, own: Path = _OWN) -> int:
+def cpu_count(cgroups: Path = CGROUPS, own: Path = OWN) -> int:
     """Returns how many processors this process may use at once.
 
     A quota of one and a half is taken for two: a thread that is halted for a part of each period still does more than none.
@@ -26,21 +24,8 @@ def cpu_count(cgroups: Path = _CGROUPS, own: Path = _OWN) -> int:
         cgroups: where the kernel's control groups are mounted, version 2 or 1.
         own: says which groups this process belongs to.
     """
-    shares = [share for folder in _folders(cgroups, own) if (share := _share(folder)) is not None]
+    shares = [share for folder in folders("cpu", cgroups, own) if (share := _share(folder)) is not None]
     return max(1, min([len(cores()), *(ceil(share) for share in shares)]))
-
-
-def _folders(cgroups: Path, own: Path) -> list[Path]:
-    """Returns the folders of the groups that bound this process's time: its own and those around it, up to the root."""
-    folders = [cgroups, cgroups / "cpu"]
-    with suppress(OSError):
-        for line in own.read_text().splitlines():
-            _, controllers, path = line.split(":", 2)
-            if "cpu" in controllers.split(",") or not controllers:
-                root = cgroups / "cpu" if controllers else cgroups
-                # In a container the path may be the host's, of which nothing is to be seen here.
-                folders += [root / part for part in (Path(path.lstrip("/")), *Path(path.lstrip("/")).parents)]
-    return folders
 
 
 def _share(folder: Path) -> float | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,6 +23,7 @@ from eyasd.core.errors import BrokenBundle, EyasError, Unavailable
 from eyasd.core.names import PRODUCTION, ModelRef
 from eyasd.core.traffic import Pointers, TrafficRecord
 from eyasd.core.variants import Precision
+from eyasd.serving.demand import Demand, estimate_bytes
 from eyasd.serving.engine import Engine
 from eyasd.serving.network.precision import Chosen, Wish, choose
 from eyasd.serving.network.session import Session
@@ -96,7 +96,7 @@ class FleetOptions:
     max_delay_seconds: float
     poll_interval_seconds: float
     retry_interval_seconds: float
-    max_unaliased_versions: int
+    memory_bytes: int
 
 
 class Fleet:
@@ -115,7 +115,8 @@ class Fleet:
         self._routes = Routes(log)
         self.router = Router(catalog, metrics, log)
         self._shown: Mapping[str, bool] = {}
-        self._by_number: OrderedDict[Version, None] = OrderedDict()
+        self._demand = Demand(options.memory_bytes)
+        self._reserved: dict[Version, int] = {}
         self._closing: set[asyncio.Task[None]] = set()
         # One load at a time: each holds the file twice, and the interpreter while ONNX Runtime reads it.
         self._load_lock = asyncio.Lock()
@@ -161,12 +162,15 @@ class Fleet:
         if version is None or (ref.model, version) not in self._loaded:
             version = await asyncio.to_thread(self._catalog.resolve, ref)
         if ref.alias is None:
-            self._by_number[(ref.model, version)] = None
-            self._by_number.move_to_end((ref.model, version))
+            self._demand.name((ref.model, version))
         loaded = self._loaded.get((ref.model, version))
         if loaded is not None:
             return loaded
         try:
+            if ref.alias is None:
+                await self._make_room((ref.model, version))
+                if (ref.model, version) in self._loaded:  # meanwhile, because another request named it
+                    return self._loaded[ref.model, version]
             # The load goes on if this caller leaves: the next one wants it too.
             return await asyncio.shield(self._load(ref.model, version))
         except EyasError as error:
@@ -209,14 +213,35 @@ class Fleet:
     def _reroute(self) -> None:
         """Moves each alias whose version answers, and unloads what nothing leads to any more."""
         self._routes.move(self._loaded)
-        while len(self._by_number) > self._options.max_unaliased_versions:
-            self._by_number.popitem(last=False)
-        for key in self._loaded.keys() - self._routes.led - self._routes.targets - self._by_number.keys():
+        pinned = self._routes.led | self._routes.targets
+        self._demand.forget(self._loaded.keys() | self._loading.keys())
+        excess = self._demand.excess(self._held, pinned | self._loading.keys())
+        for key in [key for key in self._loaded if key not in pinned and (key not in self._demand or key in excess)]:
             self._unload(key)
         self.router.follow(self._routes.canaries(self._loaded))
         if self._shown != (readiness := self.readiness):
             self._shown = readiness
             self.on_change(readiness)
+
+    @property
+    def _held(self) -> dict[Version, int]:
+        """Bytes of each loaded version, and of each that is being loaded because a request named it."""
+        held = {key: estimate_bytes(loaded.manifest, self._options.max_batch_size) for key, loaded in self._loaded.items()}
+        return self._reserved | held
+
+    async def _make_room(self, key: Version) -> None:
+        """Unloads what has to go, so that a version fits that a request named. Raises Unavailable."""
+        try:
+            manifest = await asyncio.to_thread(self._catalog.manifest, *key)
+        except BrokenBundle:
+            return  # which the load will find, too, and take down
+        pinned = self._routes.led | self._routes.targets | self._loading.keys()
+        if key in self._loaded or key in pinned:
+            return
+        need = estimate_bytes(manifest, self._options.max_batch_size)
+        for gone in self._demand.room(key, need, self._held, pinned):
+            self._unload(gone)
+        self._reserved[key] = need
 
     def _load(self, model: str, version: int) -> asyncio.Task[LoadedVersion]:
         """Returns the task that loads a version, started here or before."""
@@ -228,6 +253,7 @@ class Fleet:
 
     def _after_load(self, key: Version, task: asyncio.Task[LoadedVersion]) -> None:
         del self._loading[key]
+        self._reserved.pop(key, None)
         if not task.cancelled() and task.exception() is None:
             self._reroute()
 
