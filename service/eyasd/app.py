@@ -40,6 +40,7 @@ from eyasd.registry.models import Models
 from eyasd.registry.store import LocalStore
 from eyasd.serving.admission import Admission
 from eyasd.serving.classifier import Classifier
+from eyasd.serving.engine.loading import EngineOptions
 from eyasd.serving.fleet import Fleet, FleetOptions
 from eyasd.serving.network.precision import check_wish
 from eyasd.serving.network.session import DEFAULT_BATCH_SIZES, choose_provider
@@ -139,11 +140,16 @@ class App:
         provider = choose_provider(serving.device)
         check_wish(serving.precision, provider)
         options = FleetOptions(
-            provider=provider,
-            precision=serving.precision,
-            threads=threads,
-            max_batch_size=serving.max_batch_size or DEFAULT_BATCH_SIZES[provider],
-            max_delay_seconds=serving.max_delay_ms / 1000,
+            engine=EngineOptions(
+                provider=provider,
+                precision=serving.precision,
+                threads=threads,
+                max_batch_size=serving.max_batch_size or DEFAULT_BATCH_SIZES[provider],
+                max_delay_seconds=serving.max_delay_ms / 1000,
+                slots=serving.max_queue_images,
+                transport=serving.engines,
+                load_limit_seconds=serving.load_limit_seconds,
+            ),
             poll_interval_seconds=serving.poll_interval_seconds,
             retry_interval_seconds=serving.retry_interval_seconds,
             memory_bytes=serving.memory_bytes or memory_bytes() // 2,

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from eyasd.core.device import Device
+from eyasd.core.device import Device, Transport
 from eyasd.core.errors import StartupFailed
 from eyasd.core.variants import Precision
 from eyasd.telemetry.logging import LogFormat
@@ -73,6 +73,10 @@ class ServingSettings(_Room):
     """How long an idle device waits for a fuller batch. While it is busy, batches fill by themselves."""
     max_queue_images: int = Field(default=256, ge=1, le=100_000)
     """Pictures admitted and not answered yet, in all; beyond it a call is refused with RESOURCE_EXHAUSTED."""
+    engines: Transport = Transport.PROCESS
+    """`process`: each loaded version has a process of its own, which may crash alone; `thread`: all live in this one."""
+    load_limit_seconds: float = Field(default=300.0, ge=1, le=3600)
+    """How long a version may take to load before its engine is killed."""
     threads: int = Field(default=0, ge=0, le=1024)
     """CPU threads for decoding, and as many for the network; 0 is one for each core of its affinity and container's quota."""
     poll_interval_seconds: float = Field(default=0.5, ge=0.05, le=60)

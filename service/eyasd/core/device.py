@@ -1,4 +1,4 @@
-"""The kinds of devices."""
+"""Where networks run: the kinds of devices, and of places."""
 
 from __future__ import annotations
 
@@ -11,3 +11,10 @@ class Device(StrEnum):
     AUTO = "auto"
     CPU = "cpu"
     CUDA = "cuda"
+
+
+class Transport(StrEnum):
+    """Where an engine lives: in a process of its own, or in a thread of the one that asks it."""
+
+    PROCESS = "process"
+    THREAD = "thread"

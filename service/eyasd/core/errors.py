@@ -143,11 +143,25 @@ class DeadlineExceeded(EyasError):
 
 
 class Unavailable(EyasError):
-    """Eyas cannot answer now, and may be able to later: it is going down, or a model is not ready."""
+    """Eyas cannot answer now, and may be able to later: it is going down, or a model is not ready.
+
+    Attributes:
+        retry_after: when it probably can; None where nobody knows.
+    """
+
+    def __init__(self, message: str, retry_after: timedelta | None = None, **metadata: object) -> None:
+        super().__init__(message, **metadata)
+        self.retry_after = retry_after
 
 
 class OutOfMemory(Unavailable):
     """The device's memory does not hold what one picture takes."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The server's device has too little memory left for one picture: send it again later; if that does not help, its "
+            "operator has to free memory, or serve fewer versions."
+        )
 
 
 class BrokenBundle(EyasError):

@@ -12,7 +12,6 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +22,9 @@ from eyasd.core.preprocess import load_image
 from eyasd.core.unknown import UnknownRules
 from eyasd.serving.admission import Admission
 from eyasd.serving.answer import Classified, Labelled, Prediction, Timing
-from eyasd.serving.fleet import Fleet, LoadedVersion
+from eyasd.serving.engine.link import Answer
+from eyasd.serving.engine.loading import LoadedVersion
+from eyasd.serving.fleet import Fleet
 from eyasd.serving.question import Question
 from eyasd.telemetry.metrics import Metrics
 
@@ -131,37 +132,43 @@ class Classifier:
         self, loaded: LoadedVersion, picture: bytes | NDArray[np.uint8], question: Question, deadline: float
     ) -> _Outcome:
         start = time.monotonic()
-        try:
-            if isinstance(picture, np.ndarray):
-                image = picture
-            else:
-                image = await asyncio.get_running_loop().run_in_executor(self._decoders, self._decode, loaded, picture, deadline)
-        except UndecodableImage as error:
-            self._metrics.images.labels(loaded.model, error.reason).inc()
-            return error, Timing(preprocessing=time.monotonic() - start)
-        decoded = time.monotonic()
-        try:
-            answer = await loaded.engine.infer(image, deadline, explain=question.explain)
-        except EyasError as error:
-            self._metrics.images.labels(loaded.model, error.reason).inc()
-            raise
-        timing = Timing(decoded - start, answer.queue_seconds, answer.inference_seconds)
-        predictions = _top(answer.probabilities, loaded.manifest.labels, loaded.manifest.thresholds, question.top_k)
-        labelled, rules = Labelled(predictions, answer.probabilities, ood_score=answer.ood_score), loaded.manifest.unknown
-        if question.allow_unknown and rules:
-            labelled = _judged(labelled, rules)
-        if loaded.head is not None and answer.feature_map is not None:
-            draw = partial(loaded.head.explain, image, answer.feature_map, predictions[0].class_index)
-            labelled = replace(labelled, explanation=await asyncio.get_running_loop().run_in_executor(self._decoders, draw))
+        async with loaded.engine.slot(deadline) as slot:
+            entered = time.monotonic()
+            try:
+                if isinstance(picture, np.ndarray):
+                    slot.pixels[:] = picture
+                else:
+                    await slot.in_thread(self._decoders, _decode, loaded, picture, deadline, slot.pixels)
+            except UndecodableImage as error:
+                self._metrics.images.labels(loaded.model, error.reason).inc()
+                return error, Timing(preprocessing=time.monotonic() - entered)
+            decoded = time.monotonic()
+            try:
+                answer = await slot.infer(deadline, priority=question.priority, caller=question.caller, explain=question.explain)
+            except EyasError as error:
+                self._metrics.images.labels(loaded.model, error.reason).inc()
+                raise
+            labelled = _labelled(loaded, answer, question)
+            if loaded.head is not None and answer.feature_map is not None:
+                index = labelled.predictions[0].class_index
+                explanation = await slot.in_thread(self._decoders, loaded.head.explain, slot.pixels, answer.feature_map, index)
+                labelled = replace(labelled, explanation=explanation)
         self._metrics.images.labels(loaded.model, labelled.unknown.reason.upper() if labelled.unknown else "OK").inc()
-        return labelled, timing
+        return labelled, Timing(decoded - entered, entered - start + answer.queue_seconds, answer.inference_seconds)
 
-    @staticmethod
-    def _decode(loaded: LoadedVersion, encoded: bytes, deadline: float) -> NDArray[np.uint8]:
-        """Runs in a decoder's thread; the wait for a thread may have used up the time."""
-        if time.monotonic() >= deadline:
-            raise DeadlineExceeded("The deadline passed while the picture waited to be decoded: allow more time, or send less.")
-        return load_image(encoded, loaded.manifest.preprocess)
+
+def _decode(loaded: LoadedVersion, encoded: bytes, deadline: float, out: NDArray[np.uint8]) -> None:
+    """Runs in a decoder's thread; the wait for a thread may have used up the time."""
+    if time.monotonic() >= deadline:
+        raise DeadlineExceeded("The deadline passed while the picture waited to be decoded: allow more time, or send less.")
+    load_image(encoded, loaded.manifest.preprocess, out)
+
+
+def _labelled(loaded: LoadedVersion, answer: Answer, question: Question) -> Labelled:
+    """Returns what is said of a picture, without its explanation."""
+    predictions = _top(answer.probabilities, loaded.manifest.labels, loaded.manifest.thresholds, question.top_k)
+    labelled, rules = Labelled(predictions, answer.probabilities, ood_score=answer.ood_score), loaded.manifest.unknown
+    return _judged(labelled, rules) if question.allow_unknown and rules else labelled
 
 
 def _check(loaded: LoadedVersion, question: Question) -> None:

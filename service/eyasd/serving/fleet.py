@@ -16,23 +16,18 @@ from typing import Protocol
 
 import structlog
 
-from eyasd.core import bundle
-from eyasd.core.activation import HeadWeights
-from eyasd.core.bundle import Golden, Manifest
 from eyasd.core.errors import BrokenBundle, EyasError, Unavailable
 from eyasd.core.names import PRODUCTION, ModelRef
 from eyasd.core.traffic import Pointers, TrafficRecord
 from eyasd.core.variants import Precision
 from eyasd.serving.demand import Demand, estimate_bytes
-from eyasd.serving.engine import Engine
-from eyasd.serving.network.precision import Chosen, Wish, choose
-from eyasd.serving.network.session import Session
+from eyasd.serving.engine.loading import EngineOptions, LoadedVersion, Loader, Source
 from eyasd.serving.routes import Routes, Version
 from eyasd.serving.routing import Router
 from eyasd.telemetry.metrics import Metrics
 
 
-class Catalog(Protocol):
+class Catalog(Source, Protocol):
     """What the fleet needs of a registry. Every call may touch a disk or a network, so none is made in the event loop."""
 
     def pointers(self) -> Mapping[str, Pointers]:
@@ -47,14 +42,6 @@ class Catalog(Protocol):
         """Returns the version that a reference names. Raises NotFound."""
         ...
 
-    def manifest(self, model: str, version: int) -> Manifest:
-        """Returns a version's manifest. Raises VersionNotFound, BrokenBundle."""
-        ...
-
-    def fetch(self, model: str, version: int, name: str) -> bytes:
-        """Returns a verified file of a version. Raises BrokenBundle."""
-        ...
-
 
 class ServingState(StrEnum):
     """What the fleet does with a version."""
@@ -63,18 +50,6 @@ class ServingState(StrEnum):
     LOADING = "loading"
     READY = "ready"
     FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedVersion:
-    """A version that answers; `head` explains its answers, and is None where nothing can."""
-
-    model: str
-    version: int
-    manifest: Manifest
-    engine: Engine
-    head: HeadWeights | None
-    precision: Precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +64,7 @@ class LoadFailure:
 class FleetOptions:
     """See `config.ServingSettings`."""
 
-    provider: str
-    precision: Wish
-    threads: int
-    max_batch_size: int
-    max_delay_seconds: float
+    engine: EngineOptions
     poll_interval_seconds: float
     retry_interval_seconds: float
     memory_bytes: int
@@ -107,6 +78,7 @@ class Fleet:
     ) -> None:
         self._catalog = catalog
         self._options = options
+        self._loader = Loader(catalog, options.engine, metrics, log)
         self._metrics = metrics
         self._log = log
         self._loaded: dict[Version, LoadedVersion] = {}
@@ -118,7 +90,7 @@ class Fleet:
         self._demand = Demand(options.memory_bytes)
         self._reserved: dict[Version, int] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        # One load at a time: each holds the file twice, and the interpreter while ONNX Runtime reads it.
+        # One load at a time: each takes the processors for a moment, and memory twice.
         self._load_lock = asyncio.Lock()
         self.on_change: Callable[[Mapping[str, bool]], None] = lambda _: None
 
@@ -167,6 +139,9 @@ class Fleet:
         if loaded is not None:
             return loaded
         try:
+            failure = self._failed.get((ref.model, version))
+            if failure is not None and not self._due(failure):
+                raise failure.error
             if ref.alias is None:
                 await self._make_room((ref.model, version))
                 if (ref.model, version) in self._loaded:  # meanwhile, because another request named it
@@ -192,7 +167,7 @@ class Fleet:
         self._routes.take(await asyncio.to_thread(self._catalog.pointers))
         for key in sorted(self._routes.targets - self._loaded.keys() - self._loading.keys()):
             failure = self._failed.get(key)
-            if failure is None or time.monotonic() - failure.time >= self._options.retry_interval_seconds:
+            if failure is None or self._due(failure):
                 self._load(*key)
         self._reroute()
 
@@ -203,12 +178,18 @@ class Fleet:
 
     async def close(self) -> None:
         """Answers what is in the queues, then unloads everything."""
-        for task in self._loading.values():
+        loading = list(self._loading.values())
+        for task in loading:
             task.cancel()
+        await asyncio.gather(*loading, return_exceptions=True)
         for key in list(self._loaded):
             self._unload(key)
         await asyncio.gather(*self._closing)
         await self.router.close()
+
+    def _due(self, failure: LoadFailure) -> bool:
+        """Returns whether it is time to try again."""
+        return time.monotonic() - failure.time >= self._options.retry_interval_seconds
 
     def _reroute(self) -> None:
         """Moves each alias whose version answers, and unloads what nothing leads to any more."""
@@ -226,7 +207,7 @@ class Fleet:
     @property
     def _held(self) -> dict[Version, int]:
         """Bytes of each loaded version, and of each that is being loaded because a request named it."""
-        held = {key: estimate_bytes(loaded.manifest, self._options.max_batch_size) for key, loaded in self._loaded.items()}
+        held = {key: estimate_bytes(loaded.manifest, self._options.engine.max_batch_size) for key, loaded in self._loaded.items()}
         return self._reserved | held
 
     async def _make_room(self, key: Version) -> None:
@@ -238,7 +219,7 @@ class Fleet:
         pinned = self._routes.led | self._routes.targets | self._loading.keys()
         if key in self._loaded or key in pinned:
             return
-        need = estimate_bytes(manifest, self._options.max_batch_size)
+        need = estimate_bytes(manifest, self._options.engine.max_batch_size)
         for gone in self._demand.room(key, need, self._held, pinned):
             self._unload(gone)
         self._reserved[key] = need
@@ -262,59 +243,35 @@ class Fleet:
         start = time.monotonic()
         try:
             async with self._load_lock:
-                manifest, chosen, head = await asyncio.to_thread(self._open, model, version)
+                loaded = await self._loader.load(model, version, lambda error: self._lose(key, error))
         except Exception as error:
             known = error if isinstance(error, EyasError) else BrokenBundle(f"Loading ended with {error!r}.")
-            self._failed[key] = LoadFailure(known, time.monotonic())
-            self._metrics.load_failures.labels(model).inc()
-            self._log.error("version could not be loaded", model=model, version=version, error=known.message)
+            self._note_failure(key, known)
             raise known from error
-        engine = Engine(
-            chosen.session.run,
-            max_batch_size=self._options.max_batch_size,
-            max_delay_seconds=self._options.max_delay_seconds,
-            on_batch=self._metrics.batch_images.labels(model).observe,
-        )
-        loaded = LoadedVersion(model, version, manifest, engine, head, chosen.precision)
         self._loaded[key] = loaded
         self._failed.pop(key, None)
         self._metrics.loaded_versions.labels(model, str(version)).set(1)
-        self._metrics.queue_images.labels(model, str(version)).set_function(lambda: engine.waiting)
-        self._metrics.precisions.labels(model, str(version), chosen.precision).set(1)
-        if chosen.speed is not None:
-            self._metrics.variant_speed.labels(model, str(version)).set(chosen.speed)
-        self._metrics.load_seconds.labels(model).observe(time.monotonic() - start)
-        seconds = round(time.monotonic() - start, 3)
-        self._log.info("version loaded", model=model, version=version, precision=chosen.precision, seconds=seconds)
+        self._metrics.queue_images.labels(model, str(version)).set_function(lambda: loaded.engine.waiting)
+        self._metrics.precisions.labels(model, str(version), loaded.precision).set(1)
+        if loaded.speed is not None:
+            self._metrics.variant_speed.labels(model, str(version)).set(loaded.speed)
+        seconds = time.monotonic() - start
+        self._metrics.load_seconds.labels(model).observe(seconds)
+        self._log.info("version loaded", model=model, version=version, precision=loaded.precision, seconds=round(seconds, 3))
         return loaded
 
-    def _open(self, model: str, version: int) -> tuple[Manifest, Chosen, HeadWeights | None]:
-        """Verifies, loads, warms and checks a version. Raises BrokenBundle."""
-        options = self._options
-        manifest = self._catalog.manifest(model, version)
+    def _lose(self, key: Version, error: EyasError) -> None:
+        """Gives up a version whose engines end again and again."""
+        if key in self._loaded:
+            self._note_failure(key, error)
+            self._unload(key)
+            self._routes.leave(key)
+            self._reroute()
 
-        def session(precision: Precision) -> Session:
-            return Session(
-                self._catalog.fetch(model, version, precision.file),
-                provider=options.provider,
-                threads=options.threads,
-                max_batch_size=options.max_batch_size,
-                name=precision.file,
-            )
-
-        golden = Golden.from_bytes(self._catalog.fetch(model, version, bundle.GOLDEN))
-        log = self._log.bind(model=model, version=version)
-        chosen = choose(session, manifest, golden, options.precision, options.provider, options.max_batch_size, log)
-        return manifest, chosen, self._head(model, version, manifest)
-
-    def _head(self, model: str, version: int, manifest: Manifest) -> HeadWeights | None:
-        """Returns the weights that explain, which fit the network's feature map, if it has one. Raises BrokenBundle."""
-        if manifest.feature_map is None:
-            return None
-        head = HeadWeights.from_bytes(self._catalog.fetch(model, version, bundle.EXPLAIN))
-        if head.weights.shape != (len(manifest.labels), manifest.feature_map[0]):
-            raise BrokenBundle(f"{bundle.EXPLAIN} has weights of shape {head.weights.shape}, which does not fit {bundle.MODEL}.")
-        return head
+    def _note_failure(self, key: Version, error: EyasError) -> None:
+        self._failed[key] = LoadFailure(error, time.monotonic())
+        self._metrics.load_failures.labels(key[0]).inc()
+        self._log.error("version could not be loaded", model=key[0], version=key[1], error=error.message)
 
     def _unload(self, key: Version) -> None:
         model, version = key
@@ -323,7 +280,7 @@ class Fleet:
             gauge.remove(model, str(version))
         self._metrics.precisions.remove(model, str(version), gone.precision)
         self._metrics.variant_speed.remove(model, str(version))
-        task = asyncio.create_task(gone.engine.close())
+        task = asyncio.create_task(gone.close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
         self._log.info("version unloaded", model=model, version=version)

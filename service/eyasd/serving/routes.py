@@ -39,6 +39,11 @@ class Routes:
                     self._log.info("alias leads to version", model=model, alias=alias, version=version)
                     self._routes[model, alias] = version
 
+    def leave(self, version: Version) -> None:
+        """Lets no alias lead to a version that does not answer any more."""
+        for model, alias in [route for route, number in self._routes.items() if (route[0], number) == version]:
+            del self._routes[model, alias]
+
     def version(self, model: str, alias: str) -> int | None:
         """Returns the version that an alias leads to; None where it leads nowhere yet, or there is no such alias."""
         return self._routes.get((model, alias))

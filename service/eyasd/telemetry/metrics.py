@@ -62,7 +62,7 @@ class Metrics:
             registry=r,
         )
         self.batch_images = Histogram("eyas_batch_images", "Pictures in a batch.", ["model"], buckets=BATCH_BUCKETS, registry=r)
-        self.queue_images = Gauge("eyas_queue_images", "Pictures waiting for a batch.", ["model", "version"], registry=r)
+        self.queue_images = Gauge("eyas_queue_images", "Pictures that the engines have.", ["model", "version"], registry=r)
         self.loaded_versions = Gauge(
             "eyas_loaded_version_info", "1 for each version that is loaded.", ["model", "version"], registry=r
         )
@@ -80,6 +80,15 @@ class Metrics:
         )
         self.load_failures = Counter(
             "eyas_version_load_failures_total", "Versions that could not be loaded.", ["model"], registry=r
+        )
+        self.out_of_memory = Counter(
+            "eyas_batches_out_of_memory_total",
+            "Batches that did not fit the device's memory, after which smaller ones are cut.",
+            ["model"],
+            registry=r,
+        )
+        self.engine_restarts = Counter(
+            "eyas_engine_restarts_total", "Engines that ended by themselves and were started again.", ["model"], registry=r
         )
         self.load_seconds = Histogram(
             "eyas_version_load_seconds",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,21 +15,21 @@ import structlog
 from builders import SIDE, colour_network, golden, write_bundle
 from eyasd.core import bundle
 from eyasd.core.activation import HeadWeights
+from eyasd.core.device import Transport
 from eyasd.core.errors import AliasNotFound, BrokenBundle, ModelNotFound, StorageFailed, Unavailable, VersionNotFound
 from eyasd.core.names import ModelRef
 from eyasd.core.traffic import Bounds, Canary, Pointers, Shadow
 from eyasd.core.variants import Precision, Variant
 from eyasd.registry.models import Models
-from eyasd.serving.fleet import Fleet, FleetOptions, LoadedVersion, ServingState
+from eyasd.serving.engine.loading import EngineOptions, LoadedVersion
+from eyasd.serving.fleet import Fleet, FleetOptions, ServingState
 from eyasd.serving.network.session import CPU
 from eyasd.telemetry.metrics import Metrics
 
 OPTIONS = FleetOptions(
-    provider=CPU,
-    precision="auto",
-    threads=1,
-    max_batch_size=4,
-    max_delay_seconds=0,
+    engine=EngineOptions(
+        provider=CPU, precision="auto", threads=1, max_batch_size=4, max_delay_seconds=0, slots=16, transport=Transport.THREAD
+    ),
     poll_interval_seconds=0.01,
     retry_interval_seconds=3600,
     memory_bytes=3_000_000,  # three times what the colour network is taken for
@@ -149,7 +150,7 @@ async def test_a_variant_answers_for_its_version_and_a_damaged_one_is_left_alone
         labels = {"model": "colours", "version": str(version), "precision": precision}
         return metrics.registry.get_sample_value("eyas_loaded_version_precision_info", labels)
 
-    fleet = Fleet(models, replace(OPTIONS, precision=Precision.INT8), metrics, log)
+    fleet = Fleet(models, replace(OPTIONS, engine=replace(OPTIONS.engine, precision=Precision.INT8)), metrics, log)
     for _ in range(2):
         publish(models, tmp_path, variants=(Variant(precision=Precision.INT8, size_bytes=9),))
     damaged = tmp_path / "models/colours/2" / Precision.INT8.file
@@ -284,7 +285,9 @@ async def test_no_request_fails_while_versions_change(fleet: Fleet, models: Mode
             loaded = await fleet.find(PRODUCTION)
             with loaded.engine.hold():
                 await asyncio.sleep(0.002)  # long enough for the version to be replaced meanwhile
-                answer = await loaded.engine.infer(golden().images[0], asyncio.get_running_loop().time() + 60)
+                async with loaded.engine.slot(math.inf) as slot:
+                    slot.pixels[:] = golden().images[0]
+                    answer = await slot.infer(math.inf)
             assert np.allclose(answer.probabilities, golden().probabilities[0], atol=1e-6)
             seen.add(loaded.version)
 

@@ -76,10 +76,7 @@ def run_in_parts(
             if count > 1:
                 most = lower(count)
                 continue
-            outcome = OutOfMemory(
-                "The server's device has too little memory left for one picture: send it again later; if that does not help, its "
-                "operator has to free memory, or serve fewer versions."
-            )
+            outcome = OutOfMemory()
         parts.append(Part(first, count, outcome))
         first += count
     return parts

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 import numpy as np
-import structlog
 from numpy.typing import NDArray
 
 from eyasd.core.bundle import Golden, Manifest
@@ -27,6 +26,18 @@ VARIANTS: Final = {CPU: Precision.INT8, CUDA: Precision.FP16}
 # What a variant has to gain, so that noise does not decide for it.
 _LEAST_GAIN: Final = 1.05
 _ROUNDS: Final = 5
+
+
+class Log(Protocol):
+    """Where lines for the operator go; structlog's loggers are such."""
+
+    def info(self, event: str, **fields: object) -> object:
+        """Says what is good to know."""
+        ...
+
+    def warning(self, event: str, **fields: object) -> object:
+        """Says what somebody should look at."""
+        ...
 
 
 def check_wish(wish: Wish, provider: str) -> None:
@@ -64,7 +75,7 @@ def choose(
     wish: Wish,
     provider: str,
     max_batch_size: int,
-    log: structlog.typing.FilteringBoundLogger,
+    log: Log,
 ) -> Chosen:
     """Returns the network to serve with, whose golden answers are right.
 

@@ -1,0 +1,213 @@
+"""A version, from the registry to engines that answer: its files are fetched and verified here, and opened by the engines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+import structlog
+
+from eyasd.core import bundle, document
+from eyasd.core.activation import HeadWeights
+from eyasd.core.bundle import Manifest
+from eyasd.core.device import Transport
+from eyasd.core.errors import BrokenBundle, EyasError
+from eyasd.core.variants import Precision
+from eyasd.serving.engine.group import Group
+from eyasd.serving.engine.link import Engine
+from eyasd.serving.engine.opening import Ready, Task
+from eyasd.serving.engine.process import EngineProcess, Place
+from eyasd.serving.engine.slots import Shape
+from eyasd.serving.network.precision import VARIANTS, Wish
+from eyasd.serving.network.session import CPU
+from eyasd.telemetry.metrics import Metrics
+
+# On a machine whose cores all run networks, an acceptor that is woken to refuse a call, or to decode the next picture, goes first.
+_CPU_NICENESS: Final = 5
+
+
+class Source(Protocol):
+    """What loading needs of a registry. Every call may touch a disk or a network, so none is made in the event loop."""
+
+    def manifest(self, model: str, version: int) -> Manifest:
+        """Returns a version's manifest. Raises VersionNotFound, BrokenBundle."""
+        ...
+
+    def fetch(self, model: str, version: int, name: str) -> bytes:
+        """Returns a verified file of a version. Raises BrokenBundle."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """See `config.ServingSettings`.
+
+    Attributes:
+        slots: most pictures that an acceptor has in the engines of a version, and in the decoders.
+        count: engines of a version.
+        devices: what CUDA_VISIBLE_DEVICES each engine is given, in turn; empty is what this process has.
+    """
+
+    provider: str
+    precision: Wish
+    threads: int
+    max_batch_size: int
+    max_delay_seconds: float
+    slots: int
+    transport: Transport = Transport.PROCESS
+    count: int = 1
+    devices: tuple[str, ...] = ()
+    load_limit_seconds: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedVersion:
+    """A version that answers.
+
+    Attributes:
+        model: its name.
+        version: its number.
+        manifest: what its training wrote.
+        engine: answers.
+        group: keeps the engine's processes alive.
+        head: explains its answers; None where nothing can.
+        precision: it answers in.
+        speed: see `precision.Chosen`.
+        memory_bytes: of all its engines.
+    """
+
+    model: str
+    version: int
+    manifest: Manifest
+    engine: Engine
+    group: Group
+    head: HeadWeights | None
+    precision: Precision
+    speed: float | None
+    memory_bytes: int
+
+    async def close(self) -> None:
+        """Answers those who hold the engine, then ends it."""
+        await self.engine.close()
+        await self.group.close()
+
+
+class Loader:
+    """Loads versions. Belongs to one event loop."""
+
+    def __init__(
+        self, source: Source, options: EngineOptions, metrics: Metrics, log: structlog.typing.FilteringBoundLogger
+    ) -> None:
+        self._source = source
+        self._options = options
+        self._metrics = metrics
+        self._log = log
+
+    async def load(self, model: str, version: int, on_lost: Callable[[EyasError], None]) -> LoadedVersion:
+        """Returns the version once it answers.
+
+        Args:
+            model: its name.
+            version: its number.
+            on_lost: told why if its engines end again and again, and are not started any more.
+
+        Raises:
+            BrokenBundle: a file is missing, was changed, or does not answer as recorded.
+            Unavailable: an engine ended while it loaded the version, or took too long.
+        """
+        manifest = await asyncio.to_thread(self._source.manifest, model, version)
+        head = await asyncio.to_thread(self._head, model, version, manifest)
+        log, lowered = self._log.bind(model=model, version=version), self._metrics.out_of_memory.labels(model).inc
+        opener = _Opener(self._source, manifest, self._task(model, version), self._options, log, lowered)
+
+        def lost(error: EyasError) -> None:
+            engine.fail(f"{model}/{version} cannot be served: {error.message}")
+            on_lost(error)
+
+        restarts = self._metrics.engine_restarts.labels(model)
+        group = Group(opener.open, self._options.count, log, on_restart=restarts.inc, on_lost=lost)
+        ready = await group.start()
+        shape = Shape.of(manifest, max(self._options.slots, 2 * self._options.max_batch_size))
+        engine = Engine(f"{model}/{version}", shape, self._metrics.batch_images.labels(model).observe)
+        try:
+            await group.attach(engine)
+        except BaseException:
+            await engine.close()
+            await group.close()
+            raise
+        memory_bytes = sum(one.memory_bytes for one in ready)
+        return LoadedVersion(model, version, manifest, engine, group, head, ready[0].precision, ready[0].speed, memory_bytes)
+
+    def _task(self, model: str, version: int) -> Task:
+        options = self._options
+        return Task(
+            model=model,
+            version=version,
+            provider=options.provider,
+            precision=options.precision,
+            threads=max(1, options.threads // options.count),
+            max_batch_size=options.max_batch_size,
+            max_delay_seconds=options.max_delay_seconds,
+        )
+
+    def _head(self, model: str, version: int, manifest: Manifest) -> HeadWeights | None:
+        """Returns the weights that explain, which fit the network's feature map, if it has one. Raises BrokenBundle."""
+        if manifest.feature_map is None:
+            return None
+        head = HeadWeights.from_bytes(self._source.fetch(model, version, bundle.EXPLAIN))
+        if head.weights.shape != (len(manifest.labels), manifest.feature_map[0]):
+            raise BrokenBundle(f"{bundle.EXPLAIN} has weights of shape {head.weights.shape}, which does not fit {bundle.MODEL}.")
+        return head
+
+
+class _Opener:
+    """Makes the engines of one version, which all answer in the precision that the first one chose."""
+
+    def __init__(
+        self,
+        source: Source,
+        manifest: Manifest,
+        task: Task,
+        options: EngineOptions,
+        log: structlog.typing.FilteringBoundLogger,
+        on_lowered: Callable[[], None],
+    ) -> None:
+        self._log = log
+        self._on_lowered = on_lowered
+        self._source = source
+        self._manifest = manifest
+        self._task = task
+        self._options = options
+
+    async def open(self, number: int) -> tuple[EngineProcess, Ready]:
+        """Starts the engine of that number; see `Group`."""
+        niceness = _CPU_NICENESS if self._options.provider == CPU else 0
+        devices = self._options.devices
+        environment = {"CUDA_VISIBLE_DEVICES": devices[number % len(devices)]} if devices else {}
+        # It starts while the files are read.
+        process = EngineProcess(Place(self._options.transport, niceness, environment), self._log, self._on_lowered)
+        try:
+            files = await asyncio.to_thread(self._files)
+            ready = await process.open(self._task, files, self._options.load_limit_seconds)
+        except BaseException:
+            process.kill()
+            await process.end()
+            raise
+        self._task = replace(self._task, precision=ready.precision)
+        return process, ready
+
+    def _files(self) -> dict[str, bytes]:
+        """Returns what an engine needs of the bundle, verified. Raises BrokenBundle."""
+        model, version, manifest = self._task.model, self._task.version, self._manifest
+        files = {bundle.MANIFEST: document.dump(manifest).encode()}
+        files |= {name: self._source.fetch(model, version, name) for name in (bundle.GOLDEN, bundle.MODEL)}
+        variant = VARIANTS[self._task.provider]
+        if variant in manifest.accepted() and self._task.precision != Precision.FP32:
+            try:
+                files[variant.file] = self._source.fetch(model, version, variant.file)
+            except BrokenBundle as error:
+                self._log.warning("a variant cannot be used; the version is served in fp32", precision=variant, error=error.message)
+                self._task = replace(self._task, precision=Precision.FP32)
+        return files

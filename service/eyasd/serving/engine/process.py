@@ -1,0 +1,219 @@
+"""One engine, as whoever started it sees it: a process, or a thread of this one; opened, connected to acceptors, ended."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import IO, Any, Final
+
+import structlog
+
+from eyasd.core import document
+from eyasd.core.device import Transport
+from eyasd.core.errors import BrokenBundle, Unavailable
+from eyasd.serving.engine import wire
+from eyasd.serving.engine.opening import Ready, Task, memory_bytes
+from eyasd.serving.engine.program import serve
+from eyasd.serving.engine.slots import Shape
+
+# Long enough for the batch under way; then the engine is of no use to anybody.
+_END_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an engine lives.
+
+    Attributes:
+        transport: a process of its own, or a thread.
+        niceness: of the process, added to the daemon's.
+        environment: added to the process's.
+    """
+
+    transport: Transport
+    niceness: int
+    environment: Mapping[str, str]
+
+
+class EngineProcess:
+    """An engine. Belongs to one event loop."""
+
+    def __init__(
+        self, place: Place, log: structlog.typing.FilteringBoundLogger, on_lowered: Callable[[], None] = lambda: None
+    ) -> None:
+        """Starts it; it waits for what it is to open.
+
+        Args:
+            place: where.
+            log: hears what the engine says.
+            on_lowered: told when a batch did not fit the device's memory.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._log = log
+        self._on_lowered = on_lowered
+        self._control, theirs = wire.control_pair()
+        self._child = _start(place, theirs, log)
+        self._ready: asyncio.Future[Ready] = self._loop.create_future()
+        self.ended = asyncio.Event()
+        self.how = ""  # it ended
+        self._reaping: asyncio.Task[None] | None = None
+        self._loop.add_reader(self._control, self._hear)
+
+    async def open(self, task: Task, files: Mapping[str, bytes], limit_seconds: float) -> Ready:
+        """Returns what the engine says of the version once it answers with it.
+
+        Args:
+            task: what to open; its `files` are filled in here.
+            files: the bundle's files, by name, verified.
+            limit_seconds: how long that may take.
+
+        Raises:
+            BrokenBundle: the version cannot be loaded.
+            Unavailable: the engine ended, or took too long and was killed.
+        """
+        descriptors = [_memory(name, content) for name, content in files.items()]
+        try:
+            with suppress(OSError):  # it has ended, which is heard of below
+                wire.send(self._control, {"task": document.dump(replace(task, files=tuple(files)))}, descriptors)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        try:
+            return await asyncio.wait_for(asyncio.shield(self._ready), limit_seconds)
+        except TimeoutError:
+            raise Unavailable(
+                f"The engine did not load the version within {limit_seconds:g} s and was killed: raise "
+                "serving.load_limit_seconds if that is too short."
+            ) from None
+
+    def attach(self, shape: Shape, memory: int) -> socket.socket:
+        """Returns the way for an acceptor to ask the engine.
+
+        Args:
+            shape: of its slots.
+            memory: of the slots.
+
+        Raises:
+            OSError: the engine is gone.
+        """
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                wire.send(self._control, {"attach": document.dump(shape)}, (theirs.fileno(), memory))
+            except OSError:
+                ours.close()
+                raise
+        return ours
+
+    async def end(self) -> None:
+        """Ends the engine. Safe to call twice."""
+        self._over()
+        await self.ended.wait()
+
+    def kill(self) -> None:
+        """Ends the process at once, whatever it does."""
+        self._child.kill()
+
+    def _hear(self) -> None:
+        told = wire.receive(self._control)
+        if told is None:
+            self._over()
+        else:
+            self._heed(told[0])
+
+    def _heed(self, message: Mapping[str, Any]) -> None:
+        match message:
+            case {"ready": ready} if not self._ready.done():
+                self._ready.set_result(document.load(Ready, ready))
+            case {"failed": reason} if not self._ready.done():
+                self._ready.set_exception(BrokenBundle(reason))
+            case {"lowered": _}:
+                self._on_lowered()
+            case {"log": level, "event": event, "fields": fields}:
+                getattr(self._log, level)(event, **fields)
+
+    def _over(self) -> None:
+        """Closes the control socket, by which the engine ends if it has not."""
+        if self._reaping is None:
+            self._loop.remove_reader(self._control)
+            self._control.close()
+            self._reaping = self._loop.create_task(self._reap())
+
+    async def _reap(self) -> None:
+        try:
+            status = await asyncio.to_thread(self._child.wait, _END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            status = await asyncio.to_thread(self._child.wait)
+        self.how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
+        if not self._ready.done():
+            message = f"The engine ended {self.how} while it loaded the version: the log has its last words."
+            self._ready.set_exception(Unavailable(message))
+        self._ready.exception()  # nobody need have waited for it
+        self.ended.set()
+
+
+def _start(place: Place, control: socket.socket, log: structlog.typing.FilteringBoundLogger) -> subprocess.Popen[bytes] | _Thread:
+    """Starts an engine on its end of the control socket, which it closes."""
+    if place.transport is Transport.THREAD:
+        return _Thread(control)
+    with control:
+        child = subprocess.Popen(  # noqa: S603 - our own program
+            [sys.executable, "-m", "eyasd.serving.engine", str(control.fileno()), str(place.niceness)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,  # nothing that a library prints can be taken for a message
+            stderr=subprocess.STDOUT,
+            pass_fds=(control.fileno(),),
+            # Ctrl-C at the terminal reaches the daemon, which then decides.
+            process_group=0,
+            env={**os.environ, **place.environment},
+        )
+    assert child.stdout is not None  # noqa: S101 - for mypy
+    threading.Thread(target=_repeat, args=(child.stdout, log), daemon=True, name="engine's log").start()
+    return child
+
+
+class _Thread(threading.Thread):
+    """An engine in this process, which ends as a process does."""
+
+    def __init__(self, control: socket.socket) -> None:
+        super().__init__(daemon=True, name="engine")
+        self._control = control
+        self.start()
+
+    def run(self) -> None:
+        """See `threading.Thread`."""
+        with self._control:
+            serve(self._control, foreign_bytes=memory_bytes())
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Returns 0 once it has ended."""
+        self.join(timeout)
+        return 0
+
+    def kill(self) -> None:
+        """Leaves it to itself: a thread cannot be killed."""
+
+
+def _repeat(said: IO[bytes], log: structlog.typing.FilteringBoundLogger) -> None:
+    """Repeats in the log what an engine's libraries print."""
+    with said:
+        for line in said:
+            log.warning("an engine printed", line=line.decode(errors="replace").rstrip())
+
+
+def _memory(name: str, content: bytes) -> int:
+    """Returns an anonymous file with the content."""
+    descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+    return descriptor

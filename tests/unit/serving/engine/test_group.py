@@ -1,0 +1,142 @@
+"""serving.engine.group, loading and process: engines end, and others take their place."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import structlog
+from structlog.testing import capture_logs
+
+from builders import golden, write_bundle
+from engines import SHAPE
+from eyasd.core.device import Transport
+from eyasd.core.errors import EyasError, Unavailable
+from eyasd.core.variants import Precision
+from eyasd.registry.models import Models
+from eyasd.serving.engine import group as room
+from eyasd.serving.engine.group import Group
+from eyasd.serving.engine.link import Engine
+from eyasd.serving.engine.loading import EngineOptions, LoadedVersion, Loader
+from eyasd.serving.engine.opening import Ready
+from eyasd.serving.engine.process import EngineProcess
+from eyasd.serving.network.session import CPU
+from eyasd.telemetry.metrics import Metrics
+
+OPTIONS = EngineOptions(provider=CPU, precision="auto", threads=1, max_batch_size=4, max_delay_seconds=0, slots=16)
+
+
+@pytest.fixture
+def load(models: Models, metrics: Metrics, tmp_path: Any) -> Callable[..., Any]:
+    models.publish("colours", write_bundle(tmp_path / "bundle"), "job1")
+
+    async def loaded(**options: Any) -> LoadedVersion:
+        loader = Loader(models, replace(OPTIONS, **options), metrics, structlog.get_logger())
+        return await loader.load("colours", 1, lambda _: None)
+
+    return loaded
+
+
+def processes(loaded: LoadedVersion) -> list[int]:
+    return [engine._child.pid for engine in loaded.group._live.values()]  # type: ignore[union-attr]
+
+
+async def ask(loaded: LoadedVersion, row: int) -> None:
+    async with loaded.engine.slot(math.inf) as slot:
+        slot.pixels[:] = golden().images[row]
+        answer = await slot.infer(math.inf)
+    assert np.allclose(answer.probabilities, golden().probabilities[row], atol=1e-6)
+
+
+async def test_a_killed_engine_loses_what_it_had_and_is_back(load: Callable[..., Any], metrics: Metrics) -> None:
+    with capture_logs() as logs:
+        loaded: LoadedVersion = await load()
+        assert loaded.memory_bytes > 10_000_000
+        (pid,) = processes(loaded)
+        for number in (signal.SIGINT, signal.SIGTERM):  # of the terminal, or to the whole group: the daemon drains it first
+            os.kill(pid, number)
+        await asyncio.gather(*(ask(loaded, n % 3) for n in range(40)))
+        answered, lost, killed = 0, 0, asyncio.Event()
+
+        async def caller(row: int) -> None:
+            nonlocal answered, lost
+            while answered < 300 or not metrics.registry.get_sample_value("eyas_engine_restarts_total", {"model": "colours"}):
+                try:
+                    await ask(loaded, row)
+                    answered += 1
+                except Unavailable:
+                    lost += 1
+                if answered >= 100 and not killed.is_set():
+                    killed.set()
+                    os.kill(pid, signal.SIGSEGV)
+
+        await asyncio.gather(*(caller(n % 3) for n in range(8)))
+        (new,) = processes(loaded)
+        assert new != pid
+        assert 0 <= lost <= 9
+        await loaded.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(new, 0)
+    printed = [line for line in logs if line["event"] == "an engine printed"]
+    assert "Segmentation fault" in printed[0]["line"]
+    assert {(line["model"], line["version"]) for line in printed} == {("colours", 1)}
+    assert "by SIGSEGV" in next(line["how"] for line in logs if line["event"] == "an engine ended, and is started again")
+
+
+async def test_an_engine_that_takes_too_long_to_load_is_killed(load: Callable[..., Any]) -> None:
+    with pytest.raises(Unavailable, match=r"did not load the version within 0\.01 s and was killed"):
+        await load(load_limit_seconds=0.01)
+
+
+async def test_a_thread_is_an_engine_too(load: Callable[..., Any]) -> None:
+    loaded: LoadedVersion = await load(transport=Transport.THREAD, count=2)
+    await asyncio.gather(*(ask(loaded, n % 3) for n in range(40)))
+    await loaded.close()
+
+
+class Fake:
+    """A process that ends when a test says so."""
+
+    how = "by SIGKILL"
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+
+    def attach(self, shape: object, memory: int) -> None:
+        raise OSError
+
+    async def end(self) -> None:
+        self.ended.set()
+
+
+async def test_what_ends_as_often_as_it_is_started_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "_PAUSES_SECONDS", (0.0,) * 4)
+    opened: list[Fake] = []
+    gone: list[EyasError] = []
+
+    async def open_engine(number: int) -> tuple[EngineProcess, Ready]:
+        if len(opened) == 3:
+            raise Unavailable("the machine has no memory left")
+        opened.append(Fake())
+        if len(opened) > 1:
+            opened[-1].ended.set()
+        return cast("EngineProcess", opened[-1]), Ready(precision=Precision.FP32, speed=None, memory_bytes=1)
+
+    group = Group(open_engine, 1, structlog.get_logger(), on_lost=gone.append)
+    assert len(await group.start()) == 1
+    engine = Engine("colours/1", SHAPE)
+    await group.attach(engine)
+    opened[0].ended.set()
+    while not gone:
+        await asyncio.sleep(0)
+    assert gone[0].message == "the machine has no memory left"
+    assert len(opened) == 3
+    await engine.close()
+    await group.close()
