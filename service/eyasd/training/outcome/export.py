@@ -6,6 +6,7 @@ fusion of batch normalisation in onnxscript before 0.7).
 
 from __future__ import annotations
 
+import copy
 import logging
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -37,7 +38,7 @@ def to_onnx(module: nn.Module, example: torch.Tensor, path: Path, outputs: Seque
 
     Args:
         module: in evaluation mode, on the CPU.
-        example: an input; its first size is free in the file.
+        example: an input [N, ...], of pictures [N, H, W, 3]; its first size is free in the file.
         path: of the file.
         outputs: names of the outputs.
         metadata: goes into the file's `metadata_props`.
@@ -50,9 +51,11 @@ def to_onnx(module: nn.Module, example: torch.Tensor, path: Path, outputs: Seque
             # The exporter warns of its own internals (deprecated pytree calls, the opset's version conversion).
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
-                module,
+                # Of channels that lie last, pooling is written as strides, which are computed from the batch size in eight nodes;
+                # on CUDA they run on the CPU, and such a graph cannot be captured.
+                copy.deepcopy(module).to(memory_format=torch.contiguous_format),
                 # With an example of one picture the exporter would take the batch size for a constant.
-                (example.repeat(2, *[1] * (example.dim() - 1)),),
+                (_channels_first(example.repeat(2, *[1] * (example.dim() - 1))),),
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=[INPUT],
@@ -71,6 +74,11 @@ def to_onnx(module: nn.Module, example: torch.Tensor, path: Path, outputs: Seque
         model.metadata_props.add(key=key, value=value)
     # One file, weights inside: nothing can go missing beside it. protobuf ends at 2 GB, four times VGG-16.
     onnx.save_model(model, str(path), save_as_external_data=False)
+
+
+def _channels_first(images: torch.Tensor) -> torch.Tensor:
+    """Returns the same values; pictures [N, H, W, 3] so that in memory their channels come before their rows."""
+    return images.movedim(-1, 1).contiguous().movedim(1, -1) if images.dim() == 4 else images
 
 
 def check_signature(path: Path, crop_px: int, outputs: Mapping[str, Sequence[int]]) -> None:

@@ -33,6 +33,7 @@ _FEWEST: Final = 5  # of a label, where it has so many
 _KNOWN_SHARE: Final = 0.99
 # Below it a part does not vary, as with a single validation picture, and rounding must not count.
 _LEAST_DEVIATIONS: Final = (0.01, 0.1)
+_LEAST_NORM: Final = 1e-12  # as in torch
 _BATCH: Final = 32
 _TOLERANCE: Final = 1e-3  # of the largest feature; the runtimes' rounding makes some 1e-5
 
@@ -65,7 +66,9 @@ class OodScore(nn.Module):
 
     def parts(self, features: Tensor, logits: Tensor) -> Tensor:
         """Returns float32 [N, P] of float32 [N, F] features and float32 [N, C] calibrated logits."""
-        away = 1 - (functional.normalize(features) @ self.centres).amax(1)
+        # functional.normalize, without its `expand`, of which the exporter makes nodes that compute shapes.
+        units = features / features.norm(dim=1, keepdim=True).clamp_min(_LEAST_NORM)
+        away = 1 - (units @ self.centres).amax(1)
         return torch.stack([away, -logits.logsumexp(1)][: len(self.location)], 1)
 
     def standardise(self, features: Tensor, logits: Tensor) -> None:
