@@ -40,9 +40,11 @@ class Daemon:
 
 
 @contextmanager
-def daemon(role: str, data_dir: Path, *, core: int | None = None, settings: Mapping[str, str] | None = None) -> Iterator[Daemon]:
-    """Starts `eyasd ROLE` on a port of its own, on one core if asked, and stops it at the end."""
-    port = free_port()
+def daemon(
+    role: str, data_dir: Path, *, cores: str | None = None, settings: Mapping[str, str] | None = None, port: int | None = None
+) -> Iterator[Daemon]:
+    """Starts `eyasd ROLE`, on a port of its own or `port`, on cores such as 0 or 0-3 if asked, and stops it at the end."""
+    port = port or free_port()
     command = [
         sys.executable,
         "-m",
@@ -55,8 +57,8 @@ def daemon(role: str, data_dir: Path, *, core: int | None = None, settings: Mapp
         "--metrics-port",
         "0",
     ]
-    if core is not None:
-        command = ["taskset", "-c", str(core), *command]
+    if cores is not None:
+        command = ["taskset", "-c", cores, *command]
     environment = os.environ | {"EYASD_API__LAME_DUCK_SECONDS": "0", "EYASD_TELEMETRY__LOG_LEVEL": "WARNING"} | dict(settings or {})
     start = time.perf_counter()
     with subprocess.Popen(command, env=environment) as process:

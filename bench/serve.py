@@ -1,128 +1,85 @@
-"""Start-up time, memory and throughput of `eyasd server`: `python bench/serve.py FOLDER`.
+"""Eyas in service beside what its users would write or install instead: `python bench/serve.py FOLDER`.
 
-Trains a `fast` model on FOLDER first, unless --data-dir has one named `bench`. Then, in turn and several rounds of it, so that a
-machine whose speed drifts does not favour anyone:
+    0  start         of the daemon, and its memory
+    1  photographs   JPEGs of 500 x 375, tf_efficientnet_lite0 at 224 px: pictures/s, and how long each takes
+    2  tiny          JPEGs of 32 x 32 and a network of 0.03 ms, so that nothing but the service costs anything; beside a bare echo
+    3  overload      twice the capacity is offered: what is answered, how soon the rest is refused, and whether told when to retry
+    4  upheaval      versions swapped, daemons restarted in turn, engines killed, under load: calls that fail, or take long
+    5  memory        of all processes, for --minutes of load
+    6  processes     one acceptor and one engine against two
+    7  end to end    JPEG to label with every core but those of the load
 
-    loop        decode + ONNX Runtime in a plain loop, one process on core 0, no server: what the core can do
-    server cN   `eyasd server` on core 0, N calls at a time of one picture each from a client on core 1
-
-Each figure is the median over the rounds; the ratio is server to loop within a round.
+The server runs on one core and the load on another (scenarios 6 and 7: on what there is). FOLDER has pictures in one folder a
+label; without it, pictures are generated. A model is trained on it first, once, and kept in --data-dir. The other contestants,
+programs in bench/serving/contestants, get environments of their own from PyPI. Each thing that is measured is a line in the file of
+results; what is there already is not measured again, so an interrupted run goes on where it was.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import json
-import random
-import statistics
-import subprocess
-import sys
-import time
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import machine
+from serving import memory, overload, start, throughput, upheaval
+from serving.rows import Rows
+from serving.services import Environments
+from serving.subject import Subject, photographs, tiny_subject
 
-import eyas
-from eyasd.core.bundle import MANIFEST, MODEL, read_manifest
-from eyasd.core.preprocess import load_image
-from eyasd.serving.network.session import CPU, Session
-
-CONCURRENCIES = (1, 8, 32)
+Scenario = Callable[[argparse.Namespace, Rows, Subject, Environments], None]
+SCENARIOS: dict[str, tuple[str, str, Scenario]] = {
+    "0": ("Start", "photographs", start.start),
+    "1": ("A core and its photographs", "photographs", throughput.photographs),
+    "2": ("What the service itself costs", "tiny", throughput.tiny),
+    "3": ("Twice the capacity offered", "photographs", overload.overload),
+    "4": ("Versions, daemons and engines come and go", "photographs", upheaval.upheaval),
+    "5": ("Memory", "photographs", memory.memory),
+    "6": ("One process of each kind, and two", "photographs", throughput.processes),
+    "7": ("JPEG to label with all cores", "photographs", throughput.end_to_end),
+}
 
 
 def main() -> None:
+    options = arguments()
+    rows, environments = Rows(options.results), Environments(options.environments.resolve())
+    print(machine.describe())
+    for number in options.scenarios.split(","):
+        title, model, scenario = SCENARIOS[number]
+        options.data_dir.mkdir(parents=True, exist_ok=True)
+        print(f"\n## {number}. {title}\n", flush=True)
+        wanted = options.subject or model
+        subject = tiny_subject(options.data_dir) if wanted == "tiny" else photographs(options.data_dir, options.folder)
+        scenario(options, rows, subject, environments)
+
+
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=8.0)
-    parser.add_argument("--part", help=argparse.SUPPRESS)  # this program calls itself for the parts that run on a core of their own
+    parser.add_argument("folder", type=Path, nargs="?", help="of pictures, one folder a label; without it they are generated")
+    parser.add_argument("--scenarios", default="0,1,2,3,4", help="(%(default)s)")
+    parser.add_argument("--contestants", type=lambda names: names.split(";"), metavar="NAMES", help="only these, as A;B (all)")
+    parser.add_argument("--rounds", type=int, default=3, help="(%(default)s)")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each load (%(default)s)")
+    parser.add_argument("--overload-seconds", type=float, default=60.0, help="of scenario 3 (%(default)s)")
+    parser.add_argument("--minutes", type=float, default=30.0, help="of scenario 5 (%(default)s)")
+    parser.add_argument("--subject", choices=("photographs", "tiny"), help="other than the scenario's own")
+    parser.add_argument("--results", type=Path, default=Path("build/bench/serve.jsonl"), help="(%(default)s)")
+    parser.add_argument("--data-dir", type=Path, default=Path("build/bench/serve"), help="of the daemon (%(default)s)")
+    parser.add_argument("--environments", type=Path, default=Path("build/bench"), help="of the others (%(default)s)")
+    parser.add_argument("--server-cores", default="0", help="as taskset reads them (%(default)s)")
+    parser.add_argument("--load-cores", default=str((os.cpu_count() or 1) - 1), help="(%(default)s)")
+    parser.add_argument(
+        "--all-cores", default=None, help="of the server in scenarios 6 and 7 (all but those of the load, if more than two)"
+    )
     options = parser.parse_args()
-    if options.part:
-        run_part(options)
-        return
-    with machine.scratch() as folder:
-        measure(options, options.data_dir or Path(folder))
-
-
-def measure(options: argparse.Namespace, data_dir: Path) -> None:
-    if not (data_dir / "models/bench").exists():
-        with machine.daemon("all", data_dir) as trainer, eyas.Client(trainer.address) as client:
-            client.wait(client.train(options.folder.resolve(), "bench", preset="fast").id)
-    print(machine.describe(), f"\n`python bench/serve.py` on {options.folder.name}\n")
-    starts = []
-    for _ in range(options.rounds):
-        with machine.daemon("server", data_dir) as server:
-            starts.append((server.seconds_to_serving, server.memory_mib()))
-    middle, least, most = statistics.median(s for s, _ in starts), min(starts)[0], max(starts)[0]
-    print(f"start to SERVING, one model: median {middle:.2f} s (from {least:.2f} to {most:.2f})")
-    print(f"resident memory then: median {statistics.median(m for _, m in starts):.0f} MiB\n")
-    rounds = [one_round(options, data_dir) for _ in range(options.rounds)]
-    print("| | pictures/s | of the loop | p50 ms | p99 ms |\n|---|---|---|---|---|")
-    for name in rounds[0]:
-        rate, p50, p99 = (statistics.median(one[name][figure] for one in rounds) for figure in ("rate", "p50", "p99"))
-        ratio = statistics.median(one[name]["rate"] / one["loop"]["rate"] for one in rounds)
-        print(f"| {name} | {rate:.1f} | {ratio:.2f} | {p50:.1f} | {p99:.1f} |")
-
-
-def one_round(options: argparse.Namespace, data_dir: Path) -> dict[str, dict[str, float]]:
-    results = {"loop": part(options, data_dir, "loop", core=0)}
-    for concurrency in CONCURRENCIES:
-        with machine.daemon("server", data_dir, core=0) as server:
-            results[f"server c{concurrency}"] = part(options, data_dir, f"{concurrency}@{server.address}", core=1)
-    return results
-
-
-def part(options: argparse.Namespace, data_dir: Path, name: str, core: int) -> dict[str, float]:
-    command = ["taskset", "-c", str(core), sys.executable, __file__, str(options.folder), "--data-dir", str(data_dir)]
-    done = subprocess.run([*command, "--seconds", str(options.seconds), "--part", name], stdout=subprocess.PIPE, check=True)
-    result: dict[str, float] = json.loads(done.stdout)
-    return result
-
-
-def run_part(options: argparse.Namespace) -> None:
-    pictures = [path.read_bytes() for path in sorted(options.folder.rglob("*.jpg")) or sorted(options.folder.rglob("*.png"))]
-    pictures = random.Random(0).sample(pictures, min(256, len(pictures)))  # noqa: S311 - any sample will do
-    if options.part == "loop":
-        latencies = loop(options, pictures)
-    else:
-        concurrency, address = options.part.split("@")
-        latencies = asyncio.run(load(address, int(concurrency), pictures, options.seconds))
-    latencies.sort()
-    quantiles = {f"p{q}": 1000 * latencies[min(len(latencies) - 1, len(latencies) * q // 100)] for q in (50, 99)}
-    print(json.dumps({"rate": len(latencies) / options.seconds, **quantiles}))
-
-
-def loop(options: argparse.Namespace, pictures: list[bytes]) -> list[float]:
-    version = max((options.data_dir / "models/bench").glob("[0-9]*"), key=lambda path: int(path.name))
-    spec = read_manifest((version / MANIFEST).read_bytes()).preprocess
-    session = Session((version / MODEL).read_bytes(), provider=CPU, threads=1, max_batch_size=1)
-    session.warm(load_image(pictures[0], spec))
-    latencies = []
-    start = now = time.perf_counter()
-    while now - start < options.seconds:
-        session.run(load_image(pictures[len(latencies) % len(pictures)], spec)[None])
-        before, now = now, time.perf_counter()
-        latencies.append(now - before)
-    return latencies
-
-
-async def load(address: str, concurrency: int, pictures: list[bytes], seconds: float) -> list[float]:
-    latencies: list[float] = []
-    async with eyas.aio.Client(address) as client:
-
-        async def caller(number: int) -> None:
-            while (begin := time.perf_counter()) < end:
-                await client.classify("bench", pictures[(number + len(latencies)) % len(pictures)])
-                latencies.append(time.perf_counter() - begin)
-
-        end = time.perf_counter() + 1
-        await asyncio.gather(*(caller(n) for n in range(concurrency)))  # warms both sides
-        latencies.clear()
-        end = time.perf_counter() + seconds
-        await asyncio.gather(*(caller(n) for n in range(concurrency)))
-    return latencies
+    if unknown := set(options.scenarios.split(",")) - set(SCENARIOS):
+        parser.error(f"{unknown.pop()!r} is no scenario; those are {', '.join(SCENARIOS)}.")
+    if options.folder and not options.folder.is_dir():
+        parser.error(f"{str(options.folder)!r} is no folder.")
+    if options.all_cores is None and (cores := os.cpu_count() or 1) > 2:
+        options.all_cores = f"0-{cores - 2}"
+    return options
 
 
 if __name__ == "__main__":
