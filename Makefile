@@ -9,7 +9,7 @@ GENERATED := build/protos
 GENERATOR := grpcio-tools==1.71.2 protobuf==5.29.6 googleapis-common-protos==1.70.0 setuptools==80.9.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types protos check-protos bench clean
+.PHONY: help setup demo test lint types protos check-protos bench bench-serve clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,6 +78,9 @@ bench: setup ## measure, beside other tools; DATA=FOLDER with train/, validation
 	$(BIN)/python bench/registry.py
 	$(BIN)/python bench/explain.py
 	$(BIN)/python bench/variants.py '$(DATA)' --backbone tf_efficientnet_lite0 --random resnet50
+
+bench-serve: setup ## measure serving beside services by hand, MLServer and Ray Serve; DATA=FOLDER for your own pictures
+	$(BIN)/python bench/serve.py $(if $(DATA),'$(DATA)') $(ARGS)
 
 clean: ## remove everything that was made here, the environments too
 	rm -rf $(VENV) .venv-protos build dist .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
