@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,9 @@ class Timing:
 
     def longest(self, other: Timing) -> Timing:
         """Returns the longer of the two, stage by stage."""
-        return Timing(*(max(getattr(self, stage.name), getattr(other, stage.name)) for stage in fields(self)))
+        return Timing(
+            max(self.preprocessing, other.preprocessing), max(self.queue, other.queue), max(self.inference, other.inference)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,11 @@ file name with control characters cannot forge a line.
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from enum import StrEnum
+from typing import Final
 
 import structlog
 
@@ -21,12 +23,18 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+# Kept, because `json.dumps` makes one for every line. Escapes what is not ASCII, so that no terminal takes it for a new line.
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=True, default=repr)
+
+
+def _json(event: object, **_: object) -> str:
+    return _ENCODER.encode(event)
+
+
 def configure(level: str, log_format: LogFormat) -> None:
     """Sends every log line of this process to standard error, in one format."""
     console = log_format is LogFormat.CONSOLE or (log_format is LogFormat.AUTO and sys.stderr.isatty())
-    renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(ensure_ascii=True)
-    )
+    renderer: structlog.typing.Processor = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(_json)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -42,5 +50,6 @@ def configure(level: str, log_format: LogFormat) -> None:
 
 def logger() -> structlog.typing.FilteringBoundLogger:
     """Returns the process's logger."""
-    log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+    # Bound now: a lazy logger finds its configuration anew for every line, which takes longer than the line.
+    log: structlog.typing.FilteringBoundLogger = structlog.get_logger().bind()
     return log

@@ -7,7 +7,7 @@ has it, and a job's series are dropped when `RETAINED_JOBS` newer jobs have repo
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -20,26 +20,49 @@ RETAINED_JOBS: Final = 20
 OTHER: Final = "other"
 
 
+class _Found:
+    """Remembers the series that were asked for, which prometheus_client takes 2 us to find, and a request needs ten; none goes."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._found: dict[tuple[str, ...], Any] = {}
+        super().__init__(*arguments, **options)
+
+    def labels(self, *values: Any, **_: Any) -> Any:
+        """Returns the series of these values, each a string."""
+        series = self._found.get(values)
+        if series is None:
+            series = self._found[values] = super().labels(*values)  # type: ignore[misc] # of the metric beside it
+        return series
+
+
+class _Counter(_Found, Counter):
+    """A counter on the way of every request."""
+
+
+class _Histogram(_Found, Histogram):
+    """A histogram on the way of every request."""
+
+
 class Metrics:
     """The daemon's instruments, on a registry of their own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         r = self.registry
-        self.rpcs = Counter("eyas_rpcs_total", "RPCs answered.", ["method", "code"], registry=r)
-        self.rpc_seconds = Histogram(
+        self.rpcs = _Counter("eyas_rpcs_total", "RPCs answered.", ["method", "code"], registry=r)
+        self.rpc_seconds = _Histogram(
             "eyas_rpc_seconds", "Time from an RPC's arrival to its end.", ["method"], buckets=LATENCY_BUCKETS, registry=r
         )
-        self.requests = Counter(
+        self.requests = _Counter(
             "eyas_requests_total", "Classify requests answered, by gRPC status code.", ["model", "version", "code"], registry=r
         )
-        self.images = Counter(
+        self.images = _Counter(
             "eyas_images_total",
             "Pictures of Classify requests, by outcome: OK, why one is unknown, or an error's reason.",
             ["model", "outcome"],
             registry=r,
         )
-        self.stage_seconds = Histogram(
+        self.stage_seconds = _Histogram(
             "eyas_stage_seconds",
             "Time a Classify request spent in a stage: decode, queue, inference, total.",
             ["model", "stage"],
@@ -52,16 +75,16 @@ class Metrics:
             ["model", "version"],
             registry=r,
         )
-        self.canary_fallbacks = Counter(
+        self.canary_fallbacks = _Counter(
             "eyas_canary_fallbacks_total", "Requests that a canary could not answer, and production did.", ["model"], registry=r
         )
-        self.canary_rollbacks = Counter(
+        self.canary_rollbacks = _Counter(
             "eyas_canary_rollbacks_total",
             "Canaries that this server rolled back, by cause: errors, latency or accuracy.",
             ["model", "cause"],
             registry=r,
         )
-        self.batch_images = Histogram("eyas_batch_images", "Pictures in a batch.", ["model"], buckets=BATCH_BUCKETS, registry=r)
+        self.batch_images = _Histogram("eyas_batch_images", "Pictures in a batch.", ["model"], buckets=BATCH_BUCKETS, registry=r)
         self.queue_images = Gauge("eyas_queue_images", "Pictures that the engines have.", ["model", "version"], registry=r)
         self.loaded_versions = Gauge(
             "eyas_loaded_version_info", "1 for each version that is loaded.", ["model", "version"], registry=r
@@ -78,26 +101,26 @@ class Metrics:
             ["model", "version"],
             registry=r,
         )
-        self.load_failures = Counter(
+        self.load_failures = _Counter(
             "eyas_version_load_failures_total", "Versions that could not be loaded.", ["model"], registry=r
         )
-        self.out_of_memory = Counter(
+        self.out_of_memory = _Counter(
             "eyas_batches_out_of_memory_total",
             "Batches that did not fit the device's memory, after which smaller ones are cut.",
             ["model"],
             registry=r,
         )
-        self.engine_restarts = Counter(
+        self.engine_restarts = _Counter(
             "eyas_engine_restarts_total", "Engines that ended by themselves and were started again.", ["model"], registry=r
         )
-        self.load_seconds = Histogram(
+        self.load_seconds = _Histogram(
             "eyas_version_load_seconds",
             "Time to verify, load and warm a version.",
             ["model"],
             buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
             registry=r,
         )
-        self.jobs = Counter("eyas_jobs_total", "Jobs that reached a state.", ["type", "state"], registry=r)
+        self.jobs = _Counter("eyas_jobs_total", "Jobs that reached a state.", ["type", "state"], registry=r)
         self.training_loss = Gauge("eyas_training_loss", "Training loss so far in the epoch.", ["job"], registry=r)
         self.training_accuracy = Gauge(
             "eyas_training_accuracy_ratio", "Newest accuracy on the validation split.", ["job"], registry=r
