@@ -23,6 +23,7 @@ import structlog
 from prometheus_client import start_http_server
 
 from eyasd.api.classify import ClassificationService
+from eyasd.api.inference.service import InferenceService
 from eyasd.api.interceptors import CallInterceptor
 from eyasd.api.models import ModelService
 from eyasd.api.server import Server, Services, Tls
@@ -72,9 +73,10 @@ class App:
         self._models = Models(LocalStore(settings.data_dir / "models"))
         self._scheduler: Scheduler | None = None
         self._fleet: Fleet | None = None
+        self._inference: InferenceService | None = None
         self._background: list[asyncio.Task[None]] = []
         self._closers: list[Callable[[], None]] = []
-        services: list[ClassificationService | TrainingService | JobService | ModelService] = []
+        services: list[ClassificationService | TrainingService | JobService | ModelService | InferenceService] = []
         if role is not Role.SERVER:
             services += self._make_trainer()
         if role is not Role.TRAINER:
@@ -101,6 +103,8 @@ class App:
     async def stop(self) -> None:
         """Goes down without failing a call that arrives in time; see the module's docstring."""
         await self._server.say_not_serving()
+        if self._inference is not None:
+            self._inference.end_streams()
         await asyncio.sleep(self._settings.api.lame_duck_seconds)
         if self._scheduler is not None:
             await self._scheduler.close()
@@ -157,7 +161,16 @@ class App:
         self._fleet = Fleet(self._models, options, self._metrics, self._log)
         classifier = Classifier(self._fleet, Admission(serving.max_queue_images), self._metrics, threads=threads)
         self._closers.append(classifier.close)
-        return [ClassificationService(classifier, self._metrics, self._settings.api.default_deadline_seconds)]
+        longest = self._settings.api.default_deadline_seconds
+        self._inference = InferenceService(
+            classifier,
+            self._fleet,
+            self._models,
+            self._metrics,
+            default_deadline_seconds=longest,
+            is_ready=lambda: self._server.is_ready,
+        )
+        return [ClassificationService(classifier, self._metrics, longest), self._inference]
 
     def _bind(self, services: Services) -> Server:
         api = self._settings.api

@@ -23,7 +23,8 @@ from eyasd.api.errors import DETAILS_KEY, status_of
 from eyasd.core.errors import EyasError, InvalidArgument
 from eyasd.telemetry.metrics import Metrics
 
-_OPEN: Final = "/grpc.health.v1."
+# Probes bear no token, and the two of the Open Inference Protocol tell no more than health checks do.
+_OPEN: Final = ("/grpc.health.v1.", "/inference.GRPCInferenceService/ServerLive", "/inference.GRPCInferenceService/ServerReady")
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 

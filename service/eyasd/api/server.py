@@ -26,6 +26,9 @@ from eyas.v1 import (
 )
 from eyasd.api.classify import ClassificationService
 from eyasd.api.door import Door
+from eyasd.api.inference.messages import SERVICE, Descriptors
+from eyasd.api.inference.service import InferenceService
+from eyasd.api.inference.service import register as register_inference
 from eyasd.api.interceptors import CallInterceptor
 from eyasd.api.models import ModelService
 from eyasd.api.training import JobService, TrainingService
@@ -50,15 +53,16 @@ _OPTIONS: Final = (
     ("grpc.max_connection_age_grace_ms", 30_000),
 )
 
-Services = Sequence[ClassificationService | TrainingService | JobService | ModelService]
+Services = Sequence[ClassificationService | TrainingService | JobService | ModelService | InferenceService]
 _REGISTER: Final[Mapping[type, tuple[Any, Any]]] = {
     ClassificationService: (
         classification_service_pb2_grpc.add_ClassificationServiceServicer_to_server,
-        classification_service_pb2,
+        classification_service_pb2.DESCRIPTOR,
     ),
-    TrainingService: (training_service_pb2_grpc.add_TrainingServiceServicer_to_server, training_service_pb2),
-    JobService: (job_service_pb2_grpc.add_JobServiceServicer_to_server, job_service_pb2),
-    ModelService: (model_service_pb2_grpc.add_ModelServiceServicer_to_server, model_service_pb2),
+    TrainingService: (training_service_pb2_grpc.add_TrainingServiceServicer_to_server, training_service_pb2.DESCRIPTOR),
+    JobService: (job_service_pb2_grpc.add_JobServiceServicer_to_server, job_service_pb2.DESCRIPTOR),
+    ModelService: (model_service_pb2_grpc.add_ModelServiceServicer_to_server, model_service_pb2.DESCRIPTOR),
+    InferenceService: (register_inference, SERVICE.file),
 }
 
 
@@ -84,14 +88,15 @@ class Server:
         self._server = Door(_OPTIONS, interceptor.intercept, interceptor.surprise)
         self._health = HealthServicer()
         self._names: list[str] = []
+        self.is_ready = False
         for service in services:
-            register, module = _REGISTER[type(service)]
+            register, file = _REGISTER[type(service)]
             register(service, self._server)
-            self._names += [descriptor.full_name for descriptor in module.DESCRIPTOR.services_by_name.values()]
+            self._names += [descriptor.full_name for descriptor in file.services_by_name.values()]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if with_reflection:
             shown = [*self._names, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, SERVICE_NAME]
-            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(ReflectionServicer(shown), self._server)
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(ReflectionServicer(shown, Descriptors()), self._server)
         self.port = self._bind(address, tls)
 
     async def start(self) -> None:
@@ -102,6 +107,7 @@ class Server:
 
     async def ready(self) -> None:
         """Says SERVING for the server and each of its services."""
+        self.is_ready = True
         for name in ("", *self._names):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
 
@@ -113,6 +119,7 @@ class Server:
 
     async def say_not_serving(self) -> None:
         """Says NOT_SERVING for everything, for good, while calls are still answered, so that balancers look elsewhere."""
+        self.is_ready = False
         await self._health.enter_graceful_shutdown()
 
     async def stop(self, grace_seconds: float) -> None:

@@ -68,10 +68,13 @@ class Classifier:
         for _, stages in outcomes:
             timing = timing.longest(stages)
         stage_seconds = (("decode", timing.preprocessing), ("queue", timing.queue), ("inference", timing.inference))
-        for stage, seconds in (*stage_seconds, ("total", time.monotonic() - arrival)):
+        total = time.monotonic() - arrival
+        for stage, seconds in (*stage_seconds, ("total", total)):
             self._metrics.stage_seconds.labels(loaded.model, stage).observe(seconds)
         multi_label = loaded.manifest.thresholds is not None
-        return Classified(loaded.model, loaded.version, tuple(result for result, _ in outcomes), timing, multi_label)
+        classified = Classified(loaded.model, loaded.version, tuple(result for result, _ in outcomes), timing, multi_label)
+        loaded.statistics.observe(classified, total)
+        return classified
 
     def close(self) -> None:
         """Ends the decoders' threads."""
@@ -106,6 +109,7 @@ class Classifier:
         try:
             outcomes = await self._outcomes(loaded, question, deadline)
         except Exception:  # not that the caller has left, which says nothing of the version
+            loaded.statistics.failed.add(time.monotonic() - start)
             self._observe(loaded, question, start, failed=True)
             raise
         self._admission.observe(len(question.images), time.monotonic() - start, in_flight)

@@ -24,6 +24,7 @@ from eyasd.serving.demand import Demand, estimate_bytes
 from eyasd.serving.engine.loading import EngineOptions, LoadedVersion, Loader, Source
 from eyasd.serving.routes import Routes, Version
 from eyasd.serving.routing import Router
+from eyasd.serving.statistics import Statistics
 from eyasd.telemetry.metrics import Metrics
 
 
@@ -114,6 +115,10 @@ class Fleet:
         """Returns in which precision a version answers; None where it is not loaded."""
         loaded = self._loaded.get((model, version))
         return loaded.precision if loaded else None
+
+    def statistics(self) -> dict[Version, Statistics]:
+        """Returns what each loaded version has done, sorted."""
+        return {key: self._loaded[key].statistics for key in sorted(self._loaded)}
 
     async def find(self, ref: ModelRef, key: str | None = None) -> LoadedVersion:
         """Returns the version that answers for `ref`, and loads it first if need be.

@@ -22,6 +22,7 @@ from eyasd.serving.engine.process import EngineProcess, Place
 from eyasd.serving.engine.slots import Shape
 from eyasd.serving.network.precision import VARIANTS, Wish
 from eyasd.serving.network.session import CPU
+from eyasd.serving.statistics import Statistics
 from eyasd.telemetry.metrics import Metrics
 
 # On a machine whose cores all run networks, an acceptor that is woken to refuse a call, or to decode the next picture, goes first.
@@ -76,6 +77,7 @@ class LoadedVersion:
         precision: it answers in.
         speed: see `precision.Chosen`.
         memory_bytes: of all its engines.
+        statistics: what it has done.
     """
 
     model: str
@@ -87,6 +89,7 @@ class LoadedVersion:
     precision: Precision
     speed: float | None
     memory_bytes: int
+    statistics: Statistics
 
     async def close(self) -> None:
         """Answers those who hold the engine, then ends it."""
@@ -130,7 +133,13 @@ class Loader:
         group = Group(opener.open, self._options.count, log, on_restart=restarts.inc, on_lost=lost)
         ready = await group.start()
         shape = Shape.of(manifest, max(self._options.slots, 2 * self._options.max_batch_size))
-        engine = Engine(f"{model}/{version}", shape, self._metrics.batch_images.labels(model).observe)
+        statistics, batch_images = Statistics(), self._metrics.batch_images.labels(model)
+
+        def on_batch(images: int) -> None:
+            statistics.batches += 1
+            batch_images.observe(images)
+
+        engine = Engine(f"{model}/{version}", shape, on_batch)
         try:
             await group.attach(engine)
         except BaseException:
@@ -138,7 +147,8 @@ class Loader:
             await group.close()
             raise
         memory_bytes = sum(one.memory_bytes for one in ready)
-        return LoadedVersion(model, version, manifest, engine, group, head, ready[0].precision, ready[0].speed, memory_bytes)
+        precision, speed = ready[0].precision, ready[0].speed
+        return LoadedVersion(model, version, manifest, engine, group, head, precision, speed, memory_bytes, statistics)
 
     def _task(self, model: str, version: int) -> Task:
         options = self._options
