@@ -77,12 +77,15 @@ async def test_watch_sees_the_way_down_while_calls_are_still_answered(daemon: An
 
 
 async def test_reflection_lists_the_services(app: App) -> None:
-    def names() -> set[str]:
+    def look() -> tuple[set[str], list[str]]:
         with grpc.insecure_channel(f"127.0.0.1:{app.port}") as plain:
-            return set(ProtoReflectionDescriptorDatabase(plain).get_services())
+            database = ProtoReflectionDescriptorDatabase(plain)
+            names = database.get_services()
+            return set(names), [database.FindFileContainingSymbol(name).package for name in names]
 
-    found = await asyncio.to_thread(names)
-    assert {f"eyas.v1.{name}Service" for name in ("Classification", "Training", "Job", "Model")} <= found
+    names, packages = await asyncio.to_thread(look)
+    assert {f"eyas.v1.{name}Service" for name in ("Classification", "Training", "Job", "Model")} <= names
+    assert {"eyas.v1", "inference", "grpc.health.v1"} <= set(packages)
 
 
 @pytest.mark.parametrize(("role", "missing"), [(Role.SERVER, TrainingServiceStub), (Role.TRAINER, ClassificationServiceStub)])
