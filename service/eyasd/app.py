@@ -34,7 +34,7 @@ from eyasd.core.memory import memory_bytes
 from eyasd.core.processors import cpu_count
 from eyasd.core.tasks import SharedCache
 from eyasd.jobs.ledger import Ledger
-from eyasd.jobs.local import LocalRunner, gpu_count
+from eyasd.jobs.local import LocalRunner, gpu_count, visible_gpus
 from eyasd.jobs.scheduler import Scheduler, SchedulerOptions
 from eyasd.jobs.store import JobStore
 from eyasd.registry.models import Models
@@ -43,8 +43,9 @@ from eyasd.serving.admission import Admission
 from eyasd.serving.classifier import Classifier
 from eyasd.serving.engine.loading import EngineOptions
 from eyasd.serving.fleet import Fleet, FleetOptions
+from eyasd.serving.network.plan import Plan, plan
 from eyasd.serving.network.precision import check_wish
-from eyasd.serving.network.session import DEFAULT_BATCH_SIZES, choose_provider
+from eyasd.serving.network.session import CUDA, DEFAULT_BATCH_SIZES, choose_provider
 from eyasd.telemetry.metrics import Metrics
 
 _KILLED_BY_SIGNAL: Final = 130
@@ -143,11 +144,18 @@ class App:
         threads = serving.threads or cpu_count()
         provider = choose_provider(serving.device)
         check_wish(serving.precision, provider)
+        devices = visible_gpus(os.environ) if provider == CUDA else []
+        shares = plan(provider, threads, serving.optimize)
+        if devices or serving.engines_per_version:
+            engines = serving.engines_per_version or len(devices)
+            shares = Plan(engines, max(1, threads // engines))
         options = FleetOptions(
             engine=EngineOptions(
                 provider=provider,
                 precision=serving.precision,
-                threads=threads,
+                count=shares.engines,
+                threads=shares.threads,
+                devices=tuple(devices) if len(devices) > 1 else (),
                 max_batch_size=serving.max_batch_size or DEFAULT_BATCH_SIZES[provider],
                 max_delay_seconds=serving.max_delay_ms / 1000,
                 slots=serving.max_queue_images,

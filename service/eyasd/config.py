@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from eyasd.core.device import Device, Transport
+from eyasd.core.device import Device, Optimize, Transport
 from eyasd.core.errors import StartupFailed
 from eyasd.core.variants import Precision
 from eyasd.telemetry.logging import LogFormat
@@ -75,6 +75,10 @@ class ServingSettings(_Room):
     """Pictures admitted and not answered yet, in all; beyond it a call is refused with RESOURCE_EXHAUSTED."""
     engines: Transport = Transport.PROCESS
     """`process`: each loaded version has a process of its own, which may crash alone; `thread`: all live in this one."""
+    optimize: Optimize = Optimize.LATENCY
+    """`latency`: an engine runs a picture on all cores, up to 8; `throughput`: a version has an engine a core, each with its memory."""
+    engines_per_version: int = Field(default=0, ge=0, le=64)
+    """Engines of each version, which share the cores; 0 is as `optimize` says, and on CUDA one a GPU."""
     load_limit_seconds: float = Field(default=300.0, ge=1, le=3600)
     """How long a version may take to load before its engine is killed."""
     threads: int = Field(default=0, ge=0, le=1024)

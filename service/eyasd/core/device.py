@@ -1,4 +1,4 @@
-"""Where networks run: the kinds of devices, and of places."""
+"""Where and for what networks run: the kinds of devices, places and aims."""
 
 from __future__ import annotations
 
@@ -18,3 +18,10 @@ class Transport(StrEnum):
 
     PROCESS = "process"
     THREAD = "thread"
+
+
+class Optimize(StrEnum):
+    """What the processors are shared for: the time of one picture, or pictures a second."""
+
+    LATENCY = "latency"
+    THROUGHPUT = "throughput"

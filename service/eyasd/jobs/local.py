@@ -123,18 +123,23 @@ class LocalRunner:
 
 
 def gpu_count(environment: Mapping[str, str], driver: Path = _DRIVER) -> int:
-    """Returns how many GPUs a trainer of this machine sees, without the seconds that it takes to ask CUDA.
+    """Returns how many GPUs a process of this machine sees, see `visible_gpus`."""
+    return len(visible_gpus(environment, driver))
+
+
+def visible_gpus(environment: Mapping[str, str], driver: Path = _DRIVER) -> list[str]:
+    """Returns what CUDA_VISIBLE_DEVICES calls the GPUs that a process sees, without the seconds that it takes to ask CUDA.
 
     Args:
-        environment: of the trainer; CUDA_VISIBLE_DEVICES ends, as in CUDA, before the first entry that is none.
+        environment: of the process; CUDA_VISIBLE_DEVICES ends, as in CUDA, before the first entry that is none.
         driver: where NVIDIA's driver lists its GPUs.
     """
-    present = len(list(driver.glob("*")))
+    present = [str(number) for number, _ in enumerate(driver.glob("*"))]
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
         return present
     named = takewhile(lambda entry: entry not in {"", "-1"}, (entry.strip() for entry in visible.split(",")))
-    return min(present, len(list(named)))
+    return list(named)[: len(present)]
 
 
 def _locked(path: Path) -> bool:

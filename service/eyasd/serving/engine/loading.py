@@ -46,6 +46,7 @@ class EngineOptions:
     """See `config.ServingSettings`.
 
     Attributes:
+        threads: of the operators of one engine's run.
         slots: most pictures that an acceptor has in the engines of a version, and in the decoders.
         count: engines of a version.
         devices: what CUDA_VISIBLE_DEVICES each engine is given, in turn; empty is what this process has.
@@ -132,7 +133,7 @@ class Loader:
         restarts = self._metrics.engine_restarts.labels(model)
         group = Group(opener.open, self._options.count, log, on_restart=restarts.inc, on_lost=lost)
         ready = await group.start()
-        shape = Shape.of(manifest, max(self._options.slots, 2 * self._options.max_batch_size))
+        shape = Shape.of(manifest, max(self._options.slots, 2 * self._options.max_batch_size * self._options.count))
         statistics, batch_images = Statistics(), self._metrics.batch_images.labels(model)
 
         def on_batch(images: int) -> None:
@@ -157,7 +158,7 @@ class Loader:
             version=version,
             provider=options.provider,
             precision=options.precision,
-            threads=max(1, options.threads // options.count),
+            threads=options.threads,
             max_batch_size=options.max_batch_size,
             max_delay_seconds=options.max_delay_seconds,
         )

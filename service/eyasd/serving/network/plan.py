@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
+from eyasd.core.device import Optimize
 from eyasd.serving.network.session import CPU
 
 # Further threads of one run wait for each other more than they compute, and further engines hold the network once more each.
 _MOST: Final = 8
-
-
-class Optimize(StrEnum):
-    """What the processors are shared for: the time of one picture, or pictures a second."""
-
-    LATENCY = "latency"
-    THROUGHPUT = "throughput"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from eyasd.serving.network.plan import Optimize, Plan, plan
+from eyasd.core.device import Optimize
+from eyasd.serving.network.plan import Plan, plan
 from eyasd.serving.network.session import CPU, CUDA
 
 
