@@ -16,7 +16,7 @@ from typing import Any, Final, Generic, TypeVar
 from google.protobuf.message import Message
 
 from eyas import _convert
-from eyas._channel import MAX_MESSAGE_BYTES
+from eyas._channel import DEFAULT_TIMEOUT_SECONDS, MAX_MESSAGE_BYTES
 from eyas._errors import EyasError, InvalidArgument, JobCancelled, JobFailed, UndecodableImage
 from eyas._policy import Policy, policy, policy_message
 from eyas._report import Report
@@ -146,6 +146,29 @@ def classify(
     )
     method = "/eyas.v1.ClassificationService/Classify"
     return Call(method, request, classification_pb2.ClassifyResponse, _convert.classifications)
+
+
+def classify_stream(
+    model: str,
+    top_k: int,
+    *,
+    allow_unknown: bool = False,
+    explain: bool = False,
+    routing_key: str = "",
+    picture_timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+) -> Call[tuple[str, Classification | EyasError]]:
+    """ClassifyStream; `request` is the first message, `convert` is for each message of the stream."""
+    options = classification_pb2.ClassifyStreamOptions(
+        model=_convert.reference_resource(model),
+        top_k=top_k,
+        allow_unknown=allow_unknown,
+        explain=explain,
+        routing_key=routing_key,
+    )
+    options.picture_timeout.FromTimedelta(timedelta(seconds=picture_timeout_seconds))
+    request = classification_pb2.ClassifyStreamRequest(options=options)
+    method = "/eyas.v1.ClassificationService/ClassifyStream"
+    return Call(method, request, classification_pb2.ClassifyStreamResponse, _convert.streamed)
 
 
 def get_job(job: str) -> Call[Job]:

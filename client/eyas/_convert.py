@@ -195,24 +195,30 @@ def model_version(message: model_pb2.ModelVersion) -> t.ModelVersion:
 
 def classifications(message: classification_service_pb2.ClassifyResponse) -> list[t.Classification | EyasError]:
     """Returns one value a picture, or the error of a picture that could not be labelled."""
-    timing = t.Timing(
-        message.timing.preprocessing.ToTimedelta(), message.timing.queue.ToTimedelta(), message.timing.inference.ToTimedelta()
+    return [_classification(result, message) for result in message.results]
+
+
+def streamed(message: classification_service_pb2.ClassifyStreamResponse) -> tuple[str, t.Classification | EyasError]:
+    """Returns the id of a picture of a stream, and its labels or its error."""
+    return message.id, _classification(message.result, message)
+
+
+def _classification(
+    result: classification_service_pb2.ClassifyResult,
+    message: classification_service_pb2.ClassifyResponse | classification_service_pb2.ClassifyStreamResponse,
+) -> t.Classification | EyasError:
+    if result.HasField("error"):
+        return from_status(result.error)
+    said, timing = result.classification, message.timing
+    return t.Classification(
+        tuple(t.Prediction(p.label, p.class_index, p.probability, p.applies) for p in said.predictions),
+        short(message.model_version),
+        t.Timing(timing.preprocessing.ToTimedelta(), timing.queue.ToTimedelta(), timing.inference.ToTimedelta()),
+        message.multi_label,
+        unknown=_unknown.unknown(said.unknown) if said.HasField("unknown") else None,
+        ood_score=optional(said, "ood_score"),
+        explanation=said.explanation.png or None,
     )
-    version = short(message.model_version)
-    return [
-        from_status(result.error)
-        if result.HasField("error")
-        else t.Classification(
-            tuple(t.Prediction(p.label, p.class_index, p.probability, p.applies) for p in result.classification.predictions),
-            version,
-            timing,
-            message.multi_label,
-            unknown=_unknown.unknown(result.classification.unknown) if result.classification.HasField("unknown") else None,
-            ood_score=optional(result.classification, "ood_score"),
-            explanation=result.classification.explanation.png or None,
-        )
-        for result in message.results
-    ]
 
 
 def to_json(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """The only place where rooms are wired together: one daemon, from its settings to its end.
 
     start    data folder -> metrics -> scheduler and fleet -> first versions loaded -> SERVING
-    SIGTERM  NOT_SERVING -> lame duck -> watches end, trainers checkpoint -> calls in flight finish -> exit
+    SIGTERM  NOT_SERVING -> streams end -> lame duck -> watches end, trainers checkpoint -> calls in flight finish -> exit
 
 A second signal ends the process at once.
 """
@@ -27,6 +27,7 @@ from eyasd.api.inference.service import InferenceService
 from eyasd.api.interceptors import CallInterceptor
 from eyasd.api.models import ModelService
 from eyasd.api.server import Server, Services, Tls
+from eyasd.api.streaming import StreamLimits
 from eyasd.api.training import JobService, TrainingService
 from eyasd.config import Settings
 from eyasd.core.errors import StartupFailed
@@ -74,7 +75,7 @@ class App:
         self._models = Models(LocalStore(settings.data_dir / "models"))
         self._scheduler: Scheduler | None = None
         self._fleet: Fleet | None = None
-        self._inference: InferenceService | None = None
+        self._streaming: list[ClassificationService | InferenceService] = []
         self._background: list[asyncio.Task[None]] = []
         self._closers: list[Callable[[], None]] = []
         services: list[ClassificationService | TrainingService | JobService | ModelService | InferenceService] = []
@@ -104,8 +105,8 @@ class App:
     async def stop(self) -> None:
         """Goes down without failing a call that arrives in time; see the module's docstring."""
         await self._server.say_not_serving()
-        if self._inference is not None:
-            self._inference.end_streams()
+        for service in self._streaming:
+            service.end_streams()
         await asyncio.sleep(self._settings.api.lame_duck_seconds)
         if self._scheduler is not None:
             await self._scheduler.close()
@@ -169,16 +170,19 @@ class App:
         self._fleet = Fleet(self._models, options, self._metrics, self._log)
         classifier = Classifier(self._fleet, Admission(serving.max_queue_images), self._metrics, threads=threads)
         self._closers.append(classifier.close)
-        longest = self._settings.api.default_deadline_seconds
-        self._inference = InferenceService(
+        api = self._settings.api
+        limits = StreamLimits(images=api.stream_images, idle_seconds=api.stream_idle_seconds)
+        classification = ClassificationService(classifier, self._metrics, api.default_deadline_seconds, limits)
+        inference = InferenceService(
             classifier,
             self._fleet,
             self._models,
             self._metrics,
-            default_deadline_seconds=longest,
+            default_deadline_seconds=api.default_deadline_seconds,
             is_ready=lambda: self._server.is_ready,
         )
-        return [ClassificationService(classifier, self._metrics, longest), self._inference]
+        self._streaming = [classification, inference]
+        return self._streaming
 
     def _bind(self, services: Services) -> Server:
         api = self._settings.api

@@ -47,6 +47,10 @@ class ApiSettings(_Room):
     """Whether tools such as grpcurl can list the services."""
     default_deadline_seconds: float = Field(default=30.0, gt=0, le=3600)
     """Deadline of a Classify call that came without one."""
+    stream_images: int = Field(default=32, ge=1, le=1024)
+    """Pictures of one ClassifyStream that have been read and are not answered yet; beyond them, or 16 MiB, it is not read."""
+    stream_idle_seconds: float = Field(default=60.0, gt=0, le=3600)
+    """How long a ClassifyStream may be silent, or leave an answer untaken, before it is ended."""
     lame_duck_seconds: float = Field(default=1.0, ge=0, le=300)
     """After SIGTERM: how long new calls are still answered while health checks already say NOT_SERVING."""
     grace_seconds: float = Field(default=20.0, ge=0, le=600)

@@ -33,6 +33,54 @@ class ClassifyRequest(_message.Message):
     routing_key: str
     def __init__(self, model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[Image, _Mapping]]] = ..., top_k: _Optional[int] = ..., explain: bool = ..., allow_unknown: bool = ..., routing_key: _Optional[str] = ...) -> None: ...
 
+class ClassifyStreamRequest(_message.Message):
+    __slots__ = ("options", "picture")
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    PICTURE_FIELD_NUMBER: _ClassVar[int]
+    options: ClassifyStreamOptions
+    picture: StreamedImage
+    def __init__(self, options: _Optional[_Union[ClassifyStreamOptions, _Mapping]] = ..., picture: _Optional[_Union[StreamedImage, _Mapping]] = ...) -> None: ...
+
+class ClassifyStreamOptions(_message.Message):
+    __slots__ = ("model", "top_k", "explain", "allow_unknown", "routing_key", "ordered", "picture_timeout")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    TOP_K_FIELD_NUMBER: _ClassVar[int]
+    EXPLAIN_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_UNKNOWN_FIELD_NUMBER: _ClassVar[int]
+    ROUTING_KEY_FIELD_NUMBER: _ClassVar[int]
+    ORDERED_FIELD_NUMBER: _ClassVar[int]
+    PICTURE_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    top_k: int
+    explain: bool
+    allow_unknown: bool
+    routing_key: str
+    ordered: bool
+    picture_timeout: _duration_pb2.Duration
+    def __init__(self, model: _Optional[str] = ..., top_k: _Optional[int] = ..., explain: bool = ..., allow_unknown: bool = ..., routing_key: _Optional[str] = ..., ordered: bool = ..., picture_timeout: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class StreamedImage(_message.Message):
+    __slots__ = ("id", "image")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    image: Image
+    def __init__(self, id: _Optional[str] = ..., image: _Optional[_Union[Image, _Mapping]] = ...) -> None: ...
+
+class ClassifyStreamResponse(_message.Message):
+    __slots__ = ("id", "model_version", "result", "timing", "multi_label")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    TIMING_FIELD_NUMBER: _ClassVar[int]
+    MULTI_LABEL_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    model_version: str
+    result: ClassifyResult
+    timing: ClassifyTiming
+    multi_label: bool
+    def __init__(self, id: _Optional[str] = ..., model_version: _Optional[str] = ..., result: _Optional[_Union[ClassifyResult, _Mapping]] = ..., timing: _Optional[_Union[ClassifyTiming, _Mapping]] = ..., multi_label: bool = ...) -> None: ...
+
 class Image(_message.Message):
     __slots__ = ("content",)
     CONTENT_FIELD_NUMBER: _ClassVar[int]

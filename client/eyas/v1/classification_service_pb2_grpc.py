@@ -40,6 +40,11 @@ class ClassificationServiceStub(object):
                 request_serializer=eyas_dot_v1_dot_classification__service__pb2.ClassifyRequest.SerializeToString,
                 response_deserializer=eyas_dot_v1_dot_classification__service__pb2.ClassifyResponse.FromString,
                 _registered_method=True)
+        self.ClassifyStream = channel.stream_stream(
+                '/eyas.v1.ClassificationService/ClassifyStream',
+                request_serializer=eyas_dot_v1_dot_classification__service__pb2.ClassifyStreamRequest.SerializeToString,
+                response_deserializer=eyas_dot_v1_dot_classification__service__pb2.ClassifyStreamResponse.FromString,
+                _registered_method=True)
 
 
 class ClassificationServiceServicer(object):
@@ -58,6 +63,26 @@ class ClassificationServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ClassifyStream(self, request_iterator, context):
+        """Labels pictures as they come, any number of them, over one stream: `options` first, then a message a picture; one answer a
+        picture, with its id. The server reads no further while 32 pictures, or 16 MiB of them, are not answered (and the answers not
+        taken), so a caller who sends faster than it is answered is slowed down by the connection itself. Each picture has its own
+        deadline; that of the call is for the whole stream. Half-closing it ends it with OK, once everything is answered.
+
+        Errors of one picture are its answer, and the stream goes on: INVALID_ARGUMENT for a picture that cannot be read;
+        RESOURCE_EXHAUSTED, with google.rpc.RetryInfo, where it was refused before anything was done for it, and can be sent again after
+        that time; DEADLINE_EXCEEDED; UNAVAILABLE while the version cannot be loaded. What would befall every picture ends the stream,
+        as it does Classify: INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION.
+
+        The server ends it, too, after what it had read is answered: UNAVAILABLE with the reason STREAM_ENDED where it goes down, or the
+        stream has lasted for 4 minutes (so that the load can move to other servers): open another and send again what was not
+        answered, which changes nothing; DEADLINE_EXCEEDED with the reason STREAM_IDLE where for a minute no message came in whole, or
+        no answer was taken.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ClassificationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -65,6 +90,11 @@ def add_ClassificationServiceServicer_to_server(servicer, server):
                     servicer.Classify,
                     request_deserializer=eyas_dot_v1_dot_classification__service__pb2.ClassifyRequest.FromString,
                     response_serializer=eyas_dot_v1_dot_classification__service__pb2.ClassifyResponse.SerializeToString,
+            ),
+            'ClassifyStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.ClassifyStream,
+                    request_deserializer=eyas_dot_v1_dot_classification__service__pb2.ClassifyStreamRequest.FromString,
+                    response_serializer=eyas_dot_v1_dot_classification__service__pb2.ClassifyStreamResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -95,6 +125,33 @@ class ClassificationService(object):
             '/eyas.v1.ClassificationService/Classify',
             eyas_dot_v1_dot_classification__service__pb2.ClassifyRequest.SerializeToString,
             eyas_dot_v1_dot_classification__service__pb2.ClassifyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClassifyStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/eyas.v1.ClassificationService/ClassifyStream',
+            eyas_dot_v1_dot_classification__service__pb2.ClassifyStreamRequest.SerializeToString,
+            eyas_dot_v1_dot_classification__service__pb2.ClassifyStreamResponse.FromString,
             options,
             channel_credentials,
             insecure,

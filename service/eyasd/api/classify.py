@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from eyas.v1 import classification_service_pb2 as pb
 from eyas.v1 import classification_service_pb2_grpc as pb_grpc
 from eyasd.api.asking import ask
-from eyasd.api.messages.classification import classify_response
-from eyasd.core.errors import InvalidArgument
+from eyasd.api.messages.classification import classify_response, streamed
+from eyasd.api.streaming import Answer, Stream, StreamLimits
+from eyasd.core.errors import DeadlineExceeded, InvalidArgument, Overloaded, Unavailable
 from eyasd.core.names import parse_model_ref
 from eyasd.serving.classifier import Classifier
 from eyasd.serving.question import Question
@@ -16,16 +18,20 @@ from eyasd.telemetry.metrics import Metrics
 
 MAX_IMAGES: Final = 64
 MAX_ROUTING_KEY: Final = 256
+_GOING_DOWN: Final = "The server is going down"
 MAX_EXPLAINED: Final = 8  # of 1,024 pixels a side, noise even, they fit into a message
 
 
 class ClassificationService(pb_grpc.ClassificationServiceServicer):
     """See protos/eyas/v1/classification_service.proto."""
 
-    def __init__(self, classifier: Classifier, metrics: Metrics, default_deadline_seconds: float) -> None:
+    def __init__(self, classifier: Classifier, metrics: Metrics, default_deadline_seconds: float, limits: StreamLimits) -> None:
         self._classifier = classifier
         self._metrics = metrics
         self._default_deadline_seconds = default_deadline_seconds
+        self._limits = limits
+        self._streams: set[Stream] = set()
+        self._ending = False
 
     async def Classify(self, request: pb.ClassifyRequest, context: Any) -> pb.ClassifyResponse:  # noqa: N802 - gRPC's name
         """Labels pictures."""
@@ -44,6 +50,51 @@ class ClassificationService(pb_grpc.ClassificationServiceServicer):
 
         return classify_response(await ask(self._classifier, self._metrics, question))
 
+    async def ClassifyStream(self, requests: AsyncIterator[pb.ClassifyStreamRequest], context: Any) -> None:  # noqa: N802 - gRPC's name
+        """Labels pictures as they come."""
+        stream = Stream(requests, context.write, self._limits)
+        self._streams.add(stream)
+        self._metrics.streams.inc()
+        try:
+            if self._ending:
+                stream.end(_GOING_DOWN)
+            await stream.run(lambda options: self._answering(options, context))
+        finally:
+            self._streams.remove(stream)
+            self._metrics.streams.dec()
+
+    def end_streams(self) -> None:
+        """Has every stream answer what it has read and end; those that come after do so at once. Calls are answered as ever."""
+        self._ending = True
+        for stream in self._streams:
+            stream.end(_GOING_DOWN)
+
+    def _answering(self, options: pb.ClassifyStreamOptions, context: Any) -> Answer:
+        ref, top_k, routing_key = parse_model_ref(options.model, "options.model"), _top_k(options), _routing_key(options)
+        longest = self._default_deadline_seconds
+        if options.HasField("picture_timeout"):
+            longest = options.picture_timeout.ToTimedelta().total_seconds()
+            if longest <= 0:
+                raise InvalidArgument("options.picture_timeout", f"picture_timeout is {longest:g} s; it must be more than 0.")
+
+        async def answer(picture: pb.StreamedImage) -> pb.ClassifyStreamResponse:
+            remaining = context.time_remaining()
+            question = Question(
+                ref=ref,
+                images=[picture.image.content],
+                timeout_seconds=longest if remaining is None else min(longest, remaining),
+                top_k=top_k,
+                allow_unknown=options.allow_unknown,
+                explain=options.explain,
+                routing_key=routing_key,
+            )
+            try:
+                return streamed(picture.id, await ask(self._classifier, self._metrics, lambda: question))
+            except (Overloaded, DeadlineExceeded, Unavailable) as error:  # the next picture may fare better
+                return streamed(picture.id, error)
+
+        return answer
+
 
 def _images(request: pb.ClassifyRequest) -> list[bytes]:
     count = len(request.images)
@@ -56,13 +107,13 @@ def _images(request: pb.ClassifyRequest) -> list[bytes]:
     return [image.content for image in request.images]
 
 
-def _top_k(request: pb.ClassifyRequest) -> int:
+def _top_k(request: pb.ClassifyRequest | pb.ClassifyStreamOptions) -> int:
     if request.top_k < 0:
         raise InvalidArgument("top_k", f"top_k is {request.top_k}; it must be 0, for the labels that apply, or more.")
     return request.top_k
 
 
-def _routing_key(request: pb.ClassifyRequest) -> str:
+def _routing_key(request: pb.ClassifyRequest | pb.ClassifyStreamOptions) -> str:
     length = len(request.routing_key)
     if length > MAX_ROUTING_KEY:
         raise InvalidArgument("routing_key", f"routing_key has {length:,} characters; at most {MAX_ROUTING_KEY} are allowed.")

@@ -49,6 +49,9 @@ class CallInterceptor:
             return handler
         method = path.removeprefix("/").split(".")[-1]
         inner: Any = handler
+        if handler.request_streaming and asyncio.iscoroutinefunction(inner.stream_stream):
+            conversation = self._conversation(method, handler, inner.stream_stream)
+            return grpc.stream_stream_rpc_method_handler(conversation, None, handler.response_serializer)
         if handler.request_streaming and handler.response_streaming:
             streams = self._responses(method, handler, inner.stream_stream)
             return grpc.stream_stream_rpc_method_handler(streams, None, handler.response_serializer)
@@ -75,6 +78,16 @@ class CallInterceptor:
                 parsed = _parse_each(handler, request) if handler.request_streaming else _parse(handler, request)
                 async for response in behaviour(parsed, context):
                     yield response
+
+        return call
+
+    def _conversation(self, method: str, handler: Handler, behaviour: Any) -> Callable[[Any, Any], Awaitable[None]]:
+        """Is for a handler that writes for itself."""
+
+        async def call(requests: Any, context: Any) -> None:
+            await self._admit(context)
+            async with _Call(self, method, context):
+                await behaviour(_parse_each(handler, requests), context)
 
         return call
 

@@ -164,6 +164,14 @@ class OutOfMemory(Unavailable):
         )
 
 
+class StreamEnded(Unavailable):
+    """The server takes no more pictures of this stream; what it had taken is answered, the rest belongs on another stream."""
+
+
+class StreamIdle(DeadlineExceeded):
+    """Nothing came from a stream's caller, or no answer was taken, for so long that the stream was given up."""
+
+
 class BrokenBundle(EyasError):
     """A model version is damaged: a file is missing, was changed, or does not answer as it did when it was made."""
 

@@ -56,6 +56,7 @@ class Metrics:
         self.requests = _Counter(
             "eyas_requests_total", "Classify requests answered, by gRPC status code.", ["model", "version", "code"], registry=r
         )
+        self.streams = Gauge("eyas_open_streams", "ClassifyStream calls under way.", registry=r)
         self.images = _Counter(
             "eyas_images_total",
             "Pictures of Classify requests, by outcome: OK, why one is unknown, or an error's reason.",

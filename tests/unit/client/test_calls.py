@@ -35,6 +35,7 @@ CALLS: list[Call[Any]] = [
     _calls.evaluate("clothing", "/photos", (), None, None),
     _calls.inspect("/photos", None, 0, None),
     _calls.classify("clothing", [b"x"], 1),
+    _calls.classify_stream("clothing", 1),
     _calls.get_job("abc"),
     _calls.cancel_job("abc"),
     _calls.list_jobs(""),

@@ -62,6 +62,7 @@ class ServerCall:
         self._on_surprise = on_surprise
         self._task: asyncio.Task[None] | None = None
         self._reading: asyncio.Future[bytes | None] | None = None
+        self._writing = False
         self._metadata_sent = False
         self._ended = False
 
@@ -142,7 +143,14 @@ class ServerCall:
         """Sends a response of a stream, and returns when HTTP/2's window has room for the next."""
         done: asyncio.Future[bool] = self._loop.create_future()
         message = cygrpc.SendMessageOperation(self._serialized(response), _NO_FLAGS)
-        self._start((*self._initial_metadata(), message), _settle(done))
+
+        def written(event: Any) -> None:
+            self._writing = False
+            if not done.done():
+                done.set_result(event.success)
+
+        self._writing = True
+        self._start((*self._initial_metadata(), message), written)
         if not await done:
             raise asyncio.CancelledError  # the caller has left
 
@@ -199,6 +207,9 @@ class ServerCall:
         if self._ended:
             return
         self._ended = True
+        if self._writing:  # to a caller who takes nothing: a status would wait behind the message for ever
+            self._call.cancel(code.value[0], details)
+            return
         operations = self._initial_metadata()
         if response is not None:
             operations = (*operations, cygrpc.SendMessageOperation(response, _NO_FLAGS))
@@ -218,14 +229,6 @@ class ServerCall:
 
     def _start(self, operations: tuple[Any, ...], tag: Callable[[Any], None]) -> None:
         self._call.start_server_batch(operations, tag)
-
-
-def _settle(future: asyncio.Future[bool]) -> Callable[[Any], None]:
-    def settle(event: Any) -> None:
-        if not future.done():
-            future.set_result(event.success)
-
-    return settle
 
 
 def _ignore(_: Any) -> None:

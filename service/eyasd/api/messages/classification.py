@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from eyas.v1 import classification_service_pb2 as pb
 from eyasd.api.errors import status_of
-from eyasd.core.errors import UndecodableImage
+from eyasd.core.errors import EyasError, UndecodableImage
 from eyasd.core.names import version_name
 from eyasd.core.unknown import Unknown
-from eyasd.serving.answer import Classified, Labelled
+from eyasd.serving.answer import Classified, Labelled, Timing
 
 
 def classify_response(classified: Classified) -> pb.ClassifyResponse:
@@ -17,14 +17,28 @@ def classify_response(classified: Classified) -> pb.ClassifyResponse:
     )
     for result in classified.results:
         _fill(response.results.add(), result)
-    timing = response.timing
-    for message, seconds in (
-        (timing.preprocessing, classified.timing.preprocessing),
-        (timing.queue, classified.timing.queue),
-        (timing.inference, classified.timing.inference),
-    ):
-        message.seconds, message.nanos = divmod(round(seconds * 1e9), 1_000_000_000)
+    _time(response.timing, classified.timing)
     return response
+
+
+def streamed(picture_id: str, outcome: Classified | EyasError) -> pb.ClassifyStreamResponse:
+    """Returns the message for one picture of a stream: its labels, or why there are none."""
+    if isinstance(outcome, EyasError):
+        return pb.ClassifyStreamResponse(id=picture_id, result=pb.ClassifyResult(error=status_of(outcome)))
+    version = version_name(outcome.model, outcome.version)
+    response = pb.ClassifyStreamResponse(id=picture_id, model_version=version, multi_label=outcome.multi_label)
+    _fill(response.result, outcome.results[0])
+    _time(response.timing, outcome.timing)
+    return response
+
+
+def _time(message: pb.ClassifyTiming, timing: Timing) -> None:
+    for stage, seconds in (
+        (message.preprocessing, timing.preprocessing),
+        (message.queue, timing.queue),
+        (message.inference, timing.inference),
+    ):
+        stage.seconds, stage.nanos = divmod(round(seconds * 1e9), 1_000_000_000)
 
 
 def _fill(message: pb.ClassifyResult, result: Labelled | UndecodableImage) -> None:
