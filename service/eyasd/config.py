@@ -80,7 +80,7 @@ class ServingSettings(_Room):
     engines: Transport = Transport.PROCESS
     """`process`: each loaded version has a process of its own, which may crash alone; `thread`: all live in this one."""
     optimize: Optimize = Optimize.LATENCY
-    """`latency`: an engine runs a picture on all cores, up to 8; `throughput`: a version has an engine a core, each with its memory."""
+    """`latency`: an engine runs a picture on all cores, up to 8; `throughput`: a version has an engine a core, and their memory."""
     engines_per_version: int = Field(default=0, ge=0, le=64)
     """Engines of each version, which share the cores; 0 is as `optimize` says, and on CUDA one a GPU."""
     load_limit_seconds: float = Field(default=300.0, ge=1, le=3600)
