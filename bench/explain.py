@@ -22,7 +22,8 @@ import numpy as np
 import torch
 
 from eyasd.core.spec import Loss, TrainSpec
-from eyasd.serving.network.session import CPU, Session
+from eyasd.serving.network.providers import CPU
+from eyasd.serving.network.session import Session
 from eyasd.training.network import Network, Servable, input_format
 from eyasd.training.outcome.activation import head_weights, map_sizes
 from eyasd.training.outcome.export import to_onnx

@@ -30,7 +30,8 @@ from eyasd.core.spec import Loss, Preset, TrainSpec
 from eyasd.core.stopwatch import quickest
 from eyasd.core.tasks import TrainingTask
 from eyasd.core.variants import Precision
-from eyasd.serving.network.session import CPU, CUDA, DEFAULT_BATCH_SIZES, Session, choose_provider
+from eyasd.serving.network.providers import CPU, CUDA, DEFAULT_BATCH_SIZES, choose_provider
+from eyasd.serving.network.session import Session
 from eyasd.training.network import Network, Servable, input_format
 from eyasd.training.outcome.export import to_onnx
 from eyasd.training.outcome.precision import to_fp16, to_int8

@@ -46,7 +46,7 @@ from eyasd.serving.engine.loading import EngineOptions
 from eyasd.serving.fleet import Fleet, FleetOptions
 from eyasd.serving.network.plan import Plan, plan
 from eyasd.serving.network.precision import check_wish
-from eyasd.serving.network.session import CUDA, DEFAULT_BATCH_SIZES, choose_provider
+from eyasd.serving.network.providers import CUDA, DEFAULT_BATCH_SIZES, TENSORRT, choose_provider
 from eyasd.telemetry.metrics import Metrics
 
 _KILLED_BY_SIGNAL: Final = 130
@@ -162,6 +162,8 @@ class App:
                 slots=serving.max_queue_images,
                 transport=serving.engines,
                 load_limit_seconds=serving.load_limit_seconds,
+                gpu_memory_bytes=serving.gpu_memory_bytes,
+                tensorrt_cache=str(self._tensorrt_cache()) if provider == TENSORRT else "",
             ),
             poll_interval_seconds=serving.poll_interval_seconds,
             retry_interval_seconds=serving.retry_interval_seconds,
@@ -183,6 +185,12 @@ class App:
         )
         self._streaming = [classification, inference]
         return self._streaming
+
+    def _tensorrt_cache(self) -> Path:
+        """Returns the folder of what TensorRT has built, which it makes if need be."""
+        folder = self._settings.data_dir.resolve() / "tensorrt"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def _bind(self, services: Services) -> Server:
         api = self._settings.api

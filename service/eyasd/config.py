@@ -68,7 +68,9 @@ class ServingSettings(_Room):
     """The path from picture to label."""
 
     device: Device = Device.AUTO
-    """`cuda` asserts a GPU, `cpu` never uses one, `auto` asserts one where the machine has one."""
+    """`cuda` asserts a GPU, `cpu` never uses one, `auto` asserts one where there is one; `tensorrt` compiles for minutes."""
+    gpu_memory_bytes: int = Field(default=0, ge=0)
+    """Most that one network may take of a GPU's memory, weights and activations; 0 is no bound."""
     precision: Literal["auto"] | Precision = "auto"
     """`fp32`, or where a version has it `fp16` (CUDA) or `int8` (CPU); `auto` is the quickest, timed when a version is loaded."""
     max_batch_size: int = Field(default=0, ge=0, le=64)

@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 from eyasd.core.preprocess import Interpolation, Preprocess, load_image
-from eyasd.serving.network.session import CPU, Session
+from eyasd.serving.network.providers import CPU
+from eyasd.serving.network.session import Session
 
 sys.path.append(str(Path(__file__).parents[2]))
 from serving.load import unpack

@@ -11,6 +11,7 @@ class Device(StrEnum):
     AUTO = "auto"
     CPU = "cpu"
     CUDA = "cuda"
+    TENSORRT = "tensorrt"
 
 
 class Transport(StrEnum):

@@ -24,6 +24,7 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import Final
 
+from eyasd.serving.network.ladder import ladder
 from eyasd.serving.pace import BatchTimes, Gaps
 from eyasd.serving.turns import SHADOW, Earliest, Turns, Work, still_waits
 
@@ -64,9 +65,7 @@ class Cut:
 
 def batch_sizes(max_batch_size: int, *, pads: bool) -> list[int]:
     """Returns the sizes that a device runs: where it pads 1, 2, 4, ... and the largest, few enough to warm each; else every one."""
-    if not pads:
-        return list(range(1, max_batch_size + 1))
-    return sorted({min(1 << power, max_batch_size) for power in range(max_batch_size.bit_length() + 1)})
+    return ladder(max_batch_size) if pads else list(range(1, max_batch_size + 1))
 
 
 class Batcher:

@@ -23,7 +23,7 @@ from eyasd.core.variants import Precision, Variant
 from eyasd.registry.models import Models
 from eyasd.serving.engine.loading import EngineOptions, LoadedVersion
 from eyasd.serving.fleet import Fleet, FleetOptions, ServingState
-from eyasd.serving.network.session import CPU
+from eyasd.serving.network.providers import CPU
 from eyasd.telemetry.metrics import Metrics
 
 OPTIONS = FleetOptions(

@@ -21,7 +21,7 @@ from eyasd.serving.engine.opening import Ready, Task
 from eyasd.serving.engine.process import EngineProcess, Place
 from eyasd.serving.engine.slots import Shape
 from eyasd.serving.network.precision import VARIANTS, Wish
-from eyasd.serving.network.session import CPU
+from eyasd.serving.network.providers import CPU
 from eyasd.serving.statistics import Statistics
 from eyasd.telemetry.metrics import Metrics
 
@@ -62,6 +62,8 @@ class EngineOptions:
     count: int = 1
     devices: tuple[str, ...] = ()
     load_limit_seconds: float = 300.0
+    gpu_memory_bytes: int = 0
+    tensorrt_cache: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,8 @@ class Loader:
             threads=options.threads,
             max_batch_size=options.max_batch_size,
             max_delay_seconds=options.max_delay_seconds,
+            gpu_memory_bytes=options.gpu_memory_bytes,
+            tensorrt_cache=options.tensorrt_cache,
         )
 
     def _head(self, model: str, version: int, manifest: Manifest) -> HeadWeights | None:

@@ -11,6 +11,7 @@ from eyasd.core import bundle
 from eyasd.core.bundle import Golden
 from eyasd.core.variants import Precision
 from eyasd.serving.network.precision import Chosen, Log, Wish, choose
+from eyasd.serving.network.providers import Gpu
 from eyasd.serving.network.session import Session
 
 
@@ -26,6 +27,8 @@ class Task:
         threads: for the operators of one run.
         max_batch_size: of the batches.
         max_delay_seconds: see `batcher.Options`.
+        gpu_memory_bytes: see `providers.Gpu`.
+        tensorrt_cache: folder of what TensorRT builds; "" keeps nothing.
         files: names of the bundle's files that come with it, the manifest among them.
     """
 
@@ -36,6 +39,8 @@ class Task:
     threads: int
     max_batch_size: int
     max_delay_seconds: float
+    gpu_memory_bytes: int = 0
+    tensorrt_cache: str = ""
     files: tuple[str, ...] = ()
 
 
@@ -65,6 +70,9 @@ def open_version(task: Task, files: Mapping[str, bytes], log: Log) -> Chosen:
     Raises:
         BrokenBundle: it cannot be loaded, or does not give its recorded answers.
     """
+    manifest, golden = bundle.read_manifest(files[bundle.MANIFEST]), Golden.from_bytes(files[bundle.GOLDEN])
+    cache = Path(task.tensorrt_cache) if task.tensorrt_cache else None
+    gpu = Gpu(memory_bytes=task.gpu_memory_bytes, cache=cache, image_px=manifest.preprocess.crop_px)
 
     def session(precision: Precision) -> Session:
         return Session(
@@ -72,10 +80,10 @@ def open_version(task: Task, files: Mapping[str, bytes], log: Log) -> Chosen:
             provider=task.provider,
             threads=task.threads,
             max_batch_size=task.max_batch_size,
-            name=precision.file,
+            precision=precision,
+            gpu=gpu,
         )
 
-    manifest, golden = bundle.read_manifest(files[bundle.MANIFEST]), Golden.from_bytes(files[bundle.GOLDEN])
     wish: Wish = "auto" if task.precision == "auto" else Precision(task.precision)
     return choose(session, manifest, golden, wish, task.provider, task.max_batch_size, log)
 

@@ -25,7 +25,8 @@ from eyasd.serving.engine.slots import Arena, Shape
 from eyasd.serving.engine.watch import Run, Watch
 from eyasd.serving.engine.wire import Kind, Outcome
 from eyasd.serving.network.memory import run_in_parts
-from eyasd.serving.network.session import CUDA, Outputs
+from eyasd.serving.network.providers import CPU
+from eyasd.serving.network.session import Outputs, trim
 from eyasd.serving.turns import Work
 
 _READ_BYTES: Final = 64 * 1024
@@ -50,9 +51,10 @@ def serve(control: socket.socket, foreign_bytes: int = 0, watch: Watch | None = 
         message = error.message if isinstance(error, EyasError) else f"Loading ended with {error!r}."
         wire.send(control, {"failed": message})
         return
+    trim()
     ready = Ready(precision=chosen.precision, speed=chosen.speed, memory_bytes=memory_bytes() - foreign_bytes)
     wire.send(control, {"ready": document.dump(ready)})
-    batcher = Batcher(Options(task.max_batch_size, task.max_delay_seconds, pads=task.provider == CUDA))
+    batcher = Batcher(Options(task.max_batch_size, task.max_delay_seconds, pads=task.provider != CPU))
     Loop(control, watch.over(chosen.session.run) if watch else chosen.session.run, batcher, log).run()
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from eyasd.core.device import Optimize
-from eyasd.serving.network.session import CPU
+from eyasd.serving.network.providers import CPU
 
 # Further threads of one run wait for each other more than they compute, and further engines hold the network once more each.
 _MOST: Final = 8

@@ -18,11 +18,12 @@ from eyasd.core.bundle import Golden, Manifest
 from eyasd.core.errors import BrokenBundle, StartupFailed
 from eyasd.core.stopwatch import quickest
 from eyasd.core.variants import Precision
-from eyasd.serving.network.session import CPU, CUDA, Session
+from eyasd.serving.network.providers import CPU, CUDA, TENSORRT
+from eyasd.serving.network.session import Session
 
 Wish = Literal["auto"] | Precision
 # What each provider may run beside fp32. ONNX Runtime has no 8-bit kernels for CUDA, and on a CPU converts 16 bits to 32.
-VARIANTS: Final = {CPU: Precision.INT8, CUDA: Precision.FP16}
+VARIANTS: Final = {CPU: Precision.INT8, CUDA: Precision.FP16, TENSORRT: Precision.FP16}
 # What a variant has to gain, so that noise does not decide for it.
 _LEAST_GAIN: Final = 1.05
 _ROUNDS: Final = 5
@@ -91,7 +92,7 @@ def choose(
     Raises:
         BrokenBundle: model.onnx cannot be loaded, or does not give its recorded answers.
     """
-    plain = Chosen(_proven(open_session, Precision.FP32, golden, manifest))
+    plain = Chosen(_proven(open_session, Precision.FP32, golden, manifest, log))
     precision = VARIANTS[provider]
     if wish == Precision.FP32:
         return plain
@@ -100,7 +101,7 @@ def choose(
             log.warning("the version has no such variant; it is served in fp32", precision=precision)
         return plain
     try:
-        session = _proven(open_session, precision, golden, manifest)
+        session = _proven(open_session, precision, golden, manifest, log)
     except BrokenBundle as error:
         log.warning("a variant cannot be used; the version is served in fp32", precision=precision, error=error.message)
         return plain
@@ -110,13 +111,19 @@ def choose(
     return Chosen(session, precision, speed) if taken else Chosen(plain.session, speed=speed)
 
 
-def _proven(open_session: Callable[[Precision], Session], precision: Precision, golden: Golden, manifest: Manifest) -> Session:
+def _proven(
+    open_session: Callable[[Precision], Session], precision: Precision, golden: Golden, manifest: Manifest, log: Log
+) -> Session:
     """Returns a session that is warm, gives its recorded answers, and the map that explains them. Raises BrokenBundle."""
     recorded = golden.probabilities if precision is Precision.FP32 else golden.variants.get(precision)
     if recorded is None:
         raise BrokenBundle(f"golden.npz has no answers of {precision.file}.")
     session = open_session(precision)
     session.warm(golden.images[0])
+    if session.without_graphs:
+        log.info("the network runs without CUDA graphs", precision=precision, reason=session.without_graphs)
+    if session.elsewhere:
+        log.warning("a part of the network does not run on the device", precision=precision, nodes=session.elsewhere)
     answers = np.concatenate([session.run(image[None]).probabilities for image in golden.images])
     if answers.shape != recorded.shape or answers.shape[1] != len(manifest.labels):
         raise BrokenBundle(f"{precision.file} gives answers of shape {answers.shape}; {recorded.shape} was recorded.")

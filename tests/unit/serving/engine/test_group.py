@@ -27,7 +27,7 @@ from eyasd.serving.engine.link import Engine
 from eyasd.serving.engine.loading import EngineOptions, LoadedVersion, Loader
 from eyasd.serving.engine.opening import Ready
 from eyasd.serving.engine.process import EngineProcess
-from eyasd.serving.network.session import CPU
+from eyasd.serving.network.providers import CPU
 from eyasd.telemetry.metrics import Metrics
 
 OPTIONS = EngineOptions(provider=CPU, precision="auto", threads=1, max_batch_size=4, max_delay_seconds=0, slots=16)

@@ -6,7 +6,7 @@ import pytest
 
 from eyasd.core.device import Optimize
 from eyasd.serving.network.plan import Plan, plan
-from eyasd.serving.network.session import CPU, CUDA
+from eyasd.serving.network.providers import CPU, CUDA
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ from eyasd.core.errors import BrokenBundle, StartupFailed
 from eyasd.core.variants import Precision, Variant
 from eyasd.serving.network import precision as room
 from eyasd.serving.network.precision import Chosen, Wish, check_wish, choose
-from eyasd.serving.network.session import CPU, CUDA, Session
+from eyasd.serving.network.providers import CPU, CUDA
+from eyasd.serving.network.session import Session
 
 INT8 = Variant(precision=Precision.INT8, size_bytes=9)
 GOLDEN = replace(golden(), variants={Precision.INT8: golden().probabilities})
@@ -59,7 +60,7 @@ def pick(
 
     def open_session(precision: Precision) -> Session:
         opened.append(precision)
-        return Session(networks.get(precision, colour_network()), provider=CPU, threads=1, max_batch_size=4, name=precision.file)
+        return Session(networks.get(precision, colour_network()), provider=CPU, threads=1, max_batch_size=4, precision=precision)
 
     with capture_logs() as logs:
         chosen = choose(open_session, manifest, golden, wish, provider, 4, structlog.get_logger())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -11,7 +14,8 @@ from onnx import TensorProto, helper
 from builders import SIDE, colour_network, golden
 from eyasd.core.device import Device
 from eyasd.core.errors import BrokenBundle, StartupFailed
-from eyasd.serving.network.session import CPU, CUDA, Session, _ladder, _pad, choose_provider
+from eyasd.serving.network.providers import CPU, CUDA, TENSORRT, Gpu, choose_provider
+from eyasd.serving.network.session import Session, trim
 
 
 def session(model: bytes, max_batch_size: int = 8) -> Session:
@@ -64,9 +68,19 @@ def beside() -> bytes:
 @pytest.mark.parametrize(
     "model", [b"", b"garbage", colour_network()[:100], floats(), beside()], ids=["empty", "text", "half", "floats", "beside"]
 )
-def test_another_network_is_refused(model: bytes) -> None:
+def test_another_network_is_refused_in_an_error_and_nowhere_else(model: bytes, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(BrokenBundle, match=r"model\.onnx"):
         session(model)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_session_keeps_no_copy_of_the_file() -> None:
+    model = colour_network(work=300)
+    before = sys.getrefcount(model)
+    loaded = session(model)
+    trim()
+    assert sys.getrefcount(model) == before
+    assert np.allclose(loaded.run(golden().images).probabilities, golden().probabilities, atol=1e-6)
 
 
 @pytest.fixture
@@ -76,9 +90,11 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_gpu")
-def test_a_provider_that_is_not_there_is_an_error_never_a_fall_back() -> None:
-    with pytest.raises(BrokenBundle, match="CUDAExecutionProvider"):
-        Session(colour_network(), provider=CUDA, threads=1, max_batch_size=1)
+@pytest.mark.parametrize("provider", [CUDA, TENSORRT])
+def test_a_provider_that_is_not_there_is_an_error_never_a_fall_back(provider: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(BrokenBundle, match=provider):
+        Session(colour_network(), provider=provider, threads=1, max_batch_size=1)
+    assert capfd.readouterr().out == ""
 
 
 @pytest.mark.usefixtures("no_gpu")
@@ -86,26 +102,27 @@ def test_asking_for_cuda_without_it_stops_the_start(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(ort, "get_available_providers", lambda: [CPU])
     assert choose_provider(Device.CPU) == CPU
     assert choose_provider(Device.AUTO) == CPU
-    with pytest.raises(StartupFailed, match="eyas\\[server-gpu\\]"):
-        choose_provider(Device.CUDA)
+    for device in (Device.CUDA, Device.TENSORRT):
+        with pytest.raises(StartupFailed, match=f"serving.device is {device}, .* install 'eyas\\[server-gpu\\]'"):
+            choose_provider(device)
 
 
 @pytest.mark.gpu
-def test_on_a_gpu_the_network_answers_as_computed_by_hand() -> None:
-    assert choose_provider(Device.AUTO) == CUDA
-    loaded = Session(colour_network(maps=True), provider=CUDA, threads=1, max_batch_size=8)
+@pytest.mark.parametrize("device", [Device.AUTO, Device.TENSORRT])
+def test_on_a_gpu_the_network_answers_as_computed_by_hand(device: Device, tmp_path: Path) -> None:
+    if device is Device.TENSORRT and TENSORRT not in ort.get_available_providers():
+        pytest.skip("this ONNX Runtime has no TensorRT")
+    provider = choose_provider(device)
+    assert provider == (TENSORRT if device is Device.TENSORRT else CUDA)
+    gpu = Gpu(memory_bytes=1 << 30, cache=tmp_path, image_px=SIDE)
+    loaded = Session(colour_network(maps=True, ood_score=True), provider=provider, threads=1, max_batch_size=8, gpu=gpu)
     loaded.warm(golden().images[0])
-    outputs = loaded.run(golden().images, maps=True)  # of three, padded to four
-    assert np.allclose(outputs.probabilities, golden().probabilities, atol=1e-3)
-    assert outputs.feature_maps is not None
-    assert (outputs.feature_maps == golden().images.transpose(0, 3, 1, 2)).all()
-
-
-def test_padding_meets_only_shapes_that_were_warmed() -> None:
-    assert _ladder(12) == [1, 2, 4, 8, 12]
-    assert _ladder(1) == [1]
-    for count in range(1, 13):
-        padded = _pad(np.ones((count, SIDE, SIDE, 3), np.uint8), 12)
-        assert len(padded) in _ladder(12)
-        assert padded[:count].all()
-        assert not padded[count:].any()
+    assert (loaded.without_graphs, loaded.elsewhere) == ("", {})
+    for count in (3, 1, 2, 3):  # three are padded to four
+        outputs, explained = loaded.run(golden().images[:count]), loaded.run(golden().images[:count], maps=True)
+        for found in (outputs, explained):
+            assert np.allclose(found.probabilities, golden().probabilities[:count], atol=1e-3)
+            assert found.ood_scores is not None
+            assert (found.ood_scores == golden().images[:count].max(axis=(1, 2, 3))).all()
+        assert explained.feature_maps is not None
+        assert (explained.feature_maps == golden().images[:count].transpose(0, 3, 1, 2)).all()
