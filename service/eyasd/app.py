@@ -46,7 +46,7 @@ from eyasd.serving.engine.loading import EngineOptions
 from eyasd.serving.fleet import Fleet, FleetOptions
 from eyasd.serving.network.plan import Plan, plan
 from eyasd.serving.network.precision import check_wish
-from eyasd.serving.network.providers import CUDA, DEFAULT_BATCH_SIZES, TENSORRT, choose_provider
+from eyasd.serving.network.providers import CPU, DEFAULT_BATCH_SIZES, TENSORRT, choose_provider
 from eyasd.telemetry.metrics import Metrics
 
 _KILLED_BY_SIGNAL: Final = 130
@@ -145,7 +145,7 @@ class App:
         threads = serving.threads or cpu_count()
         provider = choose_provider(serving.device)
         check_wish(serving.precision, provider)
-        devices = visible_gpus(os.environ) if provider == CUDA else []
+        devices = visible_gpus(os.environ) if provider != CPU else []
         shares = plan(provider, threads, serving.optimize)
         if devices or serving.engines_per_version:
             engines = serving.engines_per_version or len(devices)
