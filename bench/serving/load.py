@@ -23,8 +23,8 @@ from serving.wire import DEADLINE_EXCEEDED, UNAVAILABLE, Call, Connection
 
 # Callers that share a connection: as many as a service has that answers a user's call from several threads.
 CALLS_PER_CONNECTION = 32
-# Of so many requests, the first, the answers are told.
-KNOWN = 32
+# Of every so many requests the answer is told.
+TOLD_EVERY = 4
 _PAUSE = 0.05  # s, before a server that cannot be reached is tried again
 
 
@@ -188,7 +188,7 @@ def main() -> None:
         calls = load.open(task["rate"], task["seconds"], task["seed"])
     theirs, ours, start = before
     took = time.perf_counter() - start
-    answers = {call.number: call.answer.hex() for call in calls if call.number < KNOWN and not call.status}
+    answers = {call.number: call.answer.hex() for call in calls if call.number % TOLD_EVERY == 0 and not call.status}
     result = {
         "began": time.time() - took,
         "seconds": task["seconds"],

@@ -17,8 +17,7 @@ from serving.throughput import CAPACITY_AT
 
 OFFERED = 2.0
 DEADLINE_MS = 1000
-REFUSED = grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
-_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
+REFUSED = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 def overload(options: argparse.Namespace, rows: Rows, subject: Subject, environments: Environments) -> None:
@@ -39,9 +38,9 @@ def overload(options: argparse.Namespace, rows: Rows, subject: Subject, environm
 
 def figures(measured: Measured, capacity: float) -> dict[str, object]:
     """Returns what is said of an overload."""
-    refused = [(seconds, retry_info) for _, seconds, status, retry_info in measured.calls if status == REFUSED]
+    refused = [(seconds, retry_info) for _, seconds, status, retry_info in measured.calls if status == REFUSED.value[0]]
     took = [seconds for seconds, _ in refused]
-    failed = Counter(_NAMES[status] for _, _, status, _ in measured.calls if status not in (0, REFUSED))
+    failed = {name: count for name, count in measured.failures.items() if name != REFUSED.name}
     in_time = [seconds for seconds in measured.answered if 1000 * seconds <= DEADLINE_MS]
     return {
         "offered": round(len(measured.calls) / measured.seconds, 2),
@@ -55,7 +54,7 @@ def figures(measured: Measured, capacity: float) -> dict[str, object]:
         "refused_max": round(1000 * max(took, default=0.0), 2),
         "refused_within_5_ms": round(sum(seconds <= 0.005 for seconds in took) / max(1, len(took)), 4),
         "with_retry_info": sum(retry_info for _, retry_info in refused),
-        "failed": dict(failed),
+        "failed": failed,
         "server_cpu": round(measured.server_cpu, 3),
         "load_cpu": round(measured.load_cpu, 3),
         "lag_ms": round(measured.lag_ms, 2),

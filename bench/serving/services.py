@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ _COMMON = (f"onnxruntime=={onnxruntime.__version__}", f"grpcio=={version('grpcio
 PACKAGES = {"hand": (*_COMMON, "protobuf"), "mlserver": (*_COMMON, "mlserver"), "ray": (*_COMMON, "ray[serve]")}
 START_SECONDS = 120
 WARM_SECONDS = 1.0
+STATUSES = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
 class LeftOut(Exception):
@@ -201,12 +203,18 @@ class Measured:
         """How many seconds each call took that was answered."""
         return [seconds for _, seconds, status, _ in self.calls if not status]
 
+    @property
+    def failures(self) -> dict[str, int]:
+        """How many calls ended with each status that is not OK."""
+        return dict(Counter(STATUSES[status] for _, _, status, _ in self.calls if status))
+
     def figures(self) -> dict[str, float]:
         """Returns what goes into a row."""
         return {
             "rate": round(len(self.answered) / self.seconds, 2),
             **{f"p{q}": round(1000 * percentile(self.answered, q), 3) for q in (50, 99)},
-            "failed": sum(status != 0 for _, _, status, _ in self.calls),
+            "failed": sum(self.failures.values()),
+            **{f"failed_{name}": count for name, count in self.failures.items()},
             "server_cpu": round(self.server_cpu, 3),
             "load_cpu": round(self.load_cpu, 3),
         }
@@ -251,9 +259,9 @@ def loop(
     return _loop([environments.interpreter("hand"), PROGRAMS / "bare_loop.py"], subject, cores, seconds, _environment())
 
 
-def own_loop(subject: Subject, cores: str | None, seconds: float) -> tuple[dict[str, float], dict[int, str]]:
-    """Runs the loop of Eyas's own decoding and session."""
-    return _loop([sys.executable, PROGRAMS / "own_loop.py"], subject, cores, seconds, os.environ)
+def own_loop(subject: Subject, cores: str | None, seconds: float) -> dict[str, float]:
+    """Runs the loop of Eyas's own decoding and session; returns its figures."""
+    return _loop([sys.executable, PROGRAMS / "own_loop.py"], subject, cores, seconds, os.environ)[0]
 
 
 def _loop(
@@ -272,7 +280,7 @@ def _loop(
 def agreement(measured: Measured, labels: Mapping[int, str]) -> float:
     """Returns the share of the known pictures whose answer names the label that the bare loop gave."""
     known = [(answer, labels[number]) for number, answer in measured.answers.items() if number in labels]
-    return sum(label.encode() in answer for answer, label in known) / max(1, len(known))
+    return sum(label.encode() in answer for answer, label in known) / len(known) if known else 1.0
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

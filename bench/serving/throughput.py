@@ -89,7 +89,7 @@ def run(
                 continue
             try:
                 bound, labels = services.loop(subject, environments, server_cores, LOOP_SECONDS)
-                own, _ = services.own_loop(subject, server_cores, LOOP_SECONDS)
+                own = services.own_loop(subject, server_cores, LOOP_SECONDS)
                 rows.add(cell | {"kind": "loop"}, **bound)
                 rows.add(cell | {"kind": "own loop"}, **own)
                 with services.serve(contestant, subject, environments, server_cores) as service:

@@ -19,7 +19,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -145,8 +144,7 @@ def _restarts(options: argparse.Namespace, subject: Subject, _: Environments, se
 
 def _pace(subject: Subject, options: argparse.Namespace) -> float:
     """Returns the pictures a second of our own loop."""
-    figures, _ = services.own_loop(subject, options.server_cores, 2.0)
-    return figures["rate"]
+    return services.own_loop(subject, options.server_cores, 2.0)["rate"]
 
 
 def _in_turn(event: Callable[[int], object], quiet: float) -> list[float]:
@@ -165,13 +163,12 @@ def _figures(measured: Measured, moments: list[float], rate: float) -> Row:
     first = moments[0] - measured.began
     before = [seconds for start, seconds, status, _ in measured.calls if not status and start < first]
     during = [seconds for start, seconds, status, _ in measured.calls if not status and start >= first]
-    failed = Counter(status for _, _, status, _ in measured.calls if status)
     return {
         "rate": rate,
         "events": sum(moment < measured.began + measured.seconds for moment in moments),
         "calls": len(measured.calls),
-        "failed": sum(failed.values()),
-        "statuses": {str(status): count for status, count in failed.items()},
+        "failed": sum(measured.failures.values()),
+        "statuses": measured.failures,
         "before_p50": round(1000 * percentile(before, 50), 2),
         "before_p99": round(1000 * percentile(before, 99), 2),
         "during_p50": round(1000 * percentile(during, 50), 2),
