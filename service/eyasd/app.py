@@ -170,7 +170,7 @@ class App:
             memory_bytes=serving.memory_bytes or memory_bytes() // 2,
         )
         self._fleet = Fleet(self._models, options, self._metrics, self._log)
-        classifier = Classifier(self._fleet, Admission(serving.max_queue_images), self._metrics, threads=threads)
+        classifier = Classifier(self._fleet, Admission(serving.max_queue_images, threads), self._metrics, threads=threads)
         self._closers.append(classifier.close)
         api = self._settings.api
         limits = StreamLimits(images=api.stream_images, idle_seconds=api.stream_idle_seconds)

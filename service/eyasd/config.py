@@ -75,10 +75,10 @@ class ServingSettings(_Room):
     """`fp32`, or where a version has it `fp16` (CUDA) or `int8` (CPU); `auto` is the quickest, timed when a version is loaded."""
     max_batch_size: int = Field(default=0, ge=0, le=64)
     """Most pictures run through the network at once; 0 is 32 on CUDA, and 8 on the CPU, where more only costs memory."""
-    max_delay_ms: float = Field(default=0.0, ge=0, le=1000)
-    """How long an idle device waits for a fuller batch. While it is busy, batches fill by themselves."""
+    max_delay_ms: float = Field(default=5.0, ge=0, le=1000)
+    """Most that a free device waits for a fuller batch; it only does where that shortens the mean time to an answer. 0 never."""
     max_queue_images: int = Field(default=256, ge=1, le=100_000)
-    """Pictures admitted and not answered yet, in all; beyond it a call is refused with RESOURCE_EXHAUSTED."""
+    """Pictures in flight beyond which a call is refused with RESOURCE_EXHAUSTED: at half as many if its priority is low."""
     engines: Transport = Transport.PROCESS
     """`process`: each loaded version has a process of its own, which may crash alone; `thread`: all live in this one."""
     optimize: Optimize = Optimize.LATENCY

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -20,8 +19,9 @@ from eyasd.core.errors import DeadlineExceeded, EyasError, InvalidArgument, NotE
 from eyasd.core.names import PRODUCTION
 from eyasd.core.preprocess import load_image
 from eyasd.core.unknown import UnknownRules
-from eyasd.serving.admission import Admission
+from eyasd.serving.admission import Admission, Admitted
 from eyasd.serving.answer import Classified, Labelled, Prediction, Timing
+from eyasd.serving.decoders import Decoders
 from eyasd.serving.engine.link import Answer
 from eyasd.serving.engine.loading import LoadedVersion
 from eyasd.serving.fleet import Fleet
@@ -46,7 +46,7 @@ class Classifier:
         self._fleet = fleet
         self._admission = admission
         self._metrics = metrics
-        self._decoders = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        self._decoders = Decoders(threads)
 
     async def classify(self, question: Question) -> Classified:
         """Labels the pictures of one request.
@@ -62,8 +62,8 @@ class Classifier:
         """
         arrival = time.monotonic()
         deadline = arrival + question.timeout_seconds
-        with self._admission.admit(len(question.images), question.timeout_seconds):
-            loaded, outcomes = await self._answered(question, deadline)
+        with self._admission.admit(question) as admitted:
+            loaded, outcomes = await self._answered(question, deadline, admitted)
         timing = Timing()
         for _, stages in outcomes:
             timing = timing.longest(stages)
@@ -78,7 +78,7 @@ class Classifier:
 
     def close(self) -> None:
         """Ends the decoders' threads."""
-        self._decoders.shutdown(wait=False, cancel_futures=True)
+        self._decoders.close()
 
     async def _find(self, question: Question, deadline: float, key: str | None = None) -> LoadedVersion:
         """Returns the version that answers, a canary only where there is a key, see `Fleet.find`."""
@@ -88,12 +88,12 @@ class Classifier:
         except TimeoutError:
             raise DeadlineExceeded("The deadline passed while the model version was being loaded: allow more time.") from None
 
-    async def _answered(self, question: Question, deadline: float) -> tuple[LoadedVersion, list[_Outcome]]:
+    async def _answered(self, question: Question, deadline: float, admitted: Admitted) -> tuple[LoadedVersion, list[_Outcome]]:
         """Returns the version that answered, and what it says of each picture; what a canary cannot answer, production does."""
         loaded = await self._find(question, deadline, question.routing_key)
         try:
             _check(loaded, question)
-            return loaded, await self._observed(loaded, question, deadline)
+            return loaded, await self._observed(loaded, question, deadline, admitted)
         except Exception:
             routed = question.ref.alias == PRODUCTION and self._fleet.router.is_canary(loaded.model, loaded.version)
             if not routed or time.monotonic() >= deadline:
@@ -101,18 +101,17 @@ class Classifier:
         self._metrics.canary_fallbacks.labels(loaded.model).inc()
         loaded = await self._find(question, deadline)
         _check(loaded, question)
-        return loaded, await self._observed(loaded, question, deadline)
+        return loaded, await self._observed(loaded, question, deadline, admitted)
 
-    async def _observed(self, loaded: LoadedVersion, question: Question, deadline: float) -> list[_Outcome]:
-        """Returns what a version says of each picture, and tells admission and the router how that went."""
-        start, in_flight = time.monotonic(), self._admission.in_flight
+    async def _observed(self, loaded: LoadedVersion, question: Question, deadline: float, admitted: Admitted) -> list[_Outcome]:
+        """Returns what a version says of each picture, and tells the router how that went."""
+        start = time.monotonic()
         try:
-            outcomes = await self._outcomes(loaded, question, deadline)
+            outcomes = await self._outcomes(loaded, question, deadline, admitted)
         except Exception:  # not that the caller has left, which says nothing of the version
             loaded.statistics.failed.add(time.monotonic() - start)
             self._observe(loaded, question, start, failed=True)
             raise
-        self._admission.observe(len(question.images), time.monotonic() - start, in_flight)
         self._observe(loaded, question, start, failed=False)
         return outcomes
 
@@ -121,10 +120,10 @@ class Classifier:
             seconds, images = time.monotonic() - start, len(question.images)
             self._fleet.router.observe(loaded.model, loaded.version, images=images, seconds=seconds, failed=failed)
 
-    async def _outcomes(self, loaded: LoadedVersion, question: Question, deadline: float) -> list[_Outcome]:
+    async def _outcomes(self, loaded: LoadedVersion, question: Question, deadline: float, admitted: Admitted) -> list[_Outcome]:
         """Returns what a version says of each picture."""
         with loaded.engine.hold():
-            labels = (self._label(loaded, image, question, deadline) for image in question.images)
+            labels = (self._label(loaded, image, question, deadline, admitted) for image in question.images)
             tasks = [asyncio.create_task(label) for label in labels]
             try:
                 return await asyncio.gather(*tasks)
@@ -133,17 +132,24 @@ class Classifier:
                     task.cancel()
 
     async def _label(
-        self, loaded: LoadedVersion, picture: bytes | NDArray[np.uint8], question: Question, deadline: float
+        self,
+        loaded: LoadedVersion,
+        picture: bytes | NDArray[np.uint8],
+        question: Question,
+        deadline: float,
+        admitted: Admitted,
     ) -> _Outcome:
         start = time.monotonic()
+        decoders = self._decoders.of(question, deadline)
         async with loaded.engine.slot(deadline) as slot:
             entered = time.monotonic()
             try:
                 if isinstance(picture, np.ndarray):
                     slot.pixels[:] = picture
                 else:
-                    await slot.in_thread(self._decoders, _decode, loaded, picture, deadline, slot.pixels)
+                    self._admission.decoded(await slot.in_thread(decoders, _decode, loaded, picture, deadline, slot.pixels))
             except UndecodableImage as error:
+                admitted.leave()
                 self._metrics.images.labels(loaded.model, error.reason).inc()
                 return error, Timing(preprocessing=time.monotonic() - entered)
             decoded = time.monotonic()
@@ -152,20 +158,24 @@ class Classifier:
             except EyasError as error:
                 self._metrics.images.labels(loaded.model, error.reason).inc()
                 raise
+            self._admission.ran(loaded.model, answer.batch_size, answer.inference_seconds, loaded.engine.count)
             labelled = _labelled(loaded, answer, question)
             if loaded.head is not None and answer.feature_map is not None:
                 index = labelled.predictions[0].class_index
-                explanation = await slot.in_thread(self._decoders, loaded.head.explain, slot.pixels, answer.feature_map, index)
+                explanation = await slot.in_thread(decoders, loaded.head.explain, slot.pixels, answer.feature_map, index)
                 labelled = replace(labelled, explanation=explanation)
+        admitted.leave()
         self._metrics.images.labels(loaded.model, labelled.unknown.reason.upper() if labelled.unknown else "OK").inc()
         return labelled, Timing(decoded - entered, entered - start + answer.queue_seconds, answer.inference_seconds)
 
 
-def _decode(loaded: LoadedVersion, encoded: bytes, deadline: float, out: NDArray[np.uint8]) -> None:
-    """Runs in a decoder's thread; the wait for a thread may have used up the time."""
-    if time.monotonic() >= deadline:
+def _decode(loaded: LoadedVersion, encoded: bytes, deadline: float, out: NDArray[np.uint8]) -> float:
+    """Returns how long it took. Runs in a decoder's thread; the wait for it may have used up the time."""
+    start = time.monotonic()
+    if start >= deadline:
         raise DeadlineExceeded("The deadline passed while the picture waited to be decoded: allow more time, or send less.")
     load_image(encoded, loaded.manifest.preprocess, out)
+    return time.monotonic() - start
 
 
 def _labelled(loaded: LoadedVersion, answer: Answer, question: Question) -> Labelled:

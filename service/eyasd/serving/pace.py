@@ -22,7 +22,9 @@ def blend(known: float, newest: float, count: int) -> float:
         newest: the measurement.
         count: how many the mean is of; 0 where there was none.
     """
-    return known + max(NEWEST, 1 / (count + 1)) * (min(newest, _MOST * known) - known) if count else newest
+    if not known:
+        return newest
+    return known + max(NEWEST, 1 / (count + 1)) * (min(newest, _MOST * known) - known)
 
 
 class BatchTimes:

@@ -49,6 +49,7 @@ class Answer:
         probabilities: float32 [C], 0..1.
         queue_seconds: from arrival to the start of its batch.
         inference_seconds: of its whole batch.
+        batch_size: pictures in its batch, where this is the first of them; else 0.
         ood_score: larger = less like the training pictures; None where the network has no such output.
         feature_map: float32 [F, h, w], what the head sees before it is pooled; None where nobody asked, or the network has no such
             output. Lies in the slot.
@@ -57,6 +58,7 @@ class Answer:
     probabilities: NDArray[np.float32]
     queue_seconds: float
     inference_seconds: float
+    batch_size: int = 0
     ood_score: float | None = None
     feature_map: NDArray[np.float32] | None = None
 
@@ -119,6 +121,11 @@ class Engine:
     def waiting(self) -> int:
         """Pictures that were asked and are not answered yet."""
         return len(self._parked) + sum(len(link.asked) for link in self._links)
+
+    @property
+    def count(self) -> int:
+        """Processes that run batches at the same time; one at least, as one that is missing is being started."""
+        return len(self._links) or 1
 
     async def connect(self, data: socket.socket) -> None:
         """Asks an engine, too, from now on; until the other end of `data` is closed."""
@@ -238,7 +245,7 @@ class Engine:
         elif asked.answer.done():  # the caller is just leaving
             return
         elif outcome == Outcome.DONE:
-            asked.answer.set_result(self._read(asked, queue_seconds, run_seconds))
+            asked.answer.set_result(self._read(asked, batch_size, queue_seconds, run_seconds))
         elif outcome == Outcome.LATE:
             asked.answer.set_exception(DeadlineExceeded(_LATE))
         elif outcome == Outcome.NO_MEMORY:
@@ -246,11 +253,11 @@ class Engine:
         else:
             asked.answer.set_exception(RuntimeError(f"the engine of {self._name} failed on a batch; its log says why"))
 
-    def _read(self, asked: _Asked, queue_seconds: float, run_seconds: float) -> Answer:
+    def _read(self, asked: _Asked, batch_size: int, queue_seconds: float, run_seconds: float) -> Answer:
         score = float(self._arena.ood_scores[asked.index])
         feature_map = self._arena.feature_maps[asked.index] if asked.explain and self.shape.feature_map else None
         probabilities = self._arena.probabilities[asked.index].copy()
-        return Answer(probabilities, queue_seconds, run_seconds, None if np.isnan(score) else score, feature_map)
+        return Answer(probabilities, queue_seconds, run_seconds, batch_size, None if np.isnan(score) else score, feature_map)
 
     def _look(self) -> None:
         """Tells callers of what was due and is not answered: a process is stuck, or there is none."""
