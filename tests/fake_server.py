@@ -102,6 +102,10 @@ class FakeServer(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has no ty
         """Sets the answers of a method; that of a stream is a list of messages, refusals, and functions that are called."""
         self._answers[method] = list(answers)
 
+    def converses(self, method: str, *conversations: Callable[[Iterator[Any]], Iterator[Any]]) -> None:
+        """Sets what goes on in the calls of a method that streams both ways, from its second message on."""
+        self._answers[method] = list(conversations)
+
     def calls(self, method: str) -> list[Received]:
         return [call for call in self.received if call.method == method]
 
@@ -111,6 +115,8 @@ class FakeServer(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has no ty
         parse = GetMessageClass(method.input_type).FromString
         if method.name not in self._answers:
             return None
+        if method.client_streaming:
+            return grpc.stream_stream_rpc_method_handler(lambda r, c: self._converse(method.name, r, c), parse, _write)
         if method.server_streaming:
             return grpc.unary_stream_rpc_method_handler(lambda r, c: self._stream(method.name, r, c), parse, _write)
         return grpc.unary_unary_rpc_method_handler(lambda r, c: self._answer(method.name, r, c), parse, _write)
@@ -125,6 +131,11 @@ class FakeServer(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has no ty
     def _answer(self, method: str, request: Any, context: grpc.ServicerContext) -> Message | None:
         answer = self._next(method, request, context)
         return _carry_out(answer(request) if callable(answer) else answer, context)
+
+    def _converse(self, method: str, requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Message]:
+        for item in self._next(method, next(requests), context)(requests):
+            if (message := _carry_out(item, context)) is not None:
+                yield message
 
     def _stream(self, method: str, request: Any, context: grpc.ServicerContext) -> Iterator[Message]:
         for item in self._next(method, request, context):
@@ -426,6 +437,20 @@ def classified(request: classification_pb2.ClassifyRequest) -> classification_pb
             result.classification.predictions.add(label=label, class_index=1, probability=0.75, applies=True)
             if request.explain:
                 result.classification.explanation.png, result.classification.explanation.label = b"PNG of " + image.content, label
+    return response
+
+
+def streamed(
+    request: classification_pb2.ClassifyStreamRequest, error: status_pb2.Status | None = None
+) -> classification_pb2.ClassifyStreamResponse:
+    """Labels a picture of a stream as `classified` does, or says the error."""
+    picture = request.picture
+    alone = classified(classification_pb2.ClassifyRequest(images=[picture.image]))
+    response = classification_pb2.ClassifyStreamResponse(
+        id=picture.id, model_version=alone.model_version, result=alone.results[0], timing=alone.timing
+    )
+    if error is not None:
+        response.result.error.CopyFrom(error)
     return response
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,10 +16,13 @@ import grpc
 from eyas import _calls
 from eyas._calls import Call, Image, Page
 from eyas._channel import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_SECONDS, Connection, in_seconds
-from eyas._errors import EyasError, from_rpc
+from eyas._errors import EyasError, Unavailable, from_rpc
+from eyas._patience import Patience, pause_seconds
 from eyas._policy import Policy
 from eyas._report import Report
 from eyas._settings import SettingValue
+from eyas._stream import LIFETIME_SECONDS, Pictures, ended_for_silence
+from eyas._streaming import Streaming
 from eyas._traffic import Canary, Shadow, Traffic
 from eyas._types import Alias, Classification, Job, JobEvent, Model, ModelVersion
 from eyas._watch import Watch
@@ -29,8 +33,9 @@ T = TypeVar("T")
 class Client:
     """A connection to an Eyas server; safe to share between threads, and to be closed.
 
-    Every call has a deadline: `timeout` of the client, unless the call names its own. Calls that change nothing when repeated are
-    repeated by gRPC while no server answers. A model is named `NAME` (its alias `production`), `NAME@ALIAS` or `NAME/VERSION`.
+    Every call has a deadline: `timeout` of the client, unless the call names its own. Calls that change nothing when repeated
+    are repeated by gRPC while no server answers, and what a full server refuses is sent again when it says. A model is named
+    `NAME` (its alias `production`), `NAME@ALIAS` or `NAME/VERSION`.
     Every method raises a subclass of `EyasError`.
     """
 
@@ -49,7 +54,8 @@ class Client:
         Args:
             address: `HOST:PORT`; a name that resolves to several servers is balanced over.
             timeout: deadline of a call, in seconds or as a timedelta.
-            retries: whether calls that change nothing when repeated are repeated while no server answers.
+            retries: whether calls that change nothing when repeated are repeated while no server answers, and what a full server
+                refuses is sent again when it says, up to five times within the deadline.
             tls: whether to encrypt, and to check the server's certificate.
             root_certificates: PEM of the authorities to trust; None is those gRPC brings.
             token: sent as a bearer token; without TLS only to this machine.
@@ -162,6 +168,68 @@ class Client:
             for sent in waiting:
                 sent.result()
         return _calls.whole(results)
+
+    def classify_stream(
+        self,
+        model: str,
+        images: Iterable[Image],
+        *,
+        ordered: bool = True,
+        top_k: int = 0,
+        allow_unknown: bool = False,
+        explain: bool = False,
+        routing_key: str = "",
+        timeout: float | timedelta | None = None,
+    ) -> Iterator[tuple[Image, Classification | EyasError]]:
+        """Labels pictures as they come, any number of them, over one stream.
+
+        At most 64 pictures, or 16 MiB of them, have been taken from `images` and not been given back, so what is sent, answered and
+        held is bounded whoever is slow. A stream that breaks off, as each does every few minutes, is opened again while a server
+        answers within a minute, and what was not answered is sent once more.
+
+        Args:
+            model: which version answers.
+            images: encoded pictures, or paths of them; taken in a thread of gRPC's.
+            ordered: whether the answers come in the order of the pictures, or each as soon as it is known.
+            top_k: as in `classify`.
+            allow_unknown: as in `classify`.
+            explain: as in `classify`.
+            routing_key: as in `classify`, for every picture.
+            timeout: how long the answer to a picture may take; None is the client's.
+
+        Yields:
+            Each picture, as `images` gave it, with its labels, or the error of a picture that has none.
+        """
+        seconds = self._connection.timeout_seconds if timeout is None else in_seconds(timeout)
+        call = _calls.classify_stream(
+            model,
+            top_k,
+            allow_unknown=allow_unknown,
+            explain=explain,
+            routing_key=routing_key,
+            picture_timeout_seconds=seconds,
+        )
+        method: Any = self._channel.stream_stream(call.method, lambda m: m.SerializeToString(), call.response.FromString)
+        pictures = Pictures(ordered=ordered, timeout_seconds=seconds, retries=self._connection.retries)
+        streaming, patience = Streaming(pictures, images), Patience()
+        while not pictures.all_answered():
+            patience.open()
+            longest = LIFETIME_SECONDS + seconds
+            responses = method(streaming.requests(call.request), timeout=longest, metadata=self._connection.metadata)
+            error: EyasError = Unavailable("The server ended the stream before it had answered every picture.")
+            try:
+                for response in responses:
+                    patience.hear()
+                    yield from streaming.answer(*call.convert(response))
+            except grpc.RpcError as rpc:
+                error = from_rpc(rpc, self._connection.address)
+            finally:
+                responses.cancel()
+                streaming.end_call()
+            if not pictures.all_answered() and not ended_for_silence(error):
+                time.sleep(patience.break_off(error, retries=self._connection.retries))
+        yield from streaming.results()
+        streaming.raise_failure()
 
     def train(
         self,
@@ -421,10 +489,19 @@ class Client:
     def _run(self, call: Call[T], timeout: float | timedelta | None = None) -> T:
         seconds = self._connection.timeout_seconds if timeout is None else in_seconds(timeout)
         method: Any = self._channel.unary_unary(call.method, None, call.response.FromString)
-        try:
-            return call.convert(method(call.request.SerializeToString(), timeout=seconds, metadata=self._connection.metadata))
-        except grpc.RpcError as rpc:
-            raise from_rpc(rpc, self._connection.address) from None
+        request = call.request.SerializeToString()
+        deadline = time.monotonic() + seconds
+        for attempt in itertools.count(1):
+            left = deadline - time.monotonic()
+            try:
+                return call.convert(method(request, timeout=left, metadata=self._connection.metadata))
+            except grpc.RpcError as rpc:
+                error = from_rpc(rpc, self._connection.address)
+            pause = pause_seconds(error, attempt, deadline - time.monotonic()) if self._connection.retries else None
+            if pause is None:
+                raise error
+            time.sleep(pause)
+        raise AssertionError  # never reached
 
     def _pages(self, page: Callable[[str], Call[Page[T]]]) -> Iterator[T]:
         token = ""

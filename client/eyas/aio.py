@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import grpc
 
 from eyas import _calls
+from eyas._aio_streaming import Images, Streaming
 from eyas._calls import Call, Image, Page
 from eyas._channel import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_SECONDS, Connection, in_seconds
-from eyas._errors import EyasError, from_rpc
+from eyas._errors import EyasError, ServerError, Unavailable, from_rpc
+from eyas._patience import Patience, pause_seconds
 from eyas._policy import Policy
 from eyas._report import Report
 from eyas._settings import SettingValue
+from eyas._stream import LIFETIME_SECONDS, Pictures, ended_for_silence
 from eyas._traffic import Canary, Shadow, Traffic
 from eyas._types import Alias, Classification, Job, JobEvent, Model, ModelVersion
 from eyas._watch import Watch
@@ -25,6 +30,7 @@ from eyas._watch import Watch
 __all__ = ["Client"]
 
 T = TypeVar("T")
+_HIDDEN: Final = "Internal error from Core"
 
 
 class Client:
@@ -119,6 +125,59 @@ class Client:
             for sender in senders:  # where one has failed, the others' work is of no use
                 sender.cancel()
         return _calls.whole(results)
+
+    async def classify_stream(
+        self,
+        model: str,
+        images: Images,
+        *,
+        ordered: bool = True,
+        top_k: int = 0,
+        allow_unknown: bool = False,
+        explain: bool = False,
+        routing_key: str = "",
+        timeout: float | timedelta | None = None,  # noqa: ASYNC109 - of each picture
+    ) -> AsyncIterator[tuple[Image, Classification | EyasError]]:
+        """Labels pictures as they come, see `Client.classify_stream`; `images` may be asynchronous, else a thread takes them."""
+        seconds = self._connection.timeout_seconds if timeout is None else in_seconds(timeout)
+        asked: dict[str, Any] = {"allow_unknown": allow_unknown, "explain": explain, "routing_key": routing_key}
+        call = _calls.classify_stream(model, top_k, picture_timeout_seconds=seconds, **asked)
+        method: Any = self._channel.stream_stream(call.method, lambda m: m.SerializeToString(), call.response.FromString)
+        pictures = Pictures(ordered=ordered, timeout_seconds=seconds, retries=self._connection.retries)
+        streaming, patience = Streaming(pictures, images), Patience()
+        try:
+            while not pictures.all_answered():
+                patience.open()
+                responses = method(timeout=LIFETIME_SECONDS + seconds, metadata=self._connection.metadata)
+                sending = asyncio.create_task(streaming.send(responses, call.request))
+                error: EyasError = Unavailable("The server ended the stream before it had answered every picture.")
+                try:
+                    async for response in responses:
+                        patience.hear()
+                        pictures.answer(*call.convert(response))
+                        for result in pictures.results():
+                            yield result
+                            streaming.wake()
+                        streaming.wake()
+                except grpc.RpcError as rpc:
+                    error = from_rpc(rpc, self._connection.address)
+                finally:
+                    responses.cancel()
+                    sending.cancel()
+                    await asyncio.wait({sending})
+                    pictures.send_again()
+                oldest = pictures.oldest()
+                if isinstance(error, ServerError) and error.message == _HIDDEN and oldest is not None:
+                    # A write that meets the end of a call hides from grpc.aio how it ended; a call without a stream brings it out.
+                    single = _calls.classify(model, [oldest.content], top_k, **asked)
+                    pictures.answer_alone(oldest, *await self._run(single, seconds))
+                elif not pictures.all_answered() and not ended_for_silence(error):
+                    await asyncio.sleep(patience.break_off(error, retries=self._connection.retries))
+            for result in pictures.results():
+                yield result
+            streaming.raise_failure()
+        finally:
+            await streaming.close()
 
     async def train(
         self,
@@ -310,10 +369,19 @@ class Client:
     async def _run(self, call: Call[T], timeout: float | timedelta | None = None) -> T:  # noqa: ASYNC109 - a deadline
         seconds = self._connection.timeout_seconds if timeout is None else in_seconds(timeout)
         method: Any = self._channel.unary_unary(call.method, None, call.response.FromString)
-        try:
-            return call.convert(await method(call.request.SerializeToString(), timeout=seconds, metadata=self._connection.metadata))
-        except grpc.RpcError as rpc:
-            raise from_rpc(rpc, self._connection.address) from None
+        request = call.request.SerializeToString()
+        deadline = time.monotonic() + seconds
+        for attempt in itertools.count(1):
+            left = deadline - time.monotonic()
+            try:
+                return call.convert(await method(request, timeout=left, metadata=self._connection.metadata))
+            except grpc.RpcError as rpc:
+                error = from_rpc(rpc, self._connection.address)
+            pause = pause_seconds(error, attempt, deadline - time.monotonic()) if self._connection.retries else None
+            if pause is None:
+                raise error
+            await asyncio.sleep(pause)
+        raise AssertionError  # never reached
 
     async def _pages(self, page: Callable[[str], Call[Page[T]]]) -> AsyncIterator[T]:
         token = ""

@@ -6,7 +6,8 @@ import pytest
 
 import eyas
 from eyas import _convert
-from eyas._watch import GIVE_UP_SECONDS, Watch
+from eyas._patience import GIVE_UP_SECONDS
+from eyas._watch import Watch
 from fake_server import update
 
 
