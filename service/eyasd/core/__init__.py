@@ -1,4 +1,4 @@
 """Nouns, names, errors, pictures and bundles: what every other room speaks of.
 
-Imports the standard library, numpy and Pillow; nothing else.
+Imports the standard library, numpy, Pillow and simplejpeg; nothing else.
 """

@@ -14,8 +14,9 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from eyasd.core import jpeg, resample
 from eyasd.core.errors import ImageTooLarge, UndecodableImage
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
@@ -27,6 +28,16 @@ MAX_JPEG_SCANS: Final = 128
 # Pillow's own limit on pixels would warn below ours and speak of an attack above it.
 Image.MAX_IMAGE_PIXELS = None
 _JPEG_START_OF_SCAN: Final = b"\xff\xda"
+# What turns a picture upright, by its EXIF orientation.
+_TURNS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class Interpolation(StrEnum):
@@ -37,10 +48,17 @@ class Interpolation(StrEnum):
     LANCZOS = "lanczos"
 
 
+class Resize(StrEnum):
+    """Whose resize: both take the same weights, and differ by a rounding in one pixel of seven."""
+
+    PILLOW = "pillow"
+    MATRIX = "matrix"
+
+
 _KERNELS: Final = {
-    Interpolation.BILINEAR: Image.Resampling.BILINEAR,
-    Interpolation.BICUBIC: Image.Resampling.BICUBIC,
-    Interpolation.LANCZOS: Image.Resampling.LANCZOS,
+    Interpolation.BILINEAR: (Image.Resampling.BILINEAR, resample.BILINEAR),
+    Interpolation.BICUBIC: (Image.Resampling.BICUBIC, resample.BICUBIC),
+    Interpolation.LANCZOS: (Image.Resampling.LANCZOS, resample.LANCZOS),
 }
 
 
@@ -54,17 +72,24 @@ class Preprocess:
             at most 1.
         interpolation: kernel of the resize.
         max_pixels: a picture with more pixels (width x height) is refused before it is decoded.
+        oversampling: a JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that leaves at least this many times the pixels
+            that are needed a side, so that the antialiased resize still decides the result; at least 1.
+        resize: who resizes; a bundle that does not say so was made with Pillow.
     """
 
     crop_px: int
     crop_fraction: float = 1.0
     interpolation: Interpolation = Interpolation.BICUBIC
     max_pixels: int = 40_000_000
+    oversampling: float = 2.0
+    resize: Resize = Resize.PILLOW
 
     def __post_init__(self) -> None:
         """Rejects values that no picture could satisfy."""
-        if not 1 <= self.crop_px <= 4096 or not 0 < self.crop_fraction <= 1 or self.max_pixels < 1:
-            raise ValueError(f"{self} is out of range: crop_px 1..4096, crop_fraction in (0, 1], max_pixels >= 1")
+        if not 1 <= self.crop_px <= 4096 or not 0 < self.crop_fraction <= 1 or self.max_pixels < 1 or not self.oversampling >= 1:
+            raise ValueError(
+                f"{self} is out of range: crop_px 1..4096, crop_fraction in (0, 1], max_pixels >= 1, oversampling >= 1"
+            )
 
 
 def load_image(encoded: bytes, spec: Preprocess, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
@@ -85,7 +110,7 @@ def load_image(encoded: bytes, spec: Preprocess, out: NDArray[np.uint8] | None =
     if len(encoded) > MAX_ENCODED_BYTES:
         raise ImageTooLarge(f"The picture has {len(encoded):,} bytes; at most {MAX_ENCODED_BYTES:,} are read. Send a smaller copy.")
     try:
-        image = _decode(encoded, spec)
+        return _decode(encoded, spec, out)
     except UndecodableImage:
         raise
     except UnidentifiedImageError:
@@ -94,13 +119,9 @@ def load_image(encoded: bytes, spec: Preprocess, out: NDArray[np.uint8] | None =
     except Exception as error:
         # Pillow's decoders raise OSError, ValueError, SyntaxError, TypeError and more on damaged files.
         raise UndecodableImage(f"The picture is damaged or cut short ({error}): send a whole file.") from error
-    if out is None:
-        return image
-    out[:] = image
-    return out
 
 
-def _decode(encoded: bytes, spec: Preprocess) -> NDArray[np.uint8]:
+def _decode(encoded: bytes, spec: Preprocess, out: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
     picture: Image.Image = Image.open(BytesIO(encoded), formats=FORMATS)
     width, height = picture.size
     if width * height > spec.max_pixels or max(width, height) > MAX_SIDE_PX:
@@ -110,22 +131,46 @@ def _decode(encoded: bytes, spec: Preprocess) -> NDArray[np.uint8]:
             width_px=width,
             height_px=height,
         )
-    if picture.format == "JPEG":
-        scans = encoded.count(_JPEG_START_OF_SCAN)
-        if scans > MAX_JPEG_SCANS:
-            raise ImageTooLarge(f"The JPEG has {scans} scans; at most {MAX_JPEG_SCANS} are read. Save it again as a plain JPEG.")
-        # libjpeg can halve the picture while it decodes, at a fraction of the cost; what is left is at least twice the size
-        # needed, so that the antialiased resize still decides the result.
-        needed_px = round(2 * spec.crop_px / spec.crop_fraction)
-        picture.draft(None, (needed_px, needed_px))
-    picture = _rgb(ImageOps.exif_transpose(picture))
-    width, height = picture.size
-    side = spec.crop_fraction * min(width, height)
-    left, top = (width - side) / 2, (height - side) / 2
-    # The same pixels as a resize of the whole followed by a central cut, without ever building the resized whole:
-    # 1 x 32,768 pixels cost no more than a square.
-    square = picture.resize((spec.crop_px, spec.crop_px), _KERNELS[spec.interpolation], box=(left, top, left + side, top + side))
-    return np.asarray(square, dtype=np.uint8)
+    pixels = _decode_jpeg(encoded, picture, spec) if picture.format in jpeg.FORMATS else None
+    return _cut_square(_rgb(ImageOps.exif_transpose(picture)) if pixels is None else pixels, spec, out)
+
+
+def _decode_jpeg(encoded: bytes, picture: Image.Image, spec: Preprocess) -> NDArray[np.uint8] | None:
+    """Returns uint8 [H, W, 3], upright; None where Pillow shall decode the picture, of which it then knows the scale."""
+    scans = encoded.count(_JPEG_START_OF_SCAN)
+    if scans > MAX_JPEG_SCANS:
+        raise ImageTooLarge(f"The JPEG has {scans} scans; at most {MAX_JPEG_SCANS} are read. Save it again as a plain JPEG.")
+    # Bundles made with Pillow's resize saw the MPO files of telephones, which Pillow counts as another format, at their full size.
+    scaled = picture.format == "JPEG" or spec.resize == Resize.MATRIX
+    divisor = jpeg.divisor(picture.size, round(spec.oversampling * spec.crop_px / spec.crop_fraction)) if scaled else 1
+    pixels = jpeg.decode(encoded, picture, divisor)
+    if pixels is None:
+        picture.draft(None, (picture.width // divisor, picture.height // divisor))
+    elif (turn := _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))) is not None:
+        return np.asarray(Image.fromarray(pixels).transpose(turn))
+    return pixels
+
+
+def _cut_square(whole: Image.Image | NDArray[np.uint8], spec: Preprocess, out: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+    """Resizes the central square of an RGB picture, which is the same as to resize the whole and then to cut.
+
+    The resized whole is never built, so that 1 x 32,768 pixels cost no more than a square.
+    """
+    size = whole.size if isinstance(whole, Image.Image) else (whole.shape[1], whole.shape[0])
+    side = spec.crop_fraction * min(size)
+    left, top = (size[0] - side) / 2, (size[1] - side) / 2
+    box = left, top, left + side, top + side
+    pillows, kernel = _KERNELS[spec.interpolation]
+    result = np.empty((spec.crop_px, spec.crop_px, 3), np.uint8) if out is None else out
+    if spec.resize == Resize.PILLOW:
+        picture = whole if isinstance(whole, Image.Image) else Image.fromarray(whole)
+        result[:] = np.asarray(picture.resize((spec.crop_px, spec.crop_px), pillows, box=box))
+    elif isinstance(whole, Image.Image):
+        # Piece by piece, as an array of a whole picture of 40 megapixels would take 120 MB more.
+        resample.resample(lambda part: np.asarray(whole.crop(part)), size, box, kernel, result)
+    else:
+        resample.resample(lambda part: whole[part[1] : part[3], part[0] : part[2]], size, box, kernel, result)
+    return result
 
 
 def _rgb(picture: Image.Image) -> Image.Image:

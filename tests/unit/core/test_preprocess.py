@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import struct
+import warnings
 import zlib
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -13,10 +15,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from builders import noise, picture
+from eyasd.core import document, jpeg
 from eyasd.core.errors import ImageTooLarge, UndecodableImage
-from eyasd.core.preprocess import MAX_ENCODED_BYTES, Interpolation, Preprocess, load_image
+from eyasd.core.preprocess import MAX_ENCODED_BYTES, Interpolation, Preprocess, Resize, load_image
 
 SPEC = Preprocess(crop_px=16)
+MATRIX = Preprocess(crop_px=16, resize=Resize.MATRIX)
 
 
 def encode(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
@@ -68,9 +72,21 @@ def test_exif_orientation_is_applied() -> None:
     image.paste("white", (0, 0, 64, 32))  # the upper half
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: show it rotated 90 degrees clockwise
-    turned = load_image(encode(image, "JPEG", exif=exif), SPEC).mean(axis=2)
-    assert turned[:, 12:].min() > 200
-    assert turned[:, :4].max() < 55
+    for spec in (SPEC, MATRIX):
+        turned = load_image(encode(image, "JPEG", exif=exif), spec).mean(axis=2)
+        assert turned[:, 12:].min() > 200
+        assert turned[:, :4].max() < 55
+
+
+@pytest.mark.parametrize("orientation", range(10))
+def test_every_orientation_is_that_of_pillow(orientation: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    photo = noise(3, (40, 30))
+    encoded = encode(Image.open(BytesIO(photo)), "JPEG", exif=exif)
+    image = load_image(encoded, SPEC)
+    left_to_pillow(monkeypatch)
+    assert (image == load_image(encoded, SPEC)).all()
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
@@ -142,6 +158,86 @@ def test_a_jpeg_of_too_many_scans_is_refused() -> None:
         load_image(picture(form="JPEG") + b"\xff\xda" * 200, SPEC)
 
 
+def left_to_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jpeg, "decode", lambda encoded, header, divisor: None)
+
+
+def photo(**options: object) -> bytes:
+    smooth = Image.open(BytesIO(noise(5, (24, 18)))).resize((190, 130), Image.Resampling.BICUBIC)
+    return encode(smooth.convert(options.pop("mode", "RGB")), "JPEG", **options)  # type: ignore[arg-type]
+
+
+JPEGS = {
+    "baseline": photo(),
+    "progressive": photo(progressive=True),
+    "fine": photo(subsampling=0, quality=98),
+    "grey": photo(mode="L"),
+    "cmyk": photo(mode="CMYK"),
+    "restarts": photo(restart_marker_blocks=3),
+}
+
+
+@pytest.mark.parametrize("name", JPEGS)
+def test_jpegs_have_the_pixels_that_pillow_decodes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    specs = [Preprocess(px, resize=resize) for px in (8, 16, 40, 128) for resize in Resize]  # at 1/8, 1/4, 1/2 and whole
+    images = [load_image(JPEGS[name], spec) for spec in specs]
+    left_to_pillow(monkeypatch)
+    for image, spec in zip(images, specs, strict=True):
+        # Pillow's build of libjpeg-turbo may be another than simplejpeg's.
+        assert np.abs(image.astype(int) - load_image(JPEGS[name], spec)).max() <= 1
+
+
+@pytest.mark.parametrize("name", JPEGS)
+def test_broken_jpegs_have_the_fate_that_pillow_gives_them(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(len(name))
+    broken = [JPEGS[name][:-2], JPEGS[name] + b"more"]
+    for _ in range(60):
+        encoded, place = bytearray(JPEGS[name]), int(rng.integers(len(JPEGS[name])))
+        match rng.integers(4):
+            case 0:
+                del encoded[place:]
+            case 1:
+                encoded[place] = rng.integers(256)
+            case 2:
+                encoded[place:place] = rng.bytes(9)
+            case _:
+                del encoded[place : place + 9]
+        broken.append(bytes(encoded))
+    fates = [fate(encoded) for encoded in broken]
+    left_to_pillow(monkeypatch)
+    assert fates == [fate(encoded) for encoded in broken]
+    assert {type(one) for one in fates} == {str, bytes}
+
+
+def fate(encoded: bytes) -> bytes | str:
+    with warnings.catch_warnings(action="ignore"):  # Pillow's, of damaged EXIF data
+        try:
+            return load_image(encoded, SPEC).tobytes()
+        except UndecodableImage as error:
+            return error.message
+
+
+def test_what_a_bundle_does_not_say_is_what_it_was_before_one_could_say_it() -> None:
+    old = document.load(Preprocess, '{"crop_px": 16, "crop_fraction": 1.0, "interpolation": "bicubic", "max_pixels": 40000000}')
+    assert (old.oversampling, old.resize) == (2.0, "pillow")
+
+
+def test_oversampling_decides_how_small_a_jpeg_is_decoded() -> None:
+    assert [jpeg.divisor((400, 533), round(oversampling * 96)) for oversampling in (1.0, 2.0, 3.0)] == [4, 2, 1]
+    assert jpeg.divisor((4000, 3000), 256) == 8
+    sharp, soft = (load_image(JPEGS["fine"], Preprocess(64, oversampling=number, resize=Resize.MATRIX)) for number in (2.0, 1.0))
+    assert 0 < np.abs(sharp.astype(int) - soft).mean() < 5
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "JPEG"])
+def test_both_resizes_see_the_same_picture(form: str) -> None:
+    encoded = encode(Image.open(BytesIO(photo())), form)
+    for spec in (Preprocess(20, 0.9), Preprocess(60, 0.875, Interpolation.LANCZOS), Preprocess(150, 1.0, Interpolation.BILINEAR)):
+        difference = load_image(encoded, spec).astype(int) - load_image(encoded, replace(spec, resize=Resize.MATRIX))
+        assert np.abs(difference).mean() < 0.3
+        assert np.abs(difference).max() <= 6
+
+
 @given(st.binary(max_size=300))
 @settings(max_examples=200, deadline=None)
 def test_any_bytes_are_an_array_or_an_error_of_ours(encoded: bytes) -> None:
@@ -169,7 +265,14 @@ def test_a_damaged_picture_is_an_array_or_an_error_of_ours(form: str, seed: int)
 
 
 @pytest.mark.parametrize(
-    "values", [{"crop_px": 0}, {"crop_px": 9000}, {"crop_px": 8, "crop_fraction": 0.0}, {"crop_px": 8, "max_pixels": 0}]
+    "values",
+    [
+        {"crop_px": 0},
+        {"crop_px": 9000},
+        {"crop_px": 8, "crop_fraction": 0.0},
+        {"crop_px": 8, "max_pixels": 0},
+        {"crop_px": 8, "oversampling": 0.5},
+    ],
 )
 def test_a_specification_nothing_could_satisfy_is_refused(values: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="out of range"):

@@ -20,10 +20,11 @@ from typing import Final
 
 import numpy as np
 import PIL
+import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
-from eyasd.core import document, preprocess
+from eyasd.core import document, jpeg, preprocess, resample
 from eyasd.core.errors import UndecodableImage
 from eyasd.core.preprocess import FORMATS, MAX_ENCODED_BYTES, Preprocess, load_image
 from eyasd.core.processors import cpu_count
@@ -35,7 +36,7 @@ from eyasd.training.journal import Journal
 
 _OWN: Final = "pictures"
 # Pixels that other code made are other pixels. The code itself cannot forget to say so, as a version number can.
-_CODE: Final = f"{PIL.__version__} {inspect.getsource(preprocess)}"
+_CODE: Final = "".join([PIL.__version__, simplejpeg.__version__, *map(inspect.getsource, (preprocess, jpeg, resample))])
 
 
 @dataclass(frozen=True, slots=True)
