@@ -33,31 +33,19 @@ _REPEATABLE: Final = {
         "ListTrafficRecords",
     ],
 }
-_SERVICE_CONFIG: Final = json.dumps(
-    {
-        "loadBalancingConfig": [{"round_robin": {}}],
-        "methodConfig": [
-            {
-                "name": [
-                    {"service": f"eyas.v1.{service}", "method": method}
-                    for service, methods in _REPEATABLE.items()
-                    for method in methods
-                ],
-                "retryPolicy": {
-                    "maxAttempts": 4,
-                    "initialBackoff": "0.05s",
-                    "maxBackoff": "0.5s",
-                    "backoffMultiplier": 2,
-                    "retryableStatusCodes": ["UNAVAILABLE"],
-                },
-            }
-        ],
-    }
-)
+_RETRIES: Final = {
+    "name": [{"service": f"eyas.v1.{service}", "method": method} for service, methods in _REPEATABLE.items() for method in methods],
+    "retryPolicy": {
+        "maxAttempts": 4,
+        "initialBackoff": "0.05s",
+        "maxBackoff": "0.5s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE"],
+    },
+}
 _OPTIONS: Final = (
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.service_config", _SERVICE_CONFIG),
     # A request that does not fit here is never repeated; gRPC's own 256 KiB would leave out most requests with pictures.
     ("grpc.per_rpc_retry_buffer_size", MAX_MESSAGE_BYTES),
     # gRPC waits 1 s before it connects again, then up to two minutes: longer than a call is repeated, or a watch is patient.
@@ -73,7 +61,7 @@ class Connection:
     """Where a client's calls go, and with what.
 
     Attributes:
-        address: `HOST:PORT`.
+        address: `HOST:PORT`, or several as `ipv4:HOST:PORT,HOST:PORT`.
         timeout_seconds: of every call that names no other.
         retries: whether gRPC may repeat a call that changes nothing when repeated.
         tls: whether the connection is encrypted and the server's certificate checked.
@@ -105,19 +93,15 @@ class Connection:
     @property
     def is_local(self) -> bool:
         """Whether the server is on this machine."""
-        host = self.address.rpartition(":")[0].strip("[]")
-        if host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return False
+        several = self.address.removeprefix("ipv4:").removeprefix("ipv6:").split(",")
+        return all(_is_local(one.rpartition(":")[0].strip("[]")) for one in several)
 
     @property
     def options(self) -> tuple[tuple[str, str | int], ...]:
         """What a channel is made with."""
         # A proxy named in the environment cannot reach this machine's own ports, and gRPC would ask it to.
-        return (*_OPTIONS, ("grpc.enable_retries", int(self.retries)), ("grpc.enable_http_proxy", int(not self.is_local)))
+        proxy = ("grpc.enable_http_proxy", int(not self.is_local))
+        return (*_OPTIONS, ("grpc.service_config", _service_config(retries=self.retries)), proxy)
 
     @property
     def credentials(self) -> grpc.ChannelCredentials | None:
@@ -128,6 +112,26 @@ class Connection:
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """What is sent with every call."""
         return (("authorization", f"Bearer {self.token}"),) if self.token is not None else ()
+
+
+def _service_config(*, retries: bool) -> str:
+    config = {
+        "loadBalancingConfig": [{"round_robin": {}}],
+        # Of several servers those are asked that say SERVING; one that goes down says NOT_SERVING before it refuses anything.
+        "healthCheckConfig": {"serviceName": ""},
+        # Without a policy gRPC repeats only what no server has seen, as when a connection has become too old at the same moment.
+        "methodConfig": [_RETRIES] if retries else [],
+    }
+    return json.dumps(config)
+
+
+def _is_local(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def in_seconds(timeout: float | timedelta) -> float:

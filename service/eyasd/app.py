@@ -197,7 +197,14 @@ class App:
         token = api.token.get_secret_value() if api.token else None
         interceptor = CallInterceptor(token=token, metrics=self._metrics, log=self._log)
         tls = Tls(api.tls_certificate, api.tls_key) if api.tls_certificate and api.tls_key else None
-        return Server(services, interceptor, address=api.listen, tls=tls, with_reflection=api.reflection)
+        return Server(
+            services,
+            interceptor,
+            address=api.listen,
+            tls=tls,
+            with_reflection=api.reflection,
+            connection_age_seconds=api.connection_age_seconds,
+        )
 
     def _serve_metrics(self) -> int:
         address = self._settings.telemetry.metrics_listen

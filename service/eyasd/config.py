@@ -47,6 +47,8 @@ class ApiSettings(_Room):
     """Whether tools such as grpcurl can list the services."""
     default_deadline_seconds: float = Field(default=30.0, gt=0, le=3600)
     """Deadline of a Classify call that came without one."""
+    connection_age_seconds: float = Field(default=300.0, ge=0.1, le=86_400)
+    """How old a connection becomes before its client has to make another, which may lead to another server."""
     stream_images: int = Field(default=32, ge=1, le=1024)
     """Pictures of one ClassifyStream that have been read and are not answered yet; beyond them, or 16 MiB, it is not read."""
     stream_idle_seconds: float = Field(default=60.0, gt=0, le=3600)

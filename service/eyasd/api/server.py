@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1._async import HealthServicer  # the public name, grpc_health.v1.health.aio, exists only at run time
 from grpc_reflection.v1alpha import reflection_pb2_grpc
 from grpc_reflection.v1alpha._async import ReflectionServicer
 from grpc_reflection.v1alpha.reflection import SERVICE_NAME
@@ -26,32 +25,16 @@ from eyas.v1 import (
 )
 from eyasd.api.classify import ClassificationService
 from eyasd.api.door import Door
+from eyasd.api.health import Health
 from eyasd.api.inference.messages import SERVICE, Descriptors
 from eyasd.api.inference.service import InferenceService
 from eyasd.api.inference.service import register as register_inference
 from eyasd.api.interceptors import CallInterceptor
 from eyasd.api.models import ModelService
 from eyasd.api.training import JobService, TrainingService
+from eyasd.api.transport import options
 from eyasd.core.errors import StartupFailed
 from eyasd.core.names import model_name
-
-MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
-
-_OPTIONS: Final = (
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    # Two daemons on one port would share its calls without a word; one of them must fail to start.
-    ("grpc.so_reuseport", 0),
-    # gRPC's own default is no limit, which lets one connection open and reset 20,000 calls a second.
-    ("grpc.max_concurrent_streams", 100),
-    ("grpc.server_handshake_timeout_ms", 5_000),
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-    # Clients re-resolve and re-balance when a connection ends, and only then.
-    ("grpc.max_connection_age_ms", 300_000),
-    ("grpc.max_connection_age_grace_ms", 30_000),
-)
 
 Services = Sequence[ClassificationService | TrainingService | JobService | ModelService | InferenceService]
 _REGISTER: Final[Mapping[type, tuple[Any, Any]]] = {
@@ -78,15 +61,22 @@ class Server:
     """A gRPC server that says of itself whether it is ready."""
 
     def __init__(
-        self, services: Services, interceptor: CallInterceptor, *, address: str, tls: Tls | None, with_reflection: bool
+        self,
+        services: Services,
+        interceptor: CallInterceptor,
+        *,
+        address: str,
+        tls: Tls | None,
+        with_reflection: bool,
+        connection_age_seconds: float,
     ) -> None:
         """Binds the port, without serving yet.
 
         Raises:
             StartupFailed: the port is taken, or the TLS files cannot be used.
         """
-        self._server = Door(_OPTIONS, interceptor.intercept, interceptor.surprise)
-        self._health = HealthServicer()
+        self._server = Door(options(connection_age_seconds), interceptor.intercept, interceptor.surprise)
+        self._health = Health()
         self._names: list[str] = []
         self.is_ready = False
         for service in services:
@@ -124,6 +114,7 @@ class Server:
 
     async def stop(self, grace_seconds: float) -> None:
         """Refuses new calls, and lets those in flight finish within the grace."""
+        self._health.end_watches()
         await self._server.stop(grace_seconds)
 
     def _bind(self, address: str, tls: Tls | None) -> int:

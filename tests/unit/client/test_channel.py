@@ -79,3 +79,14 @@ def test_gRPC_repeats_every_call_but_those_that_must_not_be() -> None:  # noqa: 
 def test_proxies_are_for_other_machines() -> None:
     assert dict(connection().options)["grpc.enable_http_proxy"] == 0
     assert dict(connection(address="example.org:1").options)["grpc.enable_http_proxy"] == 1
+
+
+def test_several_servers_are_local_if_all_are() -> None:
+    assert connection(address="ipv4:127.0.0.1:1,127.0.0.1:2", token="hush").is_local
+    assert not connection(address="ipv4:127.0.0.1:1,10.0.0.1:2").is_local
+
+
+def test_without_retries_no_call_has_a_policy_and_balancing_stays() -> None:
+    config = json.loads(str(dict(connection(retries=False).options)["grpc.service_config"]))
+    assert config["methodConfig"] == []
+    assert config["healthCheckConfig"] == {"serviceName": ""}

@@ -1,0 +1,42 @@
+"""What a connection may do: sizes, pings, how long it is silent and how old it becomes; with the attacks that it stands.
+
+The names are those of gRPC's core. That of the least time between a client's pings lacks the `recv` of its C constant there.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
+
+_LIMITS: Final = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    # Two daemons on one port would share its calls without a word; one of them must fail to start.
+    ("grpc.so_reuseport", 0),
+    # gRPC's own default is no limit. 20,000 calls that one connection opened and reset took 3 s of a core and failed half of the
+    # others' calls; with this limit 0.2 s, and none. A hundred half-sent messages hold up nobody, see `door`.
+    ("grpc.max_concurrent_streams", 100),
+    # Without it 500 connections that said nothing were never closed.
+    ("grpc.server_handshake_timeout_ms", 5_000),
+    # A connection that is not there any more, unplugged or behind a firewall that forgot it, is found out.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    # Clients commonly ping every 10 s at most, also between calls; gRPC's own rule, once in 5 minutes, ends their connections.
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    # Of a connection without calls; the next call makes another.
+    ("grpc.max_connection_idle_ms", 60_000),
+    # What is under way on a connection that has become too old has so long to end; a stream is ended before, see `streaming`.
+    ("grpc.max_connection_age_grace_ms", 300_000),
+)
+
+
+def options(connection_age_seconds: float) -> tuple[tuple[str, int], ...]:
+    """Returns the options of a server.
+
+    Args:
+        connection_age_seconds: after which a connection takes no further calls, give or take a tenth, so that its client looks for
+            servers anew and the load moves to those that have come.
+    """
+    return (*_LIMITS, ("grpc.max_connection_age_ms", round(connection_age_seconds * 1000)))

@@ -1,0 +1,174 @@
+"""What operators rely on: restarts under load, connections that end, health, attacks on the transport."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+import eyas
+from builders import picture, write_bundle
+from eyasd.api import transport
+from eyasd.api.interceptors import CallInterceptor
+from eyasd.app import App, Role
+from eyasd.registry.models import Models
+from http2 import DATA, RST_STREAM, Http2
+
+CLASSIFY = "/eyas.v1.ClassificationService/Classify"
+SERVING, NOT_SERVING, UNKNOWN = (
+    health_pb2.HealthCheckResponse.SERVING,
+    health_pb2.HealthCheckResponse.NOT_SERVING,
+    health_pb2.HealthCheckResponse.SERVICE_UNKNOWN,
+)
+
+
+async def test_a_rolling_restart_under_load_loses_no_request(daemon: Any, published: Models, free_ports: tuple[int, int]) -> None:
+    settings = [{"listen": f"127.0.0.1:{port}", "lame_duck_seconds": 0.3} for port in free_ports]
+    address = "ipv4:" + ",".join(f"127.0.0.1:{port}" for port in free_ports)
+    answered, ending = 0, asyncio.Event()
+
+    async def ask(client: eyas.aio.Client) -> None:
+        nonlocal answered
+        while not ending.is_set():
+            await client.classify("colours", picture())
+            answered += 1
+
+    async def stream(client: eyas.aio.Client) -> int:
+        def pictures() -> Any:
+            while not ending.is_set():
+                yield picture()
+
+        return sum([isinstance(result, eyas.Classification) async for _, result in client.classify_stream("colours", pictures())])
+
+    def asked(app: Any) -> float:
+        return app._metrics.registry.get_sample_value("eyas_images_total", {"model": "colours", "outcome": "OK"}) or 0
+
+    running = [daemon(Role.SERVER, api=api) for api in settings]
+    apps = [await one.__aenter__() for one in running]
+    async with eyas.aio.Client(address, retries=False) as client, eyas.aio.Client(address) as streaming:
+        loads = [asyncio.create_task(ask(client)) for _ in range(4)]
+        loads.append(asyncio.create_task(stream(streaming)))
+        for turn in (0, 1):
+            async with asyncio.timeout(10):
+                while not all(asked(app) > 20 for app in apps):
+                    await asyncio.sleep(0.01)
+                    assert not any(load.done() for load in loads), [load.exception() for load in loads if load.done()]
+            await running[turn].__aexit__(None, None, None)
+            running[turn] = daemon(Role.SERVER, api=settings[turn])
+            apps[turn] = await running[turn].__aenter__()
+        ending.set()
+        *_, streamed = await asyncio.gather(*loads)
+    for one in running:
+        await one.__aexit__(None, None, None)
+    assert answered > 100
+    assert streamed > 100
+
+
+async def test_no_call_fails_when_a_connection_has_become_too_old(
+    daemon: Any, published: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peers: set[str] = set()
+    report = CallInterceptor.report
+
+    def noting(self: Any, *call: Any) -> None:
+        peers.add(call[3])
+        report(self, *call)
+
+    monkeypatch.setattr(CallInterceptor, "report", noting)
+    async with (
+        daemon(Role.SERVER, api={"connection_age_seconds": 0.2}) as app,
+        eyas.aio.Client(f"127.0.0.1:{app.port}", retries=False) as client,
+    ):
+
+        async def ask() -> None:
+            while len(peers) < 5:
+                await client.classify("colours", picture())
+
+        async with asyncio.timeout(10):
+            await asyncio.gather(*(ask() for _ in range(4)))
+
+
+async def test_watch_sees_a_model_come_and_go(daemon: Any, published: Models, tmp_path: Path) -> None:
+    async with (
+        daemon(Role.SERVER, serving={"poll_interval_seconds": 0.05}, api={"lame_duck_seconds": 0.2}) as app,
+        grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as channel,
+    ):
+        states = aiter(health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service="models/later")))
+        assert (await anext(states)).status == UNKNOWN  # a watch waits for what does not exist yet; a check says NOT_FOUND
+        published.publish("later", write_bundle(tmp_path / "later"), "job1")
+        published.aliases.set("later", "production", 1, actor="test", reason="")
+        seen = [(await anext(states)).status]
+        if seen == [NOT_SERVING]:  # while it is loaded
+            seen.append((await anext(states)).status)
+        assert seen[-1] == SERVING
+        async with asyncio.timeout(4):  # less than the grace, which nobody needs
+            stopping = asyncio.create_task(app.stop())
+            assert (await anext(states)).status == NOT_SERVING
+            with pytest.raises(grpc.aio.AioRpcError, match="The server has gone down"):
+                await anext(states)
+            await stopping
+
+
+async def good_calls(app: App, seconds: float) -> tuple[int, float]:
+    """Calls one after the other, each of which must be answered; returns how many there were, and the longest in seconds."""
+    longest, count, end = 0.0, 0, time.monotonic() + seconds
+    async with eyas.aio.Client(f"127.0.0.1:{app.port}", retries=False, timeout=5) as client:
+        while (start := time.monotonic()) < end:
+            await client.classify("colours", picture())
+            longest, count = max(longest, time.monotonic() - start), count + 1
+    return count, longest
+
+
+async def test_messages_that_are_sent_half_hold_up_nobody(app: App) -> None:
+    async with Http2(app.port) as attacker:
+        for _ in range(100):
+            attacker.send(DATA, b"\0", stream=attacker.call(CLASSIFY))
+        await attacker.drain()
+        count, longest = await good_calls(app, 0.5)
+    assert count > 10
+    assert longest < 1
+
+
+async def test_calls_that_are_opened_and_reset_hold_up_nobody(app: App) -> None:
+    async with Http2(app.port) as attacker:
+        calling = asyncio.create_task(good_calls(app, 0.5))
+        for number in range(3000):
+            attacker.send(RST_STREAM, (8).to_bytes(4, "big"), stream=attacker.call(CLASSIFY))
+            if number % 50 == 0:
+                await attacker.drain()
+                await asyncio.sleep(0)
+        count, longest = await calling
+    assert count > 10
+    assert longest < 1
+
+
+async def test_metadata_has_a_limit(app: App, channel: grpc.aio.Channel) -> None:
+    call = channel.unary_unary(CLASSIFY)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call(b"", metadata=(("large", "x" * 20_000),))
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert (await good_calls(app, 0.05))[0]
+
+
+async def test_clients_that_ping_as_clients_do_are_not_sent_away(
+    daemon: Any, published: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = dict(transport._LIMITS)
+    least = every["grpc.http2.min_ping_interval_without_data_ms"]
+    assert least < 10_000
+    # The same rule, fifty times as fast: one who pings twice as slowly as is allowed, without a call, and one who pings at once.
+    quick = every | {"grpc.http2.min_ping_interval_without_data_ms": least // 50}
+    monkeypatch.setattr(transport, "_LIMITS", tuple(quick.items()))
+    async with daemon(Role.SERVER) as app, Http2(app.port) as patient, Http2(app.port) as eager:
+        for _ in range(6):
+            patient.ping()
+            for _ in range(2):
+                eager.ping()
+            await asyncio.sleep(2 * least / 50 / 1000)
+        assert patient.goaway is None
+        assert eager.goaway == b"too_many_pings"
