@@ -1,4 +1,4 @@
-"""The daemon's command line: `eyasd trainer | server | all | config`."""
+"""The daemon's command line: `eyasd trainer | server | all | config`, and `--check` of the first three."""
 
 from __future__ import annotations
 
@@ -28,11 +28,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.role == "config":
             sys.stdout.write(describe(settings))
             return 0
-        logging.configure(settings.telemetry.log_level, settings.telemetry.log_format)
+        logging.configure("ERROR" if options.check else settings.telemetry.log_level, settings.telemetry.log_format)
         import uvloop  # noqa: PLC0415 - `config` and `--help` need not wait for it, grpc and ONNX Runtime
 
         from eyasd.app import Role, serve  # noqa: PLC0415
+        from eyasd.check import check  # noqa: PLC0415
 
+        if options.check:
+            return uvloop.run(check(Role(options.role), settings, logging.logger(), sys.stdout))
         return uvloop.run(serve(Role(options.role), settings, logging.logger()))
     except StartupFailed as error:
         sys.stderr.write(f"eyasd: {error.message}\n")
@@ -54,7 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--listen", metavar="HOST:PORT", help="the gRPC address (127.0.0.1:50051)")
     common.add_argument("--metrics-port", type=int, metavar="PORT", help="Prometheus' port, on the host of the gRPC address (9464)")
     for role, text in _ROLES.items():
-        roles.add_parser(role, parents=[common], help=text, description=f"eyasd {role}: {text}.")
+        parser_of_role = roles.add_parser(role, parents=[common], help=text, description=f"eyasd {role}: {text}.")
+        parser_of_role.add_argument("--check", action="store_true", help="try what a start needs, say how it went, and end")
     roles.add_parser("config", parents=[common], help="print the effective settings", description="Prints the effective settings.")
     return parser
 

@@ -121,7 +121,7 @@ class App:
 
     def _make_trainer(self) -> Services:
         folder = self._settings.data_dir
-        _make_writable(folder)
+        make_writable(folder)
         store = JobStore(folder / "jobs.sqlite")
         self._closers.append(store.close)
         jobs, training = self._settings.jobs, self._settings.training
@@ -143,32 +143,7 @@ class App:
     def _make_server(self) -> Services:
         serving = self._settings.serving
         threads = serving.threads or cpu_count()
-        provider = choose_provider(serving.device)
-        check_wish(serving.precision, provider)
-        devices = visible_gpus(os.environ) if provider != CPU else []
-        shares = plan(provider, threads, serving.optimize)
-        if devices or serving.engines_per_version:
-            engines = serving.engines_per_version or len(devices)
-            shares = Plan(engines, max(1, threads // engines))
-        options = FleetOptions(
-            engine=EngineOptions(
-                provider=provider,
-                precision=serving.precision,
-                count=shares.engines,
-                threads=shares.threads,
-                devices=tuple(devices) if len(devices) > 1 else (),
-                max_batch_size=serving.max_batch_size or DEFAULT_BATCH_SIZES[provider],
-                max_delay_seconds=serving.max_delay_ms / 1000,
-                slots=serving.max_queue_images,
-                transport=serving.engines,
-                load_limit_seconds=serving.load_limit_seconds,
-                gpu_memory_bytes=serving.gpu_memory_bytes,
-                tensorrt_cache=str(self._tensorrt_cache()) if provider == TENSORRT else "",
-            ),
-            poll_interval_seconds=serving.poll_interval_seconds,
-            retry_interval_seconds=serving.retry_interval_seconds,
-            memory_bytes=serving.memory_bytes or memory_bytes() // 2,
-        )
+        options = fleet_options(self._settings)
         self._fleet = Fleet(self._models, options, self._metrics, self._log)
         classifier = Classifier(self._fleet, Admission(serving.max_queue_images, threads), self._metrics, threads=threads)
         self._closers.append(classifier.close)
@@ -185,12 +160,6 @@ class App:
         )
         self._streaming = [classification, inference]
         return self._streaming
-
-    def _tensorrt_cache(self) -> Path:
-        """Returns the folder of what TensorRT has built, which it makes if need be."""
-        folder = self._settings.data_dir.resolve() / "tensorrt"
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
 
     def _bind(self, services: Services) -> Server:
         api = self._settings.api
@@ -233,6 +202,42 @@ class App:
         task.add_done_callback(self._background.remove)
 
 
+def fleet_options(settings: Settings) -> FleetOptions:
+    """Returns how this machine serves, by the settings and by what it has.
+
+    Raises:
+        StartupFailed: it cannot serve so.
+    """
+    serving = settings.serving
+    threads = serving.threads or cpu_count()
+    provider = choose_provider(serving.device)
+    check_wish(serving.precision, provider)
+    devices = visible_gpus(os.environ) if provider != CPU else []
+    shares = plan(provider, threads, serving.optimize)
+    if devices or serving.engines_per_version:
+        engines = serving.engines_per_version or len(devices)
+        shares = Plan(engines, max(1, threads // engines))
+    return FleetOptions(
+        engine=EngineOptions(
+            provider=provider,
+            precision=serving.precision,
+            count=shares.engines,
+            threads=shares.threads,
+            devices=tuple(devices) if len(devices) > 1 else (),
+            max_batch_size=serving.max_batch_size or DEFAULT_BATCH_SIZES[provider],
+            max_delay_seconds=serving.max_delay_ms / 1000,
+            slots=serving.max_queue_images,
+            transport=serving.engines,
+            load_limit_seconds=serving.load_limit_seconds,
+            gpu_memory_bytes=serving.gpu_memory_bytes,
+            tensorrt_cache=str(_tensorrt_cache(settings.data_dir)) if provider == TENSORRT else "",
+        ),
+        poll_interval_seconds=serving.poll_interval_seconds,
+        retry_interval_seconds=serving.retry_interval_seconds,
+        memory_bytes=serving.memory_bytes or memory_bytes() // 2,
+    )
+
+
 async def serve(role: Role, settings: Settings, log: structlog.typing.FilteringBoundLogger) -> int:
     """Runs a daemon until it is told to end, and returns its exit status.
 
@@ -263,7 +268,14 @@ async def serve(role: Role, settings: Settings, log: structlog.typing.FilteringB
     return 0
 
 
-def _make_writable(folder: Path) -> None:
+def _tensorrt_cache(data_dir: Path) -> Path:
+    """Returns the folder of what TensorRT has built, which it makes if need be."""
+    folder = data_dir.resolve() / "tensorrt"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def make_writable(folder: Path) -> None:
     """Makes the folder if need be, and proves that it can be written to.
 
     Raises:

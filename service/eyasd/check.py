@@ -1,0 +1,157 @@
+"""`eyasd ROLE --check`: each thing that a start needs is tried, told in a line, and let go again.
+
+One failure does not hide the next. Nothing is changed, but that a trainer's data folder is made if it is not there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import shutil
+import socket
+import ssl
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final, TextIO
+
+import structlog
+
+from eyasd.app import Role, fleet_options, make_writable
+from eyasd.config import Settings
+from eyasd.core.errors import EyasError, StartupFailed
+from eyasd.jobs.local import gpu_count
+from eyasd.jobs.store import JobStore
+from eyasd.registry.models import Models
+from eyasd.registry.store import LocalStore
+from eyasd.serving.engine.loading import Loader
+from eyasd.serving.fleet import FleetOptions
+from eyasd.telemetry.metrics import Metrics
+
+Attempt = Callable[[], Awaitable[str]]
+
+_TRAINER_PACKAGES: Final = ("torch", "timm", "onnx", "onnxscript", "safetensors", "optuna", "matplotlib", "jinja2")
+
+
+async def check(role: Role, settings: Settings, log: structlog.typing.FilteringBoundLogger, out: TextIO) -> int:
+    """Writes a line a check, and returns the exit status: 0, or 1 if one failed."""
+    checks = _Checks(settings, log)
+    attempts: list[tuple[str, Attempt]] = [("settings", checks.settings)]
+    if role is not Role.SERVER:
+        attempts += [("data folder", checks.folder), ("jobs", checks.jobs), ("training", checks.training)]
+    attempts += [("registry", checks.registry), ("address", checks.address), ("metrics address", checks.metrics_address)]
+    if role is not Role.TRAINER:
+        attempts.append(("device", checks.device))
+    failed = [name for name, attempt in attempts if not await _line(out, name, attempt)]
+    if role is not Role.TRAINER and checks.options is not None:
+        versions = {f"{model}/{version}": partial(checks.version, model, version) for model, version in sorted(checks.versions)}
+        failed += [name for name, attempt in versions.items() if not await _line(out, name, attempt)]
+    out.write(f"eyasd {role} would not start as it should: {', '.join(failed)}.\n" if failed else f"eyasd {role} can start.\n")
+    return 1 if failed else 0
+
+
+async def _line(out: TextIO, name: str, attempt: Attempt) -> bool:
+    start = time.monotonic()
+    try:
+        said, well = await attempt(), True
+    except (EyasError, OSError) as error:
+        said, well = error.message if isinstance(error, EyasError) else str(error), False
+    out.write(f"{'ok' if well else 'failed':<6}  {time.monotonic() - start:5.2f} s  {name:<16}  {said}\n")
+    out.flush()
+    return well
+
+
+class _Checks:
+    """What is tried, in this order, and what it finds for those that come after."""
+
+    def __init__(self, settings: Settings, log: structlog.typing.FilteringBoundLogger) -> None:
+        self._settings = settings
+        self._log = log
+        self._models = Models(LocalStore(settings.data_dir / "models"))
+        self.options: FleetOptions | None = None
+        self.versions: dict[tuple[str, int], list[str]] = {}  # and what leads there
+
+    async def settings(self) -> str:
+        api = self._settings.api
+        if api.tls_certificate and api.tls_key:
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(api.tls_certificate, api.tls_key)
+            except OSError as error:
+                raise StartupFailed(
+                    f"The TLS files {api.tls_certificate} and {api.tls_key} cannot be used ({error.strerror or error}): they must "
+                    "be PEM, and belong together."
+                ) from None
+        encryption = "TLS" if api.tls_certificate else "no TLS"
+        return f"well-formed; {encryption}, {'a token' if api.token else 'no token'}"
+
+    async def folder(self) -> str:
+        folder = self._settings.data_dir
+        make_writable(folder)
+        return f"{folder} can be written to, {shutil.disk_usage(folder).free / 1e9:.1f} GB are free"
+
+    async def jobs(self) -> str:
+        path = self._settings.data_dir / "jobs.sqlite"
+        if not path.exists():
+            return f"{path} will be made"
+        JobStore(path).close()
+        return f"{path} can be opened"
+
+    async def training(self) -> str:
+        missing = [name for name in _TRAINER_PACKAGES if importlib.util.find_spec(name) is None]
+        if missing:
+            raise StartupFailed(f"Trainings need {', '.join(missing)}: install 'eyas[trainer]'.")
+        weights = self._settings.training.weights
+        if weights is not None and not weights.exists():
+            raise StartupFailed(f"There is no {weights}: name a file or a folder of weights in training.weights.")
+        count = gpu_count(os.environ)
+        return f"the packages are installed; {f'{count} GPU' + 's' * (count > 1) if count else 'no GPU'}"
+
+    async def registry(self) -> str:
+        folder = self._settings.data_dir / "models"
+        if not folder.exists():
+            return f"{folder} is not there yet: there is no model to serve"
+        models = await asyncio.to_thread(self._models.pointers)
+        for model, pointers in models.items():
+            for alias, version in pointers.aliases.items():
+                self.versions.setdefault((model, version), []).append(alias)
+            for version in pointers.by_number:
+                self.versions.setdefault((model, version), []).append("traffic")
+        return f"{folder} has {_count(len(models), 'model')}; aliases lead to {_count(len(self.versions), 'version')}"
+
+    async def address(self) -> str:
+        return _free(self._settings.api.listen, "--listen")
+
+    async def metrics_address(self) -> str:
+        return _free(self._settings.telemetry.metrics_listen, "--metrics-port")
+
+    async def device(self) -> str:
+        self.options = fleet_options(self._settings)
+        engine = self.options.engine
+        return f"{engine.provider}, {_count(engine.count, 'engine')} a version, {_count(engine.threads, 'thread')} each"
+
+    async def version(self, model: str, version: int) -> str:
+        assert self.options is not None  # noqa: S101 - versions are tried once the device is known
+        loaded = await Loader(self._models, self.options.engine, Metrics(), self._log).load(model, version, lambda _: None)
+        await loaded.close()
+        why = ", ".join(sorted(self.versions[model, version]))
+        return f"gives its recorded answers in {loaded.precision}, {loaded.memory_bytes / 1e6:.0f} MB; {why}"
+
+
+def _free(address: str, option: str) -> str:
+    """Says that an address can be listened on, after having done so for a moment. Raises StartupFailed."""
+    host, _, port = address.rpartition(":")
+    try:
+        family, _, _, _, place = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
+            0
+        ]
+        with socket.create_server(place[:2], family=family):
+            return f"{address} is free"
+    except OSError as error:
+        raise StartupFailed(
+            f"{address} cannot be listened on ({error.strerror or error}): stop what uses it, or choose another with {option}."
+        ) from None
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

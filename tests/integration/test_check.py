@@ -1,0 +1,68 @@
+"""`eyasd ROLE --check`: what it says, and that it leaves nothing behind."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from builders import write_bundle
+from eyasd.app import App, Role
+from eyasd.check import check
+from eyasd.config import read_settings
+from eyasd.registry.models import Models
+
+Log = structlog.typing.FilteringBoundLogger
+
+
+async def told(role: Role, data_dir: Path, log: Log, **rooms: Any) -> tuple[int, dict[str, tuple[str, str]], str]:
+    """Returns the exit status, what is said of each thing that was tried, and the last line."""
+    free = {"api": {"listen": "127.0.0.1:0"}, "telemetry": {"metrics_listen": "127.0.0.1:0"}}
+    out = io.StringIO()
+    status = await check(role, read_settings(None, {"data_dir": data_dir, **free, **rooms}), log, out)
+    *lines, last = out.getvalue().splitlines()
+    rows = [(line[:6].strip(), line[17:33].strip(), line[35:]) for line in lines]
+    return status, {name: (state, said) for state, name, said in rows}, last
+
+
+async def test_a_daemon_that_can_start(published: Models, data_dir: Path, log: Log) -> None:
+    status, rows, last = await told(Role.ALL, data_dir, log)
+    assert (status, last) == (0, "eyasd all can start.")
+    assert {state for state, _ in rows.values()} == {"ok"}
+    assert list(rows) == [
+        *("settings", "data folder", "jobs", "training", "registry", "address", "metrics address", "device", "colours/1")
+    ]
+    assert rows["registry"][1].endswith("models has 1 model; aliases lead to 1 version")
+    assert "gives its recorded answers in fp32" in rows["colours/1"][1]
+    assert rows["colours/1"][1].endswith("; production")
+    assert not (data_dir / "jobs.sqlite").exists()
+
+
+async def test_every_failure_is_told(app: App, published: Models, data_dir: Path, tmp_path: Path, log: Log) -> None:
+    published.publish("broken", write_bundle(tmp_path / "b"), "job1")
+    published.aliases.set("broken", "canary", 1, actor="test", reason="")
+    (data_dir / "models/broken/1/model.onnx").write_bytes(b"damaged")
+    (tmp_path / "no.pem").write_text("no PEM")
+    api = {"listen": f"127.0.0.1:{app.port}", "tls_certificate": tmp_path / "no.pem", "tls_key": tmp_path / "no.pem"}
+    status, rows, last = await told(Role.SERVER, data_dir, log, api=api)
+    failed = {name: said for name, (state, said) in rows.items() if state == "failed"}
+    assert (status, set(failed)) == (1, {"settings", "address", "broken/1"})
+    assert last == "eyasd server would not start as it should: settings, address, broken/1."
+    assert "they must be PEM, and belong together" in failed["settings"]
+    assert failed["address"].endswith("(Address already in use): stop what uses it, or choose another with --listen.")
+    assert "was changed after it was published" in failed["broken/1"]
+    assert rows["colours/1"][0] == "ok"
+
+
+async def test_what_is_not_there_yet(data_dir: Path, tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    status, rows, _ = await told(Role.SERVER, data_dir, log)
+    assert (status, rows["registry"][1]) == (0, f"{data_dir / 'models'} is not there yet: there is no model to serve")
+    monkeypatch.setattr("eyasd.check._TRAINER_PACKAGES", ("no_such_package",))
+    (tmp_path / "file").write_text("")
+    status, rows, _ = await told(Role.TRAINER, tmp_path / "file", log)
+    assert status == 1
+    assert rows["data folder"][0] == "failed"
+    assert rows["training"] == ("failed", "Trainings need no_such_package: install 'eyas[trainer]'.")
