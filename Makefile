@@ -75,6 +75,7 @@ bench: setup ## measure, beside other tools; DATA=FOLDER with train/, validation
 	$(BIN)/python bench/train.py 'photos=$(or $(DATA),$(error Name a folder: make bench DATA=path/to/folder))' digits
 	$(BIN)/python bench/serve.py '$(DATA)'
 	$(BIN)/python bench/stages.py '$(DATA)'
+	$(BIN)/python bench/decode.py '$(DATA)'
 	$(BIN)/python bench/registry.py
 	$(BIN)/python bench/explain.py
 	$(BIN)/python bench/variants.py '$(DATA)' --backbone tf_efficientnet_lite0 --random resnet50

@@ -10,13 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eyasd.core.preprocess import Interpolation, Preprocess, load_image
+from eyasd.core.preprocess import Interpolation, Preprocess, Resize, load_image
 
 HERE = Path(__file__).parent
 SPECS = {
     "bicubic_crop": Preprocess(24, 0.875),
     "bilinear": Preprocess(16, 1.0, Interpolation.BILINEAR),
     "large": Preprocess(32, 1.0, Interpolation.LANCZOS),
+    "matrix": Preprocess(24, 0.875, resize=Resize.MATRIX),
+    "scaled": Preprocess(32, 0.875, oversampling=1.25, resize=Resize.MATRIX),
 }
 
 

@@ -1,6 +1,6 @@
 """Every picture decoded once, into a file of uint8 rows that training reads like an array, and that later jobs find again.
 
-Decoding costs 4 to 10 ms a picture and core, a row of the cache 0.1 ms; every epoch, every later attempt and every later job on the
+Decoding costs 2 to 10 ms a picture and core, a row of the cache 0.1 ms; every epoch, every later attempt and every later job on the
 same pictures gains that. Rows are known by the content they were decoded from and by how, never by a file's name. Knows files
 and pixels, not labels.
 """
