@@ -145,8 +145,11 @@ def _free(address: str, option: str) -> str:
         family, _, _, _, place = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
             0
         ]
-        with socket.create_server(place[:2], family=family):
-            return f"{address} is free"
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gRPC does: connections that have ended are no obstacle
+            probe.bind(place)
+            probe.listen()
+        return f"{address} is free"
     except OSError as error:
         raise StartupFailed(
             f"{address} cannot be listened on ({error.strerror or error}): stop what uses it, or choose another with {option}."
