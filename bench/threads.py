@@ -1,11 +1,12 @@
 """How a network is best run on this machine's processors: `python bench/threads.py MODEL.onnx`.
 
-Three tables, of the server's own sessions on pictures of noise:
+Four tables, of the server's own sessions on pictures of noise:
 
     options     one thread, each setting of ONNX Runtime beside the server's, in turn; the quickest run of each. With `--beside`
                 another file of the same network is one more row.
     processors  engines, each a process, times threads of each, with and without threads that spin and engines that are pinned,
                 one by one and in batches; alone, and beside one more process that never waits, as decoders under load are.
+    pages       one thread in processes with small and with huge pages (glibc's tunable), in turn.
     memory      of a process that loads the file and runs batches of growing sizes.
 """
 
@@ -14,6 +15,8 @@ from __future__ import annotations
 import argparse
 import gc
 import multiprocessing
+import os
+import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -65,11 +68,11 @@ def main() -> None:
     parser.add_argument("--beside", type=Path, help="another file of the same network")
     parser.add_argument("--rounds", type=int, default=25, help="of the options (%(default)s)")
     parser.add_argument("--seconds", type=float, default=1.0, help="of each row of the processors (%(default)s)")
-    parser.add_argument("--tables", default="options,processors,memory", help="which to make (%(default)s)")
+    parser.add_argument("--tables", default="options,processors,pages,memory", help="which to make (%(default)s)")
     arguments = parser.parse_args()
     print(f"{machine.describe()}, onnxruntime {ort.__version__}, `python bench/threads.py {' '.join(sys.argv[1:])}`")
     for table in arguments.tables.split(","):
-        {"options": compare, "processors": share, "memory": weigh}[table](arguments)
+        {"options": compare, "processors": share, "pages": compare_pages, "memory": weigh}[table](arguments)
 
 
 def opened(model: Path, threads: int, *changes: Change) -> ort.InferenceSession:
@@ -170,6 +173,24 @@ def engine(
 def never_waits(over: Event) -> None:
     while not over.is_set():
         sum(range(10_000))
+
+
+def compare_pages(arguments: argparse.Namespace) -> None:
+    print("\n| at once | pictures/s | with huge pages | times as fast |\n|---|---|---|---|")
+    tunable = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+    for size in (1, 8):
+        rounds = []
+        for _ in range(5):
+            pair = []
+            for more in ({}, tunable):
+                os.environ.update(more)
+                pair.append(size / min(measure(arguments, 1, 1, False, True, size, busy=False)[1]))
+                os.environ.pop("GLIBC_TUNABLES", None)
+            rounds.append(pair)
+        small, huge = (statistics.median(column) for column in zip(*rounds, strict=True))
+        print(
+            f"| {size} | {small:.1f} | {huge:.1f} | {statistics.median(huge / small for small, huge in rounds):.3f} |", flush=True
+        )
 
 
 def weigh(arguments: argparse.Namespace) -> None:
