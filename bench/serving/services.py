@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -223,6 +224,23 @@ class Measured:
 def measure(service: Service, cores: str | None, seconds: float, *, timeout_ms: int = 20_000, **load: float) -> Measured:
     """Loads a service from cores of the load's own; `load` is `concurrency`, or `rate` and `seed`."""
     return finish(begin(service, cores, seconds, timeout_ms=timeout_ms, **load))
+
+
+def measure_together(service: Service, cores: str | None, seconds: float, concurrency: int, processes: int) -> Measured:
+    """Loads a service from several processes, which share the calls: one is one core's, whatever the machine has."""
+    if processes == 1:
+        return measure(service, cores, seconds, concurrency=concurrency)
+    loads = [begin(service, cores, seconds, concurrency=-(-concurrency // processes)) for _ in range(processes)]
+    parts = [finish(load) for load in loads]
+    return Measured(
+        began=min(part.began for part in parts),
+        seconds=seconds,
+        calls=[call for part in parts for call in part.calls],
+        server_cpu=statistics.fmean(part.server_cpu for part in parts),
+        load_cpu=max(part.load_cpu for part in parts),
+        lag_ms=0.0,
+        answers=parts[0].answers,
+    )
 
 
 def begin(

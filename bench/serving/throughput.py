@@ -114,7 +114,7 @@ def one_contestant(
 ) -> None:
     capacity = 0.0
     for concurrency in concurrencies:
-        measured = measure(service, load_cores, options.seconds, concurrency=concurrency)
+        measured = services.measure_together(service, load_cores, options.seconds, concurrency, options.load_processes)
         figures = measured.figures()
         agrees = services.agreement(measured, labels)
         if not service.contestant.name.startswith("echo") and agrees < LEAST_AGREEMENT:
