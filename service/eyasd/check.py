@@ -142,18 +142,16 @@ def _free(address: str, option: str) -> str:
     """Says that an address can be listened on, after having done so for a moment. Raises StartupFailed."""
     host, _, port = address.rpartition(":")
     try:
-        family, _, _, _, place = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
-            0
-        ]
+        family, _, _, _, place = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
         with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gRPC does: connections that have ended are no obstacle
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gRPC does
             probe.bind(place)
             probe.listen()
-        return f"{address} is free"
     except OSError as error:
         raise StartupFailed(
             f"{address} cannot be listened on ({error.strerror or error}): stop what uses it, or choose another with {option}."
         ) from None
+    return f"{address} is free"
 
 
 def _count(number: int, noun: str) -> str:
