@@ -120,6 +120,19 @@ class Fleet:
         """Returns what each loaded version has done, sorted."""
         return {key: self._loaded[key].statistics for key in sorted(self._loaded)}
 
+    def find_loaded(self, ref: ModelRef, key: str | None = None) -> LoadedVersion | None:
+        """Returns what `find` would, if it need not wait; else None."""
+        if key is not None and ref.alias == PRODUCTION:
+            canary = self.router.choose(ref.model, key)
+            if canary is not None and (ref.model, canary) in self._loaded:
+                return self._loaded[ref.model, canary]
+        version = ref.version if ref.alias is None else self._routes.version(ref.model, ref.alias)
+        if version is None or (ref.model, version) not in self._loaded:
+            return None
+        if ref.alias is None:
+            self._demand.name((ref.model, version))
+        return self._loaded[ref.model, version]
+
     async def find(self, ref: ModelRef, key: str | None = None) -> LoadedVersion:
         """Returns the version that answers for `ref`, and loads it first if need be.
 
@@ -131,13 +144,10 @@ class Fleet:
             NotFound: there is no such model, alias or version.
             Unavailable: it cannot be loaded; says why.
         """
-        if key is not None and ref.alias == PRODUCTION:
-            canary = self.router.choose(ref.model, key)
-            if canary is not None and (ref.model, canary) in self._loaded:
-                return self._loaded[ref.model, canary]
-        version = ref.version if ref.alias is None else self._routes.version(ref.model, ref.alias)
-        if version is None or (ref.model, version) not in self._loaded:
-            version = await asyncio.to_thread(self._catalog.resolve, ref)
+        loaded = self.find_loaded(ref, key)
+        if loaded is not None:
+            return loaded
+        version = await asyncio.to_thread(self._catalog.resolve, ref)
         if ref.alias is None:
             self._demand.name((ref.model, version))
         loaded = self._loaded.get((ref.model, version))

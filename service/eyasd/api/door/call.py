@@ -41,7 +41,6 @@ class ServerCall:
         arrival: Any,
         handler: Handler | None,
         loop: asyncio.AbstractEventLoop,
-        on_end: Callable[[ServerCall], None],
         on_surprise: Surprised,
     ) -> None:
         """Wraps what the completion queue says of a new call.
@@ -50,7 +49,6 @@ class ServerCall:
             arrival: the queue's event.
             handler: of its method; None if there is no such method.
             loop: where the handler runs.
-            on_end: called when nothing more can come of the call.
             on_surprise: called with the method and what its handler raised, where it should have raised nothing.
         """
         self._call = arrival.call
@@ -58,11 +56,11 @@ class ServerCall:
         self._metadata = arrival.invocation_metadata
         self._handler = handler
         self._loop = loop
-        self._on_end = on_end
         self._on_surprise = on_surprise
         self._task: asyncio.Task[None] | None = None
         self._reading: asyncio.Future[bytes | None] | None = None
         self._writing = False
+        self._peer: str | None = None
         self._metadata_sent = False
         self._ended = False
 
@@ -72,7 +70,7 @@ class ServerCall:
         Returns:
             Whether the queue will tell of it: the handlers of streams read for themselves, and are begun at once.
         """
-        self._start((cygrpc.ReceiveCloseOnServerOperation(_NO_FLAGS),), self.closed)
+        self._start((cygrpc.ReceiveCloseOnServerOperation(_NO_FLAGS),), self)
         if self._handler is None or self._handler.request_streaming:
             return False
         # A handler is begun when its whole request is there: what is sent half takes a few hundred bytes and nobody's time.
@@ -96,12 +94,11 @@ class ServerCall:
         else:
             self._task = self._loop.create_task(self._answer(message))
 
-    def closed(self, event: Any) -> None:
-        """Stops the handler if the caller has left or the deadline has passed, and forgets the call."""
-        if event.batch_operations[0].cancelled() and self._task is not None:
+    def cancelled(self, _: Any) -> None:
+        """Stops the handler: the caller has left, or the deadline has passed."""
+        if self._task is not None:
             self._ended = True
             self._task.cancel()
-        self._on_end(self)
 
     # What the handler sees.
 
@@ -118,8 +115,9 @@ class ServerCall:
 
     def peer(self) -> str:
         """Returns the caller's address, such as `ipv4:127.0.0.1:50000`."""
-        peer: bytes | str = self._call.peer()
-        return peer.decode() if isinstance(peer, bytes) else peer
+        if self._peer is None:
+            self._peer = self._call.peer().decode()
+        return self._peer
 
     def time_remaining(self) -> float | None:
         """Returns the seconds until the caller's deadline, 0 if it has passed, None if there is none."""
@@ -156,7 +154,7 @@ class ServerCall:
 
     async def send_initial_metadata(self, metadata: Metadata) -> None:
         """Tells the caller that the call is being answered, though its first response may be long in coming."""
-        self._start(self._initial_metadata(metadata), _ignore)
+        self._start(self._initial_metadata(metadata), None)
 
     async def _requests(self) -> AsyncIterator[Any]:
         while (request := await self.read()) is not grpc.aio.EOF:
@@ -214,7 +212,7 @@ class ServerCall:
         if response is not None:
             operations = (*operations, cygrpc.SendMessageOperation(response, _NO_FLAGS))
         status = cygrpc.SendStatusFromServerOperation(tuple(trailing), code.value[0], details.encode(), _NO_FLAGS)
-        self._start((*operations, status), _ignore)
+        self._start((*operations, status), None)
 
     def _initial_metadata(self, metadata: Metadata = ()) -> tuple[Any, ...]:
         """Returns the operation that has to come before the first message or the status, once."""
@@ -227,9 +225,11 @@ class ServerCall:
         if self._reading is not None and not self._reading.done():
             self._reading.set_result(event.batch_operations[0].message())
 
-    def _start(self, operations: tuple[Any, ...], tag: Callable[[Any], None]) -> None:
+    def _start(self, operations: tuple[Any, ...], tag: Callable[[Any], None] | ServerCall | None) -> None:
+        """Asks the queue for something.
+
+        Args:
+            operations: what it is to do.
+            tag: called with the queue's event in the event loop; the call itself for its end, None where nobody waits for it.
+        """
         self._call.start_server_batch(operations, tag)
-
-
-def _ignore(_: Any) -> None:
-    """Takes note that a status has left; `closed` tells the end."""

@@ -109,20 +109,25 @@ class Door:
             event = self._queue.poll()
             if event.completion_type == cygrpc.CompletionType.queue_shutdown:
                 return
-            if event.tag is _ARRIVAL:
+            tag = event.tag
+            if tag is _ARRIVAL:
                 if event.success:
                     self._arrive(event)
-            elif event.tag is _SHUT:
+            elif tag is _SHUT:
                 self._tell(lambda _: self._shut.set(), None)
-            else:
-                self._tell(event.tag, event)
+            elif isinstance(tag, ServerCall):  # it has ended; few are worth waking the loop
+                self._calls.discard(tag)
+                if event.batch_operations[0].cancelled():
+                    self._tell(tag.cancelled, event)
+            elif tag is not None:
+                self._tell(tag, event)
             # An event holds its call; gRPC spins if one outlives the next poll.
-            del event
+            del event, tag
 
     def _arrive(self, event: Any) -> None:
         self._await_arrival()
         handler = self._find(event.call_details.method.decode())
-        call = ServerCall(event, handler, self._loop, self._calls.discard, self._on_surprise)
+        call = ServerCall(event, handler, self._loop, self._on_surprise)
         self._calls.add(call)
         if not call.receive():
             self._tell(call.begin, event)

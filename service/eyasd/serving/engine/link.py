@@ -109,8 +109,8 @@ class Engine:
         self._released.set()
         self._refusal = ""
         self._closed = False
-        self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(_PATIENCE_SECONDS, self._look)
+        self.loop = asyncio.get_running_loop()
+        self._timer = self.loop.call_later(_PATIENCE_SECONDS, self._look)
 
     @property
     def memory(self) -> int:
@@ -129,7 +129,7 @@ class Engine:
 
     async def connect(self, data: socket.socket) -> None:
         """Asks an engine, too, from now on; until the other end of `data` is closed."""
-        await self._loop.create_unix_connection(lambda: _Link(self), sock=data)
+        await self.loop.create_unix_connection(lambda: _Link(self), sock=data)
 
     @contextmanager
     def hold(self) -> Iterator[None]:
@@ -176,7 +176,7 @@ class Engine:
             raise Unavailable(self._refusal, retry_after=_RETRY_AFTER)
         if self._free:
             return self._free.pop()
-        slot: asyncio.Future[int] = self._loop.create_future()
+        slot: asyncio.Future[int] = self.loop.create_future()
         heapq.heappush(self._wanting, _Waiting(deadline, next(self._numbers), slot))
         try:
             return await slot
@@ -265,7 +265,7 @@ class Engine:
         for asked in [*self._parked, *(asked for link in self._links for asked in link.asked.values())]:
             if asked.deadline < limit and not asked.answer.done():
                 asked.answer.set_exception(DeadlineExceeded(_LATE))
-        self._timer = self._loop.call_later(_PATIENCE_SECONDS, self._look)
+        self._timer = self.loop.call_later(_PATIENCE_SECONDS, self._look)
 
 
 class Slot:
