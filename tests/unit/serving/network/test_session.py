@@ -117,7 +117,8 @@ def test_on_a_gpu_the_network_answers_as_computed_by_hand(device: Device, tmp_pa
     gpu = Gpu(memory_bytes=1 << 30, cache=tmp_path, image_px=SIDE)
     loaded = Session(colour_network(maps=True, ood_score=True), provider=provider, threads=1, max_batch_size=8, gpu=gpu)
     loaded.warm(golden().images[0])
-    assert (loaded.without_graphs, loaded.elsewhere) == ("", {})
+    assert loaded.without_graphs == ""
+    assert provider != CUDA or loaded.elsewhere == {}
     for count in (3, 1, 2, 3):  # three are padded to four
         outputs, explained = loaded.run(golden().images[:count]), loaded.run(golden().images[:count], maps=True)
         for found in (outputs, explained):
