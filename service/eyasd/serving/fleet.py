@@ -22,6 +22,7 @@ from eyasd.core.traffic import Pointers, TrafficRecord
 from eyasd.core.variants import Precision
 from eyasd.serving.demand import Demand, estimate_bytes
 from eyasd.serving.engine.loading import EngineOptions, LoadedVersion, Loader, Source
+from eyasd.serving.engine.remote import RemoteLoader
 from eyasd.serving.routes import Routes, Version
 from eyasd.serving.routing import Router
 from eyasd.serving.statistics import Statistics
@@ -75,11 +76,25 @@ class Fleet:
     """Loads, finds and unloads versions. Belongs to one event loop."""
 
     def __init__(
-        self, catalog: Catalog, options: FleetOptions, metrics: Metrics, log: structlog.typing.FilteringBoundLogger
+        self,
+        catalog: Catalog,
+        options: FleetOptions,
+        metrics: Metrics,
+        log: structlog.typing.FilteringBoundLogger,
+        loader: Loader | RemoteLoader | None = None,
     ) -> None:
+        """Prepares an empty fleet.
+
+        Args:
+            catalog: the registry.
+            options: how versions are kept.
+            metrics: shows them.
+            log: hears of them.
+            loader: loads them; None is by the options, in this process.
+        """
         self._catalog = catalog
         self._options = options
-        self._loader = Loader(catalog, options.engine, metrics, log)
+        self._loader = loader or Loader(catalog, options.engine, metrics, log)
         self._metrics = metrics
         self._log = log
         self._loaded: dict[Version, LoadedVersion] = {}

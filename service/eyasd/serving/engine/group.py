@@ -6,7 +6,6 @@ import asyncio
 import socket
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Final, Protocol
 
 import structlog
@@ -91,11 +90,12 @@ class Group:
         """Connects an acceptor to every engine, and to those that are started later."""
         self._ports.append(port)
         for process in list(self._live.values()):
-            await _connect(process, port)
+            await self._connect(process, port)
 
     def detach(self, port: Port) -> None:
-        """Forgets an acceptor that has gone."""
-        self._ports.remove(port)
+        """Forgets an acceptor, whose slots may be closed from now on."""
+        if port in self._ports:
+            self._ports.remove(port)
 
     async def close(self) -> None:
         """Ends the engines."""
@@ -119,7 +119,7 @@ class Group:
                 return
             process = self._live[number] = again
             for port in list(self._ports):
-                await _connect(process, port)
+                await self._connect(process, port)
 
     async def _again(self, number: int, in_a_row: int, why: str) -> EngineProcess | None:
         """Returns the next engine of that number; None where there will be none."""
@@ -134,7 +134,7 @@ class Group:
         self._on_lost(Unavailable(why))
         return None
 
-
-async def _connect(process: EngineProcess, port: Port) -> None:
-    with suppress(OSError):  # it has just ended, which its keeper will see
-        await port.connect(process.attach(port.shape, port.memory))
+    async def _connect(self, process: EngineProcess, port: Port) -> None:
+        data = process.attach(port.shape, port.memory) if port in self._ports else None
+        if data is not None:  # else the one or the other is gone
+            await port.connect(data)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -75,7 +75,7 @@ class LoadedVersion:
         version: its number.
         manifest: what its training wrote.
         engine: answers.
-        group: keeps the engine's processes alive.
+        close: answers those who hold the engine, then ends it.
         head: explains its answers; None where nothing can.
         precision: it answers in.
         speed: see `precision.Chosen`.
@@ -87,17 +87,37 @@ class LoadedVersion:
     version: int
     manifest: Manifest
     engine: Engine
-    group: Group
+    close: Callable[[], Coroutine[Any, Any, None]]
     head: HeadWeights | None
     precision: Precision
     speed: float | None
     memory_bytes: int
     statistics: Statistics
 
-    async def close(self) -> None:
-        """Answers those who hold the engine, then ends it."""
-        await self.engine.close()
-        await self.group.close()
+
+def read_version(source: Source, model: str, version: int) -> tuple[Manifest, HeadWeights | None]:
+    """Returns a version's manifest, and the weights that explain, which fit its feature map, if it has one. Raises BrokenBundle."""
+    manifest = source.manifest(model, version)
+    if manifest.feature_map is None:
+        return manifest, None
+    head = HeadWeights.from_bytes(source.fetch(model, version, bundle.EXPLAIN))
+    if head.weights.shape != (len(manifest.labels), manifest.feature_map[0]):
+        raise BrokenBundle(f"{bundle.EXPLAIN} has weights of shape {head.weights.shape}, which does not fit {bundle.MODEL}.")
+    return manifest, head
+
+
+def make_engine(
+    model: str, version: int, manifest: Manifest, options: EngineOptions, metrics: Metrics, statistics: Statistics
+) -> Engine:
+    """Returns an acceptor's half of a version's engines, without an engine yet, and lets it count its batches."""
+    batch_images = metrics.batch_images.labels(model)
+
+    def on_batch(images: int) -> None:
+        statistics.batches += 1
+        batch_images.observe(images)
+
+    shape = Shape.of(manifest, max(options.slots, 2 * options.max_batch_size * options.count))
+    return Engine(f"{model}/{version}", shape, on_batch)
 
 
 class Loader:
@@ -123,35 +143,39 @@ class Loader:
             BrokenBundle: a file is missing, was changed, or does not answer as recorded.
             Unavailable: an engine ended while it loaded the version, or took too long.
         """
-        manifest = await asyncio.to_thread(self._source.manifest, model, version)
-        head = await asyncio.to_thread(self._head, model, version, manifest)
-        log, lowered = self._log.bind(model=model, version=version), self._metrics.out_of_memory.labels(model).inc
-        opener = _Opener(self._source, manifest, self._task(model, version), self._options, log, lowered)
+        manifest, head = await asyncio.to_thread(read_version, self._source, model, version)
 
         def lost(error: EyasError) -> None:
             engine.fail(f"{model}/{version} cannot be served: {error.message}")
             on_lost(error)
 
-        restarts = self._metrics.engine_restarts.labels(model)
-        group = Group(opener.open, self._options.count, log, on_restart=restarts.inc, on_lost=lost)
-        ready = await group.start()
-        shape = Shape.of(manifest, max(self._options.slots, 2 * self._options.max_batch_size * self._options.count))
-        statistics, batch_images = Statistics(), self._metrics.batch_images.labels(model)
+        group, ready = await self.start(model, version, lost)
+        statistics = Statistics()
+        engine = make_engine(model, version, manifest, self._options, self._metrics, statistics)
 
-        def on_batch(images: int) -> None:
-            statistics.batches += 1
-            batch_images.observe(images)
+        async def close() -> None:
+            await engine.close()
+            group.detach(engine)
+            await group.close()
 
-        engine = Engine(f"{model}/{version}", shape, on_batch)
         try:
             await group.attach(engine)
         except BaseException:
-            await engine.close()
-            await group.close()
+            await close()
             raise
-        memory_bytes = sum(one.memory_bytes for one in ready)
-        precision, speed = ready[0].precision, ready[0].speed
-        return LoadedVersion(model, version, manifest, engine, group, head, precision, speed, memory_bytes, statistics)
+        return LoadedVersion(
+            model, version, manifest, engine, close, head, ready.precision, ready.speed, ready.memory_bytes, statistics
+        )
+
+    async def start(self, model: str, version: int, on_lost: Callable[[EyasError], None]) -> tuple[Group, Ready]:
+        """Returns the engines of a version once they are proven, and what they say of it; the arguments are those of `load`."""
+        manifest = await asyncio.to_thread(self._source.manifest, model, version)
+        log, lowered = self._log.bind(model=model, version=version), self._metrics.out_of_memory.labels(model).inc
+        opener = _Opener(self._source, manifest, self._task(model, version), self._options, log, lowered)
+        restarts = self._metrics.engine_restarts.labels(model)
+        group = Group(opener.open, self._options.count, log, on_restart=restarts.inc, on_lost=on_lost)
+        ready = await group.start()
+        return group, replace(ready[0], memory_bytes=sum(one.memory_bytes for one in ready))
 
     def _task(self, model: str, version: int) -> Task:
         options = self._options
@@ -166,15 +190,6 @@ class Loader:
             gpu_memory_bytes=options.gpu_memory_bytes,
             tensorrt_cache=options.tensorrt_cache,
         )
-
-    def _head(self, model: str, version: int, manifest: Manifest) -> HeadWeights | None:
-        """Returns the weights that explain, which fit the network's feature map, if it has one. Raises BrokenBundle."""
-        if manifest.feature_map is None:
-            return None
-        head = HeadWeights.from_bytes(self._source.fetch(model, version, bundle.EXPLAIN))
-        if head.weights.shape != (len(manifest.labels), manifest.feature_map[0]):
-            raise BrokenBundle(f"{bundle.EXPLAIN} has weights of shape {head.weights.shape}, which does not fit {bundle.MODEL}.")
-        return head
 
 
 class _Opener:

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import IO, Any, Final
 
@@ -20,6 +19,7 @@ from eyasd.core import document
 from eyasd.core.device import Transport
 from eyasd.core.errors import BrokenBundle, Unavailable
 from eyasd.serving.engine import wire
+from eyasd.serving.engine.channel import Channel
 from eyasd.serving.engine.opening import Ready, Task, memory_bytes
 from eyasd.serving.engine.program import serve
 from eyasd.serving.engine.slots import Shape
@@ -59,13 +59,13 @@ class EngineProcess:
         self._loop = asyncio.get_running_loop()
         self._log = log
         self._on_lowered = on_lowered
-        self._control, theirs = wire.control_pair()
+        control, theirs = wire.control_pair()
         self._child = _start(place, theirs, log)
         self._ready: asyncio.Future[Ready] = self._loop.create_future()
         self.ended = asyncio.Event()
         self.how = ""  # it ended
         self._reaping: asyncio.Task[None] | None = None
-        self._loop.add_reader(self._control, self._hear)
+        self._channel = Channel(control, self._heed, self._over)
 
     async def open(self, task: Task, files: Mapping[str, bytes], limit_seconds: float) -> Ready:
         """Returns what the engine says of the version once it answers with it.
@@ -81,8 +81,7 @@ class EngineProcess:
         """
         descriptors = [_memory(name, content) for name, content in files.items()]
         try:
-            with suppress(OSError):  # it has ended, which is heard of below
-                wire.send(self._control, {"task": document.dump(replace(task, files=tuple(files)))}, descriptors)
+            self._channel.send({"task": document.dump(replace(task, files=tuple(files)))}, descriptors)
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
@@ -94,42 +93,30 @@ class EngineProcess:
                 "serving.load_limit_seconds if that is too short."
             ) from None
 
-    def attach(self, shape: Shape, memory: int) -> socket.socket:
-        """Returns the way for an acceptor to ask the engine.
+    def attach(self, shape: Shape, memory: int) -> socket.socket | None:
+        """Returns the way for an acceptor to ask the engine; None where it has ended.
 
         Args:
             shape: of its slots.
             memory: of the slots.
-
-        Raises:
-            OSError: the engine is gone.
         """
         ours, theirs = socket.socketpair()
         with theirs:
-            try:
-                wire.send(self._control, {"attach": document.dump(shape)}, (theirs.fileno(), memory))
-            except OSError:
-                ours.close()
-                raise
-        return ours
+            if self._channel.send({"attach": document.dump(shape)}, (theirs.fileno(), memory)):
+                return ours
+        ours.close()
+        return None
 
     async def end(self) -> None:
         """Ends the engine. Safe to call twice."""
-        self._over()
+        self._channel.close()
         await self.ended.wait()
 
     def kill(self) -> None:
         """Ends the process at once, whatever it does."""
         self._child.kill()
 
-    def _hear(self) -> None:
-        told = wire.receive(self._control)
-        if told is None:
-            self._over()
-        else:
-            self._heed(told[0])
-
-    def _heed(self, message: Mapping[str, Any]) -> None:
+    def _heed(self, message: Mapping[str, Any], _: list[int]) -> None:
         match message:
             case {"ready": ready} if not self._ready.done():
                 self._ready.set_result(document.load(Ready, ready))
@@ -141,11 +128,8 @@ class EngineProcess:
                 getattr(self._log, level)(event, **fields)
 
     def _over(self) -> None:
-        """Closes the control socket, by which the engine ends if it has not."""
-        if self._reaping is None:
-            self._loop.remove_reader(self._control)
-            self._control.close()
-            self._reaping = self._loop.create_task(self._reap())
+        """Sees the engine out, which ends with its control socket if it has not ended before."""
+        self._reaping = self._loop.create_task(self._reap())
 
     async def _reap(self) -> None:
         try:

@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -44,8 +45,9 @@ def load(models: Models, metrics: Metrics, tmp_path: Any) -> Callable[..., Any]:
     return loaded
 
 
-def processes(loaded: LoadedVersion) -> list[int]:
-    return [engine._child.pid for engine in loaded.group._live.values()]  # type: ignore[union-attr]
+def processes() -> list[int]:
+    """Returns the children of this process."""
+    return [int(pid) for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()]
 
 
 async def ask(loaded: LoadedVersion, row: int) -> None:
@@ -59,7 +61,7 @@ async def test_a_killed_engine_loses_what_it_had_and_is_back(load: Callable[...,
     with capture_logs() as logs:
         loaded: LoadedVersion = await load()
         assert loaded.memory_bytes > 10_000_000
-        (pid,) = processes(loaded)
+        (pid,) = processes()
         for number in (signal.SIGINT, signal.SIGTERM):  # of the terminal, or to the whole group: the daemon drains it first
             os.kill(pid, number)
         await asyncio.gather(*(ask(loaded, n % 3) for n in range(40)))
@@ -78,7 +80,7 @@ async def test_a_killed_engine_loses_what_it_had_and_is_back(load: Callable[...,
                     os.kill(pid, signal.SIGSEGV)
 
         await asyncio.gather(*(caller(n % 3) for n in range(8)))
-        (new,) = processes(loaded)
+        (new,) = processes()
         assert new != pid
         assert 0 <= lost <= 9
         await loaded.close()
@@ -110,7 +112,7 @@ class Fake:
         self.ended = asyncio.Event()
 
     def attach(self, shape: object, memory: int) -> None:
-        raise OSError
+        return None
 
     async def end(self) -> None:
         self.ended.set()
