@@ -169,19 +169,27 @@ class Fleet:
         if loaded is not None:
             return loaded
         try:
-            failure = self._failed.get((ref.model, version))
-            if failure is not None and not self._due(failure):
-                raise failure.error
-            if ref.alias is None:
-                await self._make_room((ref.model, version))
-                if (ref.model, version) in self._loaded:  # meanwhile, because another request named it
-                    return self._loaded[ref.model, version]
-            # The load goes on if this caller leaves: the next one wants it too.
-            return await asyncio.shield(self._load(ref.model, version))
+            return await self._load_for(ref, (ref.model, version))
         except EyasError as error:
             raise Unavailable(
                 f"{ref.model}/{version} cannot be served: {error.message}", model=ref.model, version=version
             ) from error
+
+    async def _load_for(self, ref: ModelRef, key: Version) -> LoadedVersion:
+        """Returns the version that a request wants, loaded for it, unless that has just failed."""
+        failure = self._failed.get(key)
+        if failure is not None and not self._due(failure):
+            raise failure.error
+        if ref.alias is None:
+            await self._make_room(key)
+            # Whoever looked at the registry in the meantime has forgotten what was not loaded.
+            self._demand.name(key)
+        elif key not in self._routes.targets:  # an alias that has just been set
+            await self.refresh()
+        if key in self._loaded:  # meanwhile, for another request
+            return self._loaded[key]
+        # The load goes on if this caller leaves: the next one wants it too.
+        return await asyncio.shield(self._load(*key))
 
     async def run(self) -> None:
         """Follows the registry until cancelled."""
