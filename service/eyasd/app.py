@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from wsgiref.simple_server import WSGIServer
 
 import structlog
@@ -49,6 +49,9 @@ from eyasd.serving.network.precision import check_wish
 from eyasd.serving.network.providers import CPU, DEFAULT_BATCH_SIZES, TENSORRT, choose_provider
 from eyasd.telemetry.metrics import Metrics
 
+if TYPE_CHECKING:
+    from eyasd.api.web.door import WebDoor
+
 _KILLED_BY_SIGNAL: Final = 130
 
 
@@ -75,6 +78,7 @@ class App:
         self._models = Models(LocalStore(settings.data_dir / "models"))
         self._scheduler: Scheduler | None = None
         self._fleet: Fleet | None = None
+        self._classifier: Classifier | None = None
         self._streaming: list[ClassificationService | InferenceService] = []
         self._background: list[asyncio.Task[None]] = []
         self._closers: list[Callable[[], None]] = []
@@ -85,13 +89,19 @@ class App:
             services += self._make_server()
         keep = timedelta(days=settings.registry.keep_days)
         services.append(ModelService(self._models, self._fleet, keep))
-        self._server = self._bind(services)
+        token = settings.api.token.get_secret_value() if settings.api.token else None
+        interceptor = CallInterceptor(token=token, metrics=self._metrics, log=log)
+        self._server = self._bind(services, interceptor)
         self.port = self._server.port
+        self._web = self._make_web(interceptor)
+        self.http_port = self._web.port if self._web else None
         self.metrics_port = self._serve_metrics()
 
     async def start(self) -> None:
         """Answers calls, loads what the aliases lead to, and then says SERVING."""
         await self._server.start()
+        if self._web is not None:
+            await self._web.start()
         if self._scheduler is not None:
             self._background.append(asyncio.create_task(self._scheduler.run()))
         if self._fleet is not None:
@@ -110,7 +120,8 @@ class App:
         await asyncio.sleep(self._settings.api.lame_duck_seconds)
         if self._scheduler is not None:
             await self._scheduler.close()
-        await self._server.stop(self._settings.api.grace_seconds)
+        grace = self._settings.api.grace_seconds
+        await asyncio.gather(self._server.stop(grace), *([self._web.stop(grace)] if self._web else []))
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
@@ -145,7 +156,9 @@ class App:
         threads = serving.threads or cpu_count()
         options = fleet_options(self._settings)
         self._fleet = Fleet(self._models, options, self._metrics, self._log)
-        classifier = Classifier(self._fleet, Admission(serving.max_queue_images, threads), self._metrics, threads=threads)
+        classifier = self._classifier = Classifier(
+            self._fleet, Admission(serving.max_queue_images, threads), self._metrics, threads=threads
+        )
         self._closers.append(classifier.close)
         api = self._settings.api
         limits = StreamLimits(images=api.stream_images, idle_seconds=api.stream_idle_seconds)
@@ -161,10 +174,8 @@ class App:
         self._streaming = [classification, inference]
         return self._streaming
 
-    def _bind(self, services: Services) -> Server:
+    def _bind(self, services: Services, interceptor: CallInterceptor) -> Server:
         api = self._settings.api
-        token = api.token.get_secret_value() if api.token else None
-        interceptor = CallInterceptor(token=token, metrics=self._metrics, log=self._log)
         tls = Tls(api.tls_certificate, api.tls_key) if api.tls_certificate and api.tls_key else None
         return Server(
             services,
@@ -173,6 +184,25 @@ class App:
             tls=tls,
             with_reflection=api.reflection,
             connection_age_seconds=api.connection_age_seconds,
+        )
+
+    def _make_web(self, interceptor: CallInterceptor) -> WebDoor | None:
+        """Returns the HTTP door if there is to be one; where there is none, nothing of it is imported."""
+        api = self._settings.api
+        if api.http_listen is None or self._classifier is None:
+            return None
+        try:
+            from eyasd.api.web.door import WebDoor  # noqa: PLC0415
+        except ModuleNotFoundError as error:
+            raise StartupFailed("api.http_listen needs aiohttp: install 'eyas[http]', or leave it unset.") from error
+        return WebDoor(
+            self._classifier,
+            interceptor,
+            self._metrics,
+            address=api.http_listen,
+            tls=(api.tls_certificate, api.tls_key) if api.tls_certificate and api.tls_key else None,
+            default_deadline_seconds=api.default_deadline_seconds,
+            is_ready=lambda: self._server.is_ready,
         )
 
     def _serve_metrics(self) -> int:

@@ -37,6 +37,8 @@ class ApiSettings(_Room):
 
     listen: Address = "127.0.0.1:50051"
     """Address and port of the gRPC server. Other machines reach it only on another address than 127.0.0.1."""
+    http_listen: Address | None = None
+    """Address and port of the HTTP/JSON door, with the same token and certificate; unset is none. Needs the extra `http`."""
     tls_certificate: Path | None = None
     """PEM file of the server's certificate chain. Set together with tls_key; both unset is plain text."""
     tls_key: Path | None = None

@@ -277,7 +277,7 @@ async def test_a_stream_is_told_that_the_server_goes_down(daemon: Any, published
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await anext(aiter(responses))
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
-        assert "going down: open the stream again" in str(caught.value.details())
+        assert "going down: send what has no answer yet on another stream" in str(caught.value.details())
         await stopping
 
 

@@ -41,7 +41,7 @@ DOORS = {
     "training/choice": (modules("training/choice"), training("scoring")),
     "api": (modules("api"), (*TORCH, *TRAINER_PARTS)),
     "api/messages": (modules("api/messages"), ("eyasd.registry", "eyasd.jobs")),
-    "app": (["eyasd.app", "eyasd.check", "eyasd.__main__"], (*TORCH, *TRAINER_PARTS)),
+    "app": (["eyasd.app", "eyasd.check", "eyasd.__main__"], (*TORCH, *TRAINER_PARTS, "aiohttp")),
     "client": (["eyas", "eyas.aio"], (*TORCH, "numpy", "PIL", "click", "rich", "eyasd")),
 }
 

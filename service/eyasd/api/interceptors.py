@@ -25,6 +25,7 @@ from eyasd.telemetry.metrics import Metrics
 
 # Probes bear no token, and the two of the Open Inference Protocol tell no more than health checks do.
 _OPEN: Final = ("/grpc.health.v1.", "/inference.GRPCInferenceService/ServerLive", "/inference.GRPCInferenceService/ServerReady")
+UNAUTHENTICATED: Final = "The call bears no token, or a wrong one: send `authorization: Bearer TOKEN`."
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -93,13 +94,12 @@ class CallInterceptor:
 
     async def _admit(self, context: Any) -> None:
         """Ends a call that does not bear the token, before its request is parsed."""
-        if self._expected is None:
-            return
-        given = dict(context.invocation_metadata()).get("authorization", "")
-        if not hmac.compare_digest(str(given).encode(), self._expected):
-            await context.abort(
-                grpc.StatusCode.UNAUTHENTICATED, "The call bears no token, or a wrong one: send `authorization: Bearer TOKEN`."
-            )
+        if self._expected is not None and not self.admits(str(dict(context.invocation_metadata()).get("authorization", ""))):
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, UNAUTHENTICATED)
+
+    def admits(self, authorization: str) -> bool:
+        """Returns whether this header's value bears the token, if there is one."""
+        return self._expected is None or hmac.compare_digest(authorization.encode(), self._expected)
 
     def report(self, method: str, code: grpc.StatusCode, seconds: float, peer: str, message: str | None) -> None:
         """Counts and logs one finished call."""
@@ -108,10 +108,10 @@ class CallInterceptor:
         self._log.info("rpc", method=method, code=code.name, ms=round(seconds * 1000, 2), peer=peer, error=message)
 
     def surprise(self, method: str, error: Exception) -> str:
-        """Logs an error nobody foresaw, and returns the id under which it can be found."""
+        """Logs an error nobody foresaw, and returns what the caller is told: the id under which it can be found."""
         error_id = secrets.token_hex(8)
         self._log.error("unexpected error", method=method, error_id=error_id, exc_info=error)
-        return error_id
+        return f"Eyas failed in a way it did not foresee. The server's log says more under the id {error_id}."
 
 
 class _Call:
@@ -132,8 +132,7 @@ class _Call:
         elif isinstance(error, asyncio.CancelledError | GeneratorExit):  # the caller left, or its deadline passed
             self._report(grpc.StatusCode.CANCELLED, None)
         elif isinstance(error, Exception):
-            error_id = self._interceptor.surprise(self._method, error)
-            message = f"Eyas failed in a way it did not foresee. The server's log says more under the id {error_id}."
+            message = self._interceptor.surprise(self._method, error)
             await self._abort(status_pb2.Status(code=grpc.StatusCode.INTERNAL.value[0], message=message))
         else:
             self._report(grpc.StatusCode.OK, None)

@@ -18,9 +18,9 @@ from eyas.v1 import classification_service_pb2 as pb
 from eyasd.core.errors import EyasError, InvalidArgument, StreamEnded, StreamIdle
 
 # 32 pictures, a batch of a GPU, of half a megabyte; of the largest, 20 MB, one is read beyond it.
-_MAX_BYTES: Final = 16 * 1024 * 1024
+MAX_BYTES: Final = 16 * 1024 * 1024
 # A minute less than a connection that has become too old waits for its calls, see `api.server`.
-_LIFETIME_SECONDS: Final = 240.0
+LIFETIME_SECONDS: Final = 240.0
 
 Request = pb.ClassifyStreamRequest
 Response = pb.ClassifyStreamResponse
@@ -40,8 +40,8 @@ class StreamLimits:
 
     images: int
     idle_seconds: float
-    size_bytes: int = _MAX_BYTES
-    lifetime_seconds: float = _LIFETIME_SECONDS
+    size_bytes: int = MAX_BYTES
+    lifetime_seconds: float = LIFETIME_SECONDS
 
 
 class Stream:

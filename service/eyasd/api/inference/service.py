@@ -27,9 +27,10 @@ from eyasd.api.inference.messages import (
     message_class,
 )
 from eyasd.api.inference.parameters import priority, timeout_seconds
+from eyasd.api.inference.stream import InferStream
 from eyasd.api.inference.tensors import Wanted, answer_tensors, pictures, wanted_outputs
 from eyasd.core.bundle import Manifest
-from eyasd.core.errors import EyasError, InvalidArgument, NotFound, Unavailable, UndecodableImage
+from eyasd.core.errors import EyasError, InvalidArgument, NotFound, UndecodableImage
 from eyasd.core.names import PRODUCTION, ModelRef, check_identifier
 from eyasd.registry.models import Models
 from eyasd.serving.answer import Classified
@@ -40,9 +41,7 @@ from eyasd.telemetry.metrics import Metrics
 
 # What the protocol calls extensions, and the server has: `schedule_policy` is the parameters priority and timeout.
 EXTENSIONS: Final = ("classification", "model_configuration", "schedule_policy", "statistics")
-# Requests of one stream that are worked on at a time; the next one is read when one of them is answered.
-_MAX_IN_FLIGHT: Final = 16
-_GOING_DOWN: Final = "The server is going down: open the stream again, and send what was not answered."
+_GOING_DOWN: Final = "The server is going down"
 _STATES: Final = {ServingState.READY: "READY", ServingState.LOADING: "LOADING"}
 
 
@@ -75,7 +74,7 @@ class InferenceService:
         self._metrics = metrics
         self._default_deadline_seconds = default_deadline_seconds
         self._is_ready = is_ready
-        self._readers: set[asyncio.Task[None]] = set()
+        self._streams: set[InferStream] = set()
         self._ending = False
 
     async def ServerLive(self, request: Message, context: Any) -> Message:  # noqa: N802, ARG002 - gRPC's names, as everywhere below
@@ -131,37 +130,15 @@ class InferenceService:
 
     async def ModelStreamInfer(self, requests: AsyncIterator[Message], context: Any) -> AsyncIterator[Message]:  # noqa: N802
         """Answers the requests of a stream, several at a time, in their order."""
-        answers: asyncio.Queue[asyncio.Task[Message] | None] = asyncio.Queue()
-        room = asyncio.Semaphore(_MAX_IN_FLIGHT)
-        tasks: set[asyncio.Task[Message]] = set()
-
-        async def read() -> None:
-            try:
-                await room.acquire()
-                async for request in requests:
-                    task = asyncio.create_task(self._streamed(request, context))
-                    tasks.add(task)
-                    answers.put_nowait(task)
-                    await room.acquire()
-            finally:
-                answers.put_nowait(None)
-
-        reader = asyncio.create_task(read())
-        self._readers.add(reader)
+        stream = InferStream(requests, lambda request: self._streamed(request, context))
+        self._streams.add(stream)
         if self._ending:
-            reader.cancel()
+            stream.end(_GOING_DOWN)
         try:
-            while (task := await answers.get()) is not None:
-                yield await task
-                tasks.remove(task)
-                room.release()
-            if self._ending:
-                raise Unavailable(_GOING_DOWN)
-            await reader  # raises what ended it, if it was not the caller
+            async for answer in stream.answers():
+                yield answer
         finally:
-            self._readers.remove(reader)
-            for left in (reader, *tasks):
-                left.cancel()
+            self._streams.remove(stream)
 
     async def RepositoryIndex(self, request: Message, context: Any) -> Message:  # noqa: N802, ARG002
         """Lists every version of every model."""
@@ -188,8 +165,8 @@ class InferenceService:
     def end_streams(self) -> None:
         """Has every stream answer what it has read, and end; those that are opened after do so at once."""
         self._ending = True
-        for reader in self._readers:
-            reader.cancel()
+        for stream in self._streams:
+            stream.end(_GOING_DOWN)
 
     async def _streamed(self, request: Message, context: Any) -> Message:
         try:

@@ -1,0 +1,161 @@
+"""Bodies and queries of HTTP requests -> pictures and options.
+
+A body is a form of files (multipart/form-data), one file (image/*), or JSON, `{"images": [{"content": "BASE64"}]}`. What it holds
+is counted while it is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import binascii
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final
+
+from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from eyasd.api.classify import MAX_EXPLAINED, MAX_IMAGES, MAX_ROUTING_KEY
+from eyasd.core.errors import InvalidArgument
+from eyasd.core.names import ModelRef
+from eyasd.serving.question import Question
+
+MAX_BODY_BYTES: Final = 32 * 1024 * 1024
+_CHUNK_BYTES: Final = 64 * 1024
+_OPTIONS: Final = ("top_k", "allow_unknown", "explain", "routing_key", "timeout")
+_FORMS: Final = (
+    'send a form of files (multipart/form-data), one file (image/*), or application/json, {"images": [{"content": "BASE64"}]}'
+)
+
+
+async def read_pictures(request: web.Request) -> list[bytes]:
+    """Returns the pictures of a request's body, as files.
+
+    Raises:
+        InvalidArgument: it holds none, or too many, or is not what its type says.
+        web.HTTPException: it is of another type, or too large.
+    """
+    kind = request.content_type
+    if kind == "multipart/form-data":
+        pictures = await _form(request)
+    elif kind == "application/json":
+        # Some hundred milliseconds where the body is as large as may be.
+        pictures = await asyncio.to_thread(_json, await _content(request))
+    elif kind.startswith("image/"):
+        pictures = [await _content(request)]
+    else:
+        raise web.HTTPUnsupportedMediaType(text=f"The body is {kind[:80]}: {_FORMS}.")
+    if not 1 <= len(pictures) <= MAX_IMAGES:
+        raise _miscounted(len(pictures), MAX_IMAGES)
+    return pictures
+
+
+def question_of(ref: ModelRef, pictures: list[bytes], query: Mapping[str, str], default_seconds: float) -> Question:
+    """Returns what is asked.
+
+    Args:
+        ref: which version.
+        pictures: as files.
+        query: of the request: `top_k`, `allow_unknown`, `explain`, `routing_key`, and `timeout` in seconds.
+        default_seconds: where there is no `timeout`.
+
+    Raises:
+        InvalidArgument: a value, or the name of one, is wrong.
+    """
+    for name in query:
+        if name not in _OPTIONS:
+            raise InvalidArgument(name[:80], f"There is no parameter {name[:80]!r}: the parameters are {', '.join(_OPTIONS)}.")
+    explain = _flag(query, "explain")
+    if explain and len(pictures) > MAX_EXPLAINED:
+        raise _miscounted(len(pictures), MAX_EXPLAINED, " to explain")
+    routing_key = query.get("routing_key", "")
+    if len(routing_key) > MAX_ROUTING_KEY:
+        raise InvalidArgument(
+            "routing_key", f"routing_key has {len(routing_key):,} characters; at most {MAX_ROUTING_KEY} are allowed."
+        )
+    return Question(
+        ref=ref,
+        images=pictures,
+        timeout_seconds=_seconds(query, default_seconds),
+        top_k=_top_k(query),
+        allow_unknown=_flag(query, "allow_unknown"),
+        explain=explain,
+        routing_key=routing_key,
+    )
+
+
+async def _form(request: web.Request) -> list[bytes]:
+    pictures: list[bytes] = []
+    left = MAX_BODY_BYTES
+    try:
+        async for part in await request.multipart():
+            if not isinstance(part, BodyPartReader):
+                raise InvalidArgument("body", "The form holds a form: send files.")
+            if len(pictures) == MAX_IMAGES:
+                raise _miscounted(MAX_IMAGES + 1, MAX_IMAGES)
+            pictures.append(await _joined(_chunks(part), left))
+            left -= len(pictures[-1])
+    except (ValueError, RuntimeError, AssertionError, HttpProcessingError):  # the parser's
+        raise InvalidArgument("body", "The form is damaged or cut short: send it again.") from None
+    return pictures
+
+
+async def _chunks(part: BodyPartReader) -> AsyncIterator[bytes]:
+    while chunk := await part.read_chunk(_CHUNK_BYTES):
+        yield chunk
+
+
+async def _content(request: web.Request) -> bytes:
+    return await _joined(request.content.iter_chunked(_CHUNK_BYTES), MAX_BODY_BYTES)
+
+
+async def _joined(chunks: AsyncIterator[bytes], most: int) -> bytes:
+    content = bytearray()
+    async for chunk in chunks:
+        content += chunk
+        if len(content) > most:
+            raise web.HTTPRequestEntityTooLarge(
+                MAX_BODY_BYTES, len(content), text=f"The body has over {MAX_BODY_BYTES:,} bytes: send fewer or smaller pictures."
+            )
+    return bytes(content)
+
+
+def _json(content: bytes) -> list[bytes]:
+    try:
+        body: Any = json.loads(content)
+        if body.keys() == {"images"} and all(image.keys() == {"content"} for image in body["images"]):
+            return [binascii.a2b_base64(image["content"], strict_mode=True) for image in body["images"]]
+    except (ValueError, TypeError, AttributeError, RecursionError):  # binascii's own error is a ValueError
+        pass
+    raise InvalidArgument("body", 'The body is not {"images": [{"content": "BASE64"}]}, with standard base64.')
+
+
+def _miscounted(count: int, most: int, of: str = "") -> InvalidArgument:
+    return InvalidArgument("images", f"The request holds {'too many pictures' if count else 'no picture'}{of}: send 1 to {most}.")
+
+
+def _top_k(query: Mapping[str, str]) -> int:
+    text = query.get("top_k", "0")
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise InvalidArgument("top_k", f"top_k is {text[:80]!r}; it must be a number, 0 for the labels that apply.")
+    return int(text)
+
+
+def _flag(query: Mapping[str, str], name: str) -> bool:
+    text = query.get(name, "false")
+    if text not in {"true", "false"}:
+        raise InvalidArgument(name, f"{name} is {text[:80]!r}; it must be true or false.")
+    return text == "true"
+
+
+def _seconds(query: Mapping[str, str], default: float) -> float:
+    text = query.get("timeout")
+    if text is None:
+        return default
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 3600:
+        raise InvalidArgument("timeout", f"timeout is {text[:80]!r}; it must be seconds, more than 0 and at most 3600.")
+    return seconds

@@ -1,0 +1,170 @@
+"""The HTTP server: paths, token, deadlines, the access line, and the way down."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import grpc
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from aiohttp.web_protocol import RequestHandler
+
+from eyasd.api.asking import ask
+from eyasd.api.errors import code_of
+from eyasd.api.interceptors import UNAUTHENTICATED, CallInterceptor
+from eyasd.api.messages.classification import classify_response
+from eyasd.api.web.bodies import question_of, read_pictures
+from eyasd.api.web.statuses import answer, of_error, of_refused, refusal
+from eyasd.core.errors import EyasError, StartupFailed
+from eyasd.core.names import parse_model_ref
+from eyasd.serving.classifier import Classifier
+from eyasd.serving.question import Question
+from eyasd.telemetry.metrics import Metrics
+
+METHOD: Final = "http/classify"  # in metrics and the access line
+# A connection whose first request does not begin within so long, or whose request is not whole within so long, is closed.
+_FIRST_REQUEST_SECONDS: Final = 10.0
+_BODY_SECONDS: Final = 30.0
+
+
+class WebDoor:
+    """Answers HTTP with the classifier. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        interceptor: CallInterceptor,
+        metrics: Metrics,
+        *,
+        address: str,
+        tls: tuple[Path, Path] | None,
+        default_deadline_seconds: float,
+        is_ready: Callable[[], bool],
+    ) -> None:
+        """Binds the port, without serving yet.
+
+        Args:
+            classifier: answers.
+            interceptor: knows the token, and takes down how requests ended.
+            metrics: counts questions.
+            address: HOST:PORT.
+            tls: PEM files of the certificate chain and its key; None is plain text.
+            default_deadline_seconds: of a request that came without `timeout`.
+            is_ready: whether the health check of the server says SERVING.
+
+        Raises:
+            StartupFailed: the address cannot be listened on.
+        """
+        self._classifier = classifier
+        self._interceptor = interceptor
+        self._metrics = metrics
+        self._default_deadline_seconds = default_deadline_seconds
+        self._is_ready = is_ready
+        self._silent: dict[RequestHandler, asyncio.TimerHandle] = {}  # connections without a request yet
+        app = web.Application()
+        # A path names a model version as eyas.v1 does.
+        app.router.add_post("/v1/{name:models/[^:]+}:classify", self._classify)
+        app.router.add_get("/v1/health", self._health)
+        app.middlewares.append(self._around)
+        # A caller who leaves takes the work with it.
+        self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, keepalive_timeout=75.0)
+        self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) if tls else None
+        if self._tls and tls:
+            self._tls.load_cert_chain(*tls)
+        host, _, port = address.rpartition(":")
+        try:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            self._socket = socket.create_server((host.strip("[]"), int(port)), family=family)
+        except OSError as error:
+            raise StartupFailed(
+                f"The address {address} cannot be listened on ({error.strerror}): stop what uses it, or choose another "
+                "api.http_listen."
+            ) from error
+        self.port = int(self._socket.getsockname()[1])
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Answers requests from now on."""
+        await self._runner.setup()
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._accept, sock=self._socket, ssl=self._tls)
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Refuses new connections, and lets requests in flight finish within the grace."""
+        if self._server is not None:
+            self._server.close()
+        self._socket.close()
+        server = self._runner.server
+        if server is not None:
+            server.pre_shutdown()  # idle connections
+            await server.shutdown(grace_seconds)
+        await self._runner.cleanup()
+
+    def _accept(self) -> asyncio.BaseProtocol:
+        """Makes the protocol of a connection, which goes if it says nothing."""
+        server = self._runner.server
+        if server is None:
+            raise RuntimeError("start comes first")
+        protocol = server()
+
+        def close() -> None:
+            del self._silent[protocol]
+            protocol.force_close()
+
+        self._silent[protocol] = asyncio.get_running_loop().call_later(_FIRST_REQUEST_SECONDS, close)
+        return protocol
+
+    async def _health(self, _: web.Request) -> web.Response:
+        ready = self._is_ready()
+        return web.json_response({"status": "SERVING" if ready else "NOT_SERVING"}, status=200 if ready else 503)
+
+    async def _classify(self, request: web.Request) -> web.Response:
+        ref = parse_model_ref(request.match_info["name"], "name")
+        try:
+            async with asyncio.timeout(_BODY_SECONDS):
+                pictures = await read_pictures(request)
+        except TimeoutError:
+            raise web.HTTPRequestTimeout(text=f"The body was not whole within {_BODY_SECONDS:g} s: send less at a time.") from None
+
+        def question() -> Question:
+            return question_of(ref, pictures, request.query, self._default_deadline_seconds)
+
+        return answer(classify_response(await ask(self._classifier, self._metrics, question)))
+
+    @web.middleware
+    async def _around(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if timer := self._silent.pop(request.protocol, None):
+            timer.cancel()
+        if request.path == "/v1/health":
+            return await handler(request)
+        start = time.monotonic()
+        code, message = grpc.StatusCode.OK, None
+        try:
+            if not self._interceptor.admits(request.headers.get("authorization", "")):
+                code, message = grpc.StatusCode.UNAUTHENTICATED, UNAUTHENTICATED
+                response: web.StreamResponse = refusal(code, message)
+            else:
+                response = await handler(request)
+        except asyncio.CancelledError:
+            code = grpc.StatusCode.CANCELLED
+            raise
+        except EyasError as error:
+            code, message = code_of(type(error)), error.message
+            response = of_error(error)
+        except web.HTTPException as error:
+            code, response = of_refused(error)
+            message = error.text
+        except Exception as error:  # noqa: BLE001 - whatever a request meets ends it and no other
+            code, message = grpc.StatusCode.INTERNAL, self._interceptor.surprise(METHOD, error)
+            response = refusal(code, message)
+        finally:
+            self._interceptor.report(METHOD, code, time.monotonic() - start, request.remote or "", message)
+        if not self._is_ready():
+            response.force_close()  # so that the next request finds a server that stays
+        return response

@@ -1,0 +1,163 @@
+"""The HTTP/JSON door over a real socket: curl's forms, JSON, errors, the token, and the way down."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from builders import COLOURS, picture, write_bundle
+from eyasd.app import App
+from eyasd.core.errors import StartupFailed
+from eyasd.registry.models import Models
+
+RED = picture(COLOURS["red"])
+LISTEN = {"http_listen": "127.0.0.1:0"}
+CLASSIFY = "/v1/models/colours:classify"
+
+
+def form(*pictures: bytes) -> aiohttp.FormData:
+    made = aiohttp.FormData()
+    for number, content in enumerate(pictures):
+        made.add_field("image", content, filename=f"{number}.png", content_type="image/png")
+    return made
+
+
+@pytest.fixture
+async def app(daemon: Any, published: Models) -> AsyncIterator[App]:
+    async with daemon(api=dict(LISTEN), serving={"poll_interval_seconds": 0.05}) as running:
+        yield running
+
+
+@pytest.fixture
+async def web(app: App) -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{app.http_port}") as session:
+        yield session
+
+
+async def test_files_of_a_form_or_one_or_json_get_labels(app: App, web: aiohttp.ClientSession) -> None:
+    async with web.post(CLASSIFY, data=form(*(picture(colour) for colour in COLOURS.values())), params={"top_k": "2"}) as response:
+        assert response.status == 200
+        body = await response.json()
+    assert body["modelVersion"] == "models/colours/versions/1"
+    tops = [[p["label"] for p in result["classification"]["predictions"]] for result in body["results"]]
+    assert [top[0] for top in tops] == list(COLOURS)
+    assert {len(top) for top in tops} == {2}
+    best = body["results"][0]["classification"]["predictions"][0]
+    assert best["classIndex"] == 0
+    assert best["applies"] is True
+    assert 0.9 < best["probability"] <= 1
+    assert body["timing"]["inference"].endswith("s")
+    images = {"images": [{"content": base64.b64encode(RED).decode()}]}
+    for path in (CLASSIFY, "/v1/models/colours/versions/1:classify", "/v1/models/colours/aliases/production:classify"):
+        for sent in ({"json": images}, {"data": RED, "headers": {"content-type": "image/png"}}):
+            async with web.post(path, **sent) as response:
+                body = await response.json()
+                assert body["results"][0]["classification"]["predictions"][0]["label"] == "red"
+    counted = app._metrics.registry.get_sample_value
+    assert counted("eyas_requests_total", {"model": "colours", "version": "1", "code": "OK"}) == 7
+    assert counted("eyas_rpcs_total", {"method": "http/classify", "code": "OK"}) == 7
+
+
+async def test_a_picture_that_cannot_be_read_fails_alone(web: aiohttp.ClientSession) -> None:
+    async with web.post(CLASSIFY, data=form(RED, b"no picture")) as response:
+        assert response.status == 200
+        good, bad = (await response.json())["results"]
+    assert good["classification"]["predictions"][0]["label"] == "red"
+    assert bad["error"]["code"] == 3
+    assert "not a picture" in bad["error"]["message"]
+
+
+WRONG: list[tuple[str, dict[str, Any], int, int, str]] = [
+    ("/v1/models/nothing:classify", {"data": form(RED)}, 404, 5, "no model 'nothing'; the models are: colours"),
+    ("/v1/models/colours/versions/9:classify", {"data": form(RED)}, 404, 5, "no version 9"),
+    ("/v1/models/..:classify", {"data": form(RED)}, 400, 3, "is not a name for a model"),
+    ("/v1/elsewhere", {"data": form(RED)}, 404, 5, "Not Found"),
+    (CLASSIFY, {"data": form()}, 415, 3, "send a form of files"),
+    (CLASSIFY, {"data": form(*[RED] * 65)}, 400, 3, "holds too many pictures: send 1 to 64"),
+    (CLASSIFY, {"data": form(*[RED] * 9), "params": {"explain": "true"}}, 400, 3, "too many pictures to explain: send 1 to 8"),
+    (CLASSIFY, {"data": BytesIO(b"x" * 40_000_000), "headers": {"content-type": "image/png"}}, 413, 3, "over 33,554,432 bytes"),
+    (CLASSIFY, {"data": b"--x\r\nno", "headers": {"content-type": "multipart/form-data; boundary=x"}}, 400, 3, "form is damaged"),
+    (CLASSIFY, {"data": b"x", "headers": {"content-type": "multipart/form-data"}}, 400, 3, "form is damaged"),
+    (CLASSIFY, {"json": {"images": []}}, 400, 3, "holds no picture: send 1 to 64"),
+    (CLASSIFY, {"json": {"images": [{"content": "%"}]}}, 400, 3, "with standard base64"),
+    (CLASSIFY, {"json": [1]}, 400, 3, "The body is not"),
+    (CLASSIFY, {"data": b"[" * 100_000, "headers": {"content-type": "application/json"}}, 400, 3, "The body is not"),
+    (CLASSIFY, {"data": form(RED), "params": {"top_k": "-1"}}, 400, 3, "top_k is '-1'"),
+    (CLASSIFY, {"data": form(RED), "params": {"explain": "yes"}}, 400, 3, "explain is 'yes'; it must be true or false"),
+    (CLASSIFY, {"data": form(RED), "params": {"timeout": "nan"}}, 400, 3, "timeout is 'nan'"),
+    (CLASSIFY, {"data": form(RED), "params": {"topk": "1"}}, 400, 3, "no parameter 'topk': the parameters are top_k"),
+    (CLASSIFY, {"data": form(RED), "params": {"allow_unknown": "true"}}, 400, 9, "was trained by an Eyas"),
+    (CLASSIFY, {"data": form(RED), "params": {"timeout": "0.0001"}}, 504, 4, "allow more time"),
+]
+
+
+async def test_what_is_wrong_is_told_as_a_status(web: aiohttp.ClientSession) -> None:
+    for path, sent, http_code, code, says in WRONG:
+        async with web.post(path, **sent) as response:
+            body = await response.json()
+        assert (response.status, body["code"]) == (http_code, code), body
+        assert says in body["message"]
+    async with web.get(CLASSIFY) as response:
+        assert (response.status, response.headers["Allow"]) == (405, "POST")
+        assert (await response.json())["code"] == 12
+
+
+async def test_a_full_queue_says_when_to_come_back(daemon: Any, repository: Models, tmp_path: Path) -> None:
+    repository.publish("colours", write_bundle(tmp_path / "slow", work=1000), "job1")
+    repository.aliases.set("colours", "production", 1, actor="test", reason="")
+    async with (
+        daemon(api=dict(LISTEN), serving={"max_queue_images": 2, "max_batch_size": 1}) as app,
+        aiohttp.ClientSession(f"http://127.0.0.1:{app.http_port}") as web,
+    ):
+        responses = await asyncio.gather(*(web.post(CLASSIFY, data=form(RED, RED)) for _ in range(6)))
+        refused = [response for response in responses if response.status == 429]
+        assert 1 <= len(refused) <= 5
+        assert int(refused[0].headers["Retry-After"]) >= 1
+        status = json.loads(await refused[0].text())
+        assert {detail["@type"].rpartition(".")[2] for detail in status["details"]} == {"ErrorInfo", "RetryInfo"}
+        for response in responses:
+            response.release()
+
+
+async def test_the_token_and_the_way_down(daemon: Any, published: Models) -> None:
+    async with (
+        daemon(api=LISTEN | {"token": "secret", "lame_duck_seconds": 0.5}) as app,
+        aiohttp.ClientSession(f"http://127.0.0.1:{app.http_port}") as web,
+    ):
+        async with web.post(CLASSIFY, data=form(RED)) as response:
+            assert (response.status, (await response.json())["code"]) == (401, 16)
+        async with web.get("/v1/health") as response:
+            assert (response.status, await response.json()) == (200, {"status": "SERVING"})
+        stopping = asyncio.create_task(app.stop())
+        await asyncio.sleep(0)
+        async with web.get("/v1/health") as response:
+            assert response.status == 503
+        async with web.post(CLASSIFY, data=form(RED), headers={"authorization": "Bearer secret"}) as response:
+            assert (response.status, response.headers["Connection"]) == (200, "close")
+        await stopping
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await web.get("/v1/health")
+
+
+async def test_a_connection_that_says_nothing_is_closed(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eyasd.api.web.door._FIRST_REQUEST_SECONDS", 0.05)
+    for said in (b"", b"POST /v1/models/colours:classify HTTP/1.1\r\nHost: x\r\n"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", app.http_port)
+        writer.write(said)
+        async with asyncio.timeout(10):
+            assert await reader.read() == b""
+        writer.close()
+
+
+async def test_a_port_that_is_taken_is_told(daemon: Any, published: Models, app: App) -> None:
+    with pytest.raises(StartupFailed, match=rf"127.0.0.1:{app.http_port} cannot be listened on .* choose another api.http_listen"):
+        async with daemon(api={"http_listen": f"127.0.0.1:{app.http_port}"}):
+            pass
