@@ -52,6 +52,7 @@ from eyasd.telemetry.metrics import Metrics
 if TYPE_CHECKING:
     from eyasd.api.web.door import WebDoor
 
+NO_AIOHTTP: Final = "api.http_listen needs aiohttp: install 'eyas[http]', or leave it unset."
 _KILLED_BY_SIGNAL: Final = 130
 
 
@@ -194,7 +195,7 @@ class App:
         try:
             from eyasd.api.web.door import WebDoor  # noqa: PLC0415
         except ModuleNotFoundError as error:
-            raise StartupFailed("api.http_listen needs aiohttp: install 'eyas[http]', or leave it unset.") from error
+            raise StartupFailed(NO_AIOHTTP) from error
         return WebDoor(
             self._classifier,
             interceptor,

@@ -18,7 +18,7 @@ from typing import Final, TextIO
 
 import structlog
 
-from eyasd.app import Role, fleet_options, make_writable
+from eyasd.app import NO_AIOHTTP, Role, fleet_options, make_writable
 from eyasd.config import Settings
 from eyasd.core.errors import EyasError, StartupFailed
 from eyasd.jobs.local import gpu_count
@@ -42,6 +42,7 @@ async def check(role: Role, settings: Settings, log: structlog.typing.FilteringB
         attempts += [("data folder", checks.folder), ("jobs", checks.jobs), ("training", checks.training)]
     attempts += [("registry", checks.registry), ("address", checks.address), ("metrics address", checks.metrics_address)]
     if role is not Role.TRAINER:
+        attempts += [("HTTP address", checks.http_address)] if settings.api.http_listen else []
         attempts.append(("device", checks.device))
     failed = [name for name, attempt in attempts if not await _line(out, name, attempt)]
     if role is not Role.TRAINER and checks.options is not None:
@@ -121,6 +122,11 @@ class _Checks:
 
     async def address(self) -> str:
         return _free(self._settings.api.listen, "--listen")
+
+    async def http_address(self) -> str:
+        if importlib.util.find_spec("aiohttp") is None:
+            raise StartupFailed(NO_AIOHTTP)
+        return _free(self._settings.api.http_listen or "", "api.http_listen")
 
     async def metrics_address(self) -> str:
         return _free(self._settings.telemetry.metrics_listen, "--metrics-port")

@@ -46,13 +46,15 @@ async def test_every_failure_is_told(app: App, published: Models, data_dir: Path
     published.aliases.set("broken", "canary", 1, actor="test", reason="")
     (data_dir / "models/broken/1/model.onnx").write_bytes(b"damaged")
     (tmp_path / "no.pem").write_text("no PEM")
-    api = {"listen": f"127.0.0.1:{app.port}", "tls_certificate": tmp_path / "no.pem", "tls_key": tmp_path / "no.pem"}
+    taken = f"127.0.0.1:{app.port}"
+    api = {"listen": taken, "http_listen": taken, "tls_certificate": tmp_path / "no.pem", "tls_key": tmp_path / "no.pem"}
     status, rows, last = await told(Role.SERVER, data_dir, log, api=api)
     failed = {name: said for name, (state, said) in rows.items() if state == "failed"}
-    assert (status, set(failed)) == (1, {"settings", "address", "broken/1"})
-    assert last == "eyasd server would not start as it should: settings, address, broken/1."
+    assert (status, set(failed)) == (1, {"settings", "address", "HTTP address", "broken/1"})
+    assert last == "eyasd server would not start as it should: settings, address, HTTP address, broken/1."
     assert "they must be PEM, and belong together" in failed["settings"]
     assert failed["address"].endswith("(Address already in use): stop what uses it, or choose another with --listen.")
+    assert failed["HTTP address"].endswith("choose another with api.http_listen.")
     assert "was changed after it was published" in failed["broken/1"]
     assert rows["colours/1"][0] == "ok"
 
