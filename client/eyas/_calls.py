@@ -22,7 +22,7 @@ from eyas._policy import Policy, policy, policy_message
 from eyas._report import Report
 from eyas._settings import SettingValue, training_spec
 from eyas._traffic import Canary, Shadow, Traffic, traffic, traffic_message
-from eyas._types import Alias, Classification, Job, JobEvent, JobState, Model, ModelVersion
+from eyas._types import Alias, Classification, Job, JobEvent, JobState, Model, ModelVersion, Priority
 from eyas.v1 import classification_service_pb2 as classification_pb2
 from eyas.v1 import evaluation_pb2, job_service_pb2, model_service_pb2, training_service_pb2
 
@@ -133,6 +133,7 @@ def classify(
     *,
     allow_unknown: bool = False,
     explain: bool = False,
+    priority: Priority = Priority.NORMAL,
     routing_key: str = "",
 ) -> Call[list[Classification | EyasError]]:
     """Classify."""
@@ -142,6 +143,7 @@ def classify(
         top_k=top_k,
         allow_unknown=allow_unknown,
         explain=explain,
+        priority=_priority(priority),
         routing_key=routing_key,
     )
     method = "/eyas.v1.ClassificationService/Classify"
@@ -154,6 +156,7 @@ def classify_stream(
     *,
     allow_unknown: bool = False,
     explain: bool = False,
+    priority: Priority = Priority.NORMAL,
     routing_key: str = "",
     picture_timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
 ) -> Call[tuple[str, Classification | EyasError]]:
@@ -163,12 +166,17 @@ def classify_stream(
         top_k=top_k,
         allow_unknown=allow_unknown,
         explain=explain,
+        priority=_priority(priority),
         routing_key=routing_key,
     )
     options.picture_timeout.FromTimedelta(timedelta(seconds=picture_timeout_seconds))
     request = classification_pb2.ClassifyStreamRequest(options=options)
     method = "/eyas.v1.ClassificationService/ClassifyStream"
     return Call(method, request, classification_pb2.ClassifyStreamResponse, _convert.streamed)
+
+
+def _priority(priority: Priority) -> classification_pb2.Priority:
+    return classification_pb2.Priority.Value(f"PRIORITY_{Priority(priority).name}")  # type: ignore[return-value] # an int, says its stub
 
 
 def get_job(job: str) -> Call[Job]:

@@ -24,7 +24,7 @@ from eyas._settings import SettingValue
 from eyas._stream import LIFETIME_SECONDS, Pictures, ended_for_silence
 from eyas._streaming import Streaming
 from eyas._traffic import Canary, Shadow, Traffic
-from eyas._types import Alias, Classification, Job, JobEvent, Model, ModelVersion
+from eyas._types import Alias, Classification, Job, JobEvent, Model, ModelVersion, Priority
 from eyas._watch import Watch
 
 T = TypeVar("T")
@@ -99,6 +99,7 @@ class Client:
         top_k: int = 0,
         allow_unknown: bool = False,
         explain: bool = False,
+        priority: Priority = Priority.NORMAL,
         routing_key: str = "",
         timeout: float | timedelta | None = None,
     ) -> Classification:
@@ -110,6 +111,7 @@ class Client:
             top_k: how many labels to return, most probable first; 0 is those that apply, or the most probable one where none does.
             allow_unknown: whether the picture may be called unknown: then none of its labels applies, and `unknown` says why.
             explain: whether the answer holds an explanation, see `Classification`.
+            priority: who goes first where not all can; low priority is refused first.
             routing_key: whom the request is from or about, at most 256 characters: while the model has a canary, all requests of a
                 key are answered by the same version.
             timeout: deadline of this call; None is the client's.
@@ -119,7 +121,9 @@ class Client:
             FailedPrecondition: it may be called unknown, and the version has no rule for that; or the version cannot explain.
         """
         content = _calls.read_image(image)
-        call = _calls.classify(model, [content], top_k, allow_unknown=allow_unknown, explain=explain, routing_key=routing_key)
+        call = _calls.classify(
+            model, [content], top_k, allow_unknown=allow_unknown, explain=explain, priority=priority, routing_key=routing_key
+        )
         (result,) = self._run(call, timeout)
         if isinstance(result, EyasError):
             raise result
@@ -133,6 +137,7 @@ class Client:
         top_k: int = 0,
         allow_unknown: bool = False,
         explain: bool = False,
+        priority: Priority = Priority.NORMAL,
         routing_key: str = "",
         timeout: float | timedelta | None = None,
     ) -> list[Classification | EyasError]:
@@ -144,6 +149,7 @@ class Client:
             top_k: how many labels to return for each, as in `classify`.
             allow_unknown: as in `classify`.
             explain: as in `classify`.
+            priority: as in `classify`.
             routing_key: as in `classify`.
             timeout: deadline of each request; None is the client's.
 
@@ -154,7 +160,9 @@ class Client:
 
         def send(batch: tuple[list[int], list[bytes]]) -> None:
             places, contents = batch
-            call = _calls.classify(model, contents, top_k, allow_unknown=allow_unknown, explain=explain, routing_key=routing_key)
+            call = _calls.classify(
+                model, contents, top_k, allow_unknown=allow_unknown, explain=explain, priority=priority, routing_key=routing_key
+            )
             answers = self._run(call, timeout)
             for place, result in zip(places, answers, strict=True):
                 results[place] = result
@@ -178,6 +186,7 @@ class Client:
         top_k: int = 0,
         allow_unknown: bool = False,
         explain: bool = False,
+        priority: Priority = Priority.NORMAL,
         routing_key: str = "",
         timeout: float | timedelta | None = None,
     ) -> Iterator[tuple[Image, Classification | EyasError]]:
@@ -194,6 +203,7 @@ class Client:
             top_k: as in `classify`.
             allow_unknown: as in `classify`.
             explain: as in `classify`.
+            priority: as in `classify`.
             routing_key: as in `classify`, for every picture.
             timeout: how long the answer to a picture may take; None is the client's.
 
@@ -206,6 +216,7 @@ class Client:
             top_k,
             allow_unknown=allow_unknown,
             explain=explain,
+            priority=priority,
             routing_key=routing_key,
             picture_timeout_seconds=seconds,
         )

@@ -45,6 +45,14 @@ class JobType(StrEnum):
     INSPECTION = "inspection"
 
 
+class Priority(StrEnum):
+    """How urgent a picture is where not all can be answered at once; low priority is served last and refused first."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
 class ServingState(StrEnum):
     """What the server does with a version; `unspecified` where it does not serve."""
 

@@ -24,7 +24,7 @@ from eyas._report import Report
 from eyas._settings import SettingValue
 from eyas._stream import LIFETIME_SECONDS, Pictures, ended_for_silence
 from eyas._traffic import Canary, Shadow, Traffic
-from eyas._types import Alias, Classification, Job, JobEvent, Model, ModelVersion
+from eyas._types import Alias, Classification, Job, JobEvent, Model, ModelVersion, Priority
 from eyas._watch import Watch
 
 __all__ = ["Client"]
@@ -78,12 +78,15 @@ class Client:
         top_k: int = 0,
         allow_unknown: bool = False,
         explain: bool = False,
+        priority: Priority = Priority.NORMAL,
         routing_key: str = "",
         timeout: float | timedelta | None = None,  # noqa: ASYNC109 - a deadline
     ) -> Classification:
         """Labels one picture."""
         content = image if isinstance(image, bytes) else await asyncio.to_thread(_calls.read_image, image)
-        call = _calls.classify(model, [content], top_k, allow_unknown=allow_unknown, explain=explain, routing_key=routing_key)
+        call = _calls.classify(
+            model, [content], top_k, allow_unknown=allow_unknown, explain=explain, priority=priority, routing_key=routing_key
+        )
         (result,) = await self._run(call, timeout)
         if isinstance(result, EyasError):
             raise result
@@ -97,6 +100,7 @@ class Client:
         top_k: int = 0,
         allow_unknown: bool = False,
         explain: bool = False,
+        priority: Priority = Priority.NORMAL,
         routing_key: str = "",
         timeout: float | timedelta | None = None,  # noqa: ASYNC109 - a deadline that travels to the server
     ) -> list[Classification | EyasError]:
@@ -112,7 +116,7 @@ class Client:
                 if not places:
                     return
                 call = _calls.classify(
-                    model, contents, top_k, allow_unknown=allow_unknown, explain=explain, routing_key=routing_key
+                    model, contents, top_k, allow_unknown=allow_unknown, explain=explain, priority=priority, routing_key=routing_key
                 )
                 answers = await self._run(call, timeout)
                 for place, result in zip(places, answers, strict=True):
@@ -135,12 +139,18 @@ class Client:
         top_k: int = 0,
         allow_unknown: bool = False,
         explain: bool = False,
+        priority: Priority = Priority.NORMAL,
         routing_key: str = "",
         timeout: float | timedelta | None = None,  # noqa: ASYNC109 - of each picture
     ) -> AsyncIterator[tuple[Image, Classification | EyasError]]:
         """Labels pictures as they come, see `Client.classify_stream`; `images` may be asynchronous, else a thread takes them."""
         seconds = self._connection.timeout_seconds if timeout is None else in_seconds(timeout)
-        asked: dict[str, Any] = {"allow_unknown": allow_unknown, "explain": explain, "routing_key": routing_key}
+        asked: dict[str, Any] = {
+            "allow_unknown": allow_unknown,
+            "explain": explain,
+            "priority": priority,
+            "routing_key": routing_key,
+        }
         call = _calls.classify_stream(model, top_k, picture_timeout_seconds=seconds, **asked)
         method: Any = self._channel.stream_stream(call.method, lambda m: m.SerializeToString(), call.response.FromString)
         pictures = Pictures(ordered=ordered, timeout_seconds=seconds, retries=self._connection.retries)

@@ -175,11 +175,12 @@ async def test_a_picture_that_cannot_be_read_fails_alone(stub: Any) -> None:
         (request(), "INVALID_ARGUMENT", "holds no picture: send 1 to 64", "INVALID_ARGUMENT"),
         (request(*[picture()] * 65), "INVALID_ARGUMENT", "holds 65 pictures: send at most 64", "INVALID_ARGUMENT"),
         (request(picture(), top_k=-1), "INVALID_ARGUMENT", "top_k is -1", "INVALID_ARGUMENT"),
+        (request(picture(), priority=9), "INVALID_ARGUMENT", "priority is 9; it must be HIGH", "INVALID_ARGUMENT"),
         (request(picture(), routing_key="k" * 257), "INVALID_ARGUMENT", "routing_key has 257 characters", "INVALID_ARGUMENT"),
         (request(*[picture()] * 9, explain=True), "INVALID_ARGUMENT", "9 pictures to explain: send at most 8", "INVALID_ARGUMENT"),
         (request(picture(), allow_unknown=True), "FAILED_PRECONDITION", "colours/1 was trained by an Eyas", "NO_UNKNOWN_RULE"),
     ],
-    ids=["model", "alias", "version", "name", "empty", "many", "top-k", "key", "explain", "unknown"],
+    ids=["model", "alias", "version", "name", "empty", "many", "top-k", "priority", "key", "explain", "unknown"],
 )
 async def test_a_request_that_cannot_be_answered(stub: Any, sent: pb.ClassifyRequest, code: str, says: str, reason: str) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:

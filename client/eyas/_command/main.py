@@ -31,7 +31,7 @@ from eyas._convert import to_json
 from eyas._errors import EyasError, InvalidArgument
 from eyas._report import show_in_browser
 from eyas._settings import training_spec
-from eyas._types import Classification, Job
+from eyas._types import Classification, Job, Priority
 
 _PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
 
@@ -172,6 +172,9 @@ def inspect(session: Session, *, dataset: Path, backbone: str | None, seed: int,
 @click.option("--top-k", type=click.IntRange(1), help="Labels for each picture [those that apply].")
 @click.option("--allow-unknown", is_flag=True, help="Say so of pictures unlike those trained on, and of doubtful answers.")
 @click.option(
+    "--priority", type=click.Choice(["high", "normal", "low"]), default="normal", help="Who goes first if not all can [normal]."
+)
+@click.option(
     "--explain",
     "out",
     type=click.Path(path_type=Path),
@@ -180,12 +183,21 @@ def inspect(session: Session, *, dataset: Path, backbone: str | None, seed: int,
 )
 @connected
 def classify(
-    session: Session, *, model: str, pictures: tuple[Path, ...], top_k: int | None, allow_unknown: bool, out: Path | None
+    session: Session,
+    *,
+    model: str,
+    pictures: tuple[Path, ...],
+    top_k: int | None,
+    allow_unknown: bool,
+    priority: str,
+    out: Path | None,
 ) -> int:
     """Label pictures; a folder stands for the pictures in it."""
     paths = [path for given in pictures for path in _expand(given)]
     files = places(out, paths) if out else {}
-    answers = session.client.classify_many(model, paths, top_k=top_k or 0, allow_unknown=allow_unknown, explain=out is not None)
+    answers = session.client.classify_many(
+        model, paths, top_k=top_k or 0, allow_unknown=allow_unknown, explain=out is not None, priority=Priority(priority)
+    )
     write((files[path], answer) for path, answer in zip(paths, answers, strict=True) if files)
     results = list(zip(map(str, paths), answers, strict=True))
     failed = [(path, result) for path, result in results if isinstance(result, EyasError)]

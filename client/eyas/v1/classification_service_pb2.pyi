@@ -8,30 +8,43 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Priority(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PRIORITY_UNSPECIFIED: _ClassVar[Priority]
+    PRIORITY_HIGH: _ClassVar[Priority]
+    PRIORITY_NORMAL: _ClassVar[Priority]
+    PRIORITY_LOW: _ClassVar[Priority]
+
 class UnknownReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     UNKNOWN_REASON_UNSPECIFIED: _ClassVar[UnknownReason]
     UNKNOWN_REASON_OUT_OF_DISTRIBUTION: _ClassVar[UnknownReason]
     UNKNOWN_REASON_LOW_CONFIDENCE: _ClassVar[UnknownReason]
+PRIORITY_UNSPECIFIED: Priority
+PRIORITY_HIGH: Priority
+PRIORITY_NORMAL: Priority
+PRIORITY_LOW: Priority
 UNKNOWN_REASON_UNSPECIFIED: UnknownReason
 UNKNOWN_REASON_OUT_OF_DISTRIBUTION: UnknownReason
 UNKNOWN_REASON_LOW_CONFIDENCE: UnknownReason
 
 class ClassifyRequest(_message.Message):
-    __slots__ = ("model", "images", "top_k", "explain", "allow_unknown", "routing_key")
+    __slots__ = ("model", "images", "top_k", "explain", "allow_unknown", "priority", "routing_key")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     TOP_K_FIELD_NUMBER: _ClassVar[int]
     EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     ALLOW_UNKNOWN_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
     ROUTING_KEY_FIELD_NUMBER: _ClassVar[int]
     model: str
     images: _containers.RepeatedCompositeFieldContainer[Image]
     top_k: int
     explain: bool
     allow_unknown: bool
+    priority: Priority
     routing_key: str
-    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[Image, _Mapping]]] = ..., top_k: _Optional[int] = ..., explain: bool = ..., allow_unknown: bool = ..., routing_key: _Optional[str] = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[Image, _Mapping]]] = ..., top_k: _Optional[int] = ..., explain: bool = ..., allow_unknown: bool = ..., priority: _Optional[_Union[Priority, str]] = ..., routing_key: _Optional[str] = ...) -> None: ...
 
 class ClassifyStreamRequest(_message.Message):
     __slots__ = ("options", "picture")
@@ -42,11 +55,12 @@ class ClassifyStreamRequest(_message.Message):
     def __init__(self, options: _Optional[_Union[ClassifyStreamOptions, _Mapping]] = ..., picture: _Optional[_Union[StreamedImage, _Mapping]] = ...) -> None: ...
 
 class ClassifyStreamOptions(_message.Message):
-    __slots__ = ("model", "top_k", "explain", "allow_unknown", "routing_key", "ordered", "picture_timeout")
+    __slots__ = ("model", "top_k", "explain", "allow_unknown", "priority", "routing_key", "ordered", "picture_timeout")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     TOP_K_FIELD_NUMBER: _ClassVar[int]
     EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     ALLOW_UNKNOWN_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
     ROUTING_KEY_FIELD_NUMBER: _ClassVar[int]
     ORDERED_FIELD_NUMBER: _ClassVar[int]
     PICTURE_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
@@ -54,10 +68,11 @@ class ClassifyStreamOptions(_message.Message):
     top_k: int
     explain: bool
     allow_unknown: bool
+    priority: Priority
     routing_key: str
     ordered: bool
     picture_timeout: _duration_pb2.Duration
-    def __init__(self, model: _Optional[str] = ..., top_k: _Optional[int] = ..., explain: bool = ..., allow_unknown: bool = ..., routing_key: _Optional[str] = ..., ordered: bool = ..., picture_timeout: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., top_k: _Optional[int] = ..., explain: bool = ..., allow_unknown: bool = ..., priority: _Optional[_Union[Priority, str]] = ..., routing_key: _Optional[str] = ..., ordered: bool = ..., picture_timeout: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class StreamedImage(_message.Message):
     __slots__ = ("id", "image")

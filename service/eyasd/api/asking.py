@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, Final
+from urllib.parse import unquote
 
 from eyasd.api.errors import code_of
 from eyasd.core.errors import EyasError, InvalidArgument, NotFound
@@ -10,6 +12,19 @@ from eyasd.serving.answer import Classified
 from eyasd.serving.classifier import Classifier
 from eyasd.serving.question import Question
 from eyasd.telemetry.metrics import OTHER, Metrics
+
+# A caller may say who it is, such as a service behind a proxy; from another host it is another caller anyway.
+CALLER_KEY: Final = "eyas-caller"
+MAX_CALLER: Final = 128
+
+
+def caller_of(context: Any) -> str:
+    """Returns who makes a call: what it says of itself, or the host that it comes from."""
+    for key, value in context.invocation_metadata() or ():
+        if key == CALLER_KEY:
+            return str(value)[:MAX_CALLER]
+    peer: str = context.peer()
+    return unquote(peer.rpartition(":")[0] or peer)
 
 
 async def ask(classifier: Classifier, metrics: Metrics, make: Callable[[], Question]) -> Classified:

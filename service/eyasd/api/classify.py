@@ -7,17 +7,23 @@ from typing import Any, Final
 
 from eyas.v1 import classification_service_pb2 as pb
 from eyas.v1 import classification_service_pb2_grpc as pb_grpc
-from eyasd.api.asking import ask
+from eyasd.api.asking import ask, caller_of
 from eyasd.api.messages.classification import classify_response, streamed
 from eyasd.api.streaming import Answer, Stream, StreamLimits
 from eyasd.core.errors import DeadlineExceeded, InvalidArgument, Overloaded, Unavailable
 from eyasd.core.names import parse_model_ref
 from eyasd.serving.classifier import Classifier
-from eyasd.serving.question import Question
+from eyasd.serving.question import Priority, Question
 from eyasd.telemetry.metrics import Metrics
 
 MAX_IMAGES: Final = 64
 MAX_ROUTING_KEY: Final = 256
+_PRIORITIES: Final = {
+    pb.PRIORITY_UNSPECIFIED: Priority.NORMAL,
+    pb.PRIORITY_HIGH: Priority.HIGH,
+    pb.PRIORITY_NORMAL: Priority.NORMAL,
+    pb.PRIORITY_LOW: Priority.LOW,
+}
 _GOING_DOWN: Final = "The server is going down"
 MAX_EXPLAINED: Final = 8  # of 1,024 pixels a side, noise even, they fit into a message
 
@@ -45,6 +51,8 @@ class ClassificationService(pb_grpc.ClassificationServiceServicer):
                 top_k=_top_k(request),
                 allow_unknown=request.allow_unknown,
                 explain=request.explain,
+                priority=_priority(request),
+                caller=caller_of(context),
                 routing_key=_routing_key(request),
             )
 
@@ -71,6 +79,7 @@ class ClassificationService(pb_grpc.ClassificationServiceServicer):
 
     def _answering(self, options: pb.ClassifyStreamOptions, context: Any) -> Answer:
         ref, top_k, routing_key = parse_model_ref(options.model, "options.model"), _top_k(options), _routing_key(options)
+        priority, caller = _priority(options), caller_of(context)
         longest = self._default_deadline_seconds
         if options.HasField("picture_timeout"):
             longest = options.picture_timeout.ToTimedelta().total_seconds()
@@ -86,6 +95,8 @@ class ClassificationService(pb_grpc.ClassificationServiceServicer):
                 top_k=top_k,
                 allow_unknown=options.allow_unknown,
                 explain=options.explain,
+                priority=priority,
+                caller=caller,
                 routing_key=routing_key,
             )
             try:
@@ -111,6 +122,12 @@ def _top_k(request: pb.ClassifyRequest | pb.ClassifyStreamOptions) -> int:
     if request.top_k < 0:
         raise InvalidArgument("top_k", f"top_k is {request.top_k}; it must be 0, for the labels that apply, or more.")
     return request.top_k
+
+
+def _priority(request: pb.ClassifyRequest | pb.ClassifyStreamOptions) -> Priority:
+    if request.priority not in _PRIORITIES:
+        raise InvalidArgument("priority", f"priority is {request.priority}; it must be HIGH (1), NORMAL (2) or LOW (3).")
+    return _PRIORITIES[request.priority]
 
 
 def _routing_key(request: pb.ClassifyRequest | pb.ClassifyStreamOptions) -> str:

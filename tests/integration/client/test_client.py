@@ -40,12 +40,15 @@ JOB = job_service_pb2.GetJobResponse(job=job_message())
 async def test_a_picture_is_labelled(server: FakeServer, call: Caller, tmp_path: Path) -> None:
     server.answers("Classify", classified)
     (tmp_path / "shirt.jpg").write_bytes(b"shirt")
-    result = await call("classify", "clothing@canary", tmp_path / "shirt.jpg", top_k=3, allow_unknown=True, explain=True)
+    result = await call(
+        "classify", "clothing@canary", tmp_path / "shirt.jpg", top_k=3, allow_unknown=True, explain=True, priority="high"
+    )
     assert result.predictions == (eyas.Prediction("shirt", 1, 0.75, applies=True),)
     assert (result.label, result.version, result.timing.inference) == ("shirt", "clothing/3", timedelta(milliseconds=2))
     (received,) = server.received
     assert (received.request.model, received.request.top_k) == ("models/clothing/aliases/canary", 3)
     assert received.request.allow_unknown
+    assert received.request.priority == classification_pb2.PRIORITY_HIGH
     assert result.explanation == b"PNG of shirt"
     assert [image.content for image in received.request.images] == [b"shirt"]
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import grpc
 
-from eyasd.api.asking import ask
+from eyasd.api.asking import ask, caller_of
 from eyasd.api.inference.description import config, metadata, model_statistics
 from eyasd.api.inference.messages import (
     SERVICE,
@@ -123,6 +123,7 @@ class InferenceService:
                 timeout_seconds=timeout_seconds(request, context.time_remaining(), self._default_deadline_seconds),
                 top_k=max((output.top_k for output in wanted), default=0) or 1,
                 priority=priority(request),
+                caller=caller_of(context),
             )
 
         classified = await ask(self._classifier, self._metrics, question)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.integration.client.command.conftest import Eyas, one_sentence
 
+from eyas.v1 import classification_service_pb2
 from fake_server import FakeServer
 
 
@@ -14,11 +15,23 @@ def test_pictures_and_folders_of_pictures_are_labelled(eyas: Eyas, server: FakeS
     (photos / "more").mkdir()
     for name in ("b.PNG", "c.jpeg", "notes.txt"):
         (photos / "more" / name).write_bytes(name.encode())
-    status, out, _ = eyas("classify", "clothing/2", photos / "a.jpg", photos / "more", "--top-k", "3", "--allow-unknown", "--json")
+    status, out, _ = eyas(
+        "classify",
+        "clothing/2",
+        photos / "a.jpg",
+        photos / "more",
+        "--top-k",
+        "3",
+        "--allow-unknown",
+        "--json",
+        "--priority",
+        "low",
+    )
     assert status == 0
     assert [Path(result["path"]).name for result in json.loads(out)["results"]] == ["a.jpg", "b.PNG", "c.jpeg"]
     request = server.received[0].request
     assert (request.model, request.top_k, request.allow_unknown) == ("models/clothing/versions/2", 3, True)
+    assert request.priority == classification_service_pb2.PRIORITY_LOW
 
 
 def test_a_picture_that_fails_does_not_hide_the_others(eyas: Eyas, photos: Path) -> None:
