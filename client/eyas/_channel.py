@@ -40,7 +40,8 @@ _RETRIES: Final = {
         "initialBackoff": "0.05s",
         "maxBackoff": "0.5s",
         "backoffMultiplier": 2,
-        "retryableStatusCodes": ["UNAVAILABLE"],
+        # A server that goes down cancels what reaches it at that very moment.
+        "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
     },
 }
 _OPTIONS: Final = (
@@ -61,7 +62,7 @@ class Connection:
     """Where a client's calls go, and with what.
 
     Attributes:
-        address: `HOST:PORT`, or several as `ipv4:HOST:PORT,HOST:PORT`.
+        address: `HOST:PORT`; of several servers `ipv4:HOST:PORT,HOST:PORT`, or `dns:///NAME:PORT`, which is all that the name has.
         timeout_seconds: of every call that names no other.
         retries: whether gRPC may repeat a call that changes nothing when repeated.
         tls: whether the connection is encrypted and the server's certificate checked.
@@ -97,11 +98,16 @@ class Connection:
         return all(_is_local(one.rpartition(":")[0].strip("[]")) for one in several)
 
     @property
+    def is_several(self) -> bool:
+        """Whether the address is meant to lead to several servers."""
+        return "," in self.address or self.address.startswith("dns:")
+
+    @property
     def options(self) -> tuple[tuple[str, str | int], ...]:
         """What a channel is made with."""
         # A proxy named in the environment cannot reach this machine's own ports, and gRPC would ask it to.
         proxy = ("grpc.enable_http_proxy", int(not self.is_local))
-        return (*_OPTIONS, ("grpc.service_config", _service_config(retries=self.retries)), proxy)
+        return (*_OPTIONS, ("grpc.service_config", _service_config(retries=self.retries, several=self.is_several)), proxy)
 
     @property
     def credentials(self) -> grpc.ChannelCredentials | None:
@@ -114,14 +120,16 @@ class Connection:
         return (("authorization", f"Bearer {self.token}"),) if self.token is not None else ()
 
 
-def _service_config(*, retries: bool) -> str:
-    config = {
+def _service_config(*, retries: bool, several: bool) -> str:
+    config: dict[str, object] = {
         "loadBalancingConfig": [{"round_robin": {}}],
-        # Of several servers those are asked that say SERVING; one that goes down says NOT_SERVING before it refuses anything.
-        "healthCheckConfig": {"serviceName": ""},
         # Without a policy gRPC repeats only what no server has seen, as when a connection has become too old at the same moment.
         "methodConfig": [_RETRIES] if retries else [],
     }
+    if several:
+        # Those are asked that say SERVING; one that goes down says NOT_SERVING before it refuses anything. One server alone, or one
+        # address that stands for several, is asked for as long as it answers.
+        config["healthCheckConfig"] = {"serviceName": ""}
     return json.dumps(config)
 
 

@@ -52,7 +52,8 @@ class Client:
         """Makes the connection; nothing is sent yet.
 
         Args:
-            address: `HOST:PORT`; a name that resolves to several servers is balanced over.
+            address: `HOST:PORT`; of several servers `ipv4:HOST:PORT,HOST:PORT`, or `dns:///NAME:PORT`, which is all that the
+                name resolves to: calls are spread over those that say they are SERVING.
             timeout: deadline of a call, in seconds or as a timedelta.
             retries: whether calls that change nothing when repeated are repeated while no server answers, and what a full server
                 refuses is sent again when it says, up to five times within the deadline.

@@ -72,7 +72,7 @@ def test_gRPC_repeats_every_call_but_those_that_must_not_be() -> None:  # noqa: 
     streams = {("eyas.v1.JobService", "WatchJob"), ("eyas.v1.ClassificationService", "ClassifyStream")}
     assert methods - repeated == moves | streams
     assert repeated <= methods
-    assert all(entry["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE"] for entry in config["methodConfig"])
+    assert all(entry["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE", "CANCELLED"] for entry in config["methodConfig"])
     assert "hedgingPolicy" not in json.dumps(config)
 
 
@@ -89,4 +89,12 @@ def test_several_servers_are_local_if_all_are() -> None:
 def test_without_retries_no_call_has_a_policy_and_balancing_stays() -> None:
     config = json.loads(str(dict(connection(retries=False).options)["grpc.service_config"]))
     assert config["methodConfig"] == []
-    assert config["healthCheckConfig"] == {"serviceName": ""}
+    assert config["loadBalancingConfig"] == [{"round_robin": {}}]
+
+
+@pytest.mark.parametrize(
+    ("address", "asked"), [("127.0.0.1:1", False), ("ipv4:127.0.0.1:1,127.0.0.1:2", True), ("dns:///eyas.example.org:1", True)]
+)
+def test_of_several_servers_those_are_asked_that_serve(address: str, asked: bool) -> None:
+    config = json.loads(str(dict(connection(address=address).options)["grpc.service_config"]))
+    assert config.get("healthCheckConfig") == ({"serviceName": ""} if asked else None)
