@@ -111,6 +111,12 @@ class Metrics:
             ["model"],
             registry=r,
         )
+        self.batch_limit = Gauge(
+            "eyas_batch_limit_images",
+            "Most pictures of a batch now; less than serving.max_batch_size where memory was short.",
+            ["model"],
+            registry=r,
+        )
         self.engine_restarts = _Counter(
             "eyas_engine_restarts_total", "Engines that ended by themselves and were started again.", ["model"], registry=r
         )

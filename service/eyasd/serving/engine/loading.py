@@ -170,7 +170,13 @@ class Loader:
     async def start(self, model: str, version: int, on_lost: Callable[[EyasError], None]) -> tuple[Group, Ready]:
         """Returns the engines of a version once they are proven, and what they say of it; the arguments are those of `load`."""
         manifest = await asyncio.to_thread(self._source.manifest, model, version)
-        log, lowered = self._log.bind(model=model, version=version), self._metrics.out_of_memory.labels(model).inc
+        log, limit = self._log.bind(model=model, version=version), self._metrics.batch_limit.labels(model)
+        limit.set(self._options.max_batch_size)
+
+        def lowered(most: int) -> None:
+            self._metrics.out_of_memory.labels(model).inc()
+            limit.set(most)
+
         opener = _Opener(self._source, manifest, self._task(model, version), self._options, log, lowered)
         restarts = self._metrics.engine_restarts.labels(model)
         group = Group(opener.open, self._options.count, log, on_restart=restarts.inc, on_lost=on_lost)
@@ -202,7 +208,7 @@ class _Opener:
         task: Task,
         options: EngineOptions,
         log: structlog.typing.FilteringBoundLogger,
-        on_lowered: Callable[[], None],
+        on_lowered: Callable[[int], None],
     ) -> None:
         self._log = log
         self._on_lowered = on_lowered

@@ -47,14 +47,14 @@ class EngineProcess:
     """An engine. Belongs to one event loop."""
 
     def __init__(
-        self, place: Place, log: structlog.typing.FilteringBoundLogger, on_lowered: Callable[[], None] = lambda: None
+        self, place: Place, log: structlog.typing.FilteringBoundLogger, on_lowered: Callable[[int], None] = lambda _: None
     ) -> None:
         """Starts it; it waits for what it is to open.
 
         Args:
             place: where.
             log: hears what the engine says.
-            on_lowered: told when a batch did not fit the device's memory.
+            on_lowered: told the most pictures of a batch from now on, when one did not fit the device's memory.
         """
         self._loop = asyncio.get_running_loop()
         self._log = log
@@ -122,8 +122,8 @@ class EngineProcess:
                 self._ready.set_result(document.load(Ready, ready))
             case {"failed": reason} if not self._ready.done():
                 self._ready.set_exception(BrokenBundle(reason))
-            case {"lowered": _}:
-                self._on_lowered()
+            case {"lowered": most}:
+                self._on_lowered(most)
             case {"log": level, "event": event, "fields": fields}:
                 getattr(self._log, level)(event, **fields)
 

@@ -28,6 +28,7 @@ from eyasd.serving.engine.link import Engine
 from eyasd.serving.engine.loading import EngineOptions, LoadedVersion, Loader
 from eyasd.serving.engine.opening import Ready
 from eyasd.serving.engine.process import EngineProcess
+from eyasd.serving.network.memory import Part, run_in_parts
 from eyasd.serving.network.providers import CPU
 from eyasd.telemetry.metrics import Metrics
 
@@ -100,6 +101,22 @@ async def test_an_engine_that_takes_too_long_to_load_is_killed(load: Callable[..
 async def test_a_thread_is_an_engine_too(load: Callable[..., Any]) -> None:
     loaded: LoadedVersion = await load(transport=Transport.THREAD, count=2)
     await asyncio.gather(*(ask(loaded, n % 3) for n in range(40)))
+    await loaded.close()
+
+
+async def test_an_engine_says_when_memory_is_short(
+    load: Callable[..., Any], metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short(run: Any, images: Any, maps: bool, lower: Callable[[int], int]) -> list[Part]:
+        assert lower(4) in (1, 2)
+        return run_in_parts(run, images, maps, lower)
+
+    monkeypatch.setattr("eyasd.serving.engine.program.run_in_parts", short)
+    loaded: LoadedVersion = await load(transport=Transport.THREAD)
+    assert metrics.registry.get_sample_value("eyas_batch_limit_images", {"model": "colours"}) == 4
+    await ask(loaded, 0)
+    assert metrics.registry.get_sample_value("eyas_batch_limit_images", {"model": "colours"}) == 2
+    assert metrics.registry.get_sample_value("eyas_batches_out_of_memory_total", {"model": "colours"}) == 1
     await loaded.close()
 
 

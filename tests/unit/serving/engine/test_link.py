@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engines import SHAPE, Network, Worker, ask
-from eyasd.core.errors import DeadlineExceeded, Unavailable
+from eyasd.core.errors import DeadlineExceeded, OutOfMemory, Unavailable
 from eyasd.serving.engine import link as room
 from eyasd.serving.engine.link import Engine
 
@@ -144,6 +144,26 @@ async def test_a_device_that_fails_fails_its_batch_and_no_other(serve: Serve) ->
         with pytest.raises(RuntimeError, match="the engine of colours/1 failed on a batch"):
             await ask(engine, 13)
         assert ((await ask(engine, 1)).probabilities == 1).all()
+
+
+async def test_a_batch_that_does_not_fit_the_memory_is_answered_in_parts_and_none_as_large_is_run_again(
+    serve: Serve, network: Network
+) -> None:
+    network.holds = 2
+    async with serve(max_batch_size=8) as engine:
+        for _ in range(2):
+            network.gate.clear()
+            tasks = [asyncio.create_task(ask(engine, number, time.monotonic() + 60 + number)) for number in range(9)]
+            await until(lambda: len(network.batches) > 0 and engine.waiting == 9)
+            network.gate.set()
+            answers = await asyncio.gather(*tasks)
+            assert [int(answer.probabilities[0]) for answer in answers] == list(range(9))
+        sizes = [len(batch) for batch in network.batches]
+        assert max(sizes) > 2
+        assert max(sizes[sizes.index(2) :]) == 2
+        network.holds = 0
+        with pytest.raises(OutOfMemory, match="too little memory left for one picture"):
+            await ask(engine, 1)
 
 
 async def test_pictures_of_an_engine_that_ends_go_to_a_sibling_once_and_others_wait_for_the_next() -> None:
