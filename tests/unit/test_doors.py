@@ -42,7 +42,7 @@ DOORS = {
     "api": (modules("api"), (*TORCH, *TRAINER_PARTS)),
     "api/messages": (modules("api/messages"), ("eyasd.registry", "eyasd.jobs")),
     "app": (["eyasd.app", "eyasd.check", "eyasd.__main__"], (*TORCH, *TRAINER_PARTS, "aiohttp")),
-    "client": (["eyas", "eyas.aio"], (*TORCH, "numpy", "PIL", "click", "rich", "eyasd")),
+    "client": (["eyas", "eyas._public", "eyas.aio"], (*TORCH, "numpy", "PIL", "click", "rich", "eyasd")),
 }
 
 
@@ -54,3 +54,9 @@ def test_a_door_stays_shut(room: str) -> None:
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     came_in = [name for name in loaded if any(name == f or name.startswith(f + ".") for f in forbidden)]
     assert came_in == []
+
+
+def test_the_daemon_needs_nothing_of_the_client_but_the_generated_code() -> None:
+    program = "import sys, eyasd.app\nprint('\\n'.join(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert [name for name in loaded if name.startswith("eyas.") and not name.startswith("eyas.v1")] == []
