@@ -21,7 +21,7 @@ from builders import COLOURS, SIDE, colour_network, golden, noise, picture, writ
 from eyas.v1.classification_service_pb2 import ClassifyRequest, Image
 from eyas.v1.classification_service_pb2_grpc import ClassificationServiceStub
 from eyasd.api.inference.messages import SERVICE
-from eyasd.app import App
+from eyasd.app import App, Role
 from eyasd.core.unknown import DistributionRule, UnknownRules
 from eyasd.registry.models import Models
 
@@ -47,6 +47,13 @@ def pixels(images: np.ndarray[Any, np.dtype[np.uint8]]) -> list[Any]:
 
 def refused(code: str, says: str) -> Any:
     return pytest.raises(InferenceServerException, match=rf"(?s)^\[StatusCode\.{code}\].*{says}")
+
+
+@pytest.fixture
+async def app(daemon: Any, published: Models) -> AsyncIterator[App]:
+    """A daemon that serves, and is quickly started."""
+    async with daemon(Role.SERVER, serving={"engines": "thread"}) as running:
+        yield running
 
 
 @pytest.fixture
@@ -143,6 +150,8 @@ WRONG: list[tuple[list[Any], dict[str, Any], str]] = [
     (files(RED), {"outputs": [triton.InferRequestedOutput("ood_score", class_count=1)]}, "'ood_score' has no labels"),
     (files(RED), {"outputs": [triton.InferRequestedOutput("probabilities", class_count=-1)]}, "'classification' is -1"),
     (files(RED), {"timeout": -5}, "'timeout' is -5; it must be a whole number of 0 or more"),
+    (files(RED), {"parameters": {"routing_key": "x" * 257}}, "routing_key has 257 characters; at most 256"),
+    (files(RED), {"parameters": {"routing_key": 7}}, "'routing_key' is 7; it must be a text"),
     (files(RED), {"model_version": "../1"}, "is not a name for an alias"),
 ]
 
@@ -172,7 +181,12 @@ async def test_what_does_not_exist_is_not_found_and_what_is_not_offered_is_unimp
 
 async def test_parameters_that_are_known_count_and_others_do_not(client: Any, app: App) -> None:
     answer = await client.infer(
-        "colours", files(RED), model_version="production", priority=1, timeout=5_000_000, parameters={"anything": "at all"}
+        "colours",
+        files(RED),
+        model_version="production",
+        priority=1,
+        timeout=5_000_000,
+        parameters={"anything": "at all", "routing_key": "user 7"},
     )
     assert answer.as_numpy("probabilities").argmax() == 2
     with refused("DEADLINE_EXCEEDED", "allow more time"):
@@ -262,7 +276,7 @@ async def test_a_stream_answers_in_order_and_survives_a_request_that_fails(app: 
 
 
 async def test_a_stream_is_told_that_the_server_goes_down(daemon: Any, published: Models) -> None:
-    async with daemon() as app, triton.InferenceServerClient(f"127.0.0.1:{app.port}") as client:
+    async with daemon(serving={"engines": "thread"}) as app, triton.InferenceServerClient(f"127.0.0.1:{app.port}") as client:
 
         async def requests() -> AsyncIterator[dict[str, Any]]:
             yield {"model_name": "colours", "inputs": files(RED)}
@@ -282,7 +296,10 @@ async def test_a_stream_is_told_that_the_server_goes_down(daemon: Any, published
 
 
 async def test_the_token_is_asked_of_all_but_probes(daemon: Any, published: Models) -> None:
-    async with daemon(api={"token": "secret"}) as app, triton.InferenceServerClient(f"127.0.0.1:{app.port}") as client:
+    async with (
+        daemon(api={"token": "secret"}, serving={"engines": "thread"}) as app,
+        triton.InferenceServerClient(f"127.0.0.1:{app.port}") as client,
+    ):
         assert await client.is_server_live()
         assert await client.is_server_ready()
         calls: list[Callable[..., Any]] = [

@@ -32,7 +32,7 @@ def form(*pictures: bytes) -> aiohttp.FormData:
 
 @pytest.fixture
 async def app(daemon: Any, published: Models) -> AsyncIterator[App]:
-    async with daemon(api=dict(LISTEN), serving={"poll_interval_seconds": 0.05}) as running:
+    async with daemon(api=dict(LISTEN), serving={"engines": "thread"}) as running:
         yield running
 
 
@@ -43,7 +43,9 @@ async def web(app: App) -> AsyncIterator[aiohttp.ClientSession]:
 
 
 async def test_files_of_a_form_or_one_or_json_get_labels(app: App, web: aiohttp.ClientSession) -> None:
-    async with web.post(CLASSIFY, data=form(*(picture(colour) for colour in COLOURS.values())), params={"top_k": "2"}) as response:
+    async with web.post(
+        CLASSIFY, data=form(*(picture(colour) for colour in COLOURS.values())), params={"top_k": "2", "priority": "low"}
+    ) as response:
         assert response.status == 200
         body = await response.json()
     assert body["modelVersion"] == "models/colours/versions/1"
@@ -92,6 +94,7 @@ WRONG: list[tuple[str, dict[str, Any], int, int, str]] = [
     (CLASSIFY, {"data": b"[" * 100_000, "headers": {"content-type": "application/json"}}, 400, 3, "The body is not"),
     (CLASSIFY, {"data": form(RED), "params": {"top_k": "-1"}}, 400, 3, "top_k is '-1'"),
     (CLASSIFY, {"data": form(RED), "params": {"explain": "yes"}}, 400, 3, "explain is 'yes'; it must be true or false"),
+    (CLASSIFY, {"data": form(RED), "params": {"priority": "1"}}, 400, 3, "priority is '1'; it must be high, normal or low"),
     (CLASSIFY, {"data": form(RED), "params": {"timeout": "nan"}}, 400, 3, "timeout is 'nan'"),
     (CLASSIFY, {"data": form(RED), "params": {"topk": "1"}}, 400, 3, "no parameter 'topk': the parameters are top_k"),
     (CLASSIFY, {"data": form(RED), "params": {"allow_unknown": "true"}}, 400, 9, "was trained by an Eyas"),
@@ -114,7 +117,7 @@ async def test_a_full_queue_says_when_to_come_back(daemon: Any, repository: Mode
     repository.publish("colours", write_bundle(tmp_path / "slow", work=1000), "job1")
     repository.aliases.set("colours", "production", 1, actor="test", reason="")
     async with (
-        daemon(api=dict(LISTEN), serving={"max_queue_images": 2, "max_batch_size": 1}) as app,
+        daemon(api=dict(LISTEN), serving={"max_queue_images": 2, "max_batch_size": 1, "engines": "thread"}) as app,
         aiohttp.ClientSession(f"http://127.0.0.1:{app.http_port}") as web,
     ):
         responses = await asyncio.gather(*(web.post(CLASSIFY, data=form(RED, RED)) for _ in range(6)))
@@ -129,7 +132,7 @@ async def test_a_full_queue_says_when_to_come_back(daemon: Any, repository: Mode
 
 async def test_the_token_and_the_way_down(daemon: Any, published: Models) -> None:
     async with (
-        daemon(api=LISTEN | {"token": "secret", "lame_duck_seconds": 0.5}) as app,
+        daemon(api=LISTEN | {"token": "secret", "lame_duck_seconds": 0.5}, serving={"engines": "thread"}) as app,
         aiohttp.ClientSession(f"http://127.0.0.1:{app.http_port}") as web,
     ):
         async with web.post(CLASSIFY, data=form(RED)) as response:

@@ -16,6 +16,7 @@ from eyasd.telemetry.metrics import OTHER, Metrics
 # A caller may say who it is, such as a service behind a proxy; from another host it is another caller anyway.
 CALLER_KEY: Final = "eyas-caller"
 MAX_CALLER: Final = 128
+_MAX_ROUTING_KEY: Final = 256
 
 
 def caller_of(context: Any) -> str:
@@ -25,6 +26,13 @@ def caller_of(context: Any) -> str:
             return str(value)[:MAX_CALLER]
     peer: str = context.peer()
     return unquote(peer.rpartition(":")[0] or peer)
+
+
+def check_routing_key(key: str) -> str:
+    """Returns the key if it may be one. Raises InvalidArgument."""
+    if len(key) > _MAX_ROUTING_KEY:
+        raise InvalidArgument("routing_key", f"routing_key has {len(key):,} characters; at most {_MAX_ROUTING_KEY} are allowed.")
+    return key
 
 
 async def ask(classifier: Classifier, metrics: Metrics, make: Callable[[], Question]) -> Classified:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from eyas.v1 import classification_service_pb2 as pb
 from eyas.v1 import classification_service_pb2_grpc as pb_grpc
-from eyasd.api.asking import ask, caller_of
+from eyasd.api.asking import ask, caller_of, check_routing_key
 from eyasd.api.messages.classification import classify_response, streamed
 from eyasd.api.streaming import Answer, Stream, StreamLimits
 from eyasd.core.errors import DeadlineExceeded, InvalidArgument, Overloaded, Unavailable
@@ -17,7 +17,6 @@ from eyasd.serving.question import Priority, Question
 from eyasd.telemetry.metrics import Metrics
 
 MAX_IMAGES: Final = 64
-MAX_ROUTING_KEY: Final = 256
 _PRIORITIES: Final = {
     pb.PRIORITY_UNSPECIFIED: Priority.NORMAL,
     pb.PRIORITY_HIGH: Priority.HIGH,
@@ -53,7 +52,7 @@ class ClassificationService(pb_grpc.ClassificationServiceServicer):
                 explain=request.explain,
                 priority=_priority(request),
                 caller=caller_of(context),
-                routing_key=_routing_key(request),
+                routing_key=check_routing_key(request.routing_key),
             )
 
         return classify_response(await ask(self._classifier, self._metrics, question))
@@ -78,7 +77,11 @@ class ClassificationService(pb_grpc.ClassificationServiceServicer):
             stream.end(_GOING_DOWN)
 
     def _answering(self, options: pb.ClassifyStreamOptions, context: Any) -> Answer:
-        ref, top_k, routing_key = parse_model_ref(options.model, "options.model"), _top_k(options), _routing_key(options)
+        ref, top_k, routing_key = (
+            parse_model_ref(options.model, "options.model"),
+            _top_k(options),
+            check_routing_key(options.routing_key),
+        )
         priority, caller = _priority(options), caller_of(context)
         longest = self._default_deadline_seconds
         if options.HasField("picture_timeout"):
@@ -128,11 +131,3 @@ def _priority(request: pb.ClassifyRequest | pb.ClassifyStreamOptions) -> Priorit
     if request.priority not in _PRIORITIES:
         raise InvalidArgument("priority", f"priority is {request.priority}; it must be HIGH (1), NORMAL (2) or LOW (3).")
     return _PRIORITIES[request.priority]
-
-
-def _routing_key(request: pb.ClassifyRequest | pb.ClassifyStreamOptions) -> str:
-    length = len(request.routing_key)
-    if length > MAX_ROUTING_KEY:
-        raise InvalidArgument("routing_key", f"routing_key has {length:,} characters; at most {MAX_ROUTING_KEY} are allowed.")
-    key: str = request.routing_key
-    return key

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from eyasd.api.asking import check_routing_key
 from eyasd.api.inference.messages import Message
 from eyasd.core.errors import InvalidArgument
 from eyasd.serving.question import Priority
@@ -40,6 +41,22 @@ def priority(request: Message) -> Priority:
     return (Priority.HIGH, Priority.NORMAL, Priority.LOW)[min(level, LEVELS) - 1]
 
 
+def routing_key(request: Message) -> str:
+    """Returns whose requests a canary's version keeps together; "" where the request does not say.
+
+    Raises:
+        InvalidArgument: `routing_key` is no text, or too long a one.
+    """
+    if "routing_key" not in request.parameters:
+        return ""
+    parameter = request.parameters["routing_key"]
+    if parameter.WhichOneof("parameter_choice") != "string_param":
+        raise InvalidArgument(
+            "parameters['routing_key']", f"The parameter 'routing_key' is {_shown(parameter)}; it must be a text."
+        )
+    return check_routing_key(parameter.string_param)
+
+
 def whole_number(parameters: Message, name: str, field: str) -> int:
     """Returns a parameter that is 0 or more; one that is not there is 0.
 
@@ -52,6 +69,12 @@ def whole_number(parameters: Message, name: str, field: str) -> int:
     kind = parameter.WhichOneof("parameter_choice")
     value = getattr(parameter, kind) if kind in {"int64_param", "uint64_param"} else None
     if value is None or value < 0:
-        shown = "nothing" if kind is None else repr(getattr(parameter, kind))[:80]
-        raise InvalidArgument(f"{field}[{name!r}]", f"The parameter {name!r} is {shown}; it must be a whole number of 0 or more.")
+        raise InvalidArgument(
+            f"{field}[{name!r}]", f"The parameter {name!r} is {_shown(parameter)}; it must be a whole number of 0 or more."
+        )
     return int(value)
+
+
+def _shown(parameter: Message) -> str:
+    kind = parameter.WhichOneof("parameter_choice")
+    return "nothing" if kind is None else repr(getattr(parameter, kind))[:80]

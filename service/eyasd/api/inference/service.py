@@ -26,7 +26,7 @@ from eyasd.api.inference.messages import (
     ServerReadyResponse,
     message_class,
 )
-from eyasd.api.inference.parameters import priority, timeout_seconds
+from eyasd.api.inference.parameters import priority, routing_key, timeout_seconds
 from eyasd.api.inference.stream import InferStream
 from eyasd.api.inference.tensors import Wanted, answer_tensors, pictures, wanted_outputs
 from eyasd.core.bundle import Manifest
@@ -124,6 +124,7 @@ class InferenceService:
                 top_k=max((output.top_k for output in wanted), default=0) or 1,
                 priority=priority(request),
                 caller=caller_of(context),
+                routing_key=routing_key(request),
             )
 
         classified = await ask(self._classifier, self._metrics, question)

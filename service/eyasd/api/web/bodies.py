@@ -15,14 +15,15 @@ from typing import Any, Final
 from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from eyasd.api.classify import MAX_EXPLAINED, MAX_IMAGES, MAX_ROUTING_KEY
+from eyasd.api.asking import check_routing_key
+from eyasd.api.classify import MAX_EXPLAINED, MAX_IMAGES
 from eyasd.core.errors import InvalidArgument
 from eyasd.core.names import ModelRef
-from eyasd.serving.question import Question
+from eyasd.serving.question import Priority, Question
 
 MAX_BODY_BYTES: Final = 32 * 1024 * 1024
 _CHUNK_BYTES: Final = 64 * 1024
-_OPTIONS: Final = ("top_k", "allow_unknown", "explain", "routing_key", "timeout")
+_OPTIONS: Final = ("top_k", "allow_unknown", "explain", "priority", "routing_key", "timeout")
 _FORMS: Final = (
     'send a form of files (multipart/form-data), one file (image/*), or application/json, {"images": [{"content": "BASE64"}]}'
 )
@@ -50,14 +51,15 @@ async def read_pictures(request: web.Request) -> list[bytes]:
     return pictures
 
 
-def question_of(ref: ModelRef, pictures: list[bytes], query: Mapping[str, str], default_seconds: float) -> Question:
+def question_of(ref: ModelRef, pictures: list[bytes], query: Mapping[str, str], *, default_seconds: float, caller: str) -> Question:
     """Returns what is asked.
 
     Args:
         ref: which version.
         pictures: as files.
-        query: of the request: `top_k`, `allow_unknown`, `explain`, `routing_key`, and `timeout` in seconds.
+        query: of the request: `top_k`, `allow_unknown`, `explain`, `priority`, `routing_key`, and `timeout` in seconds.
         default_seconds: where there is no `timeout`.
+        caller: who asks.
 
     Raises:
         InvalidArgument: a value, or the name of one, is wrong.
@@ -68,11 +70,6 @@ def question_of(ref: ModelRef, pictures: list[bytes], query: Mapping[str, str], 
     explain = _flag(query, "explain")
     if explain and len(pictures) > MAX_EXPLAINED:
         raise _miscounted(len(pictures), MAX_EXPLAINED, " to explain")
-    routing_key = query.get("routing_key", "")
-    if len(routing_key) > MAX_ROUTING_KEY:
-        raise InvalidArgument(
-            "routing_key", f"routing_key has {len(routing_key):,} characters; at most {MAX_ROUTING_KEY} are allowed."
-        )
     return Question(
         ref=ref,
         images=pictures,
@@ -80,7 +77,9 @@ def question_of(ref: ModelRef, pictures: list[bytes], query: Mapping[str, str], 
         top_k=_top_k(query),
         allow_unknown=_flag(query, "allow_unknown"),
         explain=explain,
-        routing_key=routing_key,
+        priority=_priority(query),
+        caller=caller,
+        routing_key=check_routing_key(query.get("routing_key", "")),
     )
 
 
@@ -146,6 +145,13 @@ def _flag(query: Mapping[str, str], name: str) -> bool:
     if text not in {"true", "false"}:
         raise InvalidArgument(name, f"{name} is {text[:80]!r}; it must be true or false.")
     return text == "true"
+
+
+def _priority(query: Mapping[str, str]) -> Priority:
+    text = query.get("priority", "normal")
+    if text.upper() not in Priority.__members__:
+        raise InvalidArgument("priority", f"priority is {text[:80]!r}; it must be high, normal or low.")
+    return Priority[text.upper()]
 
 
 def _seconds(query: Mapping[str, str], default: float) -> float:

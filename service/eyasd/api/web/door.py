@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from aiohttp.web_protocol import RequestHandler
 
-from eyasd.api.asking import ask
+from eyasd.api.asking import CALLER_KEY, MAX_CALLER, ask
 from eyasd.api.errors import code_of
 from eyasd.api.interceptors import UNAUTHENTICATED, CallInterceptor
 from eyasd.api.messages.classification import classify_response
@@ -133,7 +133,8 @@ class WebDoor:
             raise web.HTTPRequestTimeout(text=f"The body was not whole within {_BODY_SECONDS:g} s: send less at a time.") from None
 
         def question() -> Question:
-            return question_of(ref, pictures, request.query, self._default_deadline_seconds)
+            caller = request.headers.get(CALLER_KEY, "")[:MAX_CALLER] or request.remote or ""
+            return question_of(ref, pictures, request.query, default_seconds=self._default_deadline_seconds, caller=caller)
 
         return answer(classify_response(await ask(self._classifier, self._metrics, question)))
 
