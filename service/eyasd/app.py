@@ -13,6 +13,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 from wsgiref.simple_server import WSGIServer
 
 import structlog
-from prometheus_client import start_http_server
+from prometheus_client import CollectorRegistry, start_http_server
 
 from eyasd.api.classify import ClassificationService
 from eyasd.api.inference.service import InferenceService
@@ -42,7 +43,9 @@ from eyasd.registry.models import Models
 from eyasd.registry.store import LocalStore
 from eyasd.serving.admission import Admission
 from eyasd.serving.classifier import Classifier
+from eyasd.serving.engine.channel import Channel
 from eyasd.serving.engine.loading import EngineOptions
+from eyasd.serving.engine.remote import RemoteLoader
 from eyasd.serving.fleet import Fleet, FleetOptions
 from eyasd.serving.network.plan import Plan, plan
 from eyasd.serving.network.precision import check_wish
@@ -51,6 +54,7 @@ from eyasd.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from eyasd.api.web.door import WebDoor
+    from eyasd.supervisor import Supervisor
 
 NO_AIOHTTP: Final = "api.http_listen needs aiohttp: install 'eyas[http]', or leave it unset."
 _KILLED_BY_SIGNAL: Final = 130
@@ -64,18 +68,42 @@ class Role(StrEnum):
     ALL = "all"
 
 
-class App:
-    """One daemon. Made, started and stopped in one event loop."""
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one of several acceptors has of a daemon, see `supervisor`.
 
-    def __init__(self, role: Role, settings: Settings, log: structlog.typing.FilteringBoundLogger) -> None:
+    Attributes:
+        of: how many acceptors there are.
+        address: which they listen on together.
+        http_address: likewise, for HTTP; None where they do not.
+    """
+
+    of: int
+    address: str
+    http_address: str | None
+
+
+class App:
+    """One daemon, or an acceptor of one. Made, started and stopped in one event loop."""
+
+    def __init__(
+        self, role: Role, settings: Settings, log: structlog.typing.FilteringBoundLogger, share: Share | None = None
+    ) -> None:
         """Opens the data folder and binds the ports.
+
+        Args:
+            role: what it does.
+            settings: how.
+            log: hears of it.
+            share: where it is one of several acceptors, whose engines and page of metrics are elsewhere.
 
         Raises:
             StartupFailed: says what is in the way.
         """
         self._settings = settings
         self._log = log
-        self._metrics = Metrics()
+        self._share = share
+        self.metrics = self._metrics = Metrics()
         self._models = Models(LocalStore(settings.data_dir / "models"))
         self._scheduler: Scheduler | None = None
         self._fleet: Fleet | None = None
@@ -96,7 +124,10 @@ class App:
         self.port = self._server.port
         self._web = self._make_web(interceptor)
         self.http_port = self._web.port if self._web else None
-        self.metrics_port = self._serve_metrics()
+        self.metrics_port = 0
+        if share is None:
+            self.metrics_port, close = serve_metrics(settings.telemetry.metrics_listen, self._metrics.registry)
+            self._closers.append(close)
 
     async def start(self) -> None:
         """Answers calls, loads what the aliases lead to, and then says SERVING."""
@@ -111,7 +142,13 @@ class App:
             await self._fleet.settle()
             self._background.append(asyncio.create_task(self._fleet.run()))
         await self._server.ready()
-        self._log.info("serving", address=self._settings.api.listen, port=self.port, metrics_port=self.metrics_port)
+        if self._share is None:
+            self._log.info("serving", address=self._settings.api.listen, port=self.port, metrics_port=self.metrics_port)
+
+    def share_engines(self, channel: Channel) -> RemoteLoader:
+        """Returns what loads versions at the other end of the channel; to be called before `start`."""
+        self._remote.use(channel)
+        return self._remote
 
     async def stop(self) -> None:
         """Goes down without failing a call that arrives in time; see the module's docstring."""
@@ -154,12 +191,13 @@ class App:
 
     def _make_server(self) -> Services:
         serving = self._settings.serving
-        threads = serving.threads or cpu_count()
         options = fleet_options(self._settings)
-        self._fleet = Fleet(self._models, options, self._metrics, self._log)
-        classifier = self._classifier = Classifier(
-            self._fleet, Admission(serving.max_queue_images, threads), self._metrics, threads=threads
-        )
+        of = self._share.of if self._share else 1
+        threads = max(1, (serving.threads or cpu_count()) // of)
+        most = max(1, serving.max_queue_images // of)
+        self._remote = RemoteLoader(self._models, options.engine, self._metrics)
+        self._fleet = Fleet(self._models, options, self._metrics, self._log, self._remote if self._share else None)
+        classifier = self._classifier = Classifier(self._fleet, Admission(most, threads), self._metrics, threads=threads)
         self._closers.append(classifier.close)
         api = self._settings.api
         limits = StreamLimits(images=api.stream_images, idle_seconds=api.stream_idle_seconds)
@@ -181,16 +219,18 @@ class App:
         return Server(
             services,
             interceptor,
-            address=api.listen,
+            address=self._share.address if self._share else api.listen,
             tls=tls,
             with_reflection=api.reflection,
             connection_age_seconds=api.connection_age_seconds,
+            shares_port=self._share is not None,
         )
 
     def _make_web(self, interceptor: CallInterceptor) -> WebDoor | None:
         """Returns the HTTP door if there is to be one; where there is none, nothing of it is imported."""
         api = self._settings.api
-        if api.http_listen is None or self._classifier is None:
+        address = self._share.http_address if self._share else api.http_listen
+        if address is None or self._classifier is None:
             return None
         try:
             from eyasd.api.web.door import WebDoor  # noqa: PLC0415
@@ -200,37 +240,42 @@ class App:
             self._classifier,
             interceptor,
             self._metrics,
-            address=api.http_listen,
+            address=address,
+            shares_port=self._share is not None,
             tls=(api.tls_certificate, api.tls_key) if api.tls_certificate and api.tls_key else None,
             default_deadline_seconds=api.default_deadline_seconds,
             is_ready=lambda: self._server.is_ready,
         )
 
-    def _serve_metrics(self) -> int:
-        address = self._settings.telemetry.metrics_listen
-        host, _, port = address.rpartition(":")
-        server: WSGIServer
-        thread: threading.Thread
-        try:
-            server, thread = start_http_server(int(port), host, registry=self._metrics.registry)
-        except OSError as error:
-            raise StartupFailed(
-                f"The metrics address {address} cannot be listened on ({error.strerror}): stop what uses it, or choose another "
-                "with --metrics-port."
-            ) from error
-
-        def close() -> None:
-            server.shutdown()
-            server.server_close()
-            thread.join()
-
-        self._closers.append(close)
-        return int(server.server_port)
-
     def _show_readiness(self, readiness: Mapping[str, bool]) -> None:
         task = asyncio.create_task(self._server.set_models(readiness))
         self._background.append(task)
         task.add_done_callback(self._background.remove)
+
+
+def serve_metrics(address: str, registry: CollectorRegistry) -> tuple[int, Callable[[], None]]:
+    """Shows metrics to Prometheus; returns the port, and what ends it.
+
+    Raises:
+        StartupFailed: the address cannot be listened on.
+    """
+    host, _, port = address.rpartition(":")
+    server: WSGIServer
+    thread: threading.Thread
+    try:
+        server, thread = start_http_server(int(port), host, registry=registry)
+    except OSError as error:
+        raise StartupFailed(
+            f"The metrics address {address} cannot be listened on ({error.strerror}): stop what uses it, or choose another "
+            "with --metrics-port."
+        ) from error
+
+    def close() -> None:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    return int(server.server_port), close
 
 
 def fleet_options(settings: Settings) -> FleetOptions:
@@ -275,7 +320,18 @@ async def serve(role: Role, settings: Settings, log: structlog.typing.FilteringB
     Raises:
         StartupFailed: says what is in the way.
     """
-    app = App(role, settings, log)
+    app: App | Supervisor
+    if settings.serving.acceptors > 1:
+        from eyasd.supervisor import Supervisor  # noqa: PLC0415 - which is made of parts of this file
+
+        if role is not Role.SERVER:
+            raise StartupFailed(
+                f"serving.acceptors is {settings.serving.acceptors}, and `eyasd {role}` has 1: run `eyasd trainer` and beside it "
+                "`eyasd server` instead."
+            )
+        app = Supervisor(settings, log)
+    else:
+        app = App(role, settings, log)
     ending = asyncio.Event()
     loop = asyncio.get_running_loop()
 

@@ -89,6 +89,8 @@ class ServingSettings(_Room):
     """`latency`: an engine runs a picture on all cores, up to 8; `throughput`: a version has an engine a core, and their memory."""
     engines_per_version: int = Field(default=0, ge=0, le=64)
     """Engines of each version, which share the cores; 0 is as `optimize` says, and on CUDA one a GPU."""
+    acceptors: int = Field(default=1, ge=1, le=64)
+    """Processes that take calls and decode, on one port, where one core is too few for that; more than 1 in `eyasd server` only."""
     load_limit_seconds: float = Field(default=300.0, ge=1, le=3600)
     """How long a version may take to load before its engine is killed."""
     threads: int = Field(default=0, ge=0, le=1024)
@@ -194,6 +196,14 @@ def read_settings(file: Path | None, overrides: dict[str, Any]) -> Settings:
     if (settings.api.tls_certificate is None) != (settings.api.tls_key is None):
         raise StartupFailed("The configuration is wrong: api.tls_certificate and api.tls_key are set together or not at all.")
     return settings
+
+
+def revealed(settings: Settings) -> dict[str, Any]:
+    """Returns the settings with their secrets, as JSON has them, for another process of this daemon: `read_settings(None, ...)`."""
+    values: dict[str, Any] = settings.model_dump(mode="json")
+    if settings.api.token is not None:
+        values["api"]["token"] = settings.api.token.get_secret_value()
+    return values
 
 
 def describe(settings: Settings) -> str:

@@ -69,13 +69,14 @@ class Server:
         tls: Tls | None,
         with_reflection: bool,
         connection_age_seconds: float,
+        shares_port: bool = False,
     ) -> None:
         """Binds the port, without serving yet.
 
         Raises:
             StartupFailed: the port is taken, or the TLS files cannot be used.
         """
-        self._server = Door(options(connection_age_seconds), interceptor.intercept, interceptor.surprise)
+        self._server = Door(options(connection_age_seconds, shares_port=shares_port), interceptor.intercept, interceptor.surprise)
         self._health = Health()
         self._names: list[str] = []
         self.is_ready = False

@@ -32,11 +32,13 @@ _LIMITS: Final = (
 )
 
 
-def options(connection_age_seconds: float) -> tuple[tuple[str, int], ...]:
+def options(connection_age_seconds: float, *, shares_port: bool = False) -> tuple[tuple[str, int], ...]:
     """Returns the options of a server.
 
     Args:
         connection_age_seconds: after which a connection takes no further calls, give or take a tenth, so that its client looks for
             servers anew and the load moves to those that have come.
+        shares_port: whether other processes of this daemon listen on the port, too.
     """
-    return (*_LIMITS, ("grpc.max_connection_age_ms", round(connection_age_seconds * 1000)))
+    limits = dict(_LIMITS) | {"grpc.so_reuseport": int(shares_port)}
+    return (*limits.items(), ("grpc.max_connection_age_ms", round(connection_age_seconds * 1000)))

@@ -46,6 +46,7 @@ class WebDoor:
         tls: tuple[Path, Path] | None,
         default_deadline_seconds: float,
         is_ready: Callable[[], bool],
+        shares_port: bool = False,
     ) -> None:
         """Binds the port, without serving yet.
 
@@ -57,6 +58,7 @@ class WebDoor:
             tls: PEM files of the certificate chain and its key; None is plain text.
             default_deadline_seconds: of a request that came without `timeout`.
             is_ready: whether the health check of the server says SERVING.
+            shares_port: whether other processes of this daemon listen on the port, too.
 
         Raises:
             StartupFailed: the address cannot be listened on.
@@ -80,7 +82,7 @@ class WebDoor:
         host, _, port = address.rpartition(":")
         try:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            self._socket = socket.create_server((host.strip("[]"), int(port)), family=family)
+            self._socket = socket.create_server((host.strip("[]"), int(port)), family=family, reuse_port=shares_port)
         except OSError as error:
             raise StartupFailed(
                 f"The address {address} cannot be listened on ({error.strerror}): stop what uses it, or choose another "

@@ -79,7 +79,7 @@ class EngineProcess:
             BrokenBundle: the version cannot be loaded.
             Unavailable: the engine ended, or took too long and was killed.
         """
-        descriptors = [_memory(name, content) for name, content in files.items()]
+        descriptors = [wire.memory(name, content) for name, content in files.items()]
         try:
             self._channel.send({"task": document.dump(replace(task, files=tuple(files)))}, descriptors)
         finally:
@@ -192,12 +192,3 @@ def _repeat(said: IO[bytes], log: structlog.typing.FilteringBoundLogger) -> None
     with said:
         for line in said:
             log.warning("an engine printed", line=line.decode(errors="replace").rstrip())
-
-
-def _memory(name: str, content: bytes) -> int:
-    """Returns an anonymous file with the content."""
-    descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
-    view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view) :]
-    return descriptor

@@ -20,7 +20,7 @@ from eyasd.core import document
 from eyasd.core.errors import EyasError
 from eyasd.serving.batcher import Batcher, Options
 from eyasd.serving.engine import wire
-from eyasd.serving.engine.opening import Ready, Task, content, memory_bytes, open_version
+from eyasd.serving.engine.opening import Ready, Task, memory_bytes, open_version
 from eyasd.serving.engine.slots import Arena, Shape
 from eyasd.serving.engine.watch import Run, Watch
 from eyasd.serving.engine.wire import Kind, Outcome
@@ -46,7 +46,7 @@ def serve(control: socket.socket, foreign_bytes: int = 0, watch: Watch | None = 
     task = document.load(Task, told[0]["task"])
     log = ControlLog(control)
     try:
-        chosen = open_version(task, dict(zip(task.files, map(content, told[1]), strict=True)), log)
+        chosen = open_version(task, dict(zip(task.files, map(wire.content, told[1]), strict=True)), log)
     except Exception as error:  # noqa: BLE001 - whatever it was, the daemon says it of this version
         message = error.message if isinstance(error, EyasError) else f"Loading ended with {error!r}."
         wire.send(control, {"failed": message})

@@ -7,6 +7,7 @@ whoever started the engine: messages, JSON in one packet each, with descriptors 
 from __future__ import annotations
 
 import json
+import os
 import socket
 import struct
 from collections.abc import Mapping, Sequence
@@ -60,3 +61,20 @@ def receive(control: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     except ConnectionError:
         return None
     return (json.loads(content), descriptors) if content else None
+
+
+def memory(name: str, content: bytes) -> int:
+    """Returns an anonymous file with the content, for what is too long for a message."""
+    descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+    return descriptor
+
+
+def content(descriptor: int) -> bytes:
+    """Returns what an anonymous file holds, and closes it."""
+    try:
+        return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+    finally:
+        os.close(descriptor)

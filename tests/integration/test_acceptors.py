@@ -1,0 +1,133 @@
+"""Several acceptors on one port, as one daemon: they answer alike, are counted as one, and come back when they are killed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import urllib.request
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import grpc
+import pytest
+import structlog
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from builders import picture, write_bundle
+from eyas.v1 import classification_service_pb2 as pb
+from eyas.v1 import model_pb2, model_service_pb2
+from eyas.v1.classification_service_pb2_grpc import ClassificationServiceStub
+from eyas.v1.model_service_pb2_grpc import ModelServiceStub
+from eyasd.app import App, Role, serve
+from eyasd.config import Settings, read_settings
+from eyasd.core.errors import StartupFailed
+from eyasd.registry.models import Models
+from eyasd.supervisor import Supervisor
+
+CLASSIFY = pb.ClassifyRequest(model="models/colours", images=[pb.Image(content=picture())])
+
+
+@pytest.fixture
+def settings(data_dir: Path) -> Settings:
+    overrides = {
+        "data_dir": data_dir,
+        "api": {"listen": "127.0.0.1:0", "lame_duck_seconds": 0, "grace_seconds": 5, "token": "hush", "http_listen": "127.0.0.1:0"},
+        "telemetry": {"metrics_listen": "127.0.0.1:0"},
+        "serving": {"acceptors": 2, "poll_interval_seconds": 0.05},
+    }
+    return read_settings(None, overrides)
+
+
+@pytest.fixture
+async def supervisor(
+    settings: Settings, published: Models, log: structlog.typing.FilteringBoundLogger
+) -> AsyncIterator[Supervisor]:
+    made = Supervisor(settings, log)
+    await made.start()
+    try:
+        yield made
+    finally:
+        await made.stop()
+    assert children() == []
+
+
+def children(of: str = "eyasd.") -> list[int]:
+    """Returns the processes that this one has started."""
+    found = [int(pid) for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()]
+    return [pid for pid in found if of.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+async def connect(stack: AsyncExitStack, port: int) -> list[grpc.aio.Channel]:
+    """Returns channels of which each acceptor has some; the kernel shares them out by chance."""
+    options = (("grpc.use_local_subchannel_pool", 1),)
+    return [await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{port}", options)) for _ in range(16)]
+
+
+async def version(channel: grpc.aio.Channel) -> str:
+    response = await ClassificationServiceStub(channel).Classify(CLASSIFY, metadata=(("authorization", "Bearer hush"),))
+    return str(response.model_version)
+
+
+async def answered(supervisor: Supervisor) -> float:
+    """Returns how many pictures were, according to /metrics."""
+    url = f"http://127.0.0.1:{supervisor.metrics_port}/metrics"
+    page = await asyncio.to_thread(lambda: urllib.request.urlopen(url).read().decode())
+    lines = [line for line in page.splitlines() if line.startswith("eyas_images_total{")]
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
+
+
+async def states(channel: grpc.aio.Channel) -> list[str]:
+    response = await ModelServiceStub(channel).ListModelVersions(
+        model_service_pb2.ListModelVersionsRequest(parent="models/colours"), metadata=(("authorization", "Bearer hush"),)
+    )
+    return [model_pb2.ServingState.Name(one.serving_state).removeprefix("SERVING_STATE_") for one in response.versions]
+
+
+async def test_several_acceptors_are_one_daemon(supervisor: Supervisor, published: Models, tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        channels = await connect(stack, supervisor.port)
+        assert {await version(channel) for channel in channels} == {"models/colours/versions/1"}
+        assert await answered(supervisor) == 16
+        for channel in channels:
+            assert await states(channel) == ["READY"]
+            health = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service="models/colours"))
+            assert health.status == health_pb2.HealthCheckResponse.SERVING
+        assert len(children("eyasd.serving.engine")) == 1
+
+        published.publish("colours", write_bundle(tmp_path / "b2", job="job2"), "job2")
+        published.aliases.set("colours", "production", 2, actor="test", reason="")
+        while {await version(channel) for channel in channels} != {"models/colours/versions/2"}:
+            await asyncio.sleep(0.05)
+        while len(children("eyasd.serving.engine")) > 1:  # the old one has gone when no acceptor wants it
+            await asyncio.sleep(0.05)
+
+    before, (first, second) = await answered(supervisor), children("eyasd.acceptor")
+    os.kill(first, signal.SIGKILL)
+    while len(found := children("eyasd.acceptor")) < 2 or first in found:
+        await asyncio.sleep(0.05)
+    assert second in found
+    for number in (0, 1):
+        await supervisor._acceptors[number].ready
+    for _ in range(4):
+        health = await asyncio.to_thread(urllib.request.urlopen, f"http://127.0.0.1:{supervisor.http_port}/v1/health")
+        assert health.status == 200
+    assert await answered(supervisor) == before  # what the lost one counted was told before, and stays
+    async with AsyncExitStack() as stack:
+        for channel in await connect(stack, supervisor.port):
+            assert await version(channel) == "models/colours/versions/2"
+    assert await answered(supervisor) == before + 16
+
+
+async def test_a_port_that_somebody_has_stops_the_start(
+    app: App, settings: Settings, log: structlog.typing.FilteringBoundLogger
+) -> None:
+    taken = settings.model_copy(update={"api": settings.api.model_copy(update={"listen": f"127.0.0.1:{app.port}"})})
+    with pytest.raises(StartupFailed, match="cannot be listened on"):
+        Supervisor(taken, log)
+
+
+async def test_a_trainer_has_no_acceptors(settings: Settings, log: structlog.typing.FilteringBoundLogger) -> None:
+    with pytest.raises(StartupFailed, match=r"serving.acceptors is 2, and `eyasd all` has 1"):
+        await serve(Role.ALL, settings, log)
