@@ -210,12 +210,9 @@ def _response(classified: Classified, wanted: Sequence[Wanted], request_id: str)
     for index, result in enumerate(classified.results):
         if isinstance(result, UndecodableImage):  # the protocol has no error for one of several
             raise type(result)(f"Element {index} of the input: {result.message}", **result.metadata, index=index)
-    tensors = list(answer_tensors(classified, wanted))
+    response = ModelInferResponse(model_name=classified.model, model_version=str(classified.version), id=request_id)
     count = len(classified.results)
-    return ModelInferResponse(
-        model_name=classified.model,
-        model_version=str(classified.version),
-        id=request_id,
-        outputs=[{"name": tensor.name, "datatype": tensor.datatype, "shape": (count, *tensor.dims)} for tensor, _ in tensors],
-        raw_output_contents=[raw for _, raw in tensors],
-    )
+    for tensor, raw in answer_tensors(classified, wanted):
+        response.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=(count, *tensor.dims))
+        response.raw_output_contents.append(raw)
+    return response
