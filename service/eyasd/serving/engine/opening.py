@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eyasd.core import bundle
 from eyasd.core.bundle import Golden
 from eyasd.core.variants import Precision
 from eyasd.serving.network.precision import Chosen, Log, Wish, choose
 from eyasd.serving.network.providers import Gpu
-from eyasd.serving.network.session import Session
+
+if TYPE_CHECKING:
+    from eyasd.serving.network.session import Session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,8 @@ def open_version(task: Task, files: Mapping[str, bytes], log: Log) -> Chosen:
     manifest, golden = bundle.read_manifest(files[bundle.MANIFEST]), Golden.from_bytes(files[bundle.GOLDEN])
     cache = Path(task.tensorrt_cache) if task.tensorrt_cache else None
     gpu = Gpu(memory_bytes=task.gpu_memory_bytes, cache=cache, image_px=manifest.preprocess.crop_px)
+
+    from eyasd.serving.network.session import Session  # noqa: PLC0415 - and with it ONNX Runtime, which only an engine needs
 
     def session(precision: Precision) -> Session:
         return Session(

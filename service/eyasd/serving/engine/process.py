@@ -21,7 +21,6 @@ from eyasd.core.errors import BrokenBundle, Unavailable
 from eyasd.serving.engine import wire
 from eyasd.serving.engine.channel import Channel
 from eyasd.serving.engine.opening import Ready, Task, memory_bytes
-from eyasd.serving.engine.program import serve
 from eyasd.serving.engine.slots import Shape
 
 # Long enough for the batch under way; then the engine is of no use to anybody.
@@ -175,6 +174,8 @@ class _Thread(threading.Thread):
 
     def run(self) -> None:
         """See `threading.Thread`."""
+        from eyasd.serving.engine.program import serve  # noqa: PLC0415 - and with it ONNX Runtime, which else an engine alone has
+
         with self._control:
             serve(self._control, foreign_bytes=memory_bytes())
 

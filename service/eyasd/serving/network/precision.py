@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,9 @@ from eyasd.core.errors import BrokenBundle, StartupFailed
 from eyasd.core.stopwatch import quickest
 from eyasd.core.variants import Precision
 from eyasd.serving.network.providers import CPU, CUDA, TENSORRT
-from eyasd.serving.network.session import Session
+
+if TYPE_CHECKING:
+    from eyasd.serving.network.session import Session
 
 Wish = Literal["auto"] | Precision
 # What each provider may run beside fp32. ONNX Runtime has no 8-bit kernels for CUDA, and on a CPU converts 16 bits to 32.

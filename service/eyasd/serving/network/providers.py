@@ -1,4 +1,7 @@
-"""The execution providers of ONNX Runtime that Eyas serves on, and what each is told."""
+"""The execution providers of ONNX Runtime that Eyas serves on, and what each is told.
+
+ONNX Runtime is imported where it is needed: a daemon whose engines are processes of their own starts sooner, and smaller, without.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,15 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
-
-import onnxruntime as ort
+from typing import TYPE_CHECKING, Final
 
 from eyasd.core import bundle
 from eyasd.core.device import Device
 from eyasd.core.errors import StartupFailed
 from eyasd.core.variants import EXACT_INT8, Precision
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
 
 CPU: Final = "CPUExecutionProvider"
 CUDA: Final = "CUDAExecutionProvider"
@@ -50,6 +54,10 @@ def choose_provider(device: Device) -> str:
     Raises:
         StartupFailed: a GPU is asked for, and this ONNX Runtime was built without it.
     """
+    if device is Device.CPU or (device is Device.AUTO and not _gpu_present()):
+        return CPU
+    import onnxruntime as ort  # noqa: PLC0415
+
     available = ort.get_available_providers()
     wanted = _PROVIDERS.get(device)
     if wanted and wanted not in available:
@@ -57,12 +65,7 @@ def choose_provider(device: Device) -> str:
             f"serving.device is {device}, but this ONNX Runtime has no {wanted}: install 'eyas[server-gpu]' instead of "
             "'eyas[server]', or choose another device."
         )
-    if device is Device.AUTO and CUDA in available and _gpu_present():
-        wanted = CUDA
-    if wanted:
-        # Finds the CUDA and cuDNN libraries that pip installed; without it they must be on the loader's path.
-        ort.preload_dlls()
-    return wanted or CPU
+    return wanted or (CUDA if CUDA in available else CPU)
 
 
 def _gpu_present() -> bool:
@@ -77,6 +80,11 @@ def session_options(provider: str, threads: int) -> ort.SessionOptions:
         provider: that it runs on.
         threads: for the operators of one run; on a GPU one is enough.
     """
+    import onnxruntime as ort  # noqa: PLC0415
+
+    if provider != CPU:
+        # Finds the CUDA and cuDNN libraries that pip installed, in the process that needs them; else the loader must.
+        ort.preload_dlls()
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads if provider == CPU else 1
     options.inter_op_num_threads = 1
