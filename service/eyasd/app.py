@@ -314,21 +314,26 @@ def fleet_options(settings: Settings) -> FleetOptions:
     )
 
 
+def check_acceptors(role: Role, settings: Settings) -> None:
+    """Refuses several acceptors where there is a scheduler, of which there can be but one. Raises StartupFailed."""
+    if settings.serving.acceptors > 1 and role is not Role.SERVER:
+        raise StartupFailed(
+            f"serving.acceptors is {settings.serving.acceptors}, and `eyasd {role}` has 1: run `eyasd trainer` and beside it "
+            "`eyasd server` instead."
+        )
+
+
 async def serve(role: Role, settings: Settings, log: structlog.typing.FilteringBoundLogger) -> int:
     """Runs a daemon until it is told to end, and returns its exit status.
 
     Raises:
         StartupFailed: says what is in the way.
     """
+    check_acceptors(role, settings)
     app: App | Supervisor
     if settings.serving.acceptors > 1:
         from eyasd.supervisor import Supervisor  # noqa: PLC0415 - which is made of parts of this file
 
-        if role is not Role.SERVER:
-            raise StartupFailed(
-                f"serving.acceptors is {settings.serving.acceptors}, and `eyasd {role}` has 1: run `eyasd trainer` and beside it "
-                "`eyasd server` instead."
-            )
         app = Supervisor(settings, log)
     else:
         app = App(role, settings, log)

@@ -18,7 +18,7 @@ from typing import Final, TextIO
 
 import structlog
 
-from eyasd.app import NO_AIOHTTP, Role, fleet_options, make_writable
+from eyasd.app import NO_AIOHTTP, Role, check_acceptors, fleet_options, make_writable
 from eyasd.config import Settings
 from eyasd.core.errors import EyasError, StartupFailed
 from eyasd.jobs.local import gpu_count
@@ -37,7 +37,7 @@ _TRAINER_PACKAGES: Final = ("torch", "timm", "onnx", "onnxscript", "safetensors"
 async def check(role: Role, settings: Settings, log: structlog.typing.FilteringBoundLogger, out: TextIO) -> int:
     """Writes a line a check, and returns the exit status: 0, or 1 if one failed."""
     checks = _Checks(settings, log)
-    attempts: list[tuple[str, Attempt]] = [("settings", checks.settings)]
+    attempts: list[tuple[str, Attempt]] = [("settings", partial(checks.settings, role))]
     if role is not Role.SERVER:
         attempts += [("data folder", checks.folder), ("jobs", checks.jobs), ("training", checks.training)]
     attempts += [("registry", checks.registry), ("address", checks.address), ("metrics address", checks.metrics_address)]
@@ -73,7 +73,8 @@ class _Checks:
         self.options: FleetOptions | None = None
         self.versions: dict[tuple[str, int], list[str]] = {}  # and what leads there
 
-    async def settings(self) -> str:
+    async def settings(self, role: Role) -> str:
+        check_acceptors(role, self._settings)
         api = self._settings.api
         if api.tls_certificate and api.tls_key:
             try:

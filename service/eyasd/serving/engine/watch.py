@@ -19,6 +19,7 @@ from eyasd.serving.network.session import Outputs
 Run = Callable[[NDArray[np.uint8], bool], Outputs]
 # Far beyond any batch whose caller still waits; a device that hangs never ends.
 _STALLED_SECONDS: Final = 120.0
+_LOOK_MS: Final = 1000
 
 
 class Watch:
@@ -45,7 +46,7 @@ class Watch:
     def _watch(self) -> None:
         gone = select.poll()
         gone.register(self._control, select.POLLRDHUP)
-        while not gone.poll(1000):
+        while not gone.poll(_LOOK_MS):
             start = self._start
             if start is not None and time.monotonic() - start > _STALLED_SECONDS:
                 sys.stderr.write(f"a batch has run for over {_STALLED_SECONDS:g} s: the device hangs\n")
