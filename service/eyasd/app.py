@@ -209,6 +209,7 @@ class App:
             self._metrics,
             default_deadline_seconds=api.default_deadline_seconds,
             is_ready=lambda: self._server.is_ready,
+            sees_all=self._share is None,
         )
         self._streaming = [classification, inference]
         return self._streaming

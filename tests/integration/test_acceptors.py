@@ -14,6 +14,8 @@ import grpc
 import pytest
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tritonclient.grpc import service_pb2 as inference
+from tritonclient.grpc import service_pb2_grpc as inference_grpc
 
 from builders import picture, write_bundle
 from eyas.v1 import classification_service_pb2 as pb
@@ -95,6 +97,12 @@ async def test_several_acceptors_are_one_daemon(supervisor: Supervisor, publishe
             health = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service="models/colours"))
             assert health.status == health_pb2.HealthCheckResponse.SERVING
         assert len(children("eyasd.serving.engine")) == 1
+        protocol = inference_grpc.GRPCInferenceServiceStub(channels[0])
+        bearer = (("authorization", "Bearer hush"),)
+        offered = await protocol.ServerMetadata(inference.ServerMetadataRequest(), metadata=bearer)
+        assert "statistics" not in offered.extensions  # an acceptor knows its own
+        with pytest.raises(grpc.aio.AioRpcError, match="UNIMPLEMENTED"):
+            await protocol.ModelStatistics(inference.ModelStatisticsRequest(), metadata=bearer)
 
         published.publish("colours", write_bundle(tmp_path / "b2", job="job2"), "job2")
         published.aliases.set("colours", "production", 2, actor="test", reason="")

@@ -40,7 +40,7 @@ from eyasd.serving.question import Question
 from eyasd.telemetry.metrics import Metrics
 
 # What the protocol calls extensions, and the server has: `schedule_policy` is the parameters priority and timeout.
-EXTENSIONS: Final = ("classification", "model_configuration", "schedule_policy", "statistics")
+EXTENSIONS: Final = ("classification", "model_configuration", "schedule_policy")
 _GOING_DOWN: Final = "The server is going down"
 _STATES: Final = {ServingState.READY: "READY", ServingState.LOADING: "LOADING"}
 
@@ -57,6 +57,7 @@ class InferenceService:
         *,
         default_deadline_seconds: float,
         is_ready: Callable[[], bool],
+        sees_all: bool,
     ) -> None:
         """Remembers whom to ask.
 
@@ -67,7 +68,9 @@ class InferenceService:
             metrics: counts requests.
             default_deadline_seconds: of a request that came without a deadline.
             is_ready: whether the health check of the server says SERVING.
+            sees_all: whether no other process answers on the same port, so that what is counted here is all there is.
         """
+        self.has_statistics = sees_all
         self._classifier = classifier
         self._fleet = fleet
         self._models = models
@@ -87,7 +90,8 @@ class InferenceService:
 
     async def ServerMetadata(self, request: Message, context: Any) -> Message:  # noqa: N802, ARG002
         """Says what the server is."""
-        return ServerMetadataResponse(name="eyas", version=version_of_package("eyas"), extensions=EXTENSIONS)
+        extensions = (*EXTENSIONS, "statistics") if self.has_statistics else EXTENSIONS
+        return ServerMetadataResponse(name="eyas", version=version_of_package("eyas"), extensions=extensions)
 
     async def ModelReady(self, request: Message, context: Any) -> Message:  # noqa: N802, ARG002
         """Says whether a model, or a version of it, answers at once."""
@@ -188,9 +192,11 @@ class InferenceService:
 
 
 def register(service: InferenceService, server: Any) -> None:
-    """Adds the service to a gRPC server, as generated code does."""
+    """Adds the service to a gRPC server, as generated code does; without statistics, where they would not be whole."""
     handlers = {}
     for method in SERVICE.methods:
+        if method.name == "ModelStatistics" and not service.has_statistics:
+            continue
         make = grpc.stream_stream_rpc_method_handler if method.client_streaming else grpc.unary_unary_rpc_method_handler
         parse = message_class(method.input_type.name).FromString
         handlers[method.name] = make(getattr(service, method.name), parse, message_class(method.output_type.name).SerializeToString)
