@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
+import urllib.request
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -137,7 +139,7 @@ async def test_a_damaged_file_is_named_by_whatever_reads_it(daemon: Any, publish
 
 
 async def test_tls_and_token(daemon: Any, published: Models, authority: trustme.CA, tls_files: dict[str, str]) -> None:
-    async with daemon(api={"token": "hush", **tls_files}) as app:
+    async with daemon(api={"token": "hush", "http_listen": "127.0.0.1:0", **tls_files}) as app:
         address, trusted = f"localhost:{app.port}", authority.cert_pem.bytes()
         async with eyas.aio.Client(address, tls=True, root_certificates=trusted, token="hush") as client:
             assert (await client.classify("colours", picture(COLOURS["blue"]))).label == "blue"
@@ -148,6 +150,10 @@ async def test_tls_and_token(daemon: Any, published: Models, authority: trustme.
         async with eyas.aio.Client(address, tls=True, root_certificates=stranger, token="hush", timeout=5) as client:
             with pytest.raises(eyas.EyasError):
                 await client.get_model("colours")
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+        url = f"https://localhost:{app.http_port}/v1/health"
+        assert (await asyncio.to_thread(urllib.request.urlopen, url, context=context)).status == 200
 
 
 async def test_a_variant_serves_where_it_is_asked_for_and_everybody_can_see_it(
