@@ -42,6 +42,7 @@ from eyasd.jobs.store import JobStore
 from eyasd.registry.models import Models
 from eyasd.registry.store import LocalStore
 from eyasd.serving.admission import Admission
+from eyasd.serving.cache import Cache
 from eyasd.serving.classifier import Classifier
 from eyasd.serving.engine.channel import Channel
 from eyasd.serving.engine.loading import EngineOptions
@@ -50,6 +51,7 @@ from eyasd.serving.fleet import Fleet, FleetOptions
 from eyasd.serving.network.plan import Plan, plan
 from eyasd.serving.network.precision import check_wish
 from eyasd.serving.network.providers import CPU, DEFAULT_BATCH_SIZES, TENSORRT, choose_provider
+from eyasd.serving.shadow import Shadows
 from eyasd.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -109,6 +111,7 @@ class App:
         self._fleet: Fleet | None = None
         self._classifier: Classifier | None = None
         self._streaming: list[ClassificationService | InferenceService] = []
+        self._shadows: Shadows | None = None
         self._background: list[asyncio.Task[None]] = []
         self._closers: list[Callable[[], None]] = []
         services: list[ClassificationService | TrainingService | JobService | ModelService | InferenceService] = []
@@ -163,6 +166,8 @@ class App:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+        if self._shadows is not None:
+            await self._shadows.close()
         if self._fleet is not None:
             await self._fleet.close()
         for close in self._closers:
@@ -197,7 +202,11 @@ class App:
         most = max(1, serving.max_queue_images // of)
         self._remote = RemoteLoader(self._models, options.engine, self._metrics)
         self._fleet = Fleet(self._models, options, self._metrics, self._log, self._remote if self._share else None)
-        classifier = self._classifier = Classifier(self._fleet, Admission(most, threads), self._metrics, threads=threads)
+        self._shadows = Shadows(self._fleet, self._metrics, self._log)
+        cache = Cache(serving.cache_bytes // of) if serving.cache_bytes else None
+        admission = Admission(most, threads)
+        classifier = Classifier(self._fleet, admission, self._shadows, cache, self._metrics, threads=threads)
+        self._classifier = classifier
         self._closers.append(classifier.close)
         api = self._settings.api
         limits = StreamLimits(images=api.stream_images, idle_seconds=api.stream_idle_seconds)

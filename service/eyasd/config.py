@@ -102,6 +102,9 @@ class ServingSettings(_Room):
     memory_bytes: int = Field(default=0, ge=0)
     """Most that loaded versions may take; those that only a request named go for it. 0 is half of the container's, or machine's."""
 
+    cache_bytes: int = Field(default=0, ge=0)
+    """Most that answers may take which are kept, so that the same picture is not run twice; 0 keeps none."""
+
 
 class JobsSettings(_Room):
     """The queue of trainings and evaluations."""

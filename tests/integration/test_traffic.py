@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import eyas
-from builders import colour_network, picture, write_bundle
+from builders import COLOURS, colour_network, picture, write_bundle
 from eyasd.core.errors import StorageFailed
 from eyasd.core.names import ModelRef
 from eyasd.core.traffic import Bounds, Canary
@@ -71,3 +71,39 @@ async def test_where_the_repository_cannot_be_written_the_server_says_so(
         found = (await client.get_traffic("colours")).canary
         assert found is not None
         assert found.stopped == "colours/2 was rolled back: 10 of its 10 requests failed, and 0 of 9 of production's"
+
+
+async def test_a_shadow_sees_what_production_answered_and_answers_nobody(daemon: Any, published: Models, tmp_path: Path) -> None:
+    swapped = write_bundle(tmp_path / "swapped", job="job2", labels=tuple(reversed(COLOURS)))
+    published.publish("colours", swapped, "job2")
+    async with daemon(serving={"poll_interval_seconds": 0.05}) as app, eyas.aio.Client(f"127.0.0.1:{app.port}") as client:
+        await client.set_traffic("colours", shadow=eyas.Shadow("colours/2", 100))
+
+        def seen(label: str) -> float:
+            labels = {"model": "colours", "version": "2", "label": label}
+            return app._metrics.registry.get_sample_value("eyas_shadow_images_total", labels) or 0
+
+        while not (seen("same") and seen("different")):
+            red, green = [await client.classify("colours", picture(COLOURS[colour])) for colour in ("red", "green")]
+            assert (red.version, red.label, green.version, green.label) == ("colours/1", "red", "colours/1", "green")
+        flip = {"model": "colours", "version": "2", "production_label": "red", "shadow_label": "blue"}
+        assert app._metrics.registry.get_sample_value("eyas_shadow_flips_total", flip) == seen("different")
+
+
+async def test_the_same_picture_is_run_once(daemon: Any, published: Models) -> None:
+    async with daemon(serving={"cache_bytes": 100_000}) as app, eyas.aio.Client(f"127.0.0.1:{app.port}") as client:
+
+        def looked(result: str) -> float:
+            labels = {"model": "colours", "result": result}
+            return app._metrics.registry.get_sample_value("eyas_cache_lookups_total", labels) or 0
+
+        answers = await client.classify_many("colours", [picture()] * 8 + [b"no picture"], top_k=2)
+        assert (looked("miss"), looked("hit")) == (1, 7)
+        all_three = await client.classify("colours/1", picture(), top_k=3)
+        assert looked("hit") == 8
+        for answer in answers[:8]:
+            assert isinstance(answer, eyas.Classification)
+            assert answer.predictions == all_three.predictions[:2]
+        assert isinstance(answers[8], eyas.UndecodableImage)
+        assert app._metrics.registry.get_sample_value("eyas_cache_bytes") == 712
+        assert (await client.classify("colours", picture(COLOURS["blue"]))).label == "blue"

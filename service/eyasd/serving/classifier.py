@@ -9,23 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eyasd.core.errors import DeadlineExceeded, EyasError, InvalidArgument, NotExplainable, NoUnknownRule, UndecodableImage
 from eyasd.core.names import PRODUCTION
-from eyasd.core.preprocess import load_image
-from eyasd.core.unknown import UnknownRules
 from eyasd.serving.admission import Admission, Admitted
-from eyasd.serving.answer import Classified, Labelled, Prediction, Timing
+from eyasd.serving.answer import Classified, Labelled, Timing
+from eyasd.serving.cache import Cache
 from eyasd.serving.decoders import Decoders
-from eyasd.serving.engine.link import Answer
 from eyasd.serving.engine.loading import LoadedVersion
 from eyasd.serving.fleet import Fleet
-from eyasd.serving.question import Question
+from eyasd.serving.labelling import labelled
+from eyasd.serving.question import Picture, Question
+from eyasd.serving.runs import Runs
+from eyasd.serving.shadow import Sample, Shadows
 from eyasd.telemetry.metrics import Metrics
 
 _Outcome = tuple[Labelled | UndecodableImage, Timing]
@@ -34,19 +33,25 @@ _Outcome = tuple[Labelled | UndecodableImage, Timing]
 class Classifier:
     """Labels pictures with the fleet's versions."""
 
-    def __init__(self, fleet: Fleet, admission: Admission, metrics: Metrics, *, threads: int) -> None:
+    def __init__(
+        self, fleet: Fleet, admission: Admission, shadows: Shadows, cache: Cache | None, metrics: Metrics, *, threads: int
+    ) -> None:
         """Starts the decoders.
 
         Args:
             fleet: finds the version that answers.
             admission: refuses what cannot be answered in time.
+            shadows: see what production has answered.
+            cache: keeps what networks said; None keeps nothing.
             metrics: where each stage's time is shown.
             threads: how many pictures are decoded at once. Pillow releases the interpreter lock while it decodes and resizes.
         """
         self._fleet = fleet
         self._admission = admission
         self._metrics = metrics
+        self._shadows = shadows
         self._decoders = Decoders(threads)
+        self._runs = Runs(self._decoders, admission, cache, metrics)
 
     async def classify(self, question: Question) -> Classified:
         """Labels the pictures of one request.
@@ -107,29 +112,40 @@ class Classifier:
         return loaded, await self._observed(loaded, question, deadline, admitted)
 
     async def _observed(self, loaded: LoadedVersion, question: Question, deadline: float, admitted: Admitted) -> list[_Outcome]:
-        """Returns what a version says of each picture, and tells the router how that went."""
+        """Returns what a version says of each picture; tells the router how that went, and shows it to a shadow."""
+        routed, images = question.ref.alias == PRODUCTION, len(question.images)
+        by_production = routed and not self._fleet.router.is_canary(loaded.model, loaded.version)
+        sample = self._shadows.sample(loaded) if by_production else None
         start = time.monotonic()
         try:
-            outcomes = await self._outcomes(loaded, question, deadline, admitted)
+            outcomes = await self._outcomes(loaded, question, deadline, admitted, sample)
         except Exception:  # not that the caller has left, which says nothing of the version
             loaded.statistics.failed.add(time.monotonic() - start)
-            self._observe(loaded, question, start, failed=True)
+            if routed:
+                self._fleet.router.observe(loaded.model, loaded.version, images=images, seconds=None, failed=True)
             raise
-        self._observe(loaded, question, start, failed=False)
+        if routed:
+            # What the cache or the decoder answered says nothing of a version's speed, and one has more of it than the other.
+            seconds = time.monotonic() - start if all(timing.inference for _, timing in outcomes) else None
+            self._fleet.router.observe(loaded.model, loaded.version, images=images, seconds=seconds, failed=False)
+        if sample is not None:
+            self._shadows.show(sample)
         return outcomes
 
-    def _observe(self, loaded: LoadedVersion, question: Question, start: float, *, failed: bool) -> None:
-        if question.ref.alias == PRODUCTION:
-            seconds, images = time.monotonic() - start, len(question.images)
-            self._fleet.router.observe(loaded.model, loaded.version, images=images, seconds=seconds, failed=failed)
+    async def _outcomes(
+        self, loaded: LoadedVersion, question: Question, deadline: float, admitted: Admitted, sample: Sample | None
+    ) -> list[_Outcome]:
+        """Returns what a version says of each picture, of which the sample gets what a shadow needs."""
 
-    async def _outcomes(self, loaded: LoadedVersion, question: Question, deadline: float, admitted: Admitted) -> list[_Outcome]:
-        """Returns what a version says of each picture."""
+        async def label(picture: Picture) -> _Outcome:
+            outcome, timing = await self._label(loaded, picture, question, deadline, sample)
+            admitted.leave()
+            return outcome, timing
+
         with loaded.engine.hold():
             if len(question.images) == 1:  # what most ask: no task of its own
-                return [await self._label(loaded, question.images[0], question, deadline, admitted)]
-            labels = (self._label(loaded, image, question, deadline, admitted) for image in question.images)
-            tasks = [asyncio.create_task(label) for label in labels]
+                return [await label(question.images[0])]
+            tasks = [asyncio.create_task(label(picture)) for picture in question.images]
             try:
                 return await asyncio.gather(*tasks)
             finally:
@@ -137,57 +153,22 @@ class Classifier:
                     task.cancel()
 
     async def _label(
-        self,
-        loaded: LoadedVersion,
-        picture: bytes | NDArray[np.uint8],
-        question: Question,
-        deadline: float,
-        admitted: Admitted,
+        self, loaded: LoadedVersion, picture: Picture, question: Question, deadline: float, sample: Sample | None
     ) -> _Outcome:
         start = time.monotonic()
-        decoders = self._decoders.of(question, deadline)
-        async with loaded.engine.slot(deadline) as slot:
-            entered = time.monotonic()
-            try:
-                if isinstance(picture, np.ndarray):
-                    slot.pixels[:] = picture
-                else:
-                    self._admission.decoded(await slot.in_thread(decoders, _decode, loaded, picture, deadline, slot.pixels))
-            except UndecodableImage as error:
-                admitted.leave()
-                self._metrics.images.labels(loaded.model, error.reason).inc()
-                return error, Timing(preprocessing=time.monotonic() - entered)
-            decoded = time.monotonic()
-            try:
-                answer = await slot.infer(deadline, priority=question.priority, caller=question.caller, explain=question.explain)
-            except EyasError as error:
-                self._metrics.images.labels(loaded.model, error.reason).inc()
-                raise
-            self._admission.ran(loaded.model, answer.batch_size, answer.inference_seconds, loaded.engine.count)
-            labelled = _labelled(loaded, answer, question)
-            if loaded.head is not None and answer.feature_map is not None:
-                index = labelled.predictions[0].class_index
-                explanation = await slot.in_thread(decoders, loaded.head.explain, slot.pixels, answer.feature_map, index)
-                labelled = replace(labelled, explanation=explanation)
-        admitted.leave()
-        self._metrics.images.labels(loaded.model, labelled.unknown.reason.upper() if labelled.unknown else "OK").inc()
-        return labelled, Timing(decoded - entered, entered - start + answer.queue_seconds, answer.inference_seconds)
-
-
-def _decode(loaded: LoadedVersion, encoded: bytes, deadline: float, out: NDArray[np.uint8]) -> float:
-    """Returns how long it took. Runs in a decoder's thread; the wait for it may have used up the time."""
-    start = time.monotonic()
-    if start >= deadline:
-        raise DeadlineExceeded("The deadline passed while the picture waited to be decoded: allow more time, or send less.")
-    load_image(encoded, loaded.manifest.preprocess, out)
-    return time.monotonic() - start
-
-
-def _labelled(loaded: LoadedVersion, answer: Answer, question: Question) -> Labelled:
-    """Returns what is said of a picture, without its explanation."""
-    predictions = _top(answer.probabilities, loaded.manifest.labels, loaded.manifest.thresholds, question.top_k)
-    labelled, rules = Labelled(predictions, answer.probabilities, ood_score=answer.ood_score), loaded.manifest.unknown
-    return _judged(labelled, rules) if question.allow_unknown and rules else labelled
+        try:
+            run = await self._runs.run(loaded, picture, question, deadline, keep=sample is not None)
+        except UndecodableImage as error:
+            self._metrics.images.labels(loaded.model, error.reason).inc()
+            return error, Timing(preprocessing=time.monotonic() - start)
+        except EyasError as error:
+            self._metrics.images.labels(loaded.model, error.reason).inc()
+            raise
+        if sample is not None:
+            sample.pictures.append((picture, run.pixels, run.said.probabilities))
+        said = replace(labelled(loaded, run.said, question), explanation=run.explanation)
+        self._metrics.images.labels(loaded.model, said.unknown.reason.upper() if said.unknown else "OK").inc()
+        return said, run.timing
 
 
 def _check(loaded: LoadedVersion, question: Question) -> None:
@@ -215,32 +196,3 @@ def _check(loaded: LoadedVersion, question: Question) -> None:
             model=loaded.model,
             version=loaded.version,
         )
-
-
-def _judged(labelled: Labelled, rules: UnknownRules) -> Labelled:
-    """Returns the same with the rules' verdict; no label of an unknown picture applies."""
-    best = labelled.predictions[0]
-    unknown = rules.verdict(best.class_index, best.probability, labelled.ood_score)
-    if unknown is None:
-        return labelled
-    return replace(labelled, predictions=tuple(replace(p, applies=False) for p in labelled.predictions), unknown=unknown)
-
-
-def _top(
-    probabilities: NDArray[np.float32], labels: Sequence[str], thresholds: Sequence[float] | None, k: int
-) -> tuple[Prediction, ...]:
-    """Returns the k most probable labels, most probable first; of equals the lower class index.
-
-    Args:
-        probabilities: float32 [C].
-        labels: C of them.
-        thresholds: C of them, in a multi-label model; None in another, where the most probable label applies.
-        k: more than C is C; 0 is all that apply, but one at least.
-    """
-    if thresholds is None and k <= 1:  # what nearly everybody asks, in a quarter of the time
-        best = int(probabilities.argmax())
-        return (Prediction(labels[best], best, float(probabilities[best]), True),)
-    order = np.argsort(-probabilities, kind="stable")
-    applies = np.arange(len(labels)) == order[0] if thresholds is None else probabilities >= np.array(thresholds, np.float32)
-    chosen = order[: k or 1] if k or not applies.any() else order[applies[order]]
-    return tuple(Prediction(labels[i], int(i), float(probabilities[i]), bool(applies[i])) for i in chosen)

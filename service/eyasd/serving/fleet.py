@@ -191,6 +191,21 @@ class Fleet:
         # The load goes on if this caller leaves: the next one wants it too.
         return await asyncio.shield(self._load(*key))
 
+    def shadow_percent(self, model: str) -> float:
+        """Returns the share of requests that a model's shadow is to see, 0..100."""
+        shadow = self._routes.shadow(model)
+        return shadow.percent if shadow else 0.0
+
+    def shadow(self, model: str) -> LoadedVersion | None:
+        """Returns a model's shadow; None where it has none, or that is not loaded."""
+        version = self._routes.shadow_version(model, self._loaded)
+        return None if version is None else self._loaded[model, version]
+
+    @property
+    def waiting(self) -> bool:
+        """Whether an engine has pictures."""
+        return any(loaded.engine.waiting for loaded in self._loaded.values())
+
     async def run(self) -> None:
         """Follows the registry until cancelled."""
         while True:
@@ -245,8 +260,7 @@ class Fleet:
     @property
     def _held(self) -> dict[Version, int]:
         """Bytes of each loaded version, and of each that is being loaded because a request named it."""
-        held = {key: estimate_bytes(loaded.manifest, self._options.engine.max_batch_size) for key, loaded in self._loaded.items()}
-        return self._reserved | held
+        return self._reserved | {key: loaded.memory_bytes for key, loaded in self._loaded.items()}
 
     async def _make_room(self, key: Version) -> None:
         """Unloads what has to go, so that a version fits that a request named. Raises Unavailable."""
@@ -257,7 +271,7 @@ class Fleet:
         pinned = self._routes.led | self._routes.targets | self._loading.keys()
         if key in self._loaded or key in pinned:
             return
-        need = estimate_bytes(manifest, self._options.engine.max_batch_size)
+        need = estimate_bytes(manifest, self._options.engine)
         for gone in self._demand.room(key, need, self._held, pinned):
             self._unload(gone)
         self._reserved[key] = need

@@ -20,6 +20,9 @@ class Priority(IntEnum):
     LOW = 2
 
 
+Picture = bytes | NDArray[np.uint8]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """What a caller wants to know.
@@ -38,7 +41,7 @@ class Question:
     """
 
     ref: ModelRef
-    images: Sequence[bytes | NDArray[np.uint8]]
+    images: Sequence[Picture]
     timeout_seconds: float
     top_k: int = 0
     allow_unknown: bool = False

@@ -11,7 +11,7 @@ from collections.abc import Container, Mapping
 import structlog
 
 from eyasd.core.names import PRODUCTION, ModelRef
-from eyasd.core.traffic import Canary, Pointers, TrafficRecord
+from eyasd.core.traffic import Canary, Pointers, Shadow, TrafficRecord
 
 Version = tuple[str, int]
 
@@ -78,13 +78,15 @@ class Routes:
                     found[model] = (record, record.canary, production, version)
         return found
 
-    def shadow(self, model: str, loaded: Container[Version]) -> tuple[int, float] | None:
-        """Returns the version that is a model's shadow, and the share of requests it is shown, 0..100; None where none can be."""
+    def shadow(self, model: str) -> Shadow | None:
+        """Returns a model's shadow; None where it has none."""
         pointers = self._pointers.get(model)
-        if pointers is None or pointers.traffic is None or pointers.traffic.shadow is None:
-            return None
-        version = self._leads_to(pointers.traffic.shadow.target, loaded)
-        return None if version is None else (version, pointers.traffic.shadow.percent)
+        return pointers.traffic.shadow if pointers and pointers.traffic else None
+
+    def shadow_version(self, model: str, loaded: Container[Version]) -> int | None:
+        """Returns the version that a model's shadow leads to; None where it has none, or that is not loaded."""
+        shadow = self.shadow(model)
+        return self._leads_to(shadow.target, loaded) if shadow else None
 
     def _leads_to(self, target: ModelRef, loaded: Container[Version]) -> int | None:
         version = target.version if target.alias is None else self.version(target.model, target.alias)

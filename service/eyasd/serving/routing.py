@@ -124,7 +124,7 @@ class Router:
         run = self._runs.get(model)
         return run.stopped if run else ""
 
-    def observe(self, model: str, version: int, *, images: int, seconds: float, failed: bool) -> None:
+    def observe(self, model: str, version: int, *, images: int, seconds: float | None, failed: bool) -> None:
         """Takes down a request for production, answered by either; see `Trial.observe`."""
         run = self._run_of(model, version)
         if run is not None:

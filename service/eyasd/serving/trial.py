@@ -89,19 +89,19 @@ class Trial:
         self._begin_requests()
         self._begin_answers()
 
-    def observe(self, *, canary: bool, images: int, seconds: float, failed: bool) -> Verdict | None:
+    def observe(self, *, canary: bool, images: int, seconds: float | None, failed: bool) -> Verdict | None:
         """Takes down a request; returns a verdict where it is enough to roll the canary back.
 
         Args:
             canary: whether the canary answered it, else production did.
             images: number of pictures in it.
-            seconds: from the choice of the version to the answer.
+            seconds: from the choice of the version to the answer; None where that says nothing of the version.
             failed: whether it failed through no fault of the caller.
         """
         side = self._canary if canary else self._production
         side.count += 1
         side.failed += failed
-        if not failed:
+        if seconds is not None:
             side.times[(images - 1).bit_length()].add(seconds)
         verdicts = chain(self._of_errors(), self._of_latency())
         return self._look(side.count, verdicts, self._begin_requests) if canary else None

@@ -85,6 +85,38 @@ class Metrics:
             ["model", "cause"],
             registry=r,
         )
+        self.shadow_images = Counter(
+            "eyas_shadow_images_total",
+            "Pictures that a shadow saw, by whether its most probable label was production's: same or different.",
+            ["model", "version", "label"],
+            registry=r,
+        )
+        self.shadow_distance = Histogram(
+            "eyas_shadow_distance",
+            "Total variation distance of a shadow's probabilities from production's, 0 to 1; more in multi-label models.",
+            ["model", "version"],
+            buckets=(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0),
+            registry=r,
+        )
+        self.shadow_flips = Counter(
+            "eyas_shadow_flips_total",
+            "Pictures whose most probable label is another one by a shadow; pairs beyond the first hundred are `other`.",
+            ["model", "version", "production_label", "shadow_label"],
+            registry=r,
+        )
+        self.shadow_dropped = Counter(
+            "eyas_shadow_dropped_total",
+            "Pictures that a shadow was not shown, by reason: busy, unfinished, not_loaded, other_size or failed.",
+            ["model", "reason"],
+            registry=r,
+        )
+        self.cache_lookups = _Counter(
+            "eyas_cache_lookups_total",
+            "Pictures looked up in the response cache, by result: hit or miss.",
+            ["model", "result"],
+            registry=r,
+        )
+        self.cache_bytes = Gauge("eyas_cache_bytes", "Memory that the response cache takes.", registry=r)
         self.batch_images = _Histogram("eyas_batch_images", "Pictures in a batch.", ["model"], buckets=BATCH_BUCKETS, registry=r)
         self.queue_images = Gauge("eyas_queue_images", "Pictures that the engines have.", ["model", "version"], registry=r)
         self.loaded_versions = Gauge(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from builders import write_bundle
 from eyasd.core import bundle
+from eyasd.core.device import Transport
 from eyasd.core.errors import Unavailable
 from eyasd.serving.demand import Demand, estimate_bytes
+from eyasd.serving.engine.loading import EngineOptions
+from eyasd.serving.network.session import CPU
 
 A, B, C, D = (("colours", number) for number in range(1, 5))
 
@@ -58,6 +62,10 @@ def test_what_is_gone_is_forgotten(demand: Demand) -> None:
 
 def test_the_estimate_grows_with_file_picture_and_batch(tmp_path: Path) -> None:
     manifest = bundle.read_manifest((write_bundle(tmp_path) / bundle.MANIFEST).read_bytes())
-    one, eight = estimate_bytes(manifest, 1), estimate_bytes(manifest, 8)
+    options = EngineOptions(
+        provider=CPU, precision="auto", threads=1, max_batch_size=1, max_delay_seconds=0, slots=1, transport=Transport.THREAD
+    )
+    one, eight = estimate_bytes(manifest, options), estimate_bytes(manifest, replace(options, max_batch_size=8))
     assert eight - one == 7 * 240 * 32 * 32
     assert one > 2 * manifest.model_bytes
+    assert estimate_bytes(manifest, replace(options, transport=Transport.PROCESS, count=2)) == 2 * (one + 36_000_000)

@@ -7,6 +7,7 @@ import math
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from eyasd.core.names import ModelRef
 from eyasd.core.traffic import Bounds, Canary, Pointers, Shadow
 from eyasd.core.variants import Precision, Variant
 from eyasd.registry.models import Models
-from eyasd.serving.engine.loading import EngineOptions, LoadedVersion
+from eyasd.serving.engine.loading import EngineOptions, LoadedVersion, Loader
 from eyasd.serving.fleet import Fleet, FleetOptions, ServingState
 from eyasd.serving.network.providers import CPU
 from eyasd.telemetry.metrics import Metrics
@@ -32,7 +33,7 @@ OPTIONS = FleetOptions(
     ),
     poll_interval_seconds=0.01,
     retry_interval_seconds=3600,
-    memory_bytes=3_000_000,  # three times what the colour network is taken for
+    memory_bytes=3_000_000,
 )
 PRODUCTION = ModelRef("colours", alias="production")
 
@@ -167,6 +168,18 @@ async def test_a_variant_answers_for_its_version_and_a_damaged_one_is_left_alone
     await fleet.close()
 
 
+@pytest.fixture
+def a_megabyte(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets every loaded version take 1 MB: what a thread of this process takes cannot be told from what its neighbours do."""
+    load = Loader.load
+
+    async def loaded(*args: Any) -> LoadedVersion:
+        return replace(await load(*args), memory_bytes=10**6)
+
+    monkeypatch.setattr(Loader, "load", loaded)
+
+
+@pytest.mark.usefixtures("a_megabyte")
 async def test_a_version_named_by_its_number_is_loaded_on_demand_and_makes_room(
     fleet: Fleet, models: Models, tmp_path: Path
 ) -> None:
@@ -193,6 +206,7 @@ async def test_a_version_named_by_its_number_is_loaded_on_demand_and_makes_room(
     assert (await fleet.find(version(2))).version == 2
 
 
+@pytest.mark.usefixtures("a_megabyte")
 async def test_callers_of_a_version_that_is_not_loaded_share_its_room(fleet: Fleet, models: Models, tmp_path: Path) -> None:
     for _ in range(2):
         publish(models, tmp_path, alias=None)

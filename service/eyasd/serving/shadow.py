@@ -1,0 +1,180 @@
+"""What a model's shadow says of pictures that production has answered, counted beside what production said.
+
+The shadow delays nobody: it is asked once the answer is out, decodes what it must in a thread of the lowest priority, and is not
+asked at all while an engine has pictures of others, or while it is not done with the request before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from eyasd.core.preprocess import load_image
+from eyasd.serving.engine.loading import LoadedVersion
+from eyasd.serving.fleet import Fleet
+from eyasd.serving.question import Picture
+from eyasd.serving.turns import SHADOW
+from eyasd.telemetry.metrics import OTHER, Metrics
+
+# Far enough that everything else in its queue is more urgent.
+_PATIENCE_SECONDS: Final = 30.0
+# Pairs of labels that are counted by name, for each model: enough for the confusions that matter, and no flood of series.
+_MOST_FLIPS: Final = 100
+_LOWEST: Final = 19
+
+
+@dataclass(slots=True)
+class Sample:
+    """A request that the shadow shall see: by which version it was answered, and of each picture that was, what is needed.
+
+    Attributes:
+        production: that answered.
+        pictures: each with its pixels, uint8 [H, W, 3], if there were any, and the answer's probabilities, float32 [C].
+    """
+
+    production: LoadedVersion
+    pictures: list[tuple[Picture, NDArray[np.uint8] | None, NDArray[np.float32]]] = field(default_factory=list)
+
+
+def distance(
+    labels: Sequence[str], probabilities: NDArray[np.float32], others: Sequence[str], other_probabilities: NDArray[np.float32]
+) -> float:
+    """Returns the total variation distance of two distributions over labels: half of the sum of absolute differences, 0..1.
+
+    Args:
+        labels: C of them.
+        probabilities: float32 [C].
+        others: D labels of the other distribution; one that only one of the two knows is improbable for the other.
+        other_probabilities: float32 [D].
+    """
+    if labels == others:
+        return float(np.abs(probabilities - other_probabilities).sum()) / 2
+    mine, theirs = (
+        dict(zip(names, map(float, values), strict=True))
+        for names, values in ((labels, probabilities), (others, other_probabilities))
+    )
+    return sum(abs(mine.get(label, 0.0) - theirs.get(label, 0.0)) for label in mine.keys() | theirs.keys()) / 2
+
+
+class Shadows:
+    """The shadows of all models, on this server. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        metrics: Metrics,
+        log: structlog.typing.FilteringBoundLogger,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._fleet = fleet
+        self._metrics = metrics
+        self._log = log
+        self._draw = draw
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._flips: dict[str, tuple[int, set[tuple[str, str]]]] = {}
+        self._decoder = ThreadPoolExecutor(1, thread_name_prefix="shadow", initializer=_give_way)
+
+    def sample(self, production: LoadedVersion) -> Sample | None:
+        """Returns a sample to fill with what production says of a request, if the model's shadow is to see it; else None."""
+        share = self._fleet.shadow_percent(production.model)
+        return Sample(production) if share and self._draw() * 100 < share else None
+
+    def show(self, sample: Sample) -> None:
+        """Shows the shadow an answered request, or drops it; returns at once.
+
+        What is begun here runs when the caller next waits for something, and by then the answer has been handed to gRPC.
+        """
+        model = sample.production.model
+        shadow = self._fleet.shadow(model)
+        if shadow is None:
+            self._drop(model, "not_loaded", len(sample.pictures))
+        elif model in self._running:
+            self._drop(model, "unfinished", len(sample.pictures))
+        elif shadow.version != sample.production.version:
+            task = self._running[model] = asyncio.create_task(self._compare(sample, shadow))
+            task.add_done_callback(lambda _: self._running.pop(model, None))
+
+    async def close(self) -> None:
+        """Leaves what is under way, and ends the decoder's thread."""
+        running = list(self._running.values())
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        self._decoder.shutdown(wait=False, cancel_futures=True)
+
+    async def _compare(self, sample: Sample, shadow: LoadedVersion) -> None:
+        production = sample.production
+        with shadow.engine.hold():
+            for number, (picture, pixels, probabilities) in enumerate(sample.pictures):
+                if self._fleet.waiting:
+                    self._drop(shadow.model, "busy", len(sample.pictures) - number)
+                    return
+                same = shadow.manifest.preprocess == production.manifest.preprocess
+                if not same and not isinstance(picture, bytes):
+                    self._drop(shadow.model, "other_size", 1)
+                    continue
+                try:
+                    answer = await self._ask(shadow, picture, pixels if same else None)
+                except Exception as error:  # noqa: BLE001 - whatever befalls the shadow, nobody but its metrics is to notice
+                    self._log.warning("a shadow failed", model=shadow.model, version=shadow.version, error=str(error))
+                    self._drop(shadow.model, "failed", 1)
+                    continue
+                self._count(production, probabilities, shadow, answer)
+
+    async def _ask(self, shadow: LoadedVersion, picture: Picture, pixels: NDArray[np.uint8] | None) -> NDArray[np.float32]:
+        """Returns the probabilities, float32 [C], of a picture, which is decoded where there are no pixels of it."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        async with shadow.engine.slot(deadline) as slot:
+            if pixels is None and isinstance(picture, bytes):
+                await slot.in_thread(self._decoder, load_image, picture, shadow.manifest.preprocess, slot.pixels)
+            else:
+                slot.pixels[:] = picture if pixels is None else pixels
+            return (await slot.infer(deadline, priority=SHADOW)).probabilities
+
+    def _count(
+        self,
+        production: LoadedVersion,
+        probabilities: NDArray[np.float32],
+        shadow: LoadedVersion,
+        shadow_probabilities: NDArray[np.float32],
+    ) -> None:
+        model, version = shadow.model, str(shadow.version)
+        before = production.manifest.labels[int(probabilities.argmax())]
+        after = shadow.manifest.labels[int(shadow_probabilities.argmax())]
+        self._metrics.shadow_images.labels(model, version, "same" if before == after else "different").inc()
+        apart = distance(production.manifest.labels, probabilities, shadow.manifest.labels, shadow_probabilities)
+        self._metrics.shadow_distance.labels(model, version).observe(apart)
+        if before != after:
+            self._metrics.shadow_flips.labels(model, version, *self._flip(model, shadow.version, (before, after))).inc()
+
+    def _flip(self, model: str, version: int, flip: tuple[str, str]) -> tuple[str, str]:
+        """Returns a pair of labels that may be a series: itself, or `other` where the model has enough of them."""
+        of, known = self._flips.get(model, (version, set()))
+        if of != version:  # what its shadow before did is history
+            for before, after in known:
+                self._metrics.shadow_flips.remove(model, str(of), before, after)
+            known = set()
+        self._flips[model] = (version, known)
+        if flip not in known and len(known) >= _MOST_FLIPS:
+            flip = (OTHER, OTHER)
+        known.add(flip)
+        return flip
+
+    def _drop(self, model: str, reason: str, images: int) -> None:
+        self._metrics.shadow_dropped.labels(model, reason).inc(images)
+
+
+def _give_way() -> None:
+    """Gives the thread the lowest priority, which on Linux is a thread's own."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST)
