@@ -9,7 +9,7 @@ import json
 from aiohttp import StreamReader, web
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.test_utils import make_mocked_request
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eyasd.api.web.bodies import read_pictures
@@ -46,6 +46,7 @@ def read(kind: str, body: bytes) -> list[bytes] | str:
         return str(error.text)
 
 
+@settings(max_examples=50, deadline=None)
 @given(
     st.lists(st.sampled_from(PIECES) | st.binary(max_size=20), max_size=12),
     st.sampled_from(["multipart/form-data; boundary=x", "application/json"]),
@@ -55,6 +56,7 @@ def test_any_body_is_pictures_or_a_sentence(pieces: list[bytes], kind: str) -> N
     assert found
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=50), min_size=1, max_size=5))
 def test_pictures_come_as_they_were_sent(pictures: list[bytes]) -> None:
     body = {"images": [{"content": base64.b64encode(picture).decode()} for picture in pictures]}
