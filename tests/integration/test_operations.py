@@ -81,12 +81,12 @@ async def test_no_call_fails_when_a_connection_has_become_too_old(
 
     monkeypatch.setattr(CallInterceptor, "report", noting)
     async with (
-        daemon(Role.SERVER, api={"connection_age_seconds": 0.2}) as app,
+        daemon(Role.SERVER, api={"connection_age_seconds": 0.1}) as app,
         eyas.aio.Client(f"127.0.0.1:{app.port}", retries=False) as client,
     ):
 
         async def ask() -> None:
-            while len(peers) < 5:
+            while len(peers) < 4:
                 await client.classify("colours", picture())
 
         async with asyncio.timeout(10):
@@ -95,7 +95,7 @@ async def test_no_call_fails_when_a_connection_has_become_too_old(
 
 async def test_watch_sees_a_model_come_and_go(daemon: Any, published: Models, tmp_path: Path) -> None:
     async with (
-        daemon(Role.SERVER, serving={"poll_interval_seconds": 0.05}, api={"lame_duck_seconds": 0.2}) as app,
+        daemon(Role.SERVER, serving={"poll_interval_seconds": 0.05}, api={"lame_duck_seconds": 0.1}) as app,
         grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as channel,
     ):
         states = aiter(health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service="models/later")))
@@ -161,14 +161,14 @@ async def test_clients_that_ping_as_clients_do_are_not_sent_away(
     every = dict(transport._LIMITS)
     least = every["grpc.http2.min_ping_interval_without_data_ms"]
     assert least < 10_000
-    # The same rule, fifty times as fast: one who pings twice as slowly as is allowed, without a call, and one who pings at once.
-    quick = every | {"grpc.http2.min_ping_interval_without_data_ms": least // 50}
+    # The same rule, a hundred times as fast: one pings half as often as he may, without a call, one at once.
+    quick = every | {"grpc.http2.min_ping_interval_without_data_ms": least // 100}
     monkeypatch.setattr(transport, "_LIMITS", tuple(quick.items()))
     async with daemon(Role.SERVER) as app, Http2(app.port) as patient, Http2(app.port) as eager:
         for _ in range(6):
             patient.ping()
             for _ in range(2):
                 eager.ping()
-            await asyncio.sleep(2 * least / 50 / 1000)
+            await asyncio.sleep(2 * least / 100 / 1000)
         assert patient.goaway is None
         assert eager.goaway == b"too_many_pings"
