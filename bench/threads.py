@@ -69,6 +69,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=25, help="of the options (%(default)s)")
     parser.add_argument("--seconds", type=float, default=1.0, help="of each row of the processors (%(default)s)")
     parser.add_argument("--passes", type=int, default=3, help="over these rows, of which each shows its best (%(default)s)")
+    parser.add_argument("--limit", type=float, default=90, help="seconds, after which no further pass goes on (%(default)s)")
     parser.add_argument("--tables", default="options,processors,pages,memory", help="which to make (%(default)s)")
     arguments = parser.parse_args()
     print(f"{machine.describe()}, onnxruntime {ort.__version__}, `python bench/threads.py {' '.join(sys.argv[1:])}`")
@@ -118,8 +119,11 @@ def share(arguments: argparse.Namespace) -> None:
         if not (spin and threads == 1) and not (pinned and engines * threads == 1)
     ]
     alone, beside = ({row: (0.0, [0.0]) for row in rows} for _ in range(2))
-    for _ in range(arguments.passes):
+    end = time.monotonic() + arguments.limit
+    for number in range(arguments.passes):
         for row in rows:
+            if number and time.monotonic() > end:
+                break
             alone[row] = max(alone[row], measure(arguments, *row, busy=False))
             if row[-1] == 1:
                 beside[row] = max(beside[row], measure(arguments, *row, busy=True))

@@ -23,8 +23,8 @@ CPU: Final = "CPUExecutionProvider"
 CUDA: Final = "CUDAExecutionProvider"
 TENSORRT: Final = "TensorrtExecutionProvider"
 
-# On a CPU further pictures of a batch gain nothing (docs/benchmarks.md) and cost memory: a process that has warmed 32 holds
-# 513 MiB, one that has warmed 8 holds 182 (tf_efficientnet_lite0).
+# On a CPU further pictures of a batch gain little and cost memory: a process that has run 32 holds 544 MiB, one that has run 8
+# holds 207 (tf_efficientnet_lite0, docs/benchmarks.md).
 DEFAULT_BATCH_SIZES: Final = {CPU: 8, CUDA: 32, TENSORRT: 32}
 _ERROR: Final = 3  # ONNX Runtime's severity; below it, it warns of harmless things on standard error
 _PROVIDERS: Final = {Device.CUDA: CUDA, Device.TENSORRT: TENSORRT}

@@ -174,6 +174,6 @@ def _open(model: bytes, options: ort.SessionOptions, providers: Sequence[tuple[s
 
 
 def trim() -> None:
-    """Gives back to the system what loading has left free in the heap: for tf_efficientnet_lite0 30 of 112 MiB."""
+    """Gives back to the system what loading has left free in the heap: for tf_efficientnet_lite0 some 30 MiB."""
     with suppress(AttributeError):  # not every C library has it
         ctypes.CDLL(None).malloc_trim(0)
