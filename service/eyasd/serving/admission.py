@@ -4,6 +4,7 @@ A refusal costs microseconds, a picture that is decoded and then thrown away cos
 front of the decoder. A request is let in where there is room, and where its last picture will be answered before the deadline:
 
     decoding + the longer of (pictures before it and its own) x (seconds a picture) at the decoders and at the network
+    + four times what the event loop keeps a decoded picture waiting
 
 - Pictures before it are those of its priority and higher ones, but no more than its caller's share makes it wait for: with C
   callers, C times what the caller has itself. `serving.turns` keeps that promise, so a caller that sends little is not refused
@@ -11,6 +12,7 @@ front of the decoder. A request is let in where there is room, and where its las
 - A lower priority has what the higher ones leave of the device, as fast as they came in the last second, and less of the room: so
   it is refused first.
 - Seconds are measured: of each decoded picture, and of each batch by its size. Before the first batch a picture counts as 50 ms.
+- Where the network is so small that the event loop itself has more to do than it can, its lag is the queue.
 - The estimate is lengthened by what it takes to be right 199 times of 200: by 5 % for a request that was let in and came late, and
   shortened by a 199th of that for one in time. So it holds for what is not measured here, too, such as a machine that is shared.
 - A model that is not busy takes any request: that costs nobody anything, and a wrong measurement is put right by the next batch.
@@ -39,6 +41,8 @@ _UNKNOWN_SECONDS: Final = 0.05
 _ROOM: Final = {Priority.HIGH: 1.25, Priority.NORMAL: 1.0, Priority.LOW: 0.5}
 # The least part of the device that a priority has, see `turns.PASSED`.
 _LEAST: Final = 1 / (PASSED + 1)
+# How often a picture waits for the event loop: its task, its slot or decoder, the network's answer, the response.
+_TURNS: Final = 4
 # Over how long the rate of a priority is taken, in seconds.
 _SPAN: Final = 1.0
 # How much longer than measured an estimate is at first; by how much a late request lengthens it, how little one in time shortens
@@ -174,6 +178,7 @@ class Admission:
         self._callers: Counter[Hashable] = Counter()
         self._models: dict[str, _Model] = {}
         self._decode_seconds = 0.0
+        self._lag_seconds = 0.0
         self._decoded = 0
 
     @property
@@ -191,7 +196,7 @@ class Admission:
         model = self._models.get(question.ref.model) or _Model()
         self._check_room(question, model)
         decoding = self._decode_seconds * (1 + model.caution[question.priority] * self._queue.ahead(question) / self._decoders)
-        wait = max(decoding, self._decode_seconds + model.wait(question, now))
+        wait = max(decoding, self._decode_seconds + model.wait(question, now)) + _TURNS * self._lag_seconds
         in_time = wait <= question.timeout_seconds
         if not in_time and any(model.queue.images):
             raise Overloaded(
@@ -215,9 +220,15 @@ class Admission:
         if not model.known and not any(model.queue.images):  # anybody can make up a name
             del self._models[question.ref.model]
 
-    def decoded(self, seconds: float) -> None:
-        """Learns how long a picture took in its decoder."""
+    def decoded(self, seconds: float, lag_seconds: float) -> None:
+        """Learns from a picture that was decoded.
+
+        Args:
+            seconds: that it took in its decoder.
+            lag_seconds: from then until the event loop came to hear of it.
+        """
         self._decode_seconds = blend(self._decode_seconds, seconds, self._decoded)
+        self._lag_seconds = blend(self._lag_seconds, lag_seconds, self._decoded)
         self._decoded += 1
 
     def ran(self, model: str, size: int, seconds: float, engines: int = 1) -> None:

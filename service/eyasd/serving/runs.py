@@ -99,7 +99,8 @@ class Runs:
             if isinstance(picture, np.ndarray):
                 slot.pixels[:] = picture
             else:
-                self._admission.decoded(await slot.in_thread(decoders, _decode, loaded, picture, deadline, slot.pixels))
+                began, ended = await slot.in_thread(decoders, _decode, loaded, picture, deadline, slot.pixels)
+                self._admission.decoded(ended - began, time.monotonic() - ended)
             decoded = time.monotonic()
             answer = await slot.infer(deadline, priority=question.priority, caller=question.caller, explain=question.explain)
             self._admission.ran(loaded.model, answer.batch_size, answer.inference_seconds, loaded.engine.count)
@@ -112,10 +113,10 @@ class Runs:
         return Run(said, timing, explanation, pixels)
 
 
-def _decode(loaded: LoadedVersion, encoded: bytes, deadline: float, out: NDArray[np.uint8]) -> float:
-    """Returns how long it took. Runs in a decoder's thread; the wait for it may have used up the time."""
+def _decode(loaded: LoadedVersion, encoded: bytes, deadline: float, out: NDArray[np.uint8]) -> tuple[float, float]:
+    """Returns when it began and ended. Runs in a decoder's thread; the wait for it may have used up the time."""
     start = time.monotonic()
     if start >= deadline:
         raise DeadlineExceeded("The deadline passed while the picture waited to be decoded: allow more time, or send less.")
     load_image(encoded, loaded.manifest.preprocess, out)
-    return time.monotonic() - start
+    return start, time.monotonic()

@@ -148,7 +148,7 @@ class Server:
 
     def _decoded(self, now: float, work: Work, taken: float) -> None:
         self._free_decoders += 1
-        self.admission.decoded(taken)
+        self.admission.decoded(taken, 0.0)
         asked: Asked = work.key
         if asked.admitted is not None:
             self._batcher.put(Work(asked, now, work.deadline, work.priority, work.caller))

@@ -204,6 +204,18 @@ def test_what_many_engines_share_goes_faster() -> None:
             assert admission.in_flight == 20
 
 
+def test_an_event_loop_that_lags_behind_is_a_queue_too() -> None:
+    admission = learned()
+    with admission.admit(question(1)):
+        admission.decoded(0.001, 0.2)
+        refused(admission, question(1, 0.8))
+        with admission.admit(question(1, 1.2)):
+            for _ in range(20):
+                admission.decoded(0.001, 0.001)
+            with admission.admit(question(1, 0.8)):
+                assert admission.in_flight == 3
+
+
 def test_one_slow_batch_does_not_close_a_model_for_ever() -> None:
     admission = Admission(100, decoders=1)
     with admission.admit(question(1)):
