@@ -1,4 +1,4 @@
-"""How long a model of many versions takes to be listed, and one version to be found: `python bench/registry.py`.
+"""How long many versions take to be listed, one to be found, and many models to be followed: `python bench/registry.py`.
 
 Medians over the rounds, on this machine's disk, with the folders in the kernel's memory as on a daemon that runs.
 """
@@ -22,6 +22,7 @@ from eyasd.registry.store import LocalStore
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--versions", type=int, default=10_000, help="(%(default)s)")
+    parser.add_argument("--models", type=int, default=1000, help="(%(default)s)")
     parser.add_argument("--rounds", type=int, default=9, help="(%(default)s)")
     options = parser.parse_args()
     print(f"{machine.describe()}\n\n`python bench/registry.py`, {options.versions:,} versions\n\n| what | ms |\n|---|---|")
@@ -34,6 +35,13 @@ def main() -> None:
         wanted = ModelRef("clothing", version=options.versions // 2)
         for what, call in (("listed", lambda: models.versions("clothing")), ("one found", lambda: models.resolve(wanted))):
             print(f"| {what} | {median_ms(call, options.rounds):.2f} |")
+    with machine.scratch() as scratch:
+        models = Models(LocalStore(Path(scratch)))
+        for number in range(options.models):
+            models.aliases.set(f"model{number}", "production", 1, actor="bench", reason="")
+        time.sleep(4)  # until no folder is one that has just changed, see `LocalStore.stamp`
+        for what, call in (("anew", lambda: Models(LocalStore(Path(scratch))).pointers()), ("again", models.pointers)):
+            print(f"| the aliases of {options.models:,} models, {what} | {median_ms(call, options.rounds):.2f} |")
 
 
 def median_ms(call: Callable[[], object], rounds: int) -> float:

@@ -45,11 +45,12 @@ from eyasd.registry.models import Models
 from eyasd.registry.store import LocalStore
 from eyasd.serving.admission import Admission
 from eyasd.serving.cache import Cache
+from eyasd.serving.catalog import FleetOptions
 from eyasd.serving.classifier import Classifier
 from eyasd.serving.engine.channel import Channel
 from eyasd.serving.engine.loading import EngineOptions
 from eyasd.serving.engine.remote import RemoteLoader
-from eyasd.serving.fleet import Fleet, FleetOptions
+from eyasd.serving.fleet import Fleet
 from eyasd.serving.network.plan import Plan, plan
 from eyasd.serving.network.precision import check_wish
 from eyasd.serving.network.providers import CPU, DEFAULT_BATCH_SIZES, TENSORRT, choose_provider

@@ -25,8 +25,8 @@ from eyasd.jobs.local import gpu_count
 from eyasd.jobs.store import JobStore
 from eyasd.registry.models import Models
 from eyasd.registry.store import LocalStore
+from eyasd.serving.catalog import FleetOptions
 from eyasd.serving.engine.loading import Loader
-from eyasd.serving.fleet import FleetOptions
 from eyasd.telemetry.metrics import Metrics
 
 Attempt = Callable[[], Awaitable[str]]

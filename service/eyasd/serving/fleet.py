@@ -10,66 +10,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Protocol
 
 import structlog
 
 from eyasd.core.errors import BrokenBundle, EyasError, Unavailable
 from eyasd.core.names import PRODUCTION, ModelRef
-from eyasd.core.traffic import Pointers, TrafficRecord
 from eyasd.core.variants import Precision
+from eyasd.serving.catalog import Catalog, FleetOptions, LoadFailure, ServingState
 from eyasd.serving.demand import Demand, estimate_bytes
-from eyasd.serving.engine.loading import EngineOptions, LoadedVersion, Loader, Source
+from eyasd.serving.engine.loading import LoadedVersion, Loader
 from eyasd.serving.engine.remote import RemoteLoader
 from eyasd.serving.routes import Routes, Version
 from eyasd.serving.routing import Router
 from eyasd.serving.statistics import Statistics
 from eyasd.telemetry.metrics import Metrics
-
-
-class Catalog(Source, Protocol):
-    """What the fleet needs of a registry. Every call may touch a disk or a network, so none is made in the event loop."""
-
-    def pointers(self) -> Mapping[str, Pointers]:
-        """Returns where the requests for each model may lead; called a few times a second."""
-        ...
-
-    def end_canary(self, model: str, record: TrafficRecord, reason: str) -> bool:
-        """See `CanaryRecords.end_canary`."""
-        ...
-
-    def resolve(self, ref: ModelRef) -> int:
-        """Returns the version that a reference names. Raises NotFound."""
-        ...
-
-
-class ServingState(StrEnum):
-    """What the fleet does with a version."""
-
-    NOT_LOADED = "not_loaded"
-    LOADING = "loading"
-    READY = "ready"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class LoadFailure:
-    """Why a version could not be loaded, and when it was tried, on the clock of `time.monotonic`."""
-
-    error: EyasError
-    time: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FleetOptions:
-    """See `config.ServingSettings`."""
-
-    engine: EngineOptions
-    poll_interval_seconds: float
-    retry_interval_seconds: float
-    memory_bytes: int
 
 
 class Fleet:
@@ -217,12 +171,13 @@ class Fleet:
 
     async def refresh(self) -> None:
         """Looks at the registry once: starts to load what aliases lead to, and moves the routes whose versions answer."""
-        self._routes.take(await asyncio.to_thread(self._catalog.pointers))
+        changed = self._routes.take(await asyncio.to_thread(self._catalog.pointers))
         for key in sorted(self._routes.targets - self._loaded.keys() - self._loading.keys()):
             failure = self._failed.get(key)
             if failure is None or self._due(failure):
                 self._load(*key)
-        self._reroute()
+        if changed:
+            self._reroute()
 
     async def settle(self) -> None:
         """Waits until nothing is being loaded, whether it succeeded or not."""

@@ -17,16 +17,27 @@ Version = tuple[str, int]
 
 
 class Routes:
-    """The routes of one server."""
+    """The routes of one server.
+
+    Attributes:
+        targets: what aliases, canaries and shadows point to.
+    """
 
     def __init__(self, log: structlog.typing.FilteringBoundLogger) -> None:
         self._log = log
         self._pointers: Mapping[str, Pointers] = {}
         self._routes: dict[tuple[str, str], int] = {}
+        self.targets: set[Version] = set()
 
-    def take(self, pointers: Mapping[str, Pointers]) -> None:
-        """Takes over where the registry points, by model; leads nowhere else yet."""
+    def take(self, pointers: Mapping[str, Pointers]) -> bool:
+        """Takes over where the registry points, by model, but leads nowhere else yet; returns whether anything is different."""
+        if pointers == self._pointers:
+            return False
         self._pointers = pointers
+        self.targets = {
+            (model, version) for model, found in pointers.items() for version in (*found.aliases.values(), *found.by_number)
+        }
+        return True
 
     def move(self, loaded: Container[Version]) -> None:
         """Lets each alias lead to where it points, if that answers, and forgets those that are gone."""
@@ -47,15 +58,6 @@ class Routes:
     def version(self, model: str, alias: str) -> int | None:
         """Returns the version that an alias leads to; None where it leads nowhere yet, or there is no such alias."""
         return self._routes.get((model, alias))
-
-    @property
-    def targets(self) -> set[Version]:
-        """What aliases, canaries and shadows point to."""
-        return {
-            (model, version)
-            for model, pointers in self._pointers.items()
-            for version in (*pointers.aliases.values(), *pointers.by_number)
-        }
 
     @property
     def led(self) -> set[Version]:

@@ -22,8 +22,9 @@ from eyasd.core.names import ModelRef
 from eyasd.core.traffic import Bounds, Canary, Pointers, Shadow
 from eyasd.core.variants import Precision, Variant
 from eyasd.registry.models import Models
+from eyasd.serving.catalog import FleetOptions, ServingState
 from eyasd.serving.engine.loading import EngineOptions, LoadedVersion, Loader
-from eyasd.serving.fleet import Fleet, FleetOptions, ServingState
+from eyasd.serving.fleet import Fleet
 from eyasd.serving.network.providers import CPU
 from eyasd.telemetry.metrics import Metrics
 

@@ -18,8 +18,9 @@ from eyasd.core.preprocess import Preprocess
 from eyasd.core.traffic import Shadow
 from eyasd.registry.models import Models
 from eyasd.serving import shadow as shadow_module
+from eyasd.serving.catalog import FleetOptions
 from eyasd.serving.engine.loading import EngineOptions, LoadedVersion
-from eyasd.serving.fleet import Fleet, FleetOptions
+from eyasd.serving.fleet import Fleet
 from eyasd.serving.network.session import CPU
 from eyasd.serving.shadow import Sample, Shadows, distance
 from eyasd.telemetry.metrics import Metrics

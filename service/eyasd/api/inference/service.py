@@ -34,8 +34,9 @@ from eyasd.core.errors import EyasError, InvalidArgument, NotFound, UndecodableI
 from eyasd.core.names import PRODUCTION, ModelRef, check_identifier
 from eyasd.registry.models import Models
 from eyasd.serving.answer import Classified
+from eyasd.serving.catalog import ServingState
 from eyasd.serving.classifier import Classifier
-from eyasd.serving.fleet import Fleet, ServingState
+from eyasd.serving.fleet import Fleet
 from eyasd.serving.question import Question
 from eyasd.telemetry.metrics import Metrics
 

@@ -13,7 +13,7 @@ from eyasd.core.errors import EyasError
 from eyasd.core.names import ModelRef, job_name, version_name
 from eyasd.core.unknown import UnknownRules
 from eyasd.core.variants import Precision
-from eyasd.serving.fleet import ServingState
+from eyasd.serving.catalog import ServingState
 
 
 def version_message(

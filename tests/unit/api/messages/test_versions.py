@@ -13,7 +13,7 @@ from eyasd.core.errors import BrokenBundle
 from eyasd.core.names import ModelRef
 from eyasd.core.unknown import NEVER, ConfidenceRule, DistributionRule, UnknownRules
 from eyasd.core.variants import Fidelity, Precision, Variant
-from eyasd.serving.fleet import ServingState
+from eyasd.serving.catalog import ServingState
 
 
 def test_a_version_that_could_not_be_loaded(tiny_bundle: Path) -> None:
