@@ -134,6 +134,17 @@ async def test_messages_that_are_sent_half_hold_up_nobody(app: App) -> None:
     assert longest < 1
 
 
+async def test_streams_whose_messages_are_sent_half_are_given_up(daemon: Any, published: Models) -> None:
+    async with daemon(Role.SERVER, api={"stream_idle_seconds": 0.3}) as app, Http2(app.port) as attacker:
+        for _ in range(20):
+            attacker.send(DATA, b"\0", stream=attacker.call("/eyas.v1.ClassificationService/ClassifyStream"))
+        await attacker.drain()
+        for count in (20, 0):
+            async with asyncio.timeout(5):
+                while app._metrics.registry.get_sample_value("eyas_open_streams") != count:
+                    await asyncio.sleep(0.01)
+
+
 async def test_calls_that_are_opened_and_reset_hold_up_nobody(app: App) -> None:
     async with Http2(app.port) as attacker:
         calling = asyncio.create_task(good_calls(app, 0.5))
