@@ -13,7 +13,7 @@ from typing import Any
 
 import uvloop
 
-from eyasd.app import App, Role, Share
+from eyasd.app import App, Role, Share, collect_seldom
 from eyasd.config import read_settings
 from eyasd.core.errors import StartupFailed
 from eyasd.serving.engine import wire
@@ -65,6 +65,7 @@ async def accept(control: socket.socket, task: Mapping[str, Any]) -> None:
         return
     loader = app.share_engines(channel)
     await app.start()
+    collect_seldom()
     channel.send({"ready": True})
     await ending.wait()
     await app.stop()
