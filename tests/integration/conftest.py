@@ -42,12 +42,16 @@ def published(repository: Models, tmp_path: Path) -> Models:
 
 @pytest.fixture
 def daemon(data_dir: Path, log: structlog.typing.FilteringBoundLogger) -> Daemon:
-    """Starts a daemon: `async with daemon(serving={"max_queue_images": 4}) as app`."""
+    """Starts a daemon: `async with daemon(serving={"max_queue_images": 4}) as app`.
+
+    Its engines are threads unless a test is about their processes, each of which takes half a second to start.
+    """
 
     @asynccontextmanager
     async def run(role: Role = Role.ALL, **rooms: dict[str, Any]) -> AsyncIterator[App]:
         api = {"listen": "127.0.0.1:0", "lame_duck_seconds": 0, "grace_seconds": 5} | rooms.pop("api", {})
         overrides = {"data_dir": data_dir, "api": api, "telemetry": {"metrics_listen": "127.0.0.1:0"}, **rooms}
+        overrides["serving"] = {"engines": "thread"} | rooms.get("serving", {})
         app = App(role, read_settings(None, overrides), log)
         await app.start()
         try:

@@ -52,7 +52,7 @@ def refused(code: str, says: str) -> Any:
 @pytest.fixture
 async def app(daemon: Any, published: Models) -> AsyncIterator[App]:
     """A daemon that serves, and is quickly started."""
-    async with daemon(Role.SERVER, serving={"engines": "thread"}) as running:
+    async with daemon(Role.SERVER) as running:
         yield running
 
 
@@ -277,7 +277,7 @@ async def test_a_stream_answers_in_order_and_survives_a_request_that_fails(app: 
 
 
 async def test_a_stream_is_told_that_the_server_goes_down(daemon: Any, published: Models) -> None:
-    async with daemon(serving={"engines": "thread"}) as app, triton.InferenceServerClient(f"127.0.0.1:{app.port}") as client:
+    async with daemon() as app, triton.InferenceServerClient(f"127.0.0.1:{app.port}") as client:
 
         async def requests() -> AsyncIterator[dict[str, Any]]:
             yield {"model_name": "colours", "inputs": files(RED)}
@@ -298,7 +298,7 @@ async def test_a_stream_is_told_that_the_server_goes_down(daemon: Any, published
 
 async def test_the_token_is_asked_of_all_but_probes(daemon: Any, published: Models) -> None:
     async with (
-        daemon(api={"token": "secret"}, serving={"engines": "thread"}) as app,
+        daemon(api={"token": "secret"}) as app,
         triton.InferenceServerClient(f"127.0.0.1:{app.port}") as client,
     ):
         assert await client.is_server_live()

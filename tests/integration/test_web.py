@@ -32,7 +32,7 @@ def form(*pictures: bytes) -> aiohttp.FormData:
 
 @pytest.fixture
 async def app(daemon: Any, published: Models) -> AsyncIterator[App]:
-    async with daemon(api=dict(LISTEN), serving={"engines": "thread"}) as running:
+    async with daemon(api=dict(LISTEN)) as running:
         yield running
 
 
@@ -117,7 +117,7 @@ async def test_a_full_queue_says_when_to_come_back(daemon: Any, repository: Mode
     repository.publish("colours", write_bundle(tmp_path / "slow", work=1000), "job1")
     repository.aliases.set("colours", "production", 1, actor="test", reason="")
     async with (
-        daemon(api=dict(LISTEN), serving={"max_queue_images": 2, "max_batch_size": 1, "engines": "thread"}) as app,
+        daemon(api=dict(LISTEN), serving={"max_queue_images": 2, "max_batch_size": 1}) as app,
         aiohttp.ClientSession(f"http://127.0.0.1:{app.http_port}") as web,
     ):
         responses = await asyncio.gather(*(web.post(CLASSIFY, data=form(RED, RED)) for _ in range(6)))
@@ -132,7 +132,7 @@ async def test_a_full_queue_says_when_to_come_back(daemon: Any, repository: Mode
 
 async def test_the_token_and_the_way_down(daemon: Any, published: Models) -> None:
     async with (
-        daemon(api=LISTEN | {"token": "secret", "lame_duck_seconds": 0.5}, serving={"engines": "thread"}) as app,
+        daemon(api=LISTEN | {"token": "secret", "lame_duck_seconds": 0.5}) as app,
         aiohttp.ClientSession(f"http://127.0.0.1:{app.http_port}") as web,
     ):
         async with web.post(CLASSIFY, data=form(RED)) as response:

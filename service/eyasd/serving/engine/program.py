@@ -10,7 +10,8 @@ import selectors
 import socket
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 import numpy as np
@@ -49,13 +50,19 @@ def serve(control: socket.socket, foreign_bytes: int = 0, watch: Watch | None = 
         chosen = open_version(task, dict(zip(task.files, map(wire.content, told[1]), strict=True)), log)
     except Exception as error:  # noqa: BLE001 - whatever it was, the daemon says it of this version
         message = error.message if isinstance(error, EyasError) else f"Loading ended with {error!r}."
-        wire.send(control, {"failed": message})
+        _tell(control, {"failed": message})
         return
     trim()
     ready = Ready(precision=chosen.precision, speed=chosen.speed, memory_bytes=memory_bytes() - foreign_bytes)
-    wire.send(control, {"ready": document.dump(ready)})
+    _tell(control, {"ready": document.dump(ready)})
     batcher = Batcher(Options(task.max_batch_size, task.max_delay_seconds, pads=task.provider != CPU))
     Loop(control, watch.over(chosen.session.run) if watch else chosen.session.run, batcher, log).run()
+
+
+def _tell(control: socket.socket, message: Mapping[str, object]) -> None:
+    """Says something to who started the engine; where nobody is left to hear it, the next thing heard is that."""
+    with suppress(ConnectionError):
+        wire.send(control, message)
 
 
 class ControlLog:
@@ -66,15 +73,15 @@ class ControlLog:
 
     def info(self, event: str, **fields: object) -> None:
         """Says what is good to know."""
-        wire.send(self._control, {"log": "info", "event": event, "fields": fields})
+        _tell(self._control, {"log": "info", "event": event, "fields": fields})
 
     def warning(self, event: str, **fields: object) -> None:
         """Says what somebody should look at."""
-        wire.send(self._control, {"log": "warning", "event": event, "fields": fields})
+        _tell(self._control, {"log": "warning", "event": event, "fields": fields})
 
     def error(self, event: str, **fields: object) -> None:
         """Says what failed."""
-        wire.send(self._control, {"log": "error", "event": event, "fields": fields})
+        _tell(self._control, {"log": "error", "event": event, "fields": fields})
 
 
 class Link:
@@ -235,7 +242,7 @@ class Loop:
     def _lower(self, size: int) -> int:
         most = self._batcher.lower(size)
         self._log.warning("a batch did not fit the device's memory", images=size, most_from_now_on=most)
-        wire.send(self._control, {"lowered": most})
+        _tell(self._control, {"lowered": most})
         return most
 
 
