@@ -18,7 +18,7 @@ class Aliases:
     """The aliases of every model in a store."""
 
     def __init__(self, store: Store) -> None:
-        self._names, self._records = Remembered(store, store.children), Records(store, AliasRecord)
+        self._names, self._records = Remembered[list[str]](store, store.children, []), Records(store, AliasRecord)
 
     def current(self, model: str) -> dict[str, AliasRecord]:
         """Returns the newest record of each of the model's aliases, sorted by alias."""

@@ -10,7 +10,6 @@ reader sees and which the same job takes up again.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,7 +24,6 @@ from eyasd.core.errors import (
     InvalidArgument,
     ModelNotFound,
     PromotionRefused,
-    TrafficConflict,
     VersionInUse,
     VersionNotFound,
 )
@@ -57,6 +55,7 @@ class Models:
         self.traffic = Traffic(store)
         self._bundles = Bundles(store)
         self.manifest, self.fetch, self.check = self._bundles.manifest, self._bundles.fetch, self._bundles.check
+        self.end_canary = self.traffic.end_canary
 
     def names(self) -> list[str]:
         """Returns the models that have a version, sorted."""
@@ -89,14 +88,6 @@ class Models:
             if aliases:
                 found[model] = Pointers(aliases, self.traffic.get(model))
         return found
-
-    def end_canary(self, model: str, record: TrafficRecord, reason: str) -> bool:
-        """Ends a record's canary because of what a server found; returns whether it did, and nobody else was quicker."""
-        try:
-            self.traffic.end_canary(model, record, actor="eyasd", reason=reason)
-        except TrafficConflict:
-            return False
-        return True
 
     def resolve(self, ref: ModelRef) -> int:
         """Returns the version that `ref` names.
@@ -194,16 +185,10 @@ class Models:
             if holder:
                 self.rollback(model, alias, actor="eyasd", reason="the version was deleted at the same moment", expected=version)
             raise VersionNotFound(f"{model}/{version} was deleted at the same moment.", model=model, version=version)
-        if alias == PRODUCTION:
-            self._end_promoted(model, version)
+        traffic = self.traffic.get(model)
+        if alias == PRODUCTION and traffic and traffic.canary and self.aliases.leads_to(traffic.canary.target) == version:
+            self.end_canary(model, traffic, f"{model}/{version} is in production")
         return moved
-
-    def _end_promoted(self, model: str, version: int) -> None:
-        """Ends the canary that has become production; where somebody else changes it at the same moment, that holds."""
-        record = self.traffic.get(model)
-        if record and record.canary and self.aliases.leads_to(record.canary.target) == version:
-            with contextlib.suppress(TrafficConflict):
-                self.traffic.end_canary(model, record, actor="eyasd", reason=f"{model}/{version} is in production")
 
     def set_traffic(
         self, model: str, canary: Canary | None, shadow: Shadow | None, *, actor: str, reason: str, after: int | None = None
@@ -216,27 +201,20 @@ class Models:
             TrafficConflict: somebody else changed it since the caller looked, or at the same moment.
         """
         production = self.resolve(ModelRef(model, alias=PRODUCTION)) if canary or shadow else None
-        versions = []
+        before, versions = self.traffic.get(model), []
         for name, part in (("canary", canary), ("shadow", shadow)):
-            if part is not None:
+            # One that stays as it was is not judged again, so that it never keeps the other one from being changed.
+            if part is not None and part != (getattr(before, name) if before else None):
                 versions.append(self.resolve(part.target))
                 if versions[-1] == production:
-                    raise InvalidArgument(
-                        f"traffic.{name}.target",
-                        f"{part.target} is in production, so it cannot be its {name}: name another version.",
-                    )
+                    says = f"{part.target} is in production, so it cannot be its {name}: name another version."
+                    raise InvalidArgument(f"traffic.{name}.target", says)
         record = self.traffic.set(model, canary, shadow, actor=actor, reason=reason, after=after)
         for version in versions:
             if self._store.exists(f"{model}/{version}/{_DELETED}"):
-                self.traffic.set(
-                    model,
-                    None,
-                    None,
-                    actor="eyasd",
-                    reason=f"{model}/{version} was deleted at the same moment",
-                    after=record.record,
-                )
-                raise VersionNotFound(f"{model}/{version} was deleted at the same moment.", model=model, version=version)
+                says = f"{model}/{version} was deleted at the same moment"
+                self.traffic.set(model, None, None, actor="eyasd", reason=says, after=record.record)
+                raise VersionNotFound(f"{says}.", model=model, version=version)
         return record
 
     def _judged(self, policy: Policy, model: str, version: int, holder: AliasRecord | None) -> tuple[Finding, ...]:
@@ -292,14 +270,7 @@ class Models:
 
     def _refuse_if_held(self, model: str, version: int, keep: timedelta) -> None:
         """Raises VersionInUse."""
-        traffic = self.traffic.get(model)
-        for name, part in (("canary", traffic.canary), ("shadow", traffic.shadow)) if traffic else ():
-            if part and part.target.version == version:
-                raise VersionInUse(
-                    f"{model}/{version} is the {name} of {model}: end that first, with `eyas {name} {model} --end`.",
-                    model=model,
-                    version=version,
-                )
+        self.traffic.refuse_if_held(model, version)
         for alias, record in self.aliases.current(model).items():
             name, left = f"{model}@{alias}", self.aliases.left(model, alias, version)
             if record.version == version:

@@ -23,7 +23,7 @@ class Records(Generic[T]):
 
     def __init__(self, store: Store, kind: type[T]) -> None:
         self._store, self._kind = store, kind
-        self._newest = Remembered(store, self._read_newest)
+        self._newest = Remembered[T | None](store, self._read_newest, None)
 
     def newest(self, prefix: str) -> T | None:
         """Returns the record in force; None where there is none."""

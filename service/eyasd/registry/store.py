@@ -18,6 +18,7 @@ from eyasd.core.errors import StorageFailed
 
 # More than any file system's unit of time, the 2 s of FAT included.
 _COARSE_SECONDS: Final = 3.0
+ABSENT: Final = ()
 
 
 class Store(Protocol):
@@ -36,7 +37,7 @@ class Store(Protocol):
         ...
 
     def stamp(self, prefix: str) -> Hashable | None:
-        """Returns what changes whenever the answer of `children` does; None where that cannot be told without asking it."""
+        """Returns what changes whenever the answer of `children` does; ABSENT where that is empty; None where only it can tell."""
         ...
 
     def create(self, key: str, content: bytes) -> bool:
@@ -83,8 +84,10 @@ class LocalStore:
         """See `Store.stamp`. A folder's time of change is coarse, so one that has just changed may have changed twice."""
         try:
             status = os.stat(f"{self._root}/{prefix}")  # noqa: PTH116 - a third of the time of Path.stat
+        except (FileNotFoundError, NotADirectoryError):
+            return ABSENT
         except OSError:
-            return ()
+            return None  # what is amiss is for `children` to say
         return (status.st_ino, status.st_mtime_ns) if time.time() - status.st_mtime > _COARSE_SECONDS else None
 
     def create(self, key: str, content: bytes) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from eyasd.core.errors import TrafficConflict
+from eyasd.core.errors import TrafficConflict, VersionInUse
 from eyasd.core.traffic import Canary, Shadow, TrafficRecord
 from eyasd.registry.records import Records
 from eyasd.registry.store import Store
@@ -53,9 +53,24 @@ class Traffic:
             raise _changed_meanwhile(model)
         return record
 
-    def end_canary(self, model: str, record: TrafficRecord, *, actor: str, reason: str) -> TrafficRecord:
-        """Ends the canary of a record, which is in force as far as the caller knows; the shadow stays. Raises TrafficConflict."""
-        return self.set(model, None, record.shadow, actor=actor, reason=reason, after=record.record)
+    def end_canary(self, model: str, record: TrafficRecord, reason: str) -> bool:
+        """Ends the canary of the record in force because of what was found; returns whether it did, and nobody else was quicker."""
+        try:
+            self.set(model, None, record.shadow, actor="eyasd", reason=reason, after=record.record)
+        except TrafficConflict:
+            return False
+        return True
+
+    def refuse_if_held(self, model: str, version: int) -> None:
+        """Raises VersionInUse where a version is a canary or a shadow by its number."""
+        record = self.get(model)
+        for name, part in (("canary", record.canary), ("shadow", record.shadow)) if record else ():
+            if part and part.target.version == version:
+                raise VersionInUse(
+                    f"{model}/{version} is the {name} of {model}: end that first, with `eyas {name} {model} --end`.",
+                    model=model,
+                    version=version,
+                )
 
 
 def _changed_meanwhile(model: str) -> TrafficConflict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections import Counter
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from eyasd.core.errors import StorageFailed
 from eyasd.core.names import ModelRef
 from eyasd.core.traffic import Canary
 from eyasd.registry.models import Models
@@ -79,7 +81,24 @@ def test_two_changes_within_the_clock_of_the_file_system_are_both_seen(tmp_path:
 def test_a_folder_that_is_not_there_yet_is_seen_when_it_is(store: CountingStore, tmp_path: Path) -> None:
     models = Models(store)
     assert models.traffic.get("colours") is None
+    assert store.asked == {}
+    assert models.traffic._records._newest._known == {}  # names that callers make up take no memory
     models.traffic.set("colours", Canary(ModelRef("colours", version=2), 5.0), None, **ANN)
     found = models.traffic.get("colours")
     assert found is not None
     assert found.record == 1
+
+
+def test_a_folder_that_cannot_be_looked_at_is_not_taken_for_none(
+    store: CountingStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = Models(store)
+    models.aliases.set("colours", "production", 1, **ANN)
+
+    def broken(path: object) -> os.stat_result:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "stat", broken)
+    monkeypatch.setattr(os, "listdir", broken)
+    with pytest.raises(StorageFailed, match="Input/output error"):
+        models.aliases.get("colours", "production")

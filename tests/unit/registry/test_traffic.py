@@ -99,6 +99,14 @@ def test_a_target_that_cannot_be(three: Models, canary: Any, shadow: Any, error:
     assert three.traffic.get("colours") is None
 
 
+def test_a_shadow_that_has_become_production_does_not_keep_the_canary_from_ending(three: Models) -> None:
+    shadow = Shadow(NEXT, 1.0)
+    three.set_traffic("colours", Canary(version(2), 5.0), shadow, **ANN)
+    three.promote("colours", "production", 3, **ANN)
+    record = three.set_traffic("colours", None, shadow, **ANN)
+    assert (record.canary, record.shadow) == (None, shadow)
+
+
 def test_without_production_there_is_nothing_to_be_beside(models: Models, tmp_path: Path) -> None:
     models.publish("colours", write_bundle(tmp_path / "b"), "job1")
     with pytest.raises(AliasNotFound, match="has no alias 'production'"):
