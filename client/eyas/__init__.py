@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 else:
     # The daemon needs the generated code in eyas.v1 alone, and would wait a tenth of a second for the client at every start.
     def __getattr__(name: str) -> object:
-        if name.startswith("__") and name != "__all__":
-            raise AttributeError(name)
+        if name.startswith("_") and name != "__all__":
+            raise AttributeError(name)  # a module of the client's own, which Python goes on to import
         found = globals()[name] = getattr(import_module("eyas._public"), name)
         return found
 

@@ -62,3 +62,8 @@ def test_a_daemon_imports_no_more_than_it_starts_with() -> None:
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert [name for name in loaded if name.startswith("eyas.") and not name.startswith("eyas.v1")] == []
     assert "onnxruntime" not in loaded
+
+
+@pytest.mark.parametrize("first", ["eyas._calls", "eyas.aio", "eyas.cli"])
+def test_any_module_of_the_client_may_come_first(first: str) -> None:
+    subprocess.run([sys.executable, "-c", f"import {first}, eyas\neyas.Client, eyas.aio.Client"], check=True)

@@ -21,6 +21,7 @@ import click
 from eyas._command import render_answers, render_jobs
 from eyas._command.explain import places, write
 from eyas._command.follow import Interrupted, follow
+from eyas._command.label import label
 from eyas._command.measure import absolute, compare, evaluate
 from eyas._command.registry import models, policy
 from eyas._command.reproduce import reproduce
@@ -195,9 +196,8 @@ def classify(
     """Label pictures; a folder stands for the pictures in it."""
     paths = [path for given in pictures for path in _expand(given)]
     files = places(out, paths) if out else {}
-    answers = session.client.classify_many(
-        model, paths, top_k=top_k or 0, allow_unknown=allow_unknown, explain=out is not None, priority=Priority(priority)
-    )
+    asked = {"top_k": top_k or 0, "allow_unknown": allow_unknown, "explain": out is not None, "priority": Priority(priority)}
+    answers = label(session, model, paths, **asked)
     write((files[path], answer) for path, answer in zip(paths, answers, strict=True) if files)
     results = list(zip(map(str, paths), answers, strict=True))
     failed = [(path, result) for path, result in results if isinstance(result, EyasError)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from tests.integration.client.command.conftest import Eyas, one_sentence
 
 from eyas.v1 import classification_service_pb2
@@ -84,3 +85,17 @@ def test_an_empty_folder_is_a_mistake(eyas: Eyas, tmp_path: Path) -> None:
     status, _, err = eyas("classify", "clothing", tmp_path)
     assert status == 2
     assert "There is no picture in the folder" in one_sentence(err)
+
+
+def test_of_many_pictures_a_terminal_shows_how_many_are_done(
+    eyas: Eyas, server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(600):
+        (tmp_path / f"{number:03d}.jpg").write_bytes(str(number).encode())
+    status, out, err = eyas("classify", "clothing", tmp_path, "--json")
+    assert (status, err) == (0, "")
+    assert [result["predictions"][0]["label"] for result in json.loads(out)["results"]] == [str(number) for number in range(600)]
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    status, out, err = eyas("classify", "clothing", tmp_path)
+    assert (status, "600/600" in err) == (0, True)
+    assert sum(".jpg" in line for line in out.splitlines()) == 600
