@@ -11,6 +11,7 @@ import structlog
 from eyasd.core.errors import StorageFailed
 from eyasd.core.names import ModelRef
 from eyasd.core.traffic import Bounds, Canary, TrafficRecord
+from eyasd.registry.models import Models
 from eyasd.serving.routing import BUCKETS, Router, bucket_of, is_in
 from eyasd.telemetry.metrics import Metrics
 
@@ -150,6 +151,23 @@ async def test_what_was_seen_counts_on_until_the_canary_or_production_is_another
     assert records.ended[0][1] == 2
     follow(router, record(number=3), production=3)
     assert router.stopped("colours") == ""
+
+
+async def test_of_several_servers_that_find_it_at_once_one_writes_and_none_fails(
+    models: Models, metrics: Metrics, log: structlog.typing.FilteringBoundLogger
+) -> None:
+    models.traffic.set("colours", record().canary, None, actor="ann", reason="")
+    found = models.traffic.get("colours")
+    assert found is not None
+    routers = [Router(models, metrics, log) for _ in range(8)]
+    for router in routers:
+        follow(router, found)
+        fail(router)
+    for router in routers:
+        await router.close()
+        assert "was rolled back" in router.stopped("colours")
+    first, second = models.traffic.history("colours")
+    assert (first, second.canary, second.actor) == (found, None, "eyasd")
 
 
 def test_other_versions_say_nothing_of_a_canary(router: Router) -> None:
