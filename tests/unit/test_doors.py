@@ -30,6 +30,10 @@ DOORS = {
     "telemetry": (modules("telemetry"), (*TORCH, *NO_GRPC, "onnxruntime")),
     "registry": (modules("registry"), (*TORCH, *NO_GRPC, "onnxruntime", "eyasd.serving", "eyasd.jobs", *TRAINER_PARTS)),
     "serving": (modules("serving"), (*TORCH, *NO_GRPC, "eyasd.registry", "eyasd.jobs", *TRAINER_PARTS)),
+    "an engine's process": (
+        ["eyasd.serving.engine.program", "eyasd.serving.engine.watch"],
+        ("asyncio", "eyasd.telemetry", "prometheus_client", "pydantic", "structlog"),
+    ),
     "jobs": (modules("jobs"), (*TORCH, *NO_GRPC, "onnxruntime", "eyasd.serving", *TRAINER_PARTS)),
     # google.protobuf comes in with onnx, which is a protobuf.
     "training": (modules("training"), ("grpc", "eyas.v1", "eyasd.registry", "eyasd.serving", "eyasd.jobs", "eyasd.api")),
@@ -41,7 +45,10 @@ DOORS = {
     "training/choice": (modules("training/choice"), training("scoring")),
     "api": (modules("api"), (*TORCH, *TRAINER_PARTS)),
     "api/messages": (modules("api/messages"), ("eyasd.registry", "eyasd.jobs")),
-    "app": (["eyasd.app", "eyasd.check", "eyasd.__main__"], (*TORCH, *TRAINER_PARTS, "aiohttp")),
+    "app": (
+        ["eyasd.app", "eyasd.check", "eyasd.supervisor", "eyasd.acceptor", "eyasd.__main__"],
+        (*TORCH, *TRAINER_PARTS, "aiohttp"),
+    ),
     "client": (["eyas", "eyas._public", "eyas.aio"], (*TORCH, "numpy", "PIL", "click", "rich", "eyasd")),
 }
 
