@@ -133,19 +133,13 @@ class ModelService(pb_grpc.ModelServiceServicer):
     async def ListAliasRecords(self, request: pb.ListAliasRecordsRequest, context: Any) -> pb.ListAliasRecordsResponse:  # noqa: N802, ARG002
         """Lists the records of an alias, newest first."""
         model, alias = _alias(request.parent, "parent")
-        before = paging.decode_number(request.page_token)
-        size = paging.page_size(request.page_size)
         await asyncio.to_thread(self._models.resolve, ModelRef(model, alias=alias))  # so that one that does not exist is told of
         if request.HasField("time"):
             record = await asyncio.to_thread(self._models.aliases.at, model, alias, request.time.ToDatetime(UTC))
             return pb.ListAliasRecordsResponse(records=[alias_message(model, alias, record)] if record else [])
         history = await asyncio.to_thread(self._models.aliases.history, model, alias)
-        records = [record for record in reversed(history) if before is None or record.record < before]
-        page = records[:size]
-        return pb.ListAliasRecordsResponse(
-            records=[alias_message(model, alias, record) for record in page],
-            next_page_token=paging.encode_token(str(page[-1].record) if len(records) > size else None),
-        )
+        page, token = paging.newest_first(history, request.page_token, request.page_size)
+        return pb.ListAliasRecordsResponse(records=[alias_message(model, alias, record) for record in page], next_page_token=token)
 
     async def GetTraffic(self, request: pb.GetTrafficRequest, context: Any) -> pb.GetTrafficResponse:  # noqa: N802, ARG002
         """Returns a model's canary and shadow."""
@@ -167,15 +161,9 @@ class ModelService(pb_grpc.ModelServiceServicer):
     async def ListTrafficRecords(self, request: pb.ListTrafficRecordsRequest, context: Any) -> pb.ListTrafficRecordsResponse:  # noqa: N802, ARG002
         """Lists the records of a model's traffic, newest first."""
         model = await self._model_of(request.parent, "traffic", "parent")
-        before = paging.decode_number(request.page_token)
-        size = paging.page_size(request.page_size)
         history = await asyncio.to_thread(self._models.traffic.history, model)
-        records = [record for record in reversed(history) if before is None or record.record < before]
-        page = records[:size]
-        return pb.ListTrafficRecordsResponse(
-            records=[traffic_message(model, record) for record in page],
-            next_page_token=paging.encode_token(str(page[-1].record) if len(records) > size else None),
-        )
+        page, token = paging.newest_first(history, request.page_token, request.page_size)
+        return pb.ListTrafficRecordsResponse(records=[traffic_message(model, record) for record in page], next_page_token=token)
 
     def _traffic(self, model: str, record: TrafficRecord | None) -> traffic_pb2.Traffic:
         stopped = self._fleet.router.stopped(model) if self._fleet else ""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, Protocol, TypeVar
 
 from eyasd.core.errors import InvalidArgument
 
@@ -53,3 +54,30 @@ def decode_number(token: str) -> int | None:
     if key is not None and not key.isdecimal():
         raise InvalidArgument("page_token", "page_token is of another list: leave it empty for the first page.")
     return None if key is None else int(key)
+
+
+class _Record(Protocol):
+    @property
+    def record(self) -> int:
+        """Its number within the history."""
+        ...
+
+
+R = TypeVar("R", bound=_Record)
+
+
+def newest_first(history: Sequence[R], page_token: str, requested: int) -> tuple[list[R], str]:
+    """Returns a page of a history, the newest first, and the token of the next one.
+
+    Args:
+        history: the records, oldest first.
+        page_token: of the request.
+        requested: page size of the request.
+
+    Raises:
+        InvalidArgument: as `decode_number` and `page_size`.
+    """
+    before, size = decode_number(page_token), page_size(requested)
+    records = [record for record in reversed(history) if before is None or record.record < before]
+    page = records[:size]
+    return page, encode_token(str(page[-1].record) if len(records) > size else None)

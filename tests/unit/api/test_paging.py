@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eyasd.api.paging import decode_token, encode_token, page_size
+from eyasd.api.paging import decode_token, encode_token, newest_first, page_size
 from eyasd.core.errors import InvalidArgument
 
 
@@ -34,3 +36,17 @@ def test_the_end_is_the_empty_token() -> None:
 def test_a_foreign_token_is_refused(token: str) -> None:
     with pytest.raises(InvalidArgument, match="page_token"):
         decode_token(token)
+
+
+@dataclass(frozen=True)
+class Record:
+    record: int
+
+
+def test_a_history_is_paged_from_its_newest_record() -> None:
+    history, token, seen = [Record(number) for number in range(1, 6)], "", []
+    for _ in range(3):
+        page, token = newest_first(history, token, 2)
+        seen.append([record.record for record in page])
+        history.append(Record(len(history) + 1))  # what comes meanwhile is not seen
+    assert (seen, token) == ([[5, 4], [3, 2], [1]], "")

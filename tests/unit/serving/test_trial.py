@@ -106,6 +106,13 @@ def test_requests_of_many_pictures_are_compared_among_themselves() -> None:
     assert "requests of 17 to 32 pictures" in verdict.finding
 
 
+def test_what_did_not_run_says_nothing_of_the_speed() -> None:
+    trial = Trial(BOUNDS)
+    for number in range(2000):
+        canary = number % 2 == 0  # and production has the answers in the cache
+        assert trial.observe(canary=canary, images=1, seconds=1.0 if canary else None, failed=False) is None
+
+
 def test_what_goes_wrong_late_is_found_in_a_window_of_its_own() -> None:
     trial = Trial(BOUNDS)
     assert run(trial, 50_000)[0] is None
