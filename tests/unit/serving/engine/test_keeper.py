@@ -120,8 +120,8 @@ async def test_who_leaves_amid_a_load_stops_it_unless_another_wants_it(keeper: K
     loaded = await loads[1]
     await ask(loaded)
     await loaded.close()
-    late = asyncio.create_task(acceptors[0].load(1))
     await until(lambda: not keeper._kept)
+    late = asyncio.create_task(acceptors[0].load(1))
     await until(lambda: bool(keeper._kept))
     late.cancel()
     await until(lambda: not keeper._kept and not keeper._tasks)
