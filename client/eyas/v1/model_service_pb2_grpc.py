@@ -206,7 +206,7 @@ class ModelServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SetTraffic(self, request, context):
-        """Sets a model's canary and shadow; what is not set ends. The former records are kept. A canary also ends when SetAlias points
+        """Sets a model's canary and shadow; what is not set ends. The former records are kept. Each also ends when SetAlias points
         `production` to its version.
         Errors: NOT_FOUND for the model, its alias `production`, or a target; INVALID_ARGUMENT for a share or a bound out of range, or a target
         that is in production; ABORTED where it is not the record expected, or another caller set it at the same time.

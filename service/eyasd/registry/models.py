@@ -185,9 +185,8 @@ class Models:
             if holder:
                 self.rollback(model, alias, actor="eyasd", reason="the version was deleted at the same moment", expected=version)
             raise VersionNotFound(f"{model}/{version} was deleted at the same moment.", model=model, version=version)
-        traffic = self.traffic.get(model)
-        if alias == PRODUCTION and traffic and traffic.canary and self.aliases.leads_to(traffic.canary.target) == version:
-            self.end_canary(model, traffic, f"{model}/{version} is in production")
+        if alias == PRODUCTION:
+            self.traffic.end_promoted(model, version, self.aliases.leads_to)
         return moved
 
     def set_traffic(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from eyasd.core.errors import TrafficConflict, VersionInUse
+from eyasd.core.names import ModelRef
 from eyasd.core.traffic import Canary, Shadow, TrafficRecord
 from eyasd.registry.records import Records
 from eyasd.registry.store import Store
@@ -60,6 +63,22 @@ class Traffic:
         except TrafficConflict:
             return False
         return True
+
+    def end_promoted(self, model: str, version: int, leads_to: Callable[[ModelRef], int | None]) -> None:
+        """Ends the canary and the shadow that have become production; where somebody else changes them just then, that holds.
+
+        Args:
+            model: whose production it is.
+            version: that it points to now.
+            leads_to: says which version a target leads to.
+        """
+        record = self.get(model)
+        if record is None:
+            return
+        canary = None if record.canary and leads_to(record.canary.target) == version else record.canary
+        shadow = None if record.shadow and leads_to(record.shadow.target) == version else record.shadow
+        with suppress(TrafficConflict):
+            self.set(model, canary, shadow, actor="eyasd", reason=f"{model}/{version} is in production", after=record.record)
 
     def refuse_if_held(self, model: str, version: int) -> None:
         """Raises VersionInUse where a version is a canary or a shadow by its number."""

@@ -88,7 +88,10 @@ class Shadows:
     def sample(self, production: LoadedVersion) -> Sample | None:
         """Returns a sample to fill with what production says of a request, if the model's shadow is to see it; else None."""
         share = self._fleet.shadow_percent(production.model)
-        return Sample(production) if share and self._draw() * 100 < share else None
+        if not share or self._draw() * 100 >= share:
+            return None
+        shadow = self._fleet.shadow(production.model)
+        return None if shadow and shadow.version == production.version else Sample(production)
 
     def show(self, sample: Sample) -> None:
         """Shows the shadow an answered request, or drops it; returns at once.
@@ -101,7 +104,7 @@ class Shadows:
             self._drop(model, "not_loaded", len(sample.pictures))
         elif model in self._running:
             self._drop(model, "unfinished", len(sample.pictures))
-        elif shadow.version != sample.production.version:
+        else:
             task = self._running[model] = asyncio.create_task(self._compare(sample, shadow))
             task.add_done_callback(lambda _: self._running.pop(model, None))
 

@@ -102,9 +102,18 @@ def test_a_target_that_cannot_be(three: Models, canary: Any, shadow: Any, error:
 def test_a_shadow_that_has_become_production_does_not_keep_the_canary_from_ending(three: Models) -> None:
     shadow = Shadow(NEXT, 1.0)
     three.set_traffic("colours", Canary(version(2), 5.0), shadow, **ANN)
-    three.promote("colours", "production", 3, **ANN)
+    three.aliases.set("colours", "next", 1, **ANN)
     record = three.set_traffic("colours", None, shadow, **ANN)
     assert (record.canary, record.shadow) == (None, shadow)
+
+
+def test_a_shadow_that_is_promoted_ends_too(three: Models) -> None:
+    canary = Canary(version(2), 5.0)
+    three.set_traffic("colours", canary, Shadow(NEXT, 1.0), **ANN)
+    three.promote("colours", "production", 3, **ANN)
+    newest = three.traffic.get("colours")
+    assert newest is not None
+    assert (newest.canary, newest.shadow, newest.reason) == (canary, None, "colours/3 is in production")
 
 
 def test_without_production_there_is_nothing_to_be_beside(models: Models, tmp_path: Path) -> None:
