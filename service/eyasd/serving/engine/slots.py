@@ -92,5 +92,6 @@ class Arena:
         self.pixels, self.probabilities, self.ood_scores, self.feature_maps = arrays
 
     def close(self) -> None:
-        """Closes the descriptor; the memory goes with the last array."""
+        """Lets go of the memory, which goes with the last array that somebody still has; not with the next search for cycles."""
         os.close(self.descriptor)
+        del self.pixels, self.probabilities, self.ood_scores, self.feature_maps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,8 +23,15 @@ def test_what_one_side_writes_the_other_reads() -> None:
         assert (its[3] == 7).all()
         assert not its[2].any()
         assert not its[4].any()
+    del mine, its
+    before = mappings()
     for arena in (ours, theirs):
         arena.close()
+    assert mappings() == before - 2
+
+
+def mappings() -> int:
+    return Path("/proc/self/maps").read_text().count("eyas-slots")
 
 
 def arrays(arena: Arena) -> list[np.ndarray[tuple[int, ...], np.dtype[np.generic]]]:
@@ -39,8 +47,8 @@ def test_memory_of_another_size_is_refused_and_nobody_can_cut_it() -> None:
     arena.close()
 
 
-def test_large_pictures_have_fewer_slots(tmp_path: object) -> None:
-    manifest = bundle.read_manifest((write_bundle(tmp_path / "b") / bundle.MANIFEST).read_bytes())  # type: ignore[operator]
+def test_large_pictures_have_fewer_slots(tmp_path: Path) -> None:
+    manifest = bundle.read_manifest((write_bundle(tmp_path / "b") / bundle.MANIFEST).read_bytes())
     assert Shape.of(manifest, 16) == Shape(16, 32, 3, None)
     most = Shape.of(manifest, 10**9)
     assert 3 * 32 * 32 * most.slots <= 256 * 1024 * 1024
