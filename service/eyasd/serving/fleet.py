@@ -215,7 +215,9 @@ class Fleet:
     @property
     def _held(self) -> dict[Version, int]:
         """Bytes of each loaded version, and of each that is being loaded because a request named it."""
-        return self._reserved | {key: loaded.memory_bytes for key, loaded in self._loaded.items()}
+        # Of an engine that is a thread only a difference is measured, which is none where memory was free already.
+        sizes = {key: max(loaded.memory_bytes, loaded.manifest.model_bytes) for key, loaded in self._loaded.items()}
+        return self._reserved | sizes
 
     async def _make_room(self, key: Version) -> None:
         """Unloads what has to go, so that a version fits that a request named. Raises Unavailable."""
