@@ -5,7 +5,8 @@ Four tables, of the server's own sessions on pictures of noise:
     options     one thread, each setting of ONNX Runtime beside the server's, in turn; the quickest run of each. With `--beside`
                 another file of the same network is one more row.
     processors  engines, each a process, times threads of each, with and without threads that spin and engines that are pinned,
-                one by one and in batches; alone, and beside one more process that never waits, as decoders under load are.
+                one by one and in batches; alone, and beside one more process that never waits, as decoders under load are. They
+                take turns, and the best turn of each is shown: what came between is not the layout's fault.
     pages       one thread in processes with small and with huge pages (glibc's tunable), in turn.
     memory      of a process that loads the file and runs batches of growing sizes.
 """
@@ -22,7 +23,6 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import product
-from multiprocessing.synchronize import Barrier, Event
 from os import sched_setaffinity
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,7 @@ OPTIONS: dict[str, Change] = {
     "nor fused activations": attribute("graph_optimization_level", LEVELS.ORT_ENABLE_BASIC),
 }
 SIZES = (1, 2, 4, 8)
+SPINS = ("no", "in a run")
 
 
 def main() -> None:
@@ -67,9 +68,8 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--beside", type=Path, help="another file of the same network")
     parser.add_argument("--rounds", type=int, default=25, help="of the options (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=1.0, help="of each row of the processors (%(default)s)")
-    parser.add_argument("--passes", type=int, default=3, help="over these rows, of which each shows its best (%(default)s)")
-    parser.add_argument("--limit", type=float, default=90, help="seconds, after which no further pass goes on (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=0.25, help="of a turn of the processors, the best is shown (%(default)s)")
+    parser.add_argument("--limit", type=float, default=60, help="of their turns, seconds (%(default)s)")
     parser.add_argument("--tables", default="options,processors,pages,memory", help="which to make (%(default)s)")
     arguments = parser.parse_args()
     print(f"{machine.describe()}, onnxruntime {ort.__version__}, `python bench/threads.py {' '.join(sys.argv[1:])}`")
@@ -112,81 +112,100 @@ def compare(arguments: argparse.Namespace) -> None:
 
 def share(arguments: argparse.Namespace) -> None:
     count = len(ALL)
-    layouts = [(engines, threads) for engines, threads in product(range(1, count + 1), repeat=2) if engines * threads <= count]
-    rows = [
-        (engines, threads, spin, pinned, size)
-        for (engines, threads), spin, pinned, size in product(layouts, (False, True), (False, True), (1, 8))
-        if not (spin and threads == 1) and not (pinned and engines * threads == 1)
+    layouts = [
+        Layout(arguments.model, engines, threads, spin, pinned)
+        for (engines, threads), spin, pinned in product(product(range(1, count + 1), repeat=2), SPINS, (False, True))
+        if engines * threads <= count and not (spin != "no" and threads == 1) and not (pinned and engines * threads == 1)
     ]
-    alone, beside = ({row: (0.0, [0.0]) for row in rows} for _ in range(2))
+    rows = [(layout, size, busy) for layout in layouts for size, busy in ((1, False), (8, False), (1, True))]
+    best: dict[tuple[Layout, int, bool], tuple[float, list[float]]] = {row: (0.0, []) for row in rows}
     end = time.monotonic() + arguments.limit
-    for number in range(arguments.passes):
+    while time.monotonic() < end:
         for row in rows:
-            if number and time.monotonic() > end:
-                break
-            alone[row] = max(alone[row], measure(arguments, *row, busy=False))
-            if row[-1] == 1:
-                beside[row] = max(beside[row], measure(arguments, *row, busy=True))
-    print("\n| engines | threads of each | spin | pinned | at once | pictures/s | ms a batch, p50 | p99 | beside a busy process |")
+            best[row] = max(best[row], row[0].measure(row[1], arguments.seconds, busy=row[2]))
+    for layout in layouts:
+        layout.close()
+    print(
+        "\n| engines | threads of each | spin | pinned | at once | pictures/s | ms a batch, p50 | longest | beside a busy process |"
+    )
     print(f"|{9 * '---|'}")
-    for row in rows:
-        engines, threads, spin, pinned, size = row
-        marks = " | ".join("yes" if mark else "" for mark in (spin, pinned))
-        p50, p99 = np.percentile(alone[row][1], (50, 99)) * 1000
-        rest = f"{alone[row][0]:.1f} | {p50:.1f} | {p99:.1f} | {f'{beside[row][0]:.1f}' if beside[row][0] else ''}"
-        print(f"| {engines} | {threads} | {marks} | {size} | {rest} |")
+    for layout, size in product(layouts, (1, 8)):
+        rate, times = best[layout, size, False]
+        beside = f"{best[layout, 1, True][0]:.0f}" if size == 1 else ""
+        print(f"| {layout} | {size} | {rate:.0f} | {1000 * statistics.median(times):.1f} | {1000 * max(times):.1f} | {beside} |")
 
 
-def measure(
-    arguments: argparse.Namespace, engines: int, threads: int, spin: bool, pinned: bool, size: int, *, busy: bool
-) -> tuple[float, list[float]]:
-    """Returns pictures/s of all engines, and the seconds of each batch."""
-    context = multiprocessing.get_context("spawn")
-    ready, results, over = context.Barrier(engines + 1), context.SimpleQueue(), context.Event()
-    processes = [
-        context.Process(
-            target=engine,
-            args=(arguments.model, ALL[number * threads :][:threads], spin, pinned, size, arguments.seconds, ready, results),
-        )
-        for number in range(engines)
-    ]
-    for process in processes:
-        process.start()
-    idle = context.Process(target=never_waits, args=(over,))
-    if busy:
-        idle.start()
-    ready.wait()
-    times = [seconds for _ in processes for seconds in results.get()]
-    over.set()
-    for process in (*processes, *([idle] if busy else [])):
-        process.join()
-    return size * len(times) / (sum(times) / engines), times
+class Layout:
+    """Engine processes that share the cores in some way, and one that only takes time."""
+
+    def __init__(self, model: Path, engines: int, threads: int, spin: str, pinned: bool) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._text = f"{engines} | {threads} | {spin if threads > 1 else ''} | {'yes' if pinned else ''}"
+        self._pipes, self._processes = [], []
+        for number in range(engines):
+            ours, theirs = context.Pipe()
+            own = ALL[number * threads :][:threads]
+            process = context.Process(target=engine, args=(model, own, spin, pinned, theirs), daemon=True)
+            process.start()
+            self._pipes.append(ours)
+            self._processes.append(process)
+        self._idler, theirs = context.Pipe()
+        self._processes.append(context.Process(target=never_waits, args=(theirs,), daemon=True))
+        self._processes[-1].start()
+        for pipe in (*self._pipes, self._idler):
+            pipe.recv()
+
+    def __str__(self) -> str:
+        """Returns the columns that say what it is."""
+        return self._text
+
+    def measure(self, size: int, seconds: float, *, busy: bool) -> tuple[float, list[float]]:
+        """Returns pictures/s of all engines, and the seconds of each batch."""
+        for pipe in (*([self._idler] if busy else []), *self._pipes):
+            pipe.send((size, seconds))
+        times = [pipe.recv() for pipe in self._pipes]
+        if busy:
+            self._idler.recv()
+        return sum(size * len(own) / sum(own) for own in times), [one for own in times for one in own]
+
+    def close(self) -> None:
+        """Ends the processes."""
+        for process in self._processes:
+            process.terminate()
+            process.join()
 
 
-def engine(
-    model: Path, own: Sequence[int], spin: bool, pinned: bool, size: int, seconds: float, ready: Barrier, results: Any
-) -> None:
+def engine(model: Path, own: Sequence[int], spin: str, pinned: bool, pipe: Any) -> None:
     ort.set_default_logger_severity(3)  # it warns that the entry below was set before
-    changes = [entry("session.intra_op.allow_spinning", str(int(spin)))]
+    changes = [entry("session.intra_op.allow_spinning", str(int(spin != "no")))]
+    if spin == "in a run":
+        changes.append(entry("session.force_spinning_stop", "1"))
     if pinned:
         sched_setaffinity(0, own[:1])
         if len(own) > 1:  # of the threads beside the one that runs; ONNX Runtime counts processors from 1
             changes.append(entry("session.intra_op_thread_affinities", ";".join(str(core + 1) for core in own[1:])))
-    run = runner(opened(model, len(own), *changes), size)
-    for _ in range(3):
-        run()
-    ready.wait()
-    times = []
-    end = time.perf_counter() + seconds
-    while (start := time.perf_counter()) < end:
-        run()
-        times.append(time.perf_counter() - start)
-    results.put(times)
+    session = opened(model, len(own), *changes)
+    runs = {size: runner(session, size) for size in (1, 8)}
+    quickest(list(runs.values()), 3)
+    pipe.send("ready")
+    while True:
+        size, seconds = pipe.recv()
+        times = []
+        end = time.perf_counter() + seconds
+        while (start := time.perf_counter()) < end:
+            runs[size]()
+            times.append(time.perf_counter() - start)
+        pipe.send(times)
 
 
-def never_waits(over: Event) -> None:
-    while not over.is_set():
-        sum(range(10_000))
+def never_waits(pipe: Any) -> None:
+    pipe.send("ready")
+    while True:
+        _, seconds = pipe.recv()
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            sum(range(10_000))
+        pipe.send("over")
 
 
 def compare_pages(arguments: argparse.Namespace) -> None:
@@ -198,8 +217,10 @@ def compare_pages(arguments: argparse.Namespace) -> None:
             pair = []
             for more in ({}, tunable):
                 os.environ.update(more)
-                pair.append(size / min(measure(arguments, 1, 1, False, True, size, busy=False)[1]))
+                layout = Layout(arguments.model, 1, 1, "no", True)
                 os.environ.pop("GLIBC_TUNABLES", None)
+                pair.append(size / min(layout.measure(size, 1.0, busy=False)[1]))
+                layout.close()
             rounds.append(pair)
         small, huge = (statistics.median(column) for column in zip(*rounds, strict=True))
         print(
