@@ -111,11 +111,16 @@ class Supervisor:
         while True:
             acceptor = self._acceptors[number]
             status = await acceptor.wait()
-            self._departed = merge([self._departed, counted(acceptor.families)])
-            in_a_row = 0 if acceptor.ready.done() and acceptor.ready.exception() is None else in_a_row + 1
+            self._departed, acceptor.families = merge([self._departed, counted(acceptor.families)]), []
+            in_a_row = 0 if acceptor.ready.exception() is None else in_a_row + 1
             self._log.error("an acceptor ended, and is started again", acceptor=number, status=status)
-            await asyncio.sleep(_PAUSES_SECONDS[min(in_a_row, len(_PAUSES_SECONDS) - 1)])
-            self._acceptors[number] = self._new(number)
+            while self._acceptors[number] is acceptor:
+                await asyncio.sleep(_PAUSES_SECONDS[min(in_a_row, len(_PAUSES_SECONDS) - 1)])
+                try:
+                    self._acceptors[number] = self._new(number)
+                except OSError as error:  # the machine has no memory, or no room for another process
+                    self._log.error("an acceptor could not be started", acceptor=number, error=str(error))
+                    in_a_row += 1
 
     def _ask(self) -> list[Family]:
         """Returns the metrics of all; called in the thread that answers Prometheus."""
@@ -137,13 +142,17 @@ class _Acceptor:
 
     def __init__(self, task: Mapping[str, object], keeper: Keeper) -> None:
         control, theirs = wire.control_pair()
-        with theirs:
-            self._child = subprocess.Popen(  # noqa: S603 - our own program
-                [sys.executable, "-m", "eyasd.acceptor", str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                process_group=0,  # Ctrl-C at the terminal reaches the daemon, which then decides
-            )
+        try:
+            with theirs:
+                self._child = subprocess.Popen(  # noqa: S603 - our own program
+                    [sys.executable, "-m", "eyasd.acceptor", str(theirs.fileno())],
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=(theirs.fileno(),),
+                    process_group=0,  # Ctrl-C at the terminal reaches the daemon, which then decides
+                )
+        except OSError:
+            control.close()
+            raise
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.families: list[Family] = []
         self._gone = asyncio.Event()

@@ -58,12 +58,19 @@ class EngineProcess:
             place: where.
             log: hears what the engine says.
             on_lowered: told the most pictures of a batch from now on, when one did not fit the device's memory.
+
+        Raises:
+            Unavailable: the machine cannot start it.
         """
         self._loop = asyncio.get_running_loop()
         self._log = log
         self._on_lowered = on_lowered
         control, theirs = wire.control_pair()
-        self._child = _start(place, theirs, log)
+        try:
+            self._child = _start(place, theirs, log)
+        except (OSError, RuntimeError) as error:  # the machine has no memory, or no room for another process or thread
+            control.close()
+            raise Unavailable(f"No engine can be started: {error}.") from error
         self._ready: asyncio.Future[Ready] = self._loop.create_future()
         self.ended = asyncio.Event()
         self.how = ""  # it ended

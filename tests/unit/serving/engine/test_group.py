@@ -6,6 +6,7 @@ import asyncio
 import math
 import os
 import signal
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -96,6 +97,15 @@ async def test_a_killed_engine_loses_what_it_had_and_is_back(load: Callable[...,
 async def test_an_engine_that_takes_too_long_to_load_is_killed(load: Callable[..., Any]) -> None:
     with pytest.raises(Unavailable, match=r"did not load the version within 0\.01 s and was killed"):
         await load(load_limit_seconds=0.01)
+
+
+async def test_a_machine_that_cannot_start_an_engine(load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(*_: object, **__: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", no_room)
+    with pytest.raises(Unavailable, match="No engine can be started: .* Resource temporarily unavailable"):
+        await load()
 
 
 async def test_a_thread_is_an_engine_too(load: Callable[..., Any]) -> None:
