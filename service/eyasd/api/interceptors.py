@@ -21,6 +21,7 @@ from google.rpc import status_pb2
 from eyasd.api.door.call import Handler
 from eyasd.api.errors import DETAILS_KEY, status_of
 from eyasd.core.errors import EyasError, InvalidArgument
+from eyasd.telemetry.logging import access
 from eyasd.telemetry.metrics import Metrics
 
 # Probes bear no token, and the two of the Open Inference Protocol tell no more than health checks do.
@@ -43,6 +44,7 @@ class CallInterceptor:
         self._expected = f"Bearer {token}".encode() if token is not None else None
         self._metrics = metrics
         self._log = log
+        self._access = access(log)
 
     def intercept(self, path: str, handler: Handler) -> Handler:
         """Returns the handler to use for a method, once for all of its calls."""
@@ -105,7 +107,7 @@ class CallInterceptor:
         """Counts and logs one finished call."""
         self._metrics.rpcs.labels(method, code.name).inc()
         self._metrics.rpc_seconds.labels(method).observe(seconds)
-        self._log.info("rpc", method=method, code=code.name, ms=round(seconds * 1000, 2), peer=peer, error=message)
+        self._access(method, code.name, seconds, peer, message)
 
     def surprise(self, method: str, error: Exception) -> str:
         """Logs an error nobody foresaw, and returns what the caller is told: the id under which it can be found."""

@@ -13,9 +13,12 @@ import logging
 import sys
 import threading
 import time
+from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from enum import StrEnum
+from json.encoder import encode_basestring_ascii as _quoted
 from typing import Final, TextIO
 
 import structlog
@@ -38,8 +41,12 @@ def _json(event: object, **_: object) -> str:
     return _ENCODER.encode(event)
 
 
+def _now() -> str:
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+
+
 def _stamp(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    event["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    event["timestamp"] = _now()
     return event
 
 
@@ -48,7 +55,7 @@ class _Lines:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._waiting: list[str] = []
+        self._waiting: deque[str] = deque()
         self._arrived = threading.Event()
         self._lock = threading.Lock()
         threading.Thread(target=self._write_often, name="log", daemon=True).start()
@@ -72,8 +79,7 @@ class _Lines:
     def flush(self) -> None:
         """Writes what waits. A stream that nobody reads any more is no reason to fail a call."""
         with self._lock, suppress(OSError, ValueError):
-            lines, self._waiting = self._waiting, []
-            self._stream.write("".join(f"{line}\n" for line in lines))
+            self._stream.write("".join(f"{self._waiting.popleft()}\n" for _ in range(len(self._waiting))))
             self._stream.flush()
 
     def _write_often(self) -> None:
@@ -83,11 +89,40 @@ class _Lines:
             self.flush()
 
 
+Access = Callable[[str, str, float, str, str | None], None]
+
+
+def access(log: structlog.typing.FilteringBoundLogger) -> Access:
+    """Returns what logs a finished call, told its method, status code, seconds, the caller's address and, if any, the error's text.
+
+    Where lines are JSON it puts them together itself, to the same text: the way through structlog took an eighth of a busy server.
+    """
+    lines = _access_lines
+
+    def through_structlog(method: str, code: str, seconds: float, peer: str, error: str | None) -> None:
+        log.info("rpc", method=method, code=code, ms=round(seconds * 1000, 2), peer=peer, error=error)
+
+    def straight(method: str, code: str, seconds: float, peer: str, error: str | None) -> None:
+        assert lines is not None  # noqa: S101 - for mypy
+        lines.info(
+            f'{{"method": {_quoted(method)}, "code": "{code}", "ms": {round(seconds * 1000, 2)}, "peer": {_quoted(peer)}, '
+            f'"error": {"null" if error is None else _quoted(error)}, "event": "rpc", "level": "info", "timestamp": "{_now()}"}}'
+        )
+
+    return straight if lines is not None else through_structlog
+
+
+_access_lines: _Lines | None = None  # where calls are logged as JSON
+
+
 def configure(level: str, log_format: LogFormat) -> None:
     """Sends every log line of this process to standard error, in one format."""
     console = log_format is LogFormat.CONSOLE or (log_format is LogFormat.AUTO and sys.stderr.isatty())
     renderer: structlog.typing.Processor = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(_json)
+    threshold = logging.getLevelNamesMapping()[level]
     lines = _Lines(sys.stderr)
+    global _access_lines  # noqa: PLW0603 - as structlog's own configuration, there is one a process
+    _access_lines = None if console or threshold > logging.INFO else lines
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -95,7 +130,7 @@ def configure(level: str, log_format: LogFormat) -> None:
             *([] if console else [structlog.processors.dict_tracebacks]),
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=lambda *_: lines,
         cache_logger_on_first_use=False,
     )
