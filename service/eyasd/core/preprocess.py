@@ -140,12 +140,13 @@ def _decode_jpeg(encoded: bytes, picture: Image.Image, spec: Preprocess) -> NDAr
     scans = encoded.count(_JPEG_START_OF_SCAN)
     if scans > MAX_JPEG_SCANS:
         raise ImageTooLarge(f"The JPEG has {scans} scans; at most {MAX_JPEG_SCANS} are read. Save it again as a plain JPEG.")
-    # Bundles made with Pillow's resize saw the MPO files of telephones, which Pillow counts as another format, at their full size.
-    scaled = picture.format == "JPEG" or spec.resize == Resize.MATRIX
-    divisor = jpeg.divisor(picture.size, round(spec.oversampling * spec.crop_px / spec.crop_fraction)) if scaled else 1
-    pixels = jpeg.decode(encoded, picture, divisor)
+    divisor = jpeg.divisor(picture.size, round(spec.oversampling * spec.crop_px / spec.crop_fraction))
+    # To hand an array to Pillow's resize costs what libjpeg-turbo saves by not being called through Pillow.
+    pixels = jpeg.decode(encoded, picture, divisor) if spec.resize == Resize.MATRIX else None
     if pixels is None:
-        picture.draft(None, (picture.width // divisor, picture.height // divisor))
+        # Bundles made with Pillow's resize saw the MPO files of telephones, which Pillow counts as another format, at full size.
+        if picture.format == "JPEG" or spec.resize == Resize.MATRIX:
+            picture.draft(None, (picture.width // divisor, picture.height // divisor))
     elif (turn := _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))) is not None:
         return np.asarray(Image.fromarray(pixels).transpose(turn))
     return pixels
@@ -162,14 +163,13 @@ def _cut_square(whole: Image.Image | NDArray[np.uint8], spec: Preprocess, out: N
     box = left, top, left + side, top + side
     pillows, kernel = _KERNELS[spec.interpolation]
     result = np.empty((spec.crop_px, spec.crop_px, 3), np.uint8) if out is None else out
-    if spec.resize == Resize.PILLOW:
-        picture = whole if isinstance(whole, Image.Image) else Image.fromarray(whole)
-        result[:] = np.asarray(picture.resize((spec.crop_px, spec.crop_px), pillows, box=box))
-    elif isinstance(whole, Image.Image):
+    if not isinstance(whole, Image.Image):
+        resample.resample(lambda part: whole[part[1] : part[3], part[0] : part[2]], size, box, kernel, result)
+    elif spec.resize == Resize.MATRIX:
         # Piece by piece, as an array of a whole picture of 40 megapixels would take 120 MB more.
         resample.resample(lambda part: np.asarray(whole.crop(part)), size, box, kernel, result)
     else:
-        resample.resample(lambda part: whole[part[1] : part[3], part[0] : part[2]], size, box, kernel, result)
+        result[:] = np.asarray(whole.resize((spec.crop_px, spec.crop_px), pillows, box=box))
     return result
 
 

@@ -1,27 +1,26 @@
 """Part of a picture -> a square of any size, antialiased, as two products with banded matrices and one rounding at the end.
 
 The weights are those of Pillow's resize: a kernel as wide as a pixel of the output, normalised at the borders. Pillow rounds to 8
-bits between its two passes as well, and changed their order in version 13; here nothing depends on a library's version. Where rows
-of weights lie in blocks of eight, a product of matrices wastes little on zeros and leaves the rest to BLAS: 533 x 400 to 224 pixels
-takes half of Pillow's time. Knows arrays, not pictures.
+bits between its two passes as well, and changed their order in version 13; here nothing depends on a library's version. As rows of
+weights lie in blocks, a product of matrices wastes little on zeros and leaves the rest to BLAS: 533 x 400 to 224 pixels takes half
+of Pillow's time. Knows arrays, not pictures.
 """
 
 from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-# Outputs in a block, downwards and across, where the weights of three interleaved channels are two thirds zeros. Twice as many are
-# fewer calls, but take no less time; and OpenBLAS leaves products of this size to the calling thread. There are enough of those.
-_DOWN: Final = 16
-_ACROSS: Final = 8
+# Outputs that are made by one product, of which the most suitable number is taken.
+_BLOCKS: Final = range(8, 17)
 # Every new page that a thread touches costs a fault, so that fresh arrays tripled the time; what a thread keeps is bounded by this.
 _KEPT_FLOATS: Final = 2_000_000
 _STRIP_FLOATS: Final = 1 << 19  # of the input at a time; photographs to 224 pixels need 1 << 18 and a little
@@ -63,15 +62,28 @@ class _Bands:
     """What one axis of the output is made of.
 
     Attributes:
-        starts: of each block of outputs, the first input that it needs.
-        span: how many inputs from there each block is given.
-        weights: float32; [blocks, outputs, inputs] for one channel, or, transposed for interleaved channels,
-            [blocks, inputs x channels, outputs x channels].
+        start: the first input of the first block; where it is none, as before 0 and behind the last, there are zeros.
+        length: how many inputs there are from there to the last of the last block.
+        step: from the first input of a block of outputs to the first of the next.
+        span: inputs of a block.
+        weights: float32 [blocks, outputs, inputs].
     """
 
-    starts: Sequence[int]
+    start: int
+    length: int
+    step: int
     span: int
     weights: NDArray[np.float32]
+
+    @property
+    def blocks(self) -> int:
+        """How many there are."""
+        return len(self.weights)
+
+    @property
+    def block(self) -> int:
+        """Outputs of each, some of which may be beyond the last."""
+        return int(self.weights.shape[1])
 
 
 class _Scratch(threading.local):
@@ -117,25 +129,33 @@ def resample(
     """
     side, (left, top, right, bottom) = len(out), box
     (x, columns), (y, rows) = _reach(size[0], left, right, side, kernel), _reach(size[1], top, bottom, side, kernel)
-    down = _bands(rows, top - y, bottom - y, side, kernel, _DOWN, 1)
-    across = _bands(columns, left - x, right - x, side, kernel, _ACROSS, 3)
-    inputs, blocks, width = 3 * columns, len(across.starts), 3 * _ACROSS
-    most = max(down.span, min(rows, _STRIP_FLOATS // inputs))
-    strip, middle, result = _scratch.floats((most, inputs), (len(down.starts) * _DOWN, inputs), (blocks * side, width))
-    after = 0  # the first row after those in the strip
-    for index, start in enumerate(down.starts):
-        if start + down.span > after:
-            first, after = start, min(start + most, rows)
-            pixels = region((x, y + first, x + columns, y + after))
-            np.copyto(strip[: after - first].reshape(-1, columns, 3), pixels)
-        needed = strip[start - first : start - first + down.span]
-        np.dot(down.weights[index], needed, out=middle[index * _DOWN : (index + 1) * _DOWN])
-    squares = result.reshape(blocks, side, width)
-    for index, start in enumerate(across.starts):
-        np.dot(middle[:side, 3 * start : 3 * (start + across.span)], across.weights[index], out=squares[index])
+    down = _bands(rows, top - y, bottom - y, side, kernel)
+    across = _bands(columns, left - x, right - x, side, kernel)
+    inputs, outputs = 3 * across.length, 3 * across.block
+    per_strip = max(1, min(down.blocks, (_STRIP_FLOATS // inputs - down.span) // down.step + 1 if down.step else down.blocks))
+    strip, middle, result = _scratch.floats(
+        ((per_strip - 1) * down.step + down.span, inputs), (down.blocks * down.block, inputs), (across.blocks * side, outputs)
+    )
+    left_end, right_end = max(across.start, 0), min(across.start + across.length, columns)
+    for block in range(0, down.blocks, per_strip):
+        count = min(per_strip, down.blocks - block)
+        first = down.start + block * down.step
+        begin, end = max(first, 0), min(first + (count - 1) * down.step + down.span, rows)
+        pixels = region((x + left_end, y + begin, x + right_end, y + end))
+        whole = strip.reshape(-1, across.length, 3)
+        if pixels.shape != whole.shape:
+            strip[:] = 0.0
+        np.copyto(whole[begin - first : end - first, left_end - across.start : right_end - across.start], pixels)
+        windows = as_strided(strip, (count, down.span, inputs), (down.step * strip.strides[0], *strip.strides))
+        part = middle[block * down.block : (block + count) * down.block]
+        np.matmul(down.weights[block : block + count], windows, out=part.reshape(count, down.block, inputs))
+    shape = across.blocks, side, 3 * across.span
+    windows = as_strided(middle, shape, (3 * across.step * middle.itemsize, *middle.strides))
+    squares = result.reshape(across.blocks, side, outputs)
+    np.matmul(windows, _interleaved(across), out=squares)
     result += 0.5
     np.clip(result, 0, 255, out=result)
-    rounded = np.empty((side, blocks, width), np.uint8)
+    rounded = np.empty((side, across.blocks, outputs), np.uint8)
     np.copyto(rounded, squares.transpose(1, 0, 2), casting="unsafe")
     np.copyto(out, rounded.reshape(side, -1, 3)[:, :side])
 
@@ -150,8 +170,8 @@ def _reach(length: int, start: float, stop: float, side: int, kernel: Kernel) ->
     return first, min(math.ceil(stop) + reach, length) - first
 
 
-@lru_cache(maxsize=32)  # of 20 and 140 KB for photographs, 3 MB at the most
-def _bands(length: int, start: float, stop: float, side: int, kernel: Kernel, block: int, channels: int) -> _Bands:
+@lru_cache(maxsize=32)  # of 20 KB for photographs
+def _bands(length: int, start: float, stop: float, side: int, kernel: Kernel) -> _Bands:
     scale = (stop - start) / side
     spread = max(scale, 1.0)
     centres = start + (np.arange(side) + 0.5) * scale
@@ -161,17 +181,23 @@ def _bands(length: int, start: float, stop: float, side: int, kernel: Kernel, bl
     used = inputs < last[:, None]
     weights = np.where(used, kernel.weight((inputs + 0.5 - centres[:, None]) / spread), 0.0)
     weights /= weights.sum(axis=1, keepdims=True)
-    blocks = -(-side // block)
-    starts = first[::block]
-    span = int((last[np.minimum(np.arange(1, blocks + 1) * block, side) - 1] - starts).max())
-    starts = np.minimum(starts, length - span)
+    # Blocks that lie a whole number of inputs apart are one call for all of them: with a call for each, threads let go of the GIL
+    # and waited for it 50 times. Where no block is quite a whole number, blocks drift, and each is given as many inputs more.
+    block = min(_BLOCKS, key=lambda number: abs(number * scale - round(number * scale)) / number * side + number * scale)
+    blocks, step = -(-side // block), round(block * scale)
+    begins = np.arange(blocks) * step
+    start = int((first[::block] - begins).min())
+    span = int((last[np.minimum(np.arange(1, blocks + 1) * block, side) - 1] - begins).max()) - start
     outputs, _ = np.nonzero(used)
     bands = np.zeros((blocks * block, span), np.float32)
-    bands[outputs, inputs[used] - starts[outputs // block]] = weights[used]
-    each = bands.reshape(blocks, block, span)
-    if channels == 1:
-        return _Bands(starts.tolist(), span, each)
-    spaced = np.zeros((blocks, span, channels, block, channels), np.float32)
-    for channel in range(channels):
-        spaced[:, :, channel, :, channel] = each.transpose(0, 2, 1)
-    return _Bands(starts.tolist(), span, spaced.reshape(blocks, span * channels, block * channels))
+    bands[outputs, inputs[used] - start - begins[outputs // block]] = weights[used]
+    return _Bands(start, (blocks - 1) * step + span, step, span, bands.reshape(blocks, block, span))
+
+
+@lru_cache(maxsize=32)  # of 200 KB for photographs
+def _interleaved(bands: _Bands) -> NDArray[np.float32]:
+    """Returns the weights for three interleaved channels, transposed: float32 [blocks, 3 inputs, 3 outputs]."""
+    spaced = np.zeros((bands.blocks, bands.span, 3, bands.block, 3), np.float32)
+    for channel in range(3):
+        spaced[:, :, channel, :, channel] = bands.weights.transpose(0, 2, 1)
+    return spaced.reshape(bands.blocks, 3 * bands.span, 3 * bands.block)

@@ -17,10 +17,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from eyasd.core.bundle import FEATURE_MAP, LOGITS, OOD_SCORE, PROBABILITIES
 from eyasd.core.errors import InvalidArgument
-from eyasd.core.preprocess import Interpolation, Preprocess
+from eyasd.core.preprocess import Interpolation, Preprocess, Resize
 from eyasd.core.processors import cpu_count
 from eyasd.core.spec import Loss
 from eyasd.training.recipe import Recipe
+
+# How many times as large as needed a JPEG is at least when it is decoded: see docs/benchmarks.md for what less costs.
+OVERSAMPLING: Final = 1.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,13 @@ class InputFormat:
 
     def preprocess(self, image_size_px: int) -> Preprocess:
         """Returns how a picture becomes the input of a network that sees `image_size_px`."""
-        return Preprocess(crop_px=image_size_px, crop_fraction=self.crop_fraction, interpolation=self.interpolation)
+        return Preprocess(
+            crop_px=image_size_px,
+            crop_fraction=self.crop_fraction,
+            interpolation=self.interpolation,
+            oversampling=OVERSAMPLING,
+            resize=Resize.MATRIX,
+        )
 
 
 def input_format(backbone: str) -> InputFormat:

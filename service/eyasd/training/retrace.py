@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from eyasd.core.bundle import MANIFEST, Lineage, Manifest, read_manifest
@@ -42,10 +43,11 @@ def retrace(task: InspectionTask, folder: Path, journal: Journal) -> InspectionO
 
 def _preprocess(manifest: Manifest) -> Preprocess:
     """Returns how the pictures looked that were split: of several backbones, to the quickest."""
-    ranking = manifest.lineage.ranking
+    ranking, had = manifest.lineage.ranking, manifest.preprocess
     if not ranking:
-        return manifest.preprocess
-    return input_format(ranking[0].backbone).preprocess(ranking[0].image_size_px)
+        return had
+    first = input_format(ranking[0].backbone).preprocess(ranking[0].image_size_px)
+    return replace(first, oversampling=had.oversampling, resize=had.resize)  # which new trainings may have otherwise
 
 
 def _weights_source(lineage: Lineage, task: InspectionTask) -> str | None:

@@ -14,9 +14,9 @@ from timm.layers import DropPath
 
 from eyasd.core.bundle import INPUT, LOGITS, PROBABILITIES
 from eyasd.core.errors import InvalidArgument, ParityFailed
-from eyasd.core.preprocess import Interpolation
+from eyasd.core.preprocess import Interpolation, Resize
 from eyasd.core.spec import Loss, TrainSpec
-from eyasd.training.network import Network, Servable, build_backbone, input_format, to_pixels
+from eyasd.training.network import OVERSAMPLING, Network, Servable, build_backbone, input_format, to_pixels
 from eyasd.training.outcome.export import check_signature, prove_parity, to_onnx
 from eyasd.training.recipe import resolve
 
@@ -43,6 +43,12 @@ def test_the_format_is_that_of_the_weights() -> None:
     assert (form.native_px, form.crop_fraction, form.interpolation) == (224, 0.875, Interpolation.BICUBIC)
     assert (form.mean, form.std) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     assert input_format("resnet50").mean == pytest.approx((0.485, 0.456, 0.406))
+
+
+def test_pictures_become_what_the_weights_expect_in_the_quickest_way() -> None:
+    preprocess = input_format("tf_efficientnet_lite0").preprocess(192)
+    assert (preprocess.crop_px, preprocess.crop_fraction, preprocess.interpolation) == (192, 0.875, Interpolation.BICUBIC)
+    assert (preprocess.oversampling, preprocess.resize) == (OVERSAMPLING, Resize.MATRIX)
 
 
 def test_an_unknown_backbone_is_refused_with_its_neighbours() -> None:
