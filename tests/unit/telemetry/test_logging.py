@@ -27,9 +27,10 @@ def said(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
     return [json.loads(line) for line in capsys.readouterr().err.splitlines()][:-1]
 
 
-def test_a_call_reads_as_if_structlog_had_written_it(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("bound", [{}, {"acceptor": 1}])
+def test_a_call_reads_as_if_structlog_had_written_it(capsys: pytest.CaptureFixture[str], bound: dict[str, object]) -> None:
     logging.configure("INFO", LogFormat.JSON)
-    log = logging.logger()
+    log = logging.logger().bind(**bound)
     for error in (None, 'of "ours"\n\u2028'):
         logging.access(log)("A/B", "OK", 0.0123, "ipv4:127.0.0.1:1", error)
         log.info("rpc", method="A/B", code="OK", ms=12.3, peer="ipv4:127.0.0.1:1", error=error)
@@ -37,7 +38,7 @@ def test_a_call_reads_as_if_structlog_had_written_it(capsys: pytest.CaptureFixtu
     assert all(line.pop("timestamp") for line in lines)
     assert len(lines) == 4
     assert (lines[0], lines[2]) == (lines[1], lines[3])
-    assert list(lines[0]) == ["method", "code", "ms", "peer", "error", "event", "level"]
+    assert list(lines[0]) == [*bound, "method", "code", "ms", "peer", "error", "event", "level"]
 
 
 @pytest.mark.parametrize(("level", "log_format"), [("WARNING", LogFormat.JSON), ("INFO", LogFormat.CONSOLE)])
