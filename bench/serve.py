@@ -63,6 +63,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=4.0, help="of each load (%(default)s)")
     parser.add_argument("--overload-seconds", type=float, default=60.0, help="of scenario 3 (%(default)s)")
     parser.add_argument("--minutes", type=float, default=30.0, help="of scenario 5 (%(default)s)")
+    parser.add_argument("--events", default="swap,restart,kill", help="of scenario 4 (%(default)s)")
     parser.add_argument("--subject", choices=("photographs", "tiny"), help="other than the scenario's own")
     parser.add_argument("--results", type=Path, default=Path("build/bench/serve.jsonl"), help="(%(default)s)")
     parser.add_argument("--data-dir", type=Path, default=Path("build/bench/serve"), help="of the daemon (%(default)s)")
