@@ -70,6 +70,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--environments", type=Path, default=Path("build/bench"), help="of the others (%(default)s)")
     parser.add_argument("--server-cores", default="0", help="as taskset reads them (%(default)s)")
     parser.add_argument("--load-cores", default=str((os.cpu_count() or 1) - 1), help="(%(default)s)")
+    parser.add_argument("--load-processes", type=int, default=1, help="that share the calls of a load (%(default)s)")
     parser.add_argument(
         "--all-cores", default=None, help="of the server in scenarios 6 and 7 (all but those of the load, if more than two)"
     )

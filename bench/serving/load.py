@@ -2,7 +2,8 @@
 
 A program too, `python -m serving.load TASK`: TASK is JSON with `address`, `path`, `requests` (a file of them, see `pack`),
 `timeout_ms`, `seconds`, `warm` (seconds before) and either `concurrency` or `rate`, calls a second at random times (a Poisson
-process), and its `seed`; `pid` is the server's. Prints JSON, see `services.Measured`. Needs the standard library alone.
+process), and its `seed`; `connections` if they are not to be as many as the calls need; `pid` is the server's. Prints JSON, see
+`services.Measured`. Needs the standard library alone.
 """
 
 from __future__ import annotations
@@ -174,7 +175,7 @@ def main() -> None:
     task: dict[str, Any] = json.loads(sys.argv[1])
     requests = unpack(Path(task["requests"]).read_bytes())
     concurrency = task.get("concurrency")
-    connections = -(-(concurrency or 2 * CALLS_PER_CONNECTION) // CALLS_PER_CONNECTION)
+    connections = task.get("connections") or -(-(concurrency or 2 * CALLS_PER_CONNECTION) // CALLS_PER_CONNECTION)
     load = Load(task["address"], task["path"], requests, task["timeout_ms"], connections)
     before: list[float] = []
     load.on_begin = lambda: before.extend((processor_seconds(task["pid"]), time.process_time(), time.perf_counter()))

@@ -226,12 +226,15 @@ def measure(service: Service, cores: str | None, seconds: float, *, timeout_ms: 
     return finish(begin(service, cores, seconds, timeout_ms=timeout_ms, **load))
 
 
-def measure_together(service: Service, cores: str | None, seconds: float, concurrency: int, processes: int) -> Measured:
-    """Loads a service from several processes, which share the calls: one is one core's, whatever the machine has."""
+def measure_together(
+    service: Service, cores: str | None, seconds: float, concurrency: int, processes: int, connections: int
+) -> Measured:
+    """Loads a service from several processes, which share the calls; 0 connections are as many as the calls need."""
+    load = {"concurrency": -(-concurrency // processes)} | ({"connections": connections} if connections else {})
+    loads = [begin(service, cores, seconds, **load) for _ in range(processes)]
+    parts = [finish(started) for started in loads]
     if processes == 1:
-        return measure(service, cores, seconds, concurrency=concurrency)
-    loads = [begin(service, cores, seconds, concurrency=-(-concurrency // processes)) for _ in range(processes)]
-    parts = [finish(load) for load in loads]
+        return parts[0]
     return Measured(
         began=min(part.began for part in parts),
         seconds=seconds,

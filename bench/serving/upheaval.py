@@ -87,9 +87,12 @@ def _kills(options: argparse.Namespace, subject: Subject, environments: Environm
         if not _engines(service):
             raise LeftOut("This Eyas has no engine processes.")
 
-        def kill(number: int) -> None:
-            if engines := _engines(service):  # it may not be back yet
+        def kill(number: int) -> float | None:
+            engines = _engines(service)
+            moment = time.time()
+            if engines:  # it may not be back yet
                 os.kill(engines[number % len(engines)], signal.SIGKILL)
+            return moment
 
         return _events(options, service, kill, seed)
 
@@ -98,7 +101,7 @@ def _engines(service: Service) -> list[int]:
     return [pid for pid in tree(service.pid) if ENGINE in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
-def _events(options: argparse.Namespace, service: Service, event: Callable[[int], object], seed: int) -> Row:
+def _events(options: argparse.Namespace, service: Service, event: Callable[[int], float | None], seed: int) -> Row:
     capacity = measure(service, options.load_cores, options.seconds, concurrency=CAPACITY_AT).figures()["rate"]
     rate = round(UTILISATION * capacity, 1)
     seconds = QUIET_SECONDS + EVENTS * EVERY_SECONDS
@@ -145,14 +148,14 @@ def _pace(subject: Subject, options: argparse.Namespace) -> float:
     return services.own_loop(subject, options.server_cores, 2.0)["rate"]
 
 
-def _in_turn(event: Callable[[int], object], quiet: float) -> list[float]:
-    """Makes the events happen; returns when each began, on the clock of `time.time`."""
+def _in_turn(event: Callable[[int], float | None], quiet: float) -> list[float]:
+    """Makes the events happen; returns when each began, by its own word or ours, on the clock of `time.time`."""
     moments = []
     due = time.monotonic() + quiet
     for number in range(EVENTS):
         time.sleep(max(0.0, due - time.monotonic()))
-        moments.append(time.time())
-        event(number)
+        moment = time.time()
+        moments.append(event(number) or moment)
         due += EVERY_SECONDS
     return moments
 
@@ -161,8 +164,10 @@ def _figures(measured: Measured, moments: list[float], rate: float) -> Row:
     first = moments[0] - measured.began
     before = [seconds for start, seconds, status, _ in measured.calls if not status and start < first]
     during = [seconds for start, seconds, status, _ in measured.calls if not status and start >= first]
+    ends = [(measured.began + start, measured.began + start + seconds) for start, seconds, _, _ in measured.calls]
     return {
         "rate": rate,
+        "in_flight": sum(start <= moment < end for moment in moments for start, end in ends),
         "events": sum(moment < measured.began + measured.seconds for moment in moments),
         "calls": len(measured.calls),
         "failed": sum(measured.failures.values()),
@@ -181,11 +186,10 @@ def summary(rows: Rows) -> str:
     for event in ("swap", "restart", "kill"):
         of = rows.where(scenario="4", event=event)
         if of and "why" in of[-1]:
-            lines.append([event, of[-1]["why"], *[""] * 6])
+            lines.append([event, of[-1]["why"], *[""] * 7])
         elif of:
-            counts = [f"{sum(row[name] for row in of):,}" for name in ("events", "calls", "failed")]
+            counts = [f"{sum(row[name] for row in of):,}" for name in ("events", "calls", "in_flight", "failed")]
             cells = [figure(median(of, name)) for name in ("before_p50", "before_p99", "during_p99", "during_max")]
             lines.append([event, *counts, *cells])
-    return table(
-        ("", "events", "calls", "failed", "p50 before, ms", "p99 before, ms", "p99 meanwhile, ms", "longest meanwhile, ms"), lines
-    )
+    after = ("p50 before, ms", "p99 before, ms", "p99 meanwhile, ms", "longest meanwhile, ms")
+    return table(("", "events", "calls", "in flight at an event", "failed", *after), lines)
