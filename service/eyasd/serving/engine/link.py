@@ -378,7 +378,8 @@ class _Link(asyncio.Protocol):
         self._unsent.append(record)
 
     def _flush(self) -> None:
-        if self._transport is not None:
+        # Of a process that has just ended, what was asked is in `asked`, and `connection_lost` sees to it.
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.write(b"".join(self._unsent))
         self._unsent.clear()
 

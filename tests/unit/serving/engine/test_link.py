@@ -212,6 +212,27 @@ async def test_a_sibling_answers_for_an_engine_that_ended() -> None:
         await worker.leave()
 
 
+async def test_nothing_is_written_to_an_engine_whose_end_is_known() -> None:
+    written: list[bytes] = []
+
+    class Transport(asyncio.WriteTransport):  # as uvloop's, which raises where something is written after its end
+        closing = False
+
+        def is_closing(self) -> bool:
+            return self.closing
+
+        def write(self, data: bytes | bytearray | memoryview) -> None:
+            written.append(bytes(data))
+
+    transport, link = Transport(), room._Link(Engine("colours/1", SHAPE))
+    link.connection_made(transport)
+    for record, closing in ((b"before", False), (b"after", True)):
+        link._write(record)
+        transport.closing = closing
+        await asyncio.sleep(0)
+    assert written == [b"before"]
+
+
 async def test_without_an_engine_a_deadline_holds_and_a_lost_one_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "_PATIENCE_SECONDS", 0.01)
     engine = Engine("colours/1", SHAPE)
