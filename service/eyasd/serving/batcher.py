@@ -201,7 +201,9 @@ class Batcher:
         return self._sizes[min(bisect_left(self._sizes, size), len(self._sizes) - 1)]
 
     def _learn(self) -> None:
-        self._pace = self._seconds(self.max_batch_size) / self.max_batch_size
+        full = self._seconds(self.max_batch_size)
+        self._pace = full / self.max_batch_size
+        self._turns.lead(full)
 
     def _seconds(self, size: int) -> float:
         return self._times.seconds(self._padded(size))

@@ -1,8 +1,8 @@
 """Whose picture is next: priorities, then deadlines, within what each caller may take.
 
 Earliest deadline first keeps every deadline where all can be kept; but where not all can, whoever sends most gets most. So a
-caller has a share: 1/C of the device, where C callers wait. A picture counts as due at its deadline, but no earlier than its
-caller's share alone would have got to it, and the earliest due is next. This is the Total Bandwidth Server (Spuri and Buttazzo,
+caller has a share: 1/C of the device, where C callers wait. A picture counts as due one batch before its deadline, by when the last
+batch that helps it begins, but no earlier than its caller's share alone would have got to it; and the earliest due is next. This is the Total Bandwidth Server (Spuri and Buttazzo,
 Scheduling Aperiodic Tasks in Dynamic Priority Systems, Real-Time Systems 10(2), 1996), one for each caller. Hence the promise:
 pictures that fit into their caller's share until their deadlines are in time, whatever others send, but for the length of the
 batches that are cut before theirs. While everybody's pictures fit, the order is that of the deadlines alone; only a caller that
@@ -113,6 +113,7 @@ class _Level:
     """One priority."""
 
     def __init__(self) -> None:
+        self.lead = 0.0  # of what is due over its deadline
         self.waiting = 0
         self.passed = 0  # pictures of higher priority that were taken since the last of this one
         self._active = 0  # callers with pictures that wait
@@ -177,7 +178,7 @@ class _Level:
             self._left.push(caller.used, caller.place, caller)
         else:
             deadline, caller.head = first
-            self._order.push(max(deadline, self._due(caller, caller.head, seconds)), caller.place, caller)
+            self._order.push(max(deadline - self.lead, self._due(caller, caller.head, seconds)), caller.place, caller)
 
 
 class Turns:
@@ -196,6 +197,11 @@ class Turns:
     def shadows(self) -> int:
         """Pictures of shadow traffic among them."""
         return self._shadow.waiting
+
+    def lead(self, seconds: float) -> None:
+        """Learns how long a batch takes, and so how long before its deadline a picture is due."""
+        for level in self._levels:
+            level.lead = seconds
 
     def put(self, work: Work, seconds: float) -> None:
         """Adds a picture.
