@@ -27,6 +27,8 @@ MAX_SIDE_PX: Final = 32_768
 MAX_JPEG_SCANS: Final = 128
 # Pillow's own limit on pixels would warn below ours and speak of an attack above it.
 Image.MAX_IMAGE_PIXELS = None
+_TINY_BYTES: Final = 8_192
+_TINY_PIXELS: Final = 64 * 64
 _JPEG_START_OF_SCAN: Final = b"\xff\xda"
 # What turns a picture upright, by its EXIF orientation.
 _TURNS: Final = {
@@ -121,9 +123,28 @@ def load_image(encoded: bytes, spec: Preprocess, out: NDArray[np.uint8] | None =
         raise UndecodableImage(f"The picture is damaged or cut short ({error}): send a whole file.") from error
 
 
+def is_tiny(encoded: bytes) -> bool:
+    """Returns whether a picture is decoded sooner than a thread is woken for it: a plain JPEG of 64 x 64 pixels or less."""
+    size = jpeg.plain_size(encoded) if len(encoded) <= _TINY_BYTES else None
+    return size is not None and size[0] * size[1] <= _TINY_PIXELS
+
+
 def _decode(encoded: bytes, spec: Preprocess, out: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+    size = jpeg.plain_size(encoded)
+    if size is not None:
+        divisor = _check_jpeg(encoded, size, spec)
+        pixels = jpeg.decode(encoded, size, divisor)
+        if pixels is not None:
+            return _cut_square(pixels, spec, out)
     picture: Image.Image = Image.open(BytesIO(encoded), formats=FORMATS)
-    width, height = picture.size
+    _check_size(picture.size, spec)
+    pixels = _decode_jpeg(encoded, picture, spec) if picture.format in jpeg.FORMATS else None
+    return _cut_square(_rgb(ImageOps.exif_transpose(picture)) if pixels is None else pixels, spec, out)
+
+
+def _check_size(size: tuple[int, int], spec: Preprocess) -> None:
+    """Raises ImageTooLarge for a picture whose pixels shall not be decoded."""
+    width, height = size
     if width * height > spec.max_pixels or max(width, height) > MAX_SIDE_PX:
         raise ImageTooLarge(
             f"The picture has {width} x {height} pixels; at most {spec.max_pixels / 1e6:g} megapixels and {MAX_SIDE_PX:,} pixels "
@@ -131,18 +152,23 @@ def _decode(encoded: bytes, spec: Preprocess, out: NDArray[np.uint8] | None) -> 
             width_px=width,
             height_px=height,
         )
-    pixels = _decode_jpeg(encoded, picture, spec) if picture.format in jpeg.FORMATS else None
-    return _cut_square(_rgb(ImageOps.exif_transpose(picture)) if pixels is None else pixels, spec, out)
+
+
+def _check_jpeg(encoded: bytes, size: tuple[int, int], spec: Preprocess) -> int:
+    """Returns by what its sides are divided while it is decoded. Raises ImageTooLarge."""
+    _check_size(size, spec)
+    scans = encoded.count(_JPEG_START_OF_SCAN)
+    if scans > MAX_JPEG_SCANS:
+        raise ImageTooLarge(f"The JPEG has {scans} scans; at most {MAX_JPEG_SCANS} are read. Save it again as a plain JPEG.")
+    return jpeg.divisor(size, round(spec.oversampling * spec.crop_px / spec.crop_fraction))
 
 
 def _decode_jpeg(encoded: bytes, picture: Image.Image, spec: Preprocess) -> NDArray[np.uint8] | None:
     """Returns uint8 [H, W, 3], upright; None where Pillow shall decode the picture, of which it then knows the scale."""
-    scans = encoded.count(_JPEG_START_OF_SCAN)
-    if scans > MAX_JPEG_SCANS:
-        raise ImageTooLarge(f"The JPEG has {scans} scans; at most {MAX_JPEG_SCANS} are read. Save it again as a plain JPEG.")
-    divisor = jpeg.divisor(picture.size, round(spec.oversampling * spec.crop_px / spec.crop_fraction))
+    divisor = _check_jpeg(encoded, picture.size, spec)
     # To hand an array to Pillow's resize costs what libjpeg-turbo saves by not being called through Pillow.
-    pixels = jpeg.decode(encoded, picture, divisor) if spec.resize == Resize.MATRIX else None
+    direct = spec.resize == Resize.MATRIX and picture.mode in {"RGB", "L"}
+    pixels = jpeg.decode(encoded, picture.size, divisor) if direct else None
     if pixels is None:
         # Bundles made with Pillow's resize saw the MPO files of telephones, which Pillow counts as another format, at full size.
         if picture.format == "JPEG" or spec.resize == Resize.MATRIX:
@@ -163,6 +189,11 @@ def _cut_square(whole: Image.Image | NDArray[np.uint8], spec: Preprocess, out: N
     box = left, top, left + side, top + side
     pillows, kernel = _KERNELS[spec.interpolation]
     result = np.empty((spec.crop_px, spec.crop_px, 3), np.uint8) if out is None else out
+    if isinstance(whole, np.ndarray) and side == spec.crop_px and left.is_integer() and top.is_integer():  # no resize, only a cut
+        result[:] = whole[int(top) : int(top + side), int(left) : int(left + side)]
+        return result
+    if isinstance(whole, np.ndarray) and spec.resize == Resize.PILLOW:
+        whole = Image.fromarray(whole)
     if not isinstance(whole, Image.Image):
         resample.resample(lambda part: whole[part[1] : part[3], part[0] : part[2]], size, box, kernel, result)
     elif spec.resize == Resize.MATRIX:

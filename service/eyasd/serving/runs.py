@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyasd.core.errors import DeadlineExceeded
-from eyasd.core.preprocess import load_image
+from eyasd.core.preprocess import is_tiny, load_image
 from eyasd.serving.admission import Admission
 from eyasd.serving.answer import Timing
 from eyasd.serving.cache import Cache, Said, digest
@@ -98,6 +98,8 @@ class Runs:
             entered = time.monotonic()
             if isinstance(picture, np.ndarray):
                 slot.pixels[:] = picture
+            elif is_tiny(picture):
+                _decode(loaded, picture, deadline, slot.pixels)
             else:
                 began, ended = await slot.in_thread(decoders, _decode, loaded, picture, deadline, slot.pixels)
                 self._admission.decoded(ended - began, time.monotonic() - ended)

@@ -1,12 +1,12 @@
 """Whose picture is next: priorities, then deadlines, within what each caller may take.
 
 Earliest deadline first keeps every deadline where all can be kept; but where not all can, whoever sends most gets most. So a
-caller has a share: 1/C of the device, where C callers wait. A picture counts as due one batch before its deadline, by when the last
-batch that helps it begins, but no earlier than its caller's share alone would have got to it; and the earliest due is next. This is the Total Bandwidth Server (Spuri and Buttazzo,
-Scheduling Aperiodic Tasks in Dynamic Priority Systems, Real-Time Systems 10(2), 1996), one for each caller. Hence the promise:
-pictures that fit into their caller's share until their deadlines are in time, whatever others send, but for the length of the
-batches that are cut before theirs. While everybody's pictures fit, the order is that of the deadlines alone; only a caller that
-is over its share may lose a deadline that could have been kept.
+caller has a share: 1/C of the device, where C callers wait. A picture counts as due one batch before its deadline, by when the
+last batch that helps it begins, but no earlier than its caller's share alone would have got to it; and the earliest due is next.
+This is the Total Bandwidth Server (Spuri and Buttazzo, Scheduling Aperiodic Tasks in Dynamic Priority Systems, Real-Time Systems
+10(2), 1996), one for each caller. Hence the promise: pictures that fit into their caller's share until their deadlines are in
+time, whatever others send, but for the length of the batches that are cut before theirs. While everybody's pictures fit, the
+order is that of the deadlines alone; only a caller that is over its share may lose a deadline that could have been kept.
 
 A higher priority goes first, but of 17 pictures that are taken while a lower one waits, one is the lower one's: it is slowed,
 never starved. Shadow traffic has no such place, as it must not delay anybody: it goes when nothing else waits, or in place of

@@ -17,7 +17,7 @@ from PIL import Image
 from builders import noise, picture
 from eyasd.core import document, jpeg
 from eyasd.core.errors import ImageTooLarge, UndecodableImage
-from eyasd.core.preprocess import MAX_ENCODED_BYTES, Interpolation, Preprocess, Resize, load_image
+from eyasd.core.preprocess import MAX_ENCODED_BYTES, Interpolation, Preprocess, Resize, is_tiny, load_image
 
 SPEC = Preprocess(crop_px=16)
 MATRIX = Preprocess(crop_px=16, resize=Resize.MATRIX)
@@ -277,3 +277,41 @@ def test_a_damaged_picture_is_an_array_or_an_error_of_ours(form: str, seed: int)
 def test_a_specification_nothing_could_satisfy_is_refused(values: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="out of range"):
         Preprocess(**values)
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [("colour", True), ("grey", True), ("progressive", True), ("EXIF", False), ("XMP", False), ("CMYK", False), ("PNG", False)],
+)
+def test_pillow_looks_at_what_may_be_more_than_pixels(name: str, plain: bool) -> None:
+    image = Image.new("RGB", (40, 30))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    encoded = {
+        "colour": lambda: encode(image, "JPEG"),
+        "grey": lambda: encode(image.convert("L"), "JPEG"),
+        "progressive": lambda: encode(image, "JPEG", progressive=True),
+        "EXIF": lambda: encode(image, "JPEG", exif=exif),
+        "XMP": lambda: encode(image, "JPEG", xmp=b"<x tiff:Orientation='6'/>"),
+        "CMYK": lambda: encode(image.convert("CMYK"), "JPEG"),
+        "PNG": lambda: encode(image),
+    }[name]()
+    assert jpeg.plain_size(encoded) == ((40, 30) if plain else None)
+    assert is_tiny(encoded) is plain
+    assert jpeg.plain_size(encoded[:100]) is None
+
+
+def test_a_picture_is_tiny_by_its_pixels_not_its_bytes() -> None:
+    assert is_tiny(encode(Image.new("RGB", (64, 64)), "JPEG"))
+    assert not is_tiny(encode(Image.new("RGB", (65, 64)), "JPEG"))
+
+
+@pytest.mark.parametrize("resize", Resize)
+@pytest.mark.parametrize("size", [(16, 16), (16, 30), (20, 16), (17, 16)])
+def test_a_cut_without_a_resize_is_what_a_resize_to_the_same_size_gives(size: tuple[int, int], resize: Resize) -> None:
+    encoded = noise(3, size, "JPEG")
+    whole = Image.open(BytesIO(encoded))
+    left, top = (size[0] - 16) / 2, (size[1] - 16) / 2
+    resized = whole.resize((16, 16), Image.Resampling.BICUBIC, box=(left, top, left + 16, top + 16))
+    difference = load_image(encoded, replace(SPEC, resize=resize)).astype(int) - np.asarray(resized)
+    assert np.abs(difference).max() <= (size == (17, 16) and resize == Resize.MATRIX)
