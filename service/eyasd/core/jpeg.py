@@ -31,8 +31,8 @@ def plain_size(encoded: bytes) -> tuple[int, int] | None:
     """Returns the width and height of a JPEG of which nothing else need be known before it is decoded.
 
     Returns:
-        None where Pillow, which takes 45 us to open a file, has to look: the colours are not YCbCr or grey, or some segment may say which
-        way is up, how the colours are meant, or that more pictures follow.
+        None where Pillow, which takes 45 us to open a file, has to look: the colours are not YCbCr or grey, or some segment may say
+        which way is up, how the colours are meant, or that more pictures follow.
     """
     if not encoded.startswith(_START) or any(sign in encoded for sign in _SIGNS):
         return None
