@@ -27,10 +27,11 @@ def memory(options: argparse.Namespace, rows: Rows, subject: Subject, environmen
         with services.serve(services.eyas(), subject, environments, options.server_cores) as service:
             start, calls, failed = time.monotonic(), 0, 0
             while time.monotonic() - start < 60 * options.minutes:
-                load = begin(service, options.load_cores, 60.0, concurrency=CONCURRENCY)
+                seconds = 60 * min(1.0, options.minutes)
+                load = begin(service, options.load_cores, seconds, concurrency=CONCURRENCY)
                 samples = []
                 for _ in range(SAMPLES_A_MINUTE):
-                    time.sleep(60 / (SAMPLES_A_MINUTE + 1))
+                    time.sleep(seconds / (SAMPLES_A_MINUTE + 1))
                     samples.append(service.memory_mib())
                 measured = finish(load)
                 calls += len(measured.calls)
