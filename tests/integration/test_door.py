@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
 import pytest
 
-from eyasd.api.door import Door
+from eyasd.api.door import Aborted, Door, Refusal
 
 MAX_BYTES = 1000
 
@@ -83,9 +85,16 @@ def surprises() -> list[str]:
 
 
 @pytest.fixture
-async def door(echo: Echo, surprises: list[str], free_port: int) -> AsyncIterator[Door]:
+def refused_paths() -> list[str]:
+    return []
+
+
+@pytest.fixture
+async def door(echo: Echo, surprises: list[str], refused_paths: list[str], free_port: int) -> AsyncIterator[Door]:
     options = [("grpc.max_receive_message_length", MAX_BYTES)]
-    made = Door(options, lambda _, handler: handler, lambda path, _: surprises.append(path))
+    busy = Aborted(grpc.StatusCode.RESOURCE_EXHAUSTED, "busy", (("why-bin", b"\2"),))
+    refusal = Refusal(lambda path: path != "/t/Count", busy, refused_paths.append)
+    made = Door(options, lambda _, handler: handler, lambda path, _: surprises.append(path), refusal)
     made.add_generic_rpc_handlers((echo,))
     assert made.listen(f"127.0.0.1:{free_port}") == free_port
     await made.start()
@@ -185,3 +194,36 @@ async def test_the_grace_is_the_longest_a_stop_waits(door: Door, channel: grpc.a
     await asyncio.wait_for(door.stop(0.1), 10)
     assert (await refused(call)).code() in {grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE}
     assert echo.cancelled.is_set()
+
+
+async def test_while_the_loop_is_behind_calls_are_refused_at_once_without_it(
+    channel: grpc.aio.Channel, free_port: int, refused_paths: list[str]
+) -> None:
+    await channel.unary_unary("/t/Unary")(b"")
+    began = threading.Event()
+
+    def ask() -> tuple[list[Any], float, int]:
+        """Asks from a thread, as the loop is the server's, too."""
+        with grpc.insecure_channel(f"127.0.0.1:{free_port}") as other:
+            grpc.channel_ready_future(other).result(10)
+            began.set()
+            time.sleep(0.1)
+            first = other.unary_unary("/t/Unary").future(b"first")  # wakes the loop, which does not come
+            time.sleep(0.3)
+            start = time.monotonic()
+            errors = [other.unary_unary("/t/Unary").future(b"").exception() for _ in range(20)]
+            seconds = time.monotonic() - start
+            spared = other.unary_stream("/t/Count")(b"1")
+            return errors, seconds, len(list(spared)) + len(first.result())
+
+    asking = asyncio.create_task(asyncio.to_thread(ask))
+    while not began.is_set():
+        await asyncio.sleep(0.001)
+    time.sleep(2)  # noqa: ASYNC251 - a loop that does not come around
+    errors, seconds, answered = await asking
+    assert {(error.code(), error.details()) for error in errors} == {(grpc.StatusCode.RESOURCE_EXHAUSTED, "busy")}
+    assert dict(errors[0].trailing_metadata()) == {"why-bin": b"\2"}
+    assert seconds < 1
+    assert answered == 1 + len(b"first")
+    assert refused_paths == ["/t/Unary"] * 20
+    assert await channel.unary_unary("/t/Unary")(b"again") == b"again"

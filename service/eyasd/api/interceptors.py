@@ -11,6 +11,7 @@ import hmac
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
 from typing import Any, Final
 
 import grpc
@@ -18,9 +19,10 @@ import structlog
 from google.protobuf.message import DecodeError, Message
 from google.rpc import status_pb2
 
+from eyasd.api.door import Aborted, Refusal
 from eyasd.api.door.call import Handler
 from eyasd.api.errors import DETAILS_KEY, status_of
-from eyasd.core.errors import EyasError, InvalidArgument
+from eyasd.core.errors import EyasError, InvalidArgument, Overloaded
 from eyasd.telemetry.logging import access
 from eyasd.telemetry.metrics import Metrics
 
@@ -50,7 +52,7 @@ class CallInterceptor:
         """Returns the handler to use for a method, once for all of its calls."""
         if path.startswith(_OPEN):
             return handler
-        method = path.removeprefix("/").split(".")[-1]
+        method = _method(path)
         inner: Any = handler
         if handler.request_streaming and asyncio.iscoroutinefunction(inner.stream_stream):
             conversation = self._conversation(method, handler, inner.stream_stream)
@@ -109,6 +111,18 @@ class CallInterceptor:
         self._metrics.rpc_seconds.labels(method).observe(seconds)
         self._access(method, code.name, seconds, peer, message)
 
+    @property
+    def refusal(self) -> Refusal:
+        """How calls are refused where the server is too busy to refuse them properly; health checks are not."""
+        status = status_of(
+            Overloaded("More calls come than the server can as much as refuse: try again later.", retry_after=timedelta(seconds=1))
+        )
+        aborted = Aborted(_CODES[status.code], status.message, ((DETAILS_KEY, status.SerializeToString()),))
+        return Refusal(lambda path: not path.startswith(_OPEN), aborted, self._refused)
+
+    def _refused(self, path: str) -> None:
+        self._metrics.rpcs.labels(_method(path), grpc.StatusCode.RESOURCE_EXHAUSTED.name).inc()
+
     def surprise(self, method: str, error: Exception) -> str:
         """Logs an error nobody foresaw, and returns what the caller is told: the id under which it can be found."""
         error_id = secrets.token_hex(8)
@@ -146,6 +160,11 @@ class _Call:
 
     def _report(self, code: grpc.StatusCode, message: str | None) -> None:
         self._interceptor.report(self._method, code, time.monotonic() - self._start, self._context.peer(), message)
+
+
+def _method(path: str) -> str:
+    """Returns a method as metrics and log name it, such as `JobService/GetJob`."""
+    return path.removeprefix("/").split(".")[-1]
 
 
 def _parse(handler: Any, request: bytes) -> Message:

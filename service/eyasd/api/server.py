@@ -76,7 +76,8 @@ class Server:
         Raises:
             StartupFailed: the port is taken, or the TLS files cannot be used.
         """
-        self._server = Door(options(connection_age_seconds, shares_port=shares_port), interceptor.intercept, interceptor.surprise)
+        limits = options(connection_age_seconds, shares_port=shares_port)
+        self._server = Door(limits, interceptor.intercept, interceptor.surprise, interceptor.refusal)
         self._health = Health()
         self._names: list[str] = []
         self.is_ready = False

@@ -233,3 +233,12 @@ class ServerCall:
             tag: called with the queue's event in the event loop; the call itself for its end, None where nobody waits for it.
         """
         self._call.start_server_batch(operations, tag)
+
+
+def refuse(call: Any, status: Aborted) -> None:
+    """Ends a call that has just arrived; may be called in any thread."""
+    ending = cygrpc.SendStatusFromServerOperation(
+        status.trailing_metadata, status.code.value[0], status.details.encode(), _NO_FLAGS
+    )
+    start = cygrpc.SendInitialMetadataOperation((), _NO_FLAGS)
+    call.start_server_batch((start, cygrpc.ReceiveCloseOnServerOperation(_NO_FLAGS), ending), None)
