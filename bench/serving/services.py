@@ -27,7 +27,7 @@ from eyasd.config import Settings
 PROGRAMS = Path(__file__).parent / "contestants"
 # All with the ONNX Runtime and the gRPC that Eyas has here, so that the difference is the service.
 _COMMON = (f"onnxruntime=={onnxruntime.__version__}", f"grpcio=={version('grpcio')}", "simplejpeg", "pillow")
-PACKAGES = {"hand": (*_COMMON, "protobuf"), "mlserver": (*_COMMON, "mlserver"), "ray": (*_COMMON, "ray[serve]")}
+PACKAGES = {"hand": (*_COMMON, "protobuf"), "mlserver": (*_COMMON, "mlserver"), "ray": (*_COMMON, "ray[serve-grpc]")}
 START_SECONDS = 120
 WARM_SECONDS = 1.0
 STATUSES = {code.value[0]: code.name for code in grpc.StatusCode}

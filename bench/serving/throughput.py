@@ -88,7 +88,7 @@ def run(
     for number in range(options.rounds):
         for contestant in wanted:
             cell = {"scenario": scenario, "subject": subject.model, "round": number, "contestant": contestant.name}
-            if rows.where(**cell, kind="whole") or rows.where(**cell, kind="left out"):
+            if rows.where(**cell, kind="whole"):
                 continue
             try:
                 bound, labels = services.loop(subject, environments, server_cores, LOOP_SECONDS)
@@ -177,7 +177,8 @@ def summary(scenario: str, rows: Rows, names: Sequence[str], concurrencies: Sequ
             ]
         )
     for name in names:
-        if gone := rows.where(scenario=scenario, contestant=name, kind="left out"):
+        gone = rows.where(scenario=scenario, contestant=name, kind="left out")
+        if gone and not rows.where(scenario=scenario, contestant=name, kind="whole"):
             lines.append([name, "", f"left out: {gone[-1]['why']}"])
         for concurrency in concurrencies:
             if not (of := rows.where(scenario=scenario, contestant=name, kind="closed", concurrency=concurrency)):
