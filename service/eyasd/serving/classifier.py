@@ -166,7 +166,9 @@ class Classifier:
             raise
         if sample is not None:
             sample.pictures.append((picture, run.pixels, run.said.probabilities))
-        said = replace(labelled(loaded, run.said, question), explanation=run.explanation)
+        said = labelled(loaded, run.said, question)
+        if run.explanation is not None:
+            said = replace(said, explanation=run.explanation)
         self._metrics.images.labels(loaded.model, said.unknown.reason.upper() if said.unknown else "OK").inc()
         return said, run.timing
 
