@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyasd.core import document
-from eyasd.serving.batcher import Batcher, Options
 from eyasd.serving.engine import wire
 from eyasd.serving.engine.link import Answer, Engine
 from eyasd.serving.engine.program import ControlLog, Loop
 from eyasd.serving.engine.slots import Shape
 from eyasd.serving.network.session import Outputs
+from eyasd.serving.queue.batcher import Batcher, Options
 
 SHAPE = Shape(slots=64, side=1, labels=3, feature_map=(3, 1, 1))
 

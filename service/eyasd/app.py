@@ -43,7 +43,6 @@ from eyasd.jobs.scheduler import Scheduler, SchedulerOptions
 from eyasd.jobs.store import JobStore
 from eyasd.registry.models import Models
 from eyasd.registry.store import LocalStore
-from eyasd.serving.admission import Admission
 from eyasd.serving.cache import Cache
 from eyasd.serving.catalog import FleetOptions
 from eyasd.serving.classifier import Classifier
@@ -54,6 +53,7 @@ from eyasd.serving.fleet import Fleet
 from eyasd.serving.network.plan import Plan, plan
 from eyasd.serving.network.precision import check_wish
 from eyasd.serving.network.providers import CPU, DEFAULT_BATCH_SIZES, TENSORRT, choose_provider
+from eyasd.serving.queue.admission import Admission
 from eyasd.serving.shadow import Shadows
 from eyasd.telemetry.metrics import Metrics
 

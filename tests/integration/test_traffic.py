@@ -16,7 +16,7 @@ from eyasd.core.names import ModelRef
 from eyasd.core.traffic import Bounds, Canary
 from eyasd.registry.models import Models
 from eyasd.registry.store import LocalStore
-from eyasd.serving.routing import is_in
+from eyasd.serving.traffic.routing import is_in
 
 WHITE = (255, 255, 255)
 

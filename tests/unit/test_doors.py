@@ -30,6 +30,11 @@ DOORS = {
     "telemetry": (modules("telemetry"), (*TORCH, *NO_GRPC, "onnxruntime")),
     "registry": (modules("registry"), (*TORCH, *NO_GRPC, "onnxruntime", "eyasd.serving", "eyasd.jobs", *TRAINER_PARTS)),
     "serving": (modules("serving"), (*TORCH, *NO_GRPC, "eyasd.registry", "eyasd.jobs", *TRAINER_PARTS)),
+    "serving/queue": (
+        modules("serving/queue"),
+        ("asyncio", "onnxruntime", "PIL", "eyasd.telemetry", "eyasd.serving.engine", "eyasd.serving.traffic"),
+    ),
+    "serving/traffic": (modules("serving/traffic"), ("onnxruntime", "PIL", "eyasd.serving.engine", "eyasd.serving.queue")),
     "an engine's process": (
         ["eyasd.serving.engine.program", "eyasd.serving.engine.watch"],
         ("asyncio", "eyasd.telemetry", "prometheus_client", "pydantic", "structlog"),

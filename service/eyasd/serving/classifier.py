@@ -15,14 +15,14 @@ import numpy as np
 
 from eyasd.core.errors import DeadlineExceeded, EyasError, InvalidArgument, NotExplainable, NoUnknownRule, UndecodableImage
 from eyasd.core.names import PRODUCTION
-from eyasd.serving.admission import Admission, Admitted
 from eyasd.serving.answer import Classified, Labelled, Timing
 from eyasd.serving.cache import Cache
-from eyasd.serving.decoders import Decoders
 from eyasd.serving.engine.loading import LoadedVersion
 from eyasd.serving.fleet import Fleet
 from eyasd.serving.labelling import labelled
 from eyasd.serving.question import Picture, Question
+from eyasd.serving.queue.admission import Admission, Admitted
+from eyasd.serving.queue.decoders import Decoders
 from eyasd.serving.runs import Runs
 from eyasd.serving.shadow import Sample, Shadows
 from eyasd.telemetry.metrics import Metrics

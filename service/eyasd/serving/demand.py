@@ -14,7 +14,7 @@ from eyasd.core.bundle import Manifest
 from eyasd.core.device import Transport
 from eyasd.core.errors import Unavailable
 from eyasd.serving.engine.loading import EngineOptions
-from eyasd.serving.routes import Version
+from eyasd.serving.traffic.routes import Version
 
 # The weights, and what ONNX Runtime makes of them; a loaded file of 96 MB holds 2.1 times as much (onnxruntime 1.32).
 _FILE_SHARE: Final = 2.1

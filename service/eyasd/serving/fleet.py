@@ -20,9 +20,9 @@ from eyasd.serving.catalog import Catalog, FleetOptions, LoadFailure, ServingSta
 from eyasd.serving.demand import Demand, estimate_bytes
 from eyasd.serving.engine.loading import LoadedVersion, Loader
 from eyasd.serving.engine.remote import RemoteLoader
-from eyasd.serving.routes import Routes, Version
-from eyasd.serving.routing import Router
 from eyasd.serving.statistics import Statistics
+from eyasd.serving.traffic.routes import Routes, Version
+from eyasd.serving.traffic.routing import Router
 from eyasd.telemetry.metrics import Metrics
 
 

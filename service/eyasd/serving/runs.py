@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from eyasd.core.errors import DeadlineExceeded
 from eyasd.core.preprocess import is_tiny, load_image
-from eyasd.serving.admission import Admission
 from eyasd.serving.answer import Timing
 from eyasd.serving.cache import Cache, Said, digest
-from eyasd.serving.decoders import Decoders
 from eyasd.serving.engine.loading import LoadedVersion
 from eyasd.serving.labelling import labelled
 from eyasd.serving.question import Picture, Question
+from eyasd.serving.queue.admission import Admission
+from eyasd.serving.queue.decoders import Decoders
 from eyasd.telemetry.metrics import Metrics
 
 # The digest of a longer file takes over half a millisecond, in which the event loop would do nothing else.

@@ -24,7 +24,7 @@ from eyasd.core.preprocess import load_image
 from eyasd.serving.engine.loading import LoadedVersion
 from eyasd.serving.fleet import Fleet
 from eyasd.serving.question import Picture
-from eyasd.serving.turns import SHADOW
+from eyasd.serving.queue.turns import SHADOW
 from eyasd.telemetry.metrics import OTHER, Metrics
 
 # Far enough that everything else in its queue is more urgent.

@@ -10,7 +10,7 @@ from eyasd.core.errors import InvalidArgument
 from eyasd.core.names import PRODUCTION, ModelRef, alias_name, model_name, parse_model_ref, version_name
 from eyasd.core.traffic import Bounds, Canary, Shadow, TrafficRecord
 
-# One bucket of `serving.routing`; less would be none.
+# One bucket of `serving.traffic.routing`; less would be none.
 _LEAST_PERCENT: Final = 0.01
 _BOUNDS: Final = {"max_error_rate": (0, 1), "max_latency_ratio": (1, 1000), "min_requests": (10, 100_000)}
 

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from eyasd.core import document
 from eyasd.core.errors import EyasError
-from eyasd.serving.batcher import Batcher, Options
 from eyasd.serving.engine import wire
 from eyasd.serving.engine.opening import Ready, Task, memory_bytes, open_version
 from eyasd.serving.engine.slots import Arena, Shape
@@ -28,7 +27,8 @@ from eyasd.serving.engine.wire import Kind, Outcome
 from eyasd.serving.network.memory import run_in_parts
 from eyasd.serving.network.providers import CPU
 from eyasd.serving.network.session import Outputs, trim
-from eyasd.serving.turns import Work
+from eyasd.serving.queue.batcher import Batcher, Options
+from eyasd.serving.queue.turns import Work
 
 _READ_BYTES: Final = 64 * 1024
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from eyasd.core.errors import OutOfMemory
-from eyasd.serving.batcher import Batcher, Options
 from eyasd.serving.network.memory import is_out_of_memory, run_in_parts
 from eyasd.serving.network.session import Outputs
+from eyasd.serving.queue.batcher import Batcher, Options
 
 
 class Card:

@@ -1,7 +1,7 @@
 """Threads that decode pictures, each the one whose turn it is.
 
 A thread pool's own queue is first come, first served, and there a caller that sends a thousand pictures would be in everybody's way
-however fair the network's queue is. So pictures wait by `serving.turns` here, too. Knows nothing of what is done in the threads.
+however fair the network's queue is. So pictures wait by `serving.queue.turns` here, too. Knows nothing of what the threads do.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
-from eyasd.serving.pace import blend
 from eyasd.serving.question import Question
-from eyasd.serving.turns import Turns, Work
+from eyasd.serving.queue.pace import blend
+from eyasd.serving.queue.turns import Turns, Work
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -17,7 +17,7 @@ import structlog
 
 from eyasd.core.errors import StorageFailed
 from eyasd.core.traffic import Canary, TrafficRecord
-from eyasd.serving.trial import Trial, Verdict
+from eyasd.serving.traffic.trial import Trial, Verdict
 from eyasd.telemetry.metrics import Metrics
 
 BUCKETS: Final = 10_000

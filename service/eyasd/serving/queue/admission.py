@@ -7,8 +7,8 @@ front of the decoder. A request is let in where there is room, and where its las
     + four times what the event loop keeps a decoded picture waiting
 
 - Pictures before it are those of its priority and higher ones, but no more than its caller's share makes it wait for: with C
-  callers, C times what the caller has itself. `serving.turns` keeps that promise, so a caller that sends little is not refused
-  because another one has filled the queue.
+  callers, C times what the caller has itself. `serving.queue.turns` keeps that promise, so a caller that sends little is not
+  refused because another one has filled the queue.
 - A lower priority has what the higher ones leave of the device, as fast as they came in the last second, and less of the room: so
   it is refused first.
 - Seconds are measured: of each decoded picture, and of each batch by its size. Before the first batch a picture counts as 50 ms.
@@ -31,9 +31,9 @@ from types import TracebackType
 from typing import Final
 
 from eyasd.core.errors import DeadlineExceeded, Overloaded
-from eyasd.serving.pace import BatchTimes, blend
 from eyasd.serving.question import Priority, Question
-from eyasd.serving.turns import PASSED
+from eyasd.serving.queue.pace import BatchTimes, blend
+from eyasd.serving.queue.turns import PASSED
 
 # What a picture is taken to cost before anything is known: a large network on a slow core.
 _UNKNOWN_SECONDS: Final = 0.05

@@ -1,4 +1,4 @@
-"""serving.decoders: the picture whose turn it is, each once, and none that nobody waits for."""
+"""serving.queue.decoders: the picture whose turn it is, each once, and none that nobody waits for."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from concurrent.futures import CancelledError, Executor, Future
 import pytest
 
 from eyasd.core.names import ModelRef
-from eyasd.serving.decoders import Decoders
 from eyasd.serving.question import Priority, Question
+from eyasd.serving.queue.decoders import Decoders
 
 
 def turn(decoders: Decoders, seconds: float, caller: str = "", priority: Priority = Priority.NORMAL) -> Executor:

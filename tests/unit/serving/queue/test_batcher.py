@@ -1,4 +1,4 @@
-"""serving.batcher: each picture is cut once, in time where it can be; nobody starves; a free device waits only where it pays."""
+"""serving.queue.batcher: each picture is cut once, in time where it can be; nobody starves; a device waits only where it pays."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eyasd.serving.batcher import Batcher, Options, batch_sizes
 from eyasd.serving.question import Priority
-from eyasd.serving.turns import PASSED, SHADOW, Work
+from eyasd.serving.queue.batcher import Batcher, Options, batch_sizes
+from eyasd.serving.queue.turns import PASSED, SHADOW, Work
 
 CPU = Options(8)
 CUDA = Options(32, pads=True)

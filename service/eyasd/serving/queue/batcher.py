@@ -3,7 +3,7 @@
     put, put, cancel, ... -> cut(now) -> Cut(batch, expired, wait_seconds) -> run it -> ran(size, seconds)
 
 `cut` is called when the device is free. Pure: no threads, no sockets, and the time is told by whoever calls, so the same code
-runs in any loop, and in a test with a clock of its own. `serving.turns` knows whose picture is next; here is how many are run
+runs in any loop, and in a test with a clock of its own. `serving.queue.turns` knows whose picture is next; here is how many are run
 together.
 
 - Expired and cancelled pictures never reach the device. Nor does one that would be answered too late, if another is there to
@@ -25,8 +25,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from eyasd.serving.network.ladder import ladder
-from eyasd.serving.pace import BatchTimes, Gaps
-from eyasd.serving.turns import SHADOW, Earliest, Turns, Work, still_waits
+from eyasd.serving.queue.pace import BatchTimes, Gaps
+from eyasd.serving.queue.turns import SHADOW, Earliest, Turns, Work, still_waits
 
 # Of the pictures a second of a full batch: what a smaller one must reach for a full device to be given smaller ones.
 _WORTHWHILE: Final = 0.9

@@ -16,7 +16,7 @@ from itertools import chain
 from typing import Final
 
 from eyasd.core.traffic import Bounds
-from eyasd.serving.evidence import is_slower, p_above, p_more
+from eyasd.serving.traffic.evidence import is_slower, p_above, p_more
 
 # A sound canary is rolled back in less than this share of windows, for each of errors, latency and accuracy: the looks at a window
 # share it out evenly, so that looking often does not make an alarm likelier.

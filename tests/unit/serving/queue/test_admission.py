@@ -1,17 +1,17 @@
-"""serving.admission: full speed and no late answers at twice the load, fairness, and no refusal that lasts for ever."""
+"""serving.queue.admission: full speed and no late answers at twice the load, fairness, and no refusal that lasts for ever."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 import pytest
-from tests.unit.serving.simulation import Asked, Offer, Server
+from tests.unit.serving.queue.simulation import Asked, Offer, Server
 
 from eyasd.core.errors import DeadlineExceeded, Overloaded
 from eyasd.core.names import ModelRef
-from eyasd.serving.admission import Admission
-from eyasd.serving.batcher import Options
 from eyasd.serving.question import Priority, Question
+from eyasd.serving.queue.admission import Admission
+from eyasd.serving.queue.batcher import Options
 
 CPU = Options(8)
 CUDA = Options(32, pads=True)

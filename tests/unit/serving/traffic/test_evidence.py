@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eyasd.serving.evidence import is_slower, p_above, p_more
+from eyasd.serving.traffic.evidence import is_slower, p_above, p_more
 
 
 def test_failures_against_a_bound() -> None:

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from eyasd.core.traffic import Bounds
-from eyasd.serving.trial import Cause, Trial, Verdict
+from eyasd.serving.traffic.trial import Cause, Trial, Verdict
 
 BOUNDS = Bounds(min_requests=20)
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 from eyasd.core.errors import DeadlineExceeded, Overloaded
 from eyasd.core.names import ModelRef
-from eyasd.serving.admission import Admission, Admitted
-from eyasd.serving.batcher import Batcher, Options
 from eyasd.serving.question import Priority, Question
-from eyasd.serving.turns import Turns, Work
+from eyasd.serving.queue.admission import Admission, Admitted
+from eyasd.serving.queue.batcher import Batcher, Options
+from eyasd.serving.queue.turns import Turns, Work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

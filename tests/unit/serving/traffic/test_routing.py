@@ -12,7 +12,7 @@ from eyasd.core.errors import StorageFailed
 from eyasd.core.names import ModelRef
 from eyasd.core.traffic import Bounds, Canary, TrafficRecord
 from eyasd.registry.models import Models
-from eyasd.serving.routing import BUCKETS, Router, bucket_of, is_in
+from eyasd.serving.traffic.routing import BUCKETS, Router, bucket_of, is_in
 from eyasd.telemetry.metrics import Metrics
 
 KEYS = [f"user {number}" for number in range(20_000)]
