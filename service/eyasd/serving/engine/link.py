@@ -15,66 +15,27 @@ import heapq
 import itertools
 import socket
 import time
-import zlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from types import TracebackType
-from typing import Final, ParamSpec, TypeVar, cast
+from typing import Final, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eyasd.core.errors import DeadlineExceeded, OutOfMemory, Unavailable
 from eyasd.serving.engine import wire
+from eyasd.serving.engine.picture import Answer, Asked, Slot
 from eyasd.serving.engine.slots import Arena, Shape
 from eyasd.serving.engine.wire import Kind, Outcome
 
-P = ParamSpec("P")
 T = TypeVar("T")
 # An engine notices a late picture between two batches; one that says nothing for longer is stuck, or there is none.
 _PATIENCE_SECONDS: Final = 1.0
 _RETRY_AFTER: Final = timedelta(seconds=1)  # the engine of a small version is back by then
 _LATE: Final = "The deadline passed while the picture waited for the network: allow more time, or send less."
 _UNLOADED: Final = "The model version was unloaded while the request was on its way: send it again."
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the network said of one picture, and how long it took to say it.
-
-    Attributes:
-        probabilities: float32 [C], 0..1.
-        queue_seconds: from arrival to the start of its batch.
-        inference_seconds: of its whole batch.
-        batch_size: pictures in its batch, where this is the first of them; else 0.
-        ood_score: larger = less like the training pictures; None where the network has no such output.
-        feature_map: float32 [F, h, w], what the head sees before it is pooled; None where nobody asked, or the network has no such
-            output. Lies in the slot.
-    """
-
-    probabilities: NDArray[np.float32]
-    queue_seconds: float
-    inference_seconds: float
-    batch_size: int = 0
-    ood_score: float | None = None
-    feature_map: NDArray[np.float32] | None = None
-
-
-@dataclass(eq=False, slots=True)
-class _Asked:
-    """A picture that an engine is to answer, or has answered."""
-
-    index: int
-    record: bytes
-    deadline: float
-    explain: bool
-    answer: asyncio.Future[Answer]
-    link: _Link | None = None  # who may write to the slot
-    abandoned: bool = False  # nobody waits, and the slot is given back when the link is done with it
-    retried: bool = False
 
 
 @dataclass(order=True, slots=True)
@@ -102,8 +63,8 @@ class Engine:
         self._free = list(range(shape.slots))  # the last one given back is taken first, so that little memory is touched
         self._wanting: list[_Waiting] = []
         self._numbers = itertools.count()
-        self._links: set[_Link] = set()
-        self._parked: dict[_Asked, None] = {}
+        self._links: set[Link] = set()
+        self._parked: dict[Asked, None] = {}
         self._holders = 0
         self._released = asyncio.Event()
         self._released.set()
@@ -129,7 +90,7 @@ class Engine:
 
     async def connect(self, data: socket.socket) -> None:
         """Asks an engine, too, from now on; until the other end of `data` is closed."""
-        await self.loop.create_unix_connection(lambda: _Link(self), sock=data)
+        await self.loop.create_unix_connection(lambda: Link(self), sock=data)
 
     @contextmanager
     def hold(self) -> Iterator[None]:
@@ -198,14 +159,17 @@ class Engine:
         """Returns a slot's picture, uint8 [H, W, 3]."""
         return cast("NDArray[np.uint8]", self._arena.pixels[index])
 
-    def ask(self, asked: _Asked) -> None:
+    def ask(self, asked: Asked) -> None:
         """Sends a picture to the process that has the fewest, or keeps it until there is one."""
         if self._links:
+            self._arena.running[asked.index] = False
             min(self._links, key=lambda link: len(link.asked)).ask(asked)
+        elif self._refusal:
+            _refuse(asked.answer, self._refusal)
         else:
             self._parked[asked] = None
 
-    def forget(self, asked: _Asked) -> None:
+    def forget(self, asked: Asked) -> None:
         """Takes the slot of a picture back, from whose answer on nobody can write to it; an answer that is due is cancelled."""
         self._parked.pop(asked, None)
         if asked.link is None:
@@ -214,28 +178,35 @@ class Engine:
             asked.abandoned = True
             asked.link.cancel(asked)
 
-    def joined(self, link: _Link) -> None:
+    def joined(self, link: Link) -> None:
         """Asks a new process what waited for one."""
         self._links.add(link)
         parked, self._parked = self._parked, {}
         for asked in parked:
             self.ask(asked)
 
-    def left(self, link: _Link) -> None:
-        """Asks another process what was lost with one: once, as it may be the picture that ended it."""
+    def left(self, link: Link) -> None:
+        """Asks a sibling, or the next process, what was lost with one.
+
+        What was running may be what ended it: that is asked once more, and of a sibling only, lest a picture end one process after
+        another. All else never reached the network, or its answer got lost, and has harmed nobody.
+        """
         self._links.discard(link)
-        for asked in link.asked.values():
+        lost = list(link.asked.values())
+        link.asked.clear()
+        for asked in lost:
             asked.link = None
             if asked.abandoned:
                 self.give(asked.index)
+            elif not self._arena.running[asked.index]:
+                self.ask(asked)
             elif self._links and not asked.retried:
                 asked.retried = True
                 self.ask(asked)
             else:
-                _refuse(asked.answer, f"The engine of {self._name} ended while it had the picture, and is being started again.")
-        link.asked.clear()
+                _refuse(asked.answer, f"The engine of {self._name} ended while it ran the picture, and is being started again.")
 
-    def answered(self, asked: _Asked, outcome: int, batch_size: int, queue_seconds: float, run_seconds: float) -> None:
+    def answered(self, asked: Asked, outcome: int, batch_size: int, queue_seconds: float, run_seconds: float) -> None:
         """Tells a caller what the process said."""
         asked.link = None
         if batch_size:
@@ -253,7 +224,7 @@ class Engine:
         else:
             asked.answer.set_exception(RuntimeError(f"the engine of {self._name} failed on a batch; its log says why"))
 
-    def _read(self, asked: _Asked, batch_size: int, queue_seconds: float, run_seconds: float) -> Answer:
+    def _read(self, asked: Asked, batch_size: int, queue_seconds: float, run_seconds: float) -> Answer:
         score = float(self._arena.ood_scores[asked.index])
         feature_map = self._arena.feature_maps[asked.index] if asked.explain and self.shape.feature_map else None
         probabilities = self._arena.probabilities[asked.index].copy()
@@ -268,72 +239,11 @@ class Engine:
         self._timer = self.loop.call_later(_PATIENCE_SECONDS, self._look)
 
 
-class Slot:
-    """A place for one picture, its caller's until the block ends."""
-
-    def __init__(self, engine: Engine, deadline: float) -> None:
-        self._engine = engine
-        self._deadline = deadline
-        self._index = -1
-        self._work: Future[object] | None = None
-        self._asked: _Asked | None = None
-
-    @property
-    def pixels(self) -> NDArray[np.uint8]:
-        """The picture, uint8 [H, W, 3]."""
-        return self._engine.pixels(self._index)
-
-    async def __aenter__(self) -> Slot:
-        self._index = await self._engine.take(self._deadline)
-        return self
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._work is not None and not self._work.cancel() and not self._work.done():
-            # A thread cannot be called off, so the slot is in use until it ends; by then the loop may be closed.
-            loop, give, index = asyncio.get_running_loop(), self._engine.give, self._index
-
-            def ended(_: object) -> None:
-                with suppress(RuntimeError):
-                    loop.call_soon_threadsafe(give, index)
-
-            self._work.add_done_callback(ended)
-        elif self._asked is not None:
-            self._engine.forget(self._asked)
-        else:
-            self._engine.give(self._index)
-
-    async def in_thread(self, executor: Executor, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Returns what `work` returns; it may read and write the slot, whoever leaves meanwhile."""
-        future = executor.submit(work, *args, **kwargs)
-        self._work = cast("Future[object]", future)
-        return await asyncio.wrap_future(future)
-
-    async def infer(self, deadline: float, *, priority: int = 1, caller: str = "", explain: bool = False) -> Answer:
-        """Returns what the network says of the picture in the slot; asked once.
-
-        Args:
-            deadline: on the clock of `time.monotonic`.
-            priority: less is sooner.
-            caller: who asks; any text.
-            explain: whether the answer is to hold the feature map.
-
-        Raises:
-            DeadlineExceeded: the deadline passed in the queue.
-            Unavailable: the engine ended, and no other could take over.
-        """
-        # Of equal value in every process, which `hash` is not.
-        record = wire.ASK.pack(Kind.ASK, priority, explain, self._index, zlib.crc32(caller.encode()), time.monotonic(), deadline)
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._asked = _Asked(self._index, record, deadline, explain, answer)
-        self._engine.ask(self._asked)
-        return await answer
-
-
-class _Link(asyncio.Protocol):
+class Link(asyncio.Protocol):
     """The way to one process."""
 
     def __init__(self, engine: Engine) -> None:
-        self.asked: dict[int, _Asked] = {}
+        self.asked: dict[int, Asked] = {}
         self._engine = engine
         self._transport: asyncio.WriteTransport | None = None
         self._unread = b""
@@ -356,13 +266,13 @@ class _Link(asyncio.Protocol):
         """See `asyncio.Protocol`."""
         self._engine.left(self)
 
-    def ask(self, asked: _Asked) -> None:
+    def ask(self, asked: Asked) -> None:
         """Sends a picture."""
         asked.link = self
         self.asked[asked.index] = asked
         self._write(asked.record)
 
-    def cancel(self, asked: _Asked) -> None:
+    def cancel(self, asked: Asked) -> None:
         """Says that nobody waits for a picture; the process says when it has forgotten it."""
         self._write(wire.ASK.pack(Kind.CANCEL, 0, False, asked.index, 0, 0.0, 0.0))
 
@@ -378,7 +288,7 @@ class _Link(asyncio.Protocol):
         self._unsent.append(record)
 
     def _flush(self) -> None:
-        # Of a process that has just ended, what was asked is in `asked`, and `connection_lost` sees to it.
+        # What a process that has just ended was asked is in `asked`, and `connection_lost` sees to it.
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(b"".join(self._unsent))
         self._unsent.clear()

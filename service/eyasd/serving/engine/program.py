@@ -215,13 +215,16 @@ class Loop:
 
     def _answer(self, batch: Sequence[Work], start: float) -> None:
         """Runs a batch, and writes each picture's answer into its slot."""
+        _mark(batch, running=True)
         try:
             parts = run_in_parts(self._timed, _stack(batch), any(work.explain for work in batch), self._lower)
         except Exception:  # noqa: BLE001 - whatever the device raises belongs to the callers of this batch, not to the loop
             self._log.error("a batch failed", images=len(batch), error=traceback.format_exc())
+            _mark(batch, running=False)
             for work in batch:
                 self._say(work, Outcome.FAILED)
             return
+        _mark(batch, running=False)
         seconds = time.monotonic() - start
         for part in parts:
             works = batch[part.first : part.first + part.count]
@@ -244,6 +247,12 @@ class Loop:
         self._log.warning("a batch did not fit the device's memory", images=size, most_from_now_on=most)
         _tell(self._control, {"lowered": most})
         return most
+
+
+def _mark(batch: Sequence[Work], *, running: bool) -> None:
+    """Notes in the slots, which outlive the process, with which pictures it would end."""
+    for link, slot in (work.key for work in batch):
+        link.arena.running[slot] = running
 
 
 def _write(work: Work, outputs: Outputs, row: int) -> None:

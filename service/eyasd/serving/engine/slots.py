@@ -49,7 +49,8 @@ class Shape:
     def parts(self) -> list[tuple[tuple[int, ...], DTypeLike]]:
         """Returns the form and the type of each array."""
         pixels: tuple[tuple[int, ...], DTypeLike] = ((self.slots, self.side, self.side, 3), np.uint8)
-        return [pixels, ((self.slots, self.labels), np.float32), ((self.slots,), np.float32), (self._maps(), np.float32)]
+        probabilities: tuple[tuple[int, ...], DTypeLike] = ((self.slots, self.labels), np.float32)
+        return [pixels, probabilities, ((self.slots,), np.float32), (self._maps(), np.float32), ((self.slots,), np.bool_)]
 
     def _maps(self) -> tuple[int, ...]:
         return (self.slots, *(self.feature_map or (0, 0, 0)))
@@ -64,6 +65,7 @@ class Arena:
         probabilities: float32 [S, C].
         ood_scores: float32 [S]; NaN where the network has no such output.
         feature_maps: float32 [S, F, h, w], of the pictures that are to be explained.
+        running: bool [S], whether the picture is in the batch that the engine runs, or ended with.
     """
 
     def __init__(self, shape: Shape, descriptor: int | None = None) -> None:
@@ -89,9 +91,9 @@ class Arena:
             np.frombuffer(memory, kind, prod(form), start).reshape(form)
             for start, (form, kind) in zip(starts, shape.parts(), strict=True)
         ]
-        self.pixels, self.probabilities, self.ood_scores, self.feature_maps = arrays
+        self.pixels, self.probabilities, self.ood_scores, self.feature_maps, self.running = arrays
 
     def close(self) -> None:
         """Lets go of the memory, which goes with the last array that somebody still has; not with the next search for cycles."""
         os.close(self.descriptor)
-        del self.pixels, self.probabilities, self.ood_scores, self.feature_maps
+        del self.pixels, self.probabilities, self.ood_scores, self.feature_maps, self.running

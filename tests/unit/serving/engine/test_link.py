@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -139,11 +141,20 @@ async def test_feature_maps_are_fetched_for_a_batch_in_which_somebody_asks_and_g
         assert (answers[1].feature_map == 1).all()
 
 
-async def test_a_device_that_fails_fails_its_batch_and_no_other(serve: Serve) -> None:
+async def test_a_device_that_fails_fails_its_batch_and_no_other(serve: Serve, network: Network) -> None:
     async with serve(max_batch_size=1) as engine:
-        with pytest.raises(RuntimeError, match="the engine of colours/1 failed on a batch"):
-            await ask(engine, 13)
-        assert ((await ask(engine, 1)).probabilities == 1).all()
+        for number in (13, 1):
+            network.gate.clear()
+            asked = asyncio.create_task(ask(engine, number))
+            await until(lambda number=number: [number] in network.batches)  # type: ignore[misc]
+            assert engine._arena.running.sum() == 1
+            network.gate.set()
+            if number == 13:
+                with pytest.raises(RuntimeError, match="the engine of colours/1 failed on a batch"):
+                    await asked
+            else:
+                assert ((await asked).probabilities == 1).all()
+            assert not engine._arena.running.any()
 
 
 async def test_a_batch_that_does_not_fit_the_memory_is_answered_in_parts_and_none_as_large_is_run_again(
@@ -166,32 +177,72 @@ async def test_a_batch_that_does_not_fit_the_memory_is_answered_in_parts_and_non
             await ask(engine, 1)
 
 
-async def test_pictures_of_an_engine_that_ends_go_to_a_sibling_once_and_others_wait_for_the_next() -> None:
+async def test_what_an_engine_ran_when_it_ended_goes_to_a_sibling_once_and_all_else_waits_for_the_next() -> None:
     engine, networks = Engine("colours/1", SHAPE), [Network() for _ in range(3)]
     workers = [Worker(network, 1) for network in networks]
     for worker, network in zip(workers[:2], networks, strict=False):
         network.gate.clear()
         await worker.join(engine)
-    asks = [asyncio.create_task(ask(engine, n)) for n in range(2)]
+    first = [asyncio.create_task(ask(engine, n)) for n in range(2)]
     await until(lambda: bool(networks[0].batches and networks[1].batches))  # one each: the one that has the fewest is asked
-    for left in (1, 0):
-        engine._links.copy().pop().close()  # as the kernel does when a process ends
-        await until(lambda left=left: len(engine._links) == left)  # type: ignore[misc]
-        assert engine.waiting == 2 * left
-    for lost in asks:
-        with pytest.raises(Unavailable, match="ended while it had the picture") as caught:
-            await lost
-        assert caught.value.retry_after is not None
-    parked = asyncio.create_task(ask(engine, 7))
-    await until(lambda: engine.waiting == 1)
+    queued = [asyncio.create_task(ask(engine, n)) for n in (2, 3)]
+    await until(lambda: engine.waiting == 4)
+    running = {0: networks[0].batches[0][0], 1: networks[1].batches[0][0]}
+    dead = engine._links.copy().pop()
+    died = next(n for n in (0, 1) if running[n] in {int(engine.pixels(index)[0, 0, 0]) for index in dead.asked})
+    dead.close()  # as the kernel does when a process ends
+    await until(lambda: len(engine._links) == 1)
+    assert engine.waiting == 4
+    engine._links.copy().pop().close()  # of what the first was running, nothing runs yet
+    with pytest.raises(Unavailable, match="ended while it ran the picture") as caught:
+        await first[running[1 - died]]
+    assert caught.value.retry_after is not None
+    assert engine.waiting == 3
     await workers[2].join(engine)
-    assert ((await parked).probabilities == 7).all()
+    answers = await asyncio.gather(first[running[died]], *queued)
+    assert [int(answer.probabilities[0]) for answer in answers] == [running[died], 2, 3]
     for network in networks:
         network.gate.set()
     await engine.close()
     for worker in workers:
         await worker.leave()
     assert free(engine) == SHAPE.slots
+
+
+async def test_a_picture_that_ends_two_engines_meets_no_third() -> None:
+    engine, networks = Engine("colours/1", SHAPE), [Network() for _ in range(3)]
+    workers = [Worker(network, 1) for network in networks]
+    for worker, network in zip(workers, networks, strict=True):
+        network.gate.clear()
+        await worker.join(engine)
+    poison = asyncio.create_task(ask(engine, 7))
+    for ended in (1, 2):
+        await until(lambda ended=ended: sum(len(network.batches) for network in networks) == ended)  # type: ignore[misc]
+        next(link for link in engine._links if link.asked).close()
+    with pytest.raises(Unavailable, match="ended while it ran the picture"):
+        await poison
+    assert len(engine._links) == 1
+    for network in networks:
+        network.gate.set()
+    await engine.close()
+    for worker in workers:
+        await worker.leave()
+
+
+async def test_what_a_dead_engine_was_sent_is_asked_of_the_next(network: Network) -> None:
+    engine = Engine("colours/1", SHAPE)
+    ours, theirs = socket.socketpair()
+    await engine.connect(ours)
+    asks = [asyncio.create_task(ask(engine, n)) for n in (1, 2)]
+    await until(lambda: engine.waiting == 2)
+    theirs.close()  # nobody has read a word
+    late = asyncio.create_task(ask(engine, 3))
+    worker = Worker(network, 8)
+    await until(lambda: not engine._links)
+    await worker.join(engine)
+    assert [int(answer.probabilities[0]) for answer in await asyncio.gather(*asks, late)] == [1, 2, 3]
+    await engine.close()
+    await worker.leave()
 
 
 async def test_a_sibling_answers_for_an_engine_that_ended() -> None:
@@ -224,7 +275,7 @@ async def test_nothing_is_written_to_an_engine_whose_end_is_known() -> None:
         def write(self, data: bytes | bytearray | memoryview) -> None:
             written.append(bytes(data))
 
-    transport, link = Transport(), room._Link(Engine("colours/1", SHAPE))
+    transport, link = Transport(), room.Link(Engine("colours/1", SHAPE))
     link.connection_made(transport)
     for record, closing in ((b"before", False), (b"after", True)):
         link._write(record)
@@ -240,10 +291,11 @@ async def test_without_an_engine_a_deadline_holds_and_a_lost_one_refuses(monkeyp
         await ask(engine, 1, time.monotonic())
     parked = asyncio.create_task(ask(engine, 2))
     await until(lambda: engine.waiting == 1)
-    engine.fail("it ends as often as it is started")
-    for asked in (parked, ask(engine, 3)):
-        with pytest.raises(Unavailable, match="as often as it is started"):
-            await asked
+    async with engine.slot(math.inf) as slot:
+        engine.fail("it ends as often as it is started")
+        for asked in (parked, slot.infer(math.inf), ask(engine, 3)):
+            with pytest.raises(Unavailable, match="as often as it is started"):
+                await asked
     await engine.close()
     assert free(engine) == SHAPE.slots
 
