@@ -30,6 +30,7 @@ class Echo(grpc.GenericRpcHandler):
             "/t/Unary": grpc.unary_unary_rpc_method_handler(self.unary),
             "/t/Sleep": grpc.unary_unary_rpc_method_handler(self.sleep),
             "/t/Fail": grpc.unary_unary_rpc_method_handler(self.fail),
+            "/t/Full": grpc.unary_unary_rpc_method_handler(self.full),
             "/t/Abort": grpc.unary_stream_rpc_method_handler(self.abort),
             "/t/Count": grpc.unary_stream_rpc_method_handler(self.count),
             "/t/Sum": grpc.stream_unary_rpc_method_handler(self.sum),
@@ -53,6 +54,10 @@ class Echo(grpc.GenericRpcHandler):
 
     async def fail(self, _: bytes, __: Any) -> bytes:
         raise RuntimeError("secret")
+
+    async def full(self, _: bytes, context: Any) -> bytes:
+        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "no room")
+        return b""
 
     async def abort(self, _: bytes, context: Any) -> AsyncIterator[bytes]:
         yield b"one"
@@ -226,4 +231,22 @@ async def test_while_the_loop_is_behind_calls_are_refused_at_once_without_it(
     assert seconds < 1
     assert answered == 1 + len(b"first")
     assert refused_paths == ["/t/Unary"] * 20
+    assert await channel.unary_unary("/t/Unary")(b"again") == b"again"
+
+
+async def test_where_handlers_refuse_a_lot_most_is_refused_without_them(
+    channel: grpc.aio.Channel, refused_paths: list[str]
+) -> None:
+    full = channel.unary_unary("/t/Full")
+    said = [(await refused(full(b""))).details() for _ in range(9)]
+    await asyncio.sleep(0.06)  # ten refusals, but not within 50 ms
+    said += [(await refused(full(b""))).details()]
+    assert (said, refused_paths) == (["no room"] * 10, [])
+    errors = await asyncio.gather(*(full(b"") for _ in range(90)), return_exceptions=True)
+    errors += await asyncio.gather(*(full(b"") for _ in range(90)), return_exceptions=True)
+    details = [error.details() for error in errors if isinstance(error, grpc.aio.AioRpcError)]
+    assert len(details) == 180
+    assert set(details) == {"no room", "busy"}
+    assert details.count("busy") == len(refused_paths)
+    await asyncio.sleep(0.06)
     assert await channel.unary_unary("/t/Unary")(b"again") == b"again"

@@ -42,6 +42,7 @@ class ServerCall:
         handler: Handler | None,
         loop: asyncio.AbstractEventLoop,
         on_surprise: Surprised,
+        on_refusal: Callable[[], None],
     ) -> None:
         """Wraps what the completion queue says of a new call.
 
@@ -50,6 +51,7 @@ class ServerCall:
             handler: of its method; None if there is no such method.
             loop: where the handler runs.
             on_surprise: called with the method and what its handler raised, where it should have raised nothing.
+            on_refusal: called where it answers RESOURCE_EXHAUSTED.
         """
         self._call = arrival.call
         self._details = arrival.call_details
@@ -57,6 +59,7 @@ class ServerCall:
         self._handler = handler
         self._loop = loop
         self._on_surprise = on_surprise
+        self._on_refusal = on_refusal
         self._task: asyncio.Task[None] | None = None
         self._reading: asyncio.Future[bytes | None] | None = None
         self._writing = False
@@ -165,6 +168,8 @@ class ServerCall:
         try:
             await self._handle(request)
         except Aborted as aborted:
+            if aborted.code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+                self._on_refusal()
             self._end(aborted.code, aborted.details, aborted.trailing_metadata)
         except asyncio.CancelledError:
             self._end(grpc.StatusCode.CANCELLED, "The call was cancelled.")

@@ -26,10 +26,15 @@ Guard = Callable[[str, Handler], Handler]
 # So far the loop is behind only where calls come faster than it can as much as refuse them. A loop that 128 calls keep busy comes
 # around every 50 ms.
 _PATIENCE_SECONDS: Final = 0.1
+# A handler's refusal takes three times as long as one of the queue's thread. Where handlers refuse this many within this time, the
+# thread refuses all that come in the next milliseconds; then some get in again, and whose turn it is decides for most of the time.
+_REFUSALS: Final = 10
+_REFUSALS_WITHIN_SECONDS: Final = 0.05
+_SHUT_SECONDS: Final = 0.01
 
 
 class Refusal(NamedTuple):
-    """How a call is refused that comes while the event loop is hopelessly behind; it takes 50 us, and none of the loop's time.
+    """How a call is refused without the event loop, where that is hopelessly behind, or busy with refusing.
 
     Attributes:
         applies: to which methods' paths.
@@ -59,7 +64,7 @@ class Door:
             options: of gRPC's core.
             guard: returns the handler to use for a method, given its path and the handler of the service.
             on_surprise: told the method and what its handler should not have raised.
-            refusal: of calls that come while the loop is behind.
+            refusal: of calls that come while the loop is behind, or has much to refuse.
         """
         self._server = cygrpc.Server([(name.encode(), value) for name, value in options], False)
         self._queue = cygrpc.CompletionQueue()
@@ -73,6 +78,8 @@ class Door:
         self._ready: deque[tuple[Callable[[Any], None], Any]] = deque()
         self._woken = False
         self._woken_at = 0.0
+        self._refusals: deque[float] = deque(maxlen=_REFUSALS)
+        self._shut_until = 0.0
         self._loop: asyncio.AbstractEventLoop
         self._open = False
         self._lock = threading.Lock()  # between the last arrival that is asked for and the end of asking
@@ -148,15 +155,25 @@ class Door:
     def _arrive(self, event: Any) -> None:
         self._await_arrival()
         path = event.call_details.method.decode()
-        if self._woken and time.monotonic() - self._woken_at > _PATIENCE_SECONDS and self._refusal.applies(path):
+        if self._is_shut() and self._refusal.applies(path):
             refuse(event.call, self._refusal.status)
             self._refusal.told(path)
             return
         handler = self._find(path)
-        call = ServerCall(event, handler, self._loop, self._on_surprise)
+        call = ServerCall(event, handler, self._loop, self._on_surprise, self._count_refusal)
         self._calls.add(call)
         if not call.receive():
             self._tell(call.begin, event)
+
+    def _is_shut(self) -> bool:
+        now = time.monotonic()
+        return now < self._shut_until or (self._woken and now - self._woken_at > _PATIENCE_SECONDS)
+
+    def _count_refusal(self) -> None:
+        now = time.monotonic()
+        self._refusals.append(now)
+        if len(self._refusals) == _REFUSALS and now - self._refusals[0] < _REFUSALS_WITHIN_SECONDS:
+            self._shut_until = now + _SHUT_SECONDS
 
     def _await_arrival(self) -> None:
         with self._lock:
