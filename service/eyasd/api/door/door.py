@@ -30,7 +30,7 @@ _PATIENCE_SECONDS: Final = 0.1
 # thread refuses all that come in the next milliseconds; then some get in again, and whose turn it is decides for most of the time.
 _REFUSALS: Final = 10
 _REFUSALS_WITHIN_SECONDS: Final = 0.05
-_SHUT_SECONDS: Final = 0.01
+_SHUT_SECONDS: Final = 0.02
 
 
 class Refusal(NamedTuple):
