@@ -10,8 +10,8 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 
-from eyas._calls import Image
 from eyas._errors import UndecodableImage
+from eyas._images import Image
 from eyas._stream import Picture, Pictures, read
 
 Images = Iterable[Image] | AsyncIterable[Image]

@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
-from types import TracebackType
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import grpc
 
-from eyas import _calls
-from eyas._calls import Call, Image, Page
-from eyas._channel import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_SECONDS, Connection, in_seconds
+from eyas import _calls, _images
+from eyas._channel import in_seconds
 from eyas._errors import EyasError, Unavailable, from_rpc
-from eyas._patience import Patience, pause_seconds
-from eyas._policy import Policy
-from eyas._report import Report
+from eyas._images import Image
+from eyas._model_client import ModelClient
+from eyas._patience import Patience
 from eyas._settings import SettingValue
 from eyas._stream import LIFETIME_SECONDS, Pictures, ended_for_silence
 from eyas._streaming import Streaming
-from eyas._traffic import Canary, Shadow, Traffic
-from eyas._types import Alias, Classification, Job, JobEvent, Model, ModelVersion, Priority
+from eyas._types import Classification, Job, JobEvent, Priority
 from eyas._watch import Watch
 
 T = TypeVar("T")
 
 
-class Client:
+class Client(ModelClient):
     """A connection to an Eyas server; safe to share between threads, and to be closed.
 
     Every call has a deadline: `timeout` of the client, unless the call names its own. Calls that change nothing when repeated
@@ -38,59 +34,6 @@ class Client:
     `NAME` (its alias `production`), `NAME@ALIAS` or `NAME/VERSION`.
     Every method raises a subclass of `EyasError`.
     """
-
-    def __init__(
-        self,
-        address: str = DEFAULT_ADDRESS,
-        *,
-        timeout: float | timedelta = DEFAULT_TIMEOUT_SECONDS,
-        retries: bool = True,
-        tls: bool = False,
-        root_certificates: bytes | None = None,
-        token: str | None = None,
-    ) -> None:
-        """Makes the connection; nothing is sent yet.
-
-        Args:
-            address: `HOST:PORT`; of several servers `ipv4:HOST:PORT,HOST:PORT`, or `dns:///NAME:PORT`, which is all that the
-                name resolves to: calls are spread over those that say they are SERVING.
-            timeout: deadline of a call, in seconds or as a timedelta.
-            retries: whether calls that change nothing when repeated are repeated while no server answers, and what a full server
-                refuses is sent again when it says, up to five times within the deadline.
-            tls: whether to encrypt, and to check the server's certificate.
-            root_certificates: PEM of the authorities to trust; None is those gRPC brings.
-            token: sent as a bearer token; without TLS only to this machine.
-
-        Raises:
-            ValueError: a value could not work; says which.
-        """
-        self._connection = Connection(
-            address=address,
-            timeout_seconds=in_seconds(timeout),
-            retries=retries,
-            tls=tls,
-            root_certificates=root_certificates,
-            token=token,
-        )
-        credentials, options = self._connection.credentials, self._connection.options
-        self._channel = (
-            grpc.secure_channel(address, credentials, options) if credentials else grpc.insecure_channel(address, options)
-        )
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    @property
-    def address(self) -> str:
-        """The server's `HOST:PORT`."""
-        return self._connection.address
-
-    def close(self) -> None:
-        """Ends the connection; calls in flight fail."""
-        self._channel.close()
 
     def classify(
         self,
@@ -121,7 +64,7 @@ class Client:
             UndecodableImage: it is no picture, or too large.
             FailedPrecondition: it may be called unknown, and the version has no rule for that; or the version cannot explain.
         """
-        content = _calls.read_image(image)
+        content = _images.read_image(image)
         call = _calls.classify(
             model, [content], top_k, allow_unknown=allow_unknown, explain=explain, priority=priority, routing_key=routing_key
         )
@@ -168,15 +111,15 @@ class Client:
             for place, result in zip(places, answers, strict=True):
                 results[place] = result
 
-        with ThreadPoolExecutor(_calls.IN_FLIGHT) as pool:
+        with ThreadPoolExecutor(_images.IN_FLIGHT) as pool:
             waiting = []
-            for batch in _calls.batches(images, results, explain=explain):
+            for batch in _images.batches(images, results, explain=explain):
                 waiting.append(pool.submit(send, batch))
-                if len(waiting) == _calls.IN_FLIGHT:  # no more files are read than are being sent
+                if len(waiting) == _images.IN_FLIGHT:  # no more files are read than are being sent
                     waiting.pop(0).result()
             for sent in waiting:
                 sent.result()
-        return _calls.whole(results)
+        return _images.whole(results)
 
     def classify_stream(
         self,
@@ -390,135 +333,3 @@ class Client:
     def cancel_job(self, job: str) -> Job:
         """Asks a job to end, and returns it; it may be running still."""
         return self._run(_calls.cancel_job(job))
-
-    def list_models(self) -> Iterator[Model]:
-        """Yields every model, by name."""
-        return self._pages(_calls.list_models)
-
-    def get_model(self, model: str) -> Model:
-        """Returns a model."""
-        return self._run(_calls.get_model(model))
-
-    def list_model_versions(self, model: str) -> Iterator[ModelVersion]:
-        """Yields a model's versions, newest first."""
-        return self._pages(lambda token: _calls.list_model_versions(model, token))
-
-    def get_model_version(self, model: str, *, verify: bool = False) -> ModelVersion:
-        """Returns a version, named as in `classify`; with `verify` each of its files is read, and `files` says what is wrong."""
-        return self._run(_calls.get_model_version(model, verify=verify))
-
-    def get_report(self, model: str) -> Report:
-        """Returns the page that tells people about a version, named as in `classify`."""
-        return self._run(_calls.get_report(model))
-
-    def delete_model_version(self, model: str, version: int) -> None:
-        """Deletes a version for good.
-
-        Raises:
-            FailedPrecondition: an alias points to it, or did so not long ago.
-        """
-        self._run(_calls.delete_model_version(model, version))
-
-    def set_alias(self, model: str, alias: str, version: int, *, reason: str = "", force: bool = False) -> Alias:
-        """Points an alias to a version; never repeated by itself, as somebody may have moved it meanwhile.
-
-        Raises:
-            FailedPrecondition: the model's policy demands more of the version, and `force` is not set.
-        """
-        return self._run(_calls.set_alias(model, alias, version, reason, force=force))
-
-    def get_policy(self, model: str) -> Policy:
-        """Returns what a model demands of the versions that its aliases are pointed to."""
-        return self._run(_calls.get_policy(model))
-
-    def set_policy(
-        self,
-        model: str,
-        *,
-        aliases: Iterable[str] = ("production",),
-        at_least: Mapping[str, float] | None = None,
-        at_most: Mapping[str, float] | None = None,
-        max_label_drop: float | None = None,
-        required_variants: Iterable[str] = (),
-        no_significant_loss: bool = False,
-    ) -> Policy:
-        """Sets what a model demands from now on; without bounds, nothing. The arguments are the fields of `Policy`."""
-        call = _calls.set_policy(
-            model,
-            aliases,
-            at_least or {},
-            at_most or {},
-            max_label_drop,
-            required_variants,
-            no_significant_loss=no_significant_loss,
-        )
-        return self._run(call)
-
-    def rollback_alias(self, model: str, alias: str = "production", *, reason: str = "", expected: int | None = None) -> Alias:
-        """Points an alias to where it pointed before it was last moved; a second call goes one version further back.
-
-        Args:
-            model: of the alias.
-            alias: to roll back.
-            reason: kept in its history.
-            expected: the version to get rid of; if the alias points elsewhere, nothing is done and Conflict is raised.
-        """
-        return self._run(_calls.rollback_alias(model, alias, reason, expected))
-
-    def list_alias_records(self, model: str, alias: str = "production", *, at: datetime | None = None) -> Iterator[Alias]:
-        """Yields where an alias pointed, newest first; with `at`, an aware datetime, only what was in force then."""
-        return self._pages(lambda token: _calls.list_alias_records(model, alias, at, token))
-
-    def get_traffic(self, model: str) -> Traffic:
-        """Returns a model's canary and shadow."""
-        return self._run(_calls.get_traffic(model))
-
-    def set_traffic(
-        self,
-        model: str,
-        *,
-        canary: Canary | None = None,
-        shadow: Shadow | None = None,
-        reason: str = "",
-        expected_record: int | None = None,
-    ) -> Traffic:
-        """Sets a model's canary and shadow; what is None ends.
-
-        Args:
-            model: whose `production` they are beside.
-            canary: answers a share of the requests.
-            shadow: sees a share of the requests.
-            reason: kept in the history.
-            expected_record: the `record` that the caller has seen; if another is in force, nothing is done and Conflict is
-                raised. None is whatever it is.
-        """
-        return self._run(_calls.set_traffic(model, canary, shadow, reason, expected_record))
-
-    def list_traffic_records(self, model: str) -> Iterator[Traffic]:
-        """Yields what a model's canary and shadow were, newest first, and why a canary was rolled back."""
-        return self._pages(lambda token: _calls.list_traffic_records(model, token))
-
-    def _run(self, call: Call[T], timeout: float | timedelta | None = None) -> T:
-        seconds = self._connection.timeout_seconds if timeout is None else in_seconds(timeout)
-        method: Any = self._channel.unary_unary(call.method, None, call.response.FromString)
-        request = call.request.SerializeToString()
-        deadline = time.monotonic() + seconds
-        for attempt in itertools.count(1):
-            left = deadline - time.monotonic()
-            try:
-                return call.convert(method(request, timeout=left, metadata=self._connection.metadata))
-            except grpc.RpcError as rpc:
-                error = from_rpc(rpc, self._connection.address)
-            pause = pause_seconds(error, attempt, deadline - time.monotonic()) if self._connection.retries else None
-            if pause is None:
-                raise error
-            time.sleep(pause)
-        raise AssertionError  # never reached
-
-    def _pages(self, page: Callable[[str], Call[Page[T]]]) -> Iterator[T]:
-        token = ""
-        while True:
-            items, token = self._run(page(token))
-            yield from items
-            if not token:
-                return

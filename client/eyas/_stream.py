@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from eyas._calls import Image, read_image
 from eyas._errors import DeadlineExceeded, EyasError, Overloaded, UndecodableImage
+from eyas._images import Image, read_image
 from eyas._patience import pause_seconds
 from eyas._types import Classification
 from eyas.v1 import classification_service_pb2 as pb

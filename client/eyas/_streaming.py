@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 
 from google.protobuf.message import Message
 
-from eyas._calls import Image
 from eyas._errors import EyasError
+from eyas._images import Image
 from eyas._stream import Picture, Pictures, Result, read
 from eyas._types import Classification
 

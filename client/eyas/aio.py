@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
-import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
-from types import TracebackType
+from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import timedelta
 from typing import Any, Final, TypeVar
 
 import grpc
 
-from eyas import _calls
+from eyas import _calls, _images
+from eyas._aio_model_client import ModelClient
 from eyas._aio_streaming import Images, Streaming
-from eyas._calls import Call, Image, Page
-from eyas._channel import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_SECONDS, Connection, in_seconds
+from eyas._channel import in_seconds
 from eyas._errors import EyasError, ServerError, Unavailable, from_rpc
-from eyas._patience import Patience, pause_seconds
-from eyas._policy import Policy
-from eyas._report import Report
+from eyas._images import Image
+from eyas._patience import Patience
 from eyas._settings import SettingValue
 from eyas._stream import LIFETIME_SECONDS, Pictures, ended_for_silence
-from eyas._traffic import Canary, Shadow, Traffic
-from eyas._types import Alias, Classification, Job, JobEvent, Model, ModelVersion, Priority
+from eyas._types import Classification, Job, JobEvent, Priority
 from eyas._watch import Watch
 
 __all__ = ["Client"]
@@ -33,42 +28,8 @@ T = TypeVar("T")
 _HIDDEN: Final = "Internal error from Core"
 
 
-class Client:
+class Client(ModelClient):
     """A connection to an Eyas server, for one event loop; see `eyas.Client` for what each method does, takes and raises."""
-
-    def __init__(
-        self,
-        address: str = DEFAULT_ADDRESS,
-        *,
-        timeout: float | timedelta = DEFAULT_TIMEOUT_SECONDS,
-        retries: bool = True,
-        tls: bool = False,
-        root_certificates: bytes | None = None,
-        token: str | None = None,
-    ) -> None:
-        """See `eyas.Client`; must be called where an event loop runs."""
-        self._connection = Connection(
-            address=address,
-            timeout_seconds=in_seconds(timeout),
-            retries=retries,
-            tls=tls,
-            root_certificates=root_certificates,
-            token=token,
-        )
-        credentials, options = self._connection.credentials, self._connection.options
-        self._channel = (
-            grpc.aio.secure_channel(address, credentials, options) if credentials else grpc.aio.insecure_channel(address, options)
-        )
-
-    async def __aenter__(self) -> Client:
-        return self
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Ends the connection; calls in flight fail."""
-        await self._channel.close()
 
     async def classify(
         self,
@@ -83,7 +44,7 @@ class Client:
         timeout: float | timedelta | None = None,  # noqa: ASYNC109 - a deadline
     ) -> Classification:
         """Labels one picture."""
-        content = image if isinstance(image, bytes) else await asyncio.to_thread(_calls.read_image, image)
+        content = image if isinstance(image, bytes) else await asyncio.to_thread(_images.read_image, image)
         call = _calls.classify(
             model, [content], top_k, allow_unknown=allow_unknown, explain=explain, priority=priority, routing_key=routing_key
         )
@@ -106,7 +67,7 @@ class Client:
     ) -> list[Classification | EyasError]:
         """Labels any number of pictures, in as many requests as they need, four at a time."""
         results: list[Classification | EyasError | None] = [None] * len(images)
-        batches = _calls.batches(images, results, explain=explain)
+        batches = _images.batches(images, results, explain=explain)
         turn = asyncio.Lock()  # a generator serves one caller at a time
 
         async def send_in_turn() -> None:
@@ -122,13 +83,13 @@ class Client:
                 for place, result in zip(places, answers, strict=True):
                     results[place] = result
 
-        senders = [asyncio.create_task(send_in_turn()) for _ in range(_calls.IN_FLIGHT)]
+        senders = [asyncio.create_task(send_in_turn()) for _ in range(_images.IN_FLIGHT)]
         try:
             await asyncio.gather(*senders)
         finally:
             for sender in senders:  # where one has failed, the others' work is of no use
                 sender.cancel()
-        return _calls.whole(results)
+        return _images.whole(results)
 
     async def classify_stream(
         self,
@@ -286,118 +247,3 @@ class Client:
     async def cancel_job(self, job: str) -> Job:
         """Asks a job to end, and returns it; it may be running still."""
         return await self._run(_calls.cancel_job(job))
-
-    def list_models(self) -> AsyncIterator[Model]:
-        """Yields every model, by name."""
-        return self._pages(_calls.list_models)
-
-    async def get_model(self, model: str) -> Model:
-        """Returns a model."""
-        return await self._run(_calls.get_model(model))
-
-    def list_model_versions(self, model: str) -> AsyncIterator[ModelVersion]:
-        """Yields a model's versions, newest first."""
-        return self._pages(lambda token: _calls.list_model_versions(model, token))
-
-    async def get_model_version(self, model: str, *, verify: bool = False) -> ModelVersion:
-        """Returns a version; with `verify` each of its files is read, and `files` says what is wrong."""
-        return await self._run(_calls.get_model_version(model, verify=verify))
-
-    async def get_report(self, model: str) -> Report:
-        """Returns the page that tells people about a version."""
-        return await self._run(_calls.get_report(model))
-
-    async def delete_model_version(self, model: str, version: int) -> None:
-        """Deletes a version for good.
-
-        Raises:
-            FailedPrecondition: an alias points to it, or did so not long ago.
-        """
-        await self._run(_calls.delete_model_version(model, version))
-
-    async def set_alias(self, model: str, alias: str, version: int, *, reason: str = "", force: bool = False) -> Alias:
-        """Points an alias to a version; never repeated by itself."""
-        return await self._run(_calls.set_alias(model, alias, version, reason, force=force))
-
-    async def get_policy(self, model: str) -> Policy:
-        """Returns what a model demands of the versions that its aliases are pointed to."""
-        return await self._run(_calls.get_policy(model))
-
-    async def set_policy(
-        self,
-        model: str,
-        *,
-        aliases: Iterable[str] = ("production",),
-        at_least: Mapping[str, float] | None = None,
-        at_most: Mapping[str, float] | None = None,
-        max_label_drop: float | None = None,
-        required_variants: Iterable[str] = (),
-        no_significant_loss: bool = False,
-    ) -> Policy:
-        """Sets what a model demands from now on; without bounds, nothing. The arguments are the fields of `Policy`."""
-        call = _calls.set_policy(
-            model,
-            aliases,
-            at_least or {},
-            at_most or {},
-            max_label_drop,
-            required_variants,
-            no_significant_loss=no_significant_loss,
-        )
-        return await self._run(call)
-
-    async def rollback_alias(
-        self, model: str, alias: str = "production", *, reason: str = "", expected: int | None = None
-    ) -> Alias:
-        """Points an alias to where it pointed before it was last moved; see `Client.rollback_alias`."""
-        return await self._run(_calls.rollback_alias(model, alias, reason, expected))
-
-    def list_alias_records(self, model: str, alias: str = "production", *, at: datetime | None = None) -> AsyncIterator[Alias]:
-        """Yields where an alias pointed, newest first; with `at`, an aware datetime, only what was in force then."""
-        return self._pages(lambda token: _calls.list_alias_records(model, alias, at, token))
-
-    async def get_traffic(self, model: str) -> Traffic:
-        """Returns a model's canary and shadow."""
-        return await self._run(_calls.get_traffic(model))
-
-    async def set_traffic(
-        self,
-        model: str,
-        *,
-        canary: Canary | None = None,
-        shadow: Shadow | None = None,
-        reason: str = "",
-        expected_record: int | None = None,
-    ) -> Traffic:
-        """Sets a model's canary and shadow; what is None ends. See `Client.set_traffic`."""
-        return await self._run(_calls.set_traffic(model, canary, shadow, reason, expected_record))
-
-    def list_traffic_records(self, model: str) -> AsyncIterator[Traffic]:
-        """Yields what a model's canary and shadow were, newest first, and why a canary was rolled back."""
-        return self._pages(lambda token: _calls.list_traffic_records(model, token))
-
-    async def _run(self, call: Call[T], timeout: float | timedelta | None = None) -> T:  # noqa: ASYNC109 - a deadline
-        seconds = self._connection.timeout_seconds if timeout is None else in_seconds(timeout)
-        method: Any = self._channel.unary_unary(call.method, None, call.response.FromString)
-        request = call.request.SerializeToString()
-        deadline = time.monotonic() + seconds
-        for attempt in itertools.count(1):
-            left = deadline - time.monotonic()
-            try:
-                return call.convert(await method(request, timeout=left, metadata=self._connection.metadata))
-            except grpc.RpcError as rpc:
-                error = from_rpc(rpc, self._connection.address)
-            pause = pause_seconds(error, attempt, deadline - time.monotonic()) if self._connection.retries else None
-            if pause is None:
-                raise error
-            await asyncio.sleep(pause)
-        raise AssertionError  # never reached
-
-    async def _pages(self, page: Callable[[str], Call[Page[T]]]) -> AsyncIterator[T]:
-        token = ""
-        while True:
-            items, token = await self._run(page(token))
-            for item in items:
-                yield item
-            if not token:
-                return

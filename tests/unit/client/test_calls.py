@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 from typing import Any
 
 import pytest
 from google.protobuf.descriptor_pool import Default as DescriptorPool
-from hypothesis import given
-from hypothesis import strategies as st
 
 import eyas
-from eyas import _calls, _convert
+from eyas import _calls, _convert, _model_calls
 from eyas._calls import Call
 from eyas.v1 import evaluation_pb2, model_service_pb2
 from fake_server import SERVICES, job_message
@@ -40,21 +37,21 @@ CALLS: list[Call[Any]] = [
     _calls.cancel_job("abc"),
     _calls.list_jobs(""),
     _calls.watch_job("abc", 1),
-    _calls.list_models(""),
-    _calls.get_model("clothing"),
-    _calls.list_model_versions("clothing", ""),
-    _calls.set_alias("clothing", "production", 3, "", force=False),
-    _calls.rollback_alias("clothing", "production", "", None),
-    _calls.list_alias_records("clothing", "production", None, ""),
-    _calls.get_policy("clothing"),
-    _calls.delete_model_version("clothing", 3),
-    _calls.get_report("clothing"),
-    _calls.get_model_version("clothing", verify=True),
+    _model_calls.list_models(""),
+    _model_calls.get_model("clothing"),
+    _model_calls.list_model_versions("clothing", ""),
+    _model_calls.set_alias("clothing", "production", 3, "", force=False),
+    _model_calls.rollback_alias("clothing", "production", "", None),
+    _model_calls.list_alias_records("clothing", "production", None, ""),
+    _model_calls.get_policy("clothing"),
+    _model_calls.delete_model_version("clothing", 3),
+    _model_calls.get_report("clothing"),
+    _model_calls.get_model_version("clothing", verify=True),
     _calls.retrace("clothing/3", None, None),
-    _calls.get_traffic("clothing"),
-    _calls.set_traffic("clothing", None, None, "", None),
-    _calls.list_traffic_records("clothing", ""),
-    _calls.set_policy("clothing", ["production"], {"accuracy": 0.9}, {}, None),
+    _model_calls.get_traffic("clothing"),
+    _model_calls.set_traffic("clothing", None, None, "", None),
+    _model_calls.list_traffic_records("clothing", ""),
+    _model_calls.set_policy("clothing", ["production"], {"accuracy": 0.9}, {}, None),
 ]
 
 
@@ -108,13 +105,13 @@ def test_versions_are_compared_on_the_test_split_where_nothing_else_is_said(
 
 
 def test_an_alias_is_set_within_its_model() -> None:
-    request: Any = _calls.set_alias("clothing", "production", 3, "better", force=True).request
+    request: Any = _model_calls.set_alias("clothing", "production", 3, "better", force=True).request
     assert (request.name, request.version) == ("models/clothing/aliases/production", "models/clothing/versions/3")
     assert request.force
 
 
 def test_a_policy_is_sent_as_bounds_of_figures() -> None:
-    call = _calls.set_policy("clothing", ["stable"], {"accuracy": 0.9}, {"log_loss": 0.3, "accuracy": 0.99}, 0.0)
+    call = _model_calls.set_policy("clothing", ["stable"], {"accuracy": 0.9}, {"log_loss": 0.3, "accuracy": 0.99}, 0.0)
     asked: Any = call.request
     bounds = [(bound.figure, bound.at_least, bound.HasField("at_most")) for bound in asked.policy.bounds]
     assert bounds == [("accuracy", 0.9, True), ("log_loss", 0.0, True)]
@@ -124,76 +121,18 @@ def test_a_policy_is_sent_as_bounds_of_figures() -> None:
 
 
 def test_a_rollback_says_what_it_wants_to_get_rid_of() -> None:
-    anything: Any = _calls.rollback_alias("clothing", "production", "bad", None).request
+    anything: Any = _model_calls.rollback_alias("clothing", "production", "bad", None).request
     assert (anything.name, anything.reason, anything.expected_version) == ("models/clothing/aliases/production", "bad", "")
-    expecting: Any = _calls.rollback_alias("clothing", "production", "", 3).request
+    expecting: Any = _model_calls.rollback_alias("clothing", "production", "", 3).request
     assert expecting.expected_version == "models/clothing/versions/3"
 
 
 def test_a_moment_of_a_history_is_sent_in_utc() -> None:
-    assert not _calls.list_alias_records("clothing", "canary", None, "").request.HasField("time")  # type: ignore[attr-defined]
+    assert not _model_calls.list_alias_records("clothing", "canary", None, "").request.HasField("time")  # type: ignore[attr-defined]
     moment = datetime(2026, 11, 25, 20, tzinfo=timezone(timedelta(hours=2)))
-    request: Any = _calls.list_alias_records("clothing", "canary", moment, "next").request
+    request: Any = _model_calls.list_alias_records("clothing", "canary", moment, "next").request
     assert (request.parent, request.page_token) == ("models/clothing/aliases/canary", "next")
     assert request.time.ToDatetime(UTC) == moment
-
-
-# Sizes in bytes up to the limit of a message: few bytes of memory stand for them, as only their length is looked at.
-class Picture(bytes):
-    """Bytes that claim to be more than they are."""
-
-    claimed: int
-
-    def __len__(self) -> int:
-        return self.claimed
-
-
-def picture(size: int) -> Picture:
-    made = Picture()
-    made.claimed = size
-    return made
-
-
-LIMIT = 30 * 2**20
-
-
-@given(st.lists(st.sampled_from([0, 1, 100_000, 5_000_000, LIMIT // 2, LIMIT - 1, LIMIT, LIMIT + 1, 2**31]), max_size=300))
-def test_every_picture_travels_once_in_order_and_within_the_limits(sizes: list[int]) -> None:
-    images = [picture(size) for size in sizes]
-    results: list[Any] = [None] * len(images)
-    sent: list[int] = []
-    for places, contents in _calls.batches(images, results):
-        assert 1 <= len(places) == len(contents) <= 64
-        assert sum(map(len, contents)) <= LIMIT
-        assert all(images[place] is content for place, content in zip(places, contents, strict=True))
-        sent += places
-    refused = [place for place, result in enumerate(results) if result is not None]
-    assert sent == sorted(sent)
-    assert sorted(sent + refused) == list(range(len(images)))
-    assert refused == [place for place, size in enumerate(sizes) if size > LIMIT]
-    assert all(
-        isinstance(results[place], eyas.UndecodableImage) and results[place].reason == "IMAGE_TOO_LARGE" for place in refused
-    )
-
-
-def test_a_file_is_read_when_its_request_is_due(tmp_path: Path) -> None:
-    paths = [tmp_path / f"{number}.jpg" for number in range(65)]
-    for path in paths[:64]:
-        path.write_bytes(b"x")
-    results: list[Any] = [None] * 65
-    batches = _calls.batches(paths, results)
-    paths[64].write_bytes(b"late")
-    assert len(next(batches)[0]) == 64
-    assert next(batches) == ([64], [b"late"])
-
-
-def test_a_file_that_is_not_there_fails_alone(tmp_path: Path) -> None:
-    (tmp_path / "b.jpg").write_bytes(b"x")
-    results: list[Any] = [None] * 3
-    sent = list(_calls.batches([tmp_path / "a.jpg", str(tmp_path / "b.jpg"), tmp_path], results))
-    assert sent == [([1], [b"x"])]
-    assert "a.jpg cannot be read: No such file or directory." in results[0].message
-    assert results[2].reason == "UNREADABLE_FILE"
 
 
 def test_how_a_job_ended() -> None:
