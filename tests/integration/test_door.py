@@ -242,10 +242,11 @@ async def test_where_handlers_refuse_a_lot_most_is_refused_without_them(
     await asyncio.sleep(0.06)  # ten refusals, but not within 50 ms
     said += [(await refused(full(b""))).details()]
     assert (said, refused_paths) == (["no room"] * 10, [])
-    errors = await asyncio.gather(*(full(b"") for _ in range(90)), return_exceptions=True)
-    errors += await asyncio.gather(*(full(b"") for _ in range(90)), return_exceptions=True)
+    errors: list[Any] = []
+    while not refused_paths:  # until ten refusals fall within 50 ms, on however slow a machine
+        errors += await asyncio.gather(*(full(b"") for _ in range(90)), return_exceptions=True)
     details = [error.details() for error in errors if isinstance(error, grpc.aio.AioRpcError)]
-    assert len(details) == 180
+    assert len(details) == len(errors)
     assert set(details) == {"no room", "busy"}
     assert details.count("busy") == len(refused_paths)
     await asyncio.sleep(0.06)
