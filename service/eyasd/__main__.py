@@ -29,10 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.write(describe(settings))
             return 0
         logging.configure("ERROR" if options.check else settings.telemetry.log_level, settings.telemetry.log_format)
-        import uvloop  # noqa: PLC0415 - `config` and `--help` need not wait for it, grpc and ONNX Runtime
+        import uvloop  # noqa: PLC0415 - `config` and `--help` need not wait for it and grpc
 
-        from eyasd.app import Role, serve  # noqa: PLC0415
+        from eyasd.app import Role  # noqa: PLC0415
         from eyasd.check import check  # noqa: PLC0415
+        from eyasd.daemon import serve  # noqa: PLC0415
 
         if options.check:
             return uvloop.run(check(Role(options.role), settings, logging.logger(), sys.stdout))

@@ -1,9 +1,9 @@
-"""The only place where rooms are wired together: one daemon, from its settings to its end.
+"""The only place where rooms are wired together: one daemon, or an acceptor of one.
 
     start    data folder -> metrics -> scheduler and fleet -> first versions loaded -> SERVING
-    SIGTERM  NOT_SERVING -> streams end -> lame duck -> watches end, trainers checkpoint -> calls in flight finish -> exit
+    SIGTERM  NOT_SERVING -> streams end -> lame duck -> watches end, trainers checkpoint -> calls in flight finish
 
-A second signal ends the process at once.
+`eyasd.daemon` says when.
 """
 
 from __future__ import annotations
@@ -11,19 +11,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import signal
-import socket
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from wsgiref.simple_server import WSGIServer
 
 import structlog
-from prometheus_client import CollectorRegistry, start_http_server
 
 from eyasd.api.classify import ClassificationService
 from eyasd.api.inference.service import InferenceService
@@ -34,35 +28,29 @@ from eyasd.api.streaming import StreamLimits
 from eyasd.api.training import JobService, TrainingService
 from eyasd.config import Settings
 from eyasd.core.errors import StartupFailed
-from eyasd.core.memory import memory_bytes
 from eyasd.core.processors import cpu_count
 from eyasd.core.tasks import SharedCache
 from eyasd.jobs.ledger import Ledger
-from eyasd.jobs.local import LocalRunner, gpu_count, visible_gpus
+from eyasd.jobs.local import LocalRunner, gpu_count
 from eyasd.jobs.scheduler import Scheduler, SchedulerOptions
 from eyasd.jobs.store import JobStore
+from eyasd.machine import fleet_options, make_writable
 from eyasd.registry.models import Models
 from eyasd.registry.store import LocalStore
 from eyasd.serving.cache import Cache
-from eyasd.serving.catalog import FleetOptions
 from eyasd.serving.classifier import Classifier
 from eyasd.serving.engine.channel import Channel
-from eyasd.serving.engine.loading import EngineOptions
 from eyasd.serving.engine.remote import RemoteLoader
 from eyasd.serving.fleet import Fleet
-from eyasd.serving.network.plan import Plan, plan
-from eyasd.serving.network.precision import check_wish
-from eyasd.serving.network.providers import CPU, DEFAULT_BATCH_SIZES, TENSORRT, choose_provider
 from eyasd.serving.queue.admission import Admission
 from eyasd.serving.shadow import Shadows
 from eyasd.telemetry.metrics import Metrics
+from eyasd.telemetry.page import serve_metrics
 
 if TYPE_CHECKING:
     from eyasd.api.web.door import WebDoor
-    from eyasd.supervisor import Supervisor
 
 NO_AIOHTTP: Final = "api.http_listen needs aiohttp: install 'eyas[http]', or leave it unset."
-_KILLED_BY_SIGNAL: Final = 130
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 50_000
 
 
@@ -267,69 +255,6 @@ class App:
         task.add_done_callback(self._background.remove)
 
 
-def serve_metrics(address: str, registry: CollectorRegistry) -> tuple[int, Callable[[], None]]:
-    """Shows metrics to Prometheus; returns the port, and what ends it.
-
-    Raises:
-        StartupFailed: the address cannot be listened on.
-    """
-    host, _, port = address.rpartition(":")
-    server: WSGIServer
-    thread: threading.Thread
-    try:
-        server, thread = start_http_server(int(port), host, registry=registry)
-    except OSError as error:
-        raise StartupFailed(
-            f"The metrics address {address} cannot be listened on ({error.strerror}): stop what uses it, or choose another "
-            "with --metrics-port."
-        ) from error
-
-    def close() -> None:
-        # The thread looks twice a second whether it is to end; this wakes it.
-        server.socket.shutdown(socket.SHUT_RDWR)
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-    return int(server.server_port), close
-
-
-def fleet_options(settings: Settings) -> FleetOptions:
-    """Returns how this machine serves, by the settings and by what it has.
-
-    Raises:
-        StartupFailed: it cannot serve so.
-    """
-    serving = settings.serving
-    threads = serving.threads or cpu_count()
-    provider = choose_provider(serving.device)
-    check_wish(serving.precision, provider)
-    devices = visible_gpus(os.environ) if provider != CPU else []
-    shares = plan(provider, threads, serving.optimize)
-    if devices or serving.engines_per_version:
-        engines = serving.engines_per_version or len(devices)
-        shares = Plan(engines, max(1, threads // engines))
-    return FleetOptions(
-        engine=EngineOptions(
-            provider=provider,
-            precision=serving.precision,
-            count=shares.engines,
-            threads=shares.threads,
-            devices=tuple(devices) if len(devices) > 1 else (),
-            max_batch_size=serving.max_batch_size or DEFAULT_BATCH_SIZES[provider],
-            max_delay_seconds=serving.max_delay_ms / 1000,
-            slots=serving.max_queue_images,
-            transport=serving.engines,
-            load_limit_seconds=serving.load_limit_seconds,
-            gpu_memory_bytes=serving.gpu_memory_bytes,
-            tensorrt_cache=str(_tensorrt_cache(settings.data_dir)) if provider == TENSORRT else "",
-        ),
-        poll_interval_seconds=serving.poll_interval_seconds,
-        retry_interval_seconds=serving.retry_interval_seconds,
-        memory_bytes=serving.memory_bytes or memory_bytes() // 2,
-    )
-
-
 def collect_seldom() -> None:
     """Lets Python look for cycles less often, once a server has started.
 
@@ -338,75 +263,3 @@ def collect_seldom() -> None:
     """
     gc.freeze()
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
-
-
-def check_acceptors(role: Role, settings: Settings) -> None:
-    """Refuses several acceptors where there is a scheduler, of which there can be but one. Raises StartupFailed."""
-    if settings.serving.acceptors > 1 and role is not Role.SERVER:
-        raise StartupFailed(
-            f"serving.acceptors is {settings.serving.acceptors}, and `eyasd {role}` has 1: run `eyasd trainer` and beside it "
-            "`eyasd server` instead."
-        )
-
-
-async def serve(role: Role, settings: Settings, log: structlog.typing.FilteringBoundLogger) -> int:
-    """Runs a daemon until it is told to end, and returns its exit status.
-
-    Raises:
-        StartupFailed: says what is in the way.
-    """
-    check_acceptors(role, settings)
-    app: App | Supervisor
-    if settings.serving.acceptors > 1:
-        from eyasd.supervisor import Supervisor  # noqa: PLC0415 - which is made of parts of this file
-
-        app = Supervisor(settings, log)
-    else:
-        app = App(role, settings, log)
-    ending = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def end(number: int) -> None:
-        if ending.is_set():
-            os._exit(_KILLED_BY_SIGNAL)
-        log.info("going down", signal=signal.Signals(number).name)
-        ending.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end, number)
-    starting = asyncio.create_task(app.start())
-    waiting = asyncio.create_task(ending.wait())
-    await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    if starting.done():
-        starting.result()
-        collect_seldom()
-        await waiting
-    starting.cancel()
-    await app.stop()
-    log.info("stopped")
-    return 0
-
-
-def _tensorrt_cache(data_dir: Path) -> Path:
-    """Returns the folder of what TensorRT has built, which it makes if need be."""
-    folder = data_dir.resolve() / "tensorrt"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def make_writable(folder: Path) -> None:
-    """Makes the folder if need be, and proves that it can be written to.
-
-    Raises:
-        StartupFailed: it cannot.
-    """
-    probe = folder / f".probe-{os.getpid()}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise StartupFailed(
-            f"The data folder {str(folder)!r} cannot be written to ({error.strerror}): choose another with --data-dir, or mend its "
-            "permissions."
-        ) from error

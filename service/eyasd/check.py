@@ -18,11 +18,13 @@ from typing import Final, TextIO
 
 import structlog
 
-from eyasd.app import NO_AIOHTTP, Role, check_acceptors, fleet_options, make_writable
+from eyasd.app import NO_AIOHTTP, Role
 from eyasd.config import Settings
 from eyasd.core.errors import EyasError, StartupFailed
+from eyasd.daemon import check_acceptors
 from eyasd.jobs.local import gpu_count
 from eyasd.jobs.store import JobStore
+from eyasd.machine import fleet_options, make_writable
 from eyasd.registry.models import Models
 from eyasd.registry.store import LocalStore
 from eyasd.serving.catalog import FleetOptions

@@ -20,9 +20,9 @@ from typing import Any, Final
 import structlog
 from prometheus_client import CollectorRegistry
 
-from eyasd.app import fleet_options, serve_metrics
 from eyasd.config import Settings, revealed
 from eyasd.core.errors import StartupFailed
+from eyasd.machine import fleet_options
 from eyasd.registry.models import Models
 from eyasd.registry.store import LocalStore
 from eyasd.serving.engine import wire
@@ -31,6 +31,7 @@ from eyasd.serving.engine.keeper import Keeper, Tenant
 from eyasd.serving.engine.loading import Loader
 from eyasd.telemetry.merged import Family, Merged, counted, families, merge
 from eyasd.telemetry.metrics import Metrics
+from eyasd.telemetry.page import serve_metrics
 
 # Before an acceptor that ended is started again; the last for good, as a machine that is short of memory now may not be later.
 _PAUSES_SECONDS: Final = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)

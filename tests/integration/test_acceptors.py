@@ -22,9 +22,10 @@ from eyas.v1 import classification_service_pb2 as pb
 from eyas.v1 import model_pb2, model_service_pb2
 from eyas.v1.classification_service_pb2_grpc import ClassificationServiceStub
 from eyas.v1.model_service_pb2_grpc import ModelServiceStub
-from eyasd.app import App, Role, serve
+from eyasd.app import App, Role
 from eyasd.config import Settings, read_settings
 from eyasd.core.errors import StartupFailed
+from eyasd.daemon import serve
 from eyasd.registry.models import Models
 from eyasd.supervisor import Supervisor
 

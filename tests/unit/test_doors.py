@@ -51,7 +51,7 @@ DOORS = {
     "api": (modules("api"), (*TORCH, *TRAINER_PARTS)),
     "api/messages": (modules("api/messages"), ("eyasd.registry", "eyasd.jobs")),
     "app": (
-        ["eyasd.app", "eyasd.check", "eyasd.supervisor", "eyasd.acceptor", "eyasd.__main__"],
+        ["eyasd.app", "eyasd.daemon", "eyasd.machine", "eyasd.check", "eyasd.supervisor", "eyasd.acceptor", "eyasd.__main__"],
         (*TORCH, *TRAINER_PARTS, "aiohttp"),
     ),
     "client": (["eyas", "eyas._public", "eyas.aio"], (*TORCH, "numpy", "PIL", "click", "rich", "eyasd")),
@@ -70,7 +70,7 @@ def test_a_door_stays_shut(room: str) -> None:
 
 def test_a_daemon_imports_no_more_than_it_starts_with() -> None:
     # Of the client it needs the generated code, and ONNX Runtime is for its engines: each would cost a tenth of a second.
-    program = "import sys, eyasd.app\nprint('\\n'.join(sys.modules))"
+    program = "import sys, eyasd.daemon\nprint('\\n'.join(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert [name for name in loaded if name.startswith("eyas.") and not name.startswith("eyas.v1")] == []
     assert "onnxruntime" not in loaded

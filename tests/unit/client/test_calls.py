@@ -1,4 +1,4 @@
-"""The calls as values: what is sent where, and how many pictures travel together."""
+"""The calls as values: what is sent where."""
 
 from __future__ import annotations
 

@@ -1,0 +1,78 @@
+"""How this machine serves, by the settings and by what it has: for daemons, their supervisors, and the check of both."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from eyasd.config import Settings
+from eyasd.core.errors import StartupFailed
+from eyasd.core.memory import memory_bytes
+from eyasd.core.processors import cpu_count
+from eyasd.jobs.local import visible_gpus
+from eyasd.serving.catalog import FleetOptions
+from eyasd.serving.engine.loading import EngineOptions
+from eyasd.serving.network.plan import Plan, plan
+from eyasd.serving.network.precision import check_wish
+from eyasd.serving.network.providers import CPU, DEFAULT_BATCH_SIZES, TENSORRT, choose_provider
+
+
+def fleet_options(settings: Settings) -> FleetOptions:
+    """Returns how this machine serves, by the settings and by what it has.
+
+    Raises:
+        StartupFailed: it cannot serve so.
+    """
+    serving = settings.serving
+    threads = serving.threads or cpu_count()
+    provider = choose_provider(serving.device)
+    check_wish(serving.precision, provider)
+    devices = visible_gpus(os.environ) if provider != CPU else []
+    shares = plan(provider, threads, serving.optimize)
+    if devices or serving.engines_per_version:
+        engines = serving.engines_per_version or len(devices)
+        shares = Plan(engines, max(1, threads // engines))
+    return FleetOptions(
+        engine=EngineOptions(
+            provider=provider,
+            precision=serving.precision,
+            count=shares.engines,
+            threads=shares.threads,
+            devices=tuple(devices) if len(devices) > 1 else (),
+            max_batch_size=serving.max_batch_size or DEFAULT_BATCH_SIZES[provider],
+            max_delay_seconds=serving.max_delay_ms / 1000,
+            slots=serving.max_queue_images,
+            transport=serving.engines,
+            load_limit_seconds=serving.load_limit_seconds,
+            gpu_memory_bytes=serving.gpu_memory_bytes,
+            tensorrt_cache=str(_tensorrt_cache(settings.data_dir)) if provider == TENSORRT else "",
+        ),
+        poll_interval_seconds=serving.poll_interval_seconds,
+        retry_interval_seconds=serving.retry_interval_seconds,
+        memory_bytes=serving.memory_bytes or memory_bytes() // 2,
+    )
+
+
+def make_writable(folder: Path) -> None:
+    """Makes the folder if need be, and proves that it can be written to.
+
+    Raises:
+        StartupFailed: it cannot.
+    """
+    probe = folder / f".probe-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise StartupFailed(
+            f"The data folder {str(folder)!r} cannot be written to ({error.strerror}): choose another with --data-dir, or mend its "
+            "permissions."
+        ) from error
+
+
+def _tensorrt_cache(data_dir: Path) -> Path:
+    """Returns the folder of what TensorRT has built, which it makes if need be."""
+    folder = data_dir.resolve() / "tensorrt"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
