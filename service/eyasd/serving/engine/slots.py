@@ -1,7 +1,7 @@
 """The memory that an acceptor and the engines of a version share: places for pictures, and for what the network says of them.
 
 A slot is written by one side at a time: by the acceptor until it asks, by the engine until it answers. All slots of a kind lie one
-after another, so that neighbours are a batch as they stand. Knows layouts, not who waits for what.
+after another, so that each is a batch of one as it stands. Knows layouts, not who waits for what.
 """
 
 from __future__ import annotations
