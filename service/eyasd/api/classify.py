@@ -9,7 +9,7 @@ from eyas.v1 import classification_service_pb2 as pb
 from eyas.v1 import classification_service_pb2_grpc as pb_grpc
 from eyasd.api.asking import ask, caller_of, check_routing_key
 from eyasd.api.messages.classification import classify_response, streamed
-from eyasd.api.streaming import Answer, Stream, StreamLimits
+from eyasd.api.streaming import GOING_DOWN, Answer, Stream, StreamLimits
 from eyasd.core.errors import DeadlineExceeded, InvalidArgument, Overloaded, Unavailable
 from eyasd.core.names import parse_model_ref
 from eyasd.serving.classifier import Classifier
@@ -23,7 +23,6 @@ _PRIORITIES: Final = {
     pb.PRIORITY_NORMAL: Priority.NORMAL,
     pb.PRIORITY_LOW: Priority.LOW,
 }
-_GOING_DOWN: Final = "The server is going down"
 MAX_EXPLAINED: Final = 8  # of 1,024 pixels a side, noise even, they fit into a message
 
 
@@ -64,7 +63,7 @@ class ClassificationService(pb_grpc.ClassificationServiceServicer):
         self._metrics.streams.inc()
         try:
             if self._ending:
-                stream.end(_GOING_DOWN)
+                stream.end(GOING_DOWN)
             await stream.run(lambda options: self._answering(options, context))
         finally:
             self._streams.remove(stream)
@@ -74,7 +73,7 @@ class ClassificationService(pb_grpc.ClassificationServiceServicer):
         """Has every stream answer what it has read and end; those that come after do so at once. Calls are answered as ever."""
         self._ending = True
         for stream in self._streams:
-            stream.end(_GOING_DOWN)
+            stream.end(GOING_DOWN)
 
     def _answering(self, options: pb.ClassifyStreamOptions, context: Any) -> Answer:
         ref, top_k, routing_key = (

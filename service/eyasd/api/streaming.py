@@ -19,8 +19,10 @@ from eyasd.core.errors import EyasError, InvalidArgument, StreamEnded, StreamIdl
 
 # 32 pictures, a batch of a GPU, of half a megabyte; of the largest, 20 MB, one is read beyond it.
 MAX_BYTES: Final = 16 * 1024 * 1024
-# A minute less than a connection that has become too old waits for its calls, see `api.server`.
+# A minute less than a connection that has become too old waits for its calls, see `transport`.
 LIFETIME_SECONDS: Final = 240.0
+GOING_DOWN: Final = "The server is going down"
+TOO_OLD: Final = "The stream has lasted its time"
 
 Request = pb.ClassifyStreamRequest
 Response = pb.ClassifyStreamResponse
@@ -90,7 +92,7 @@ class Stream:
             raise self._error
         self._reader = asyncio.create_task(self._read(answering))
         self._reader.add_done_callback(self._wake)
-        too_old = self._loop.call_later(self._limits.lifetime_seconds, self.end, "The stream has lasted its time")
+        too_old = self._loop.call_later(self._limits.lifetime_seconds, self.end, TOO_OLD)
         self._watch()
         try:
             while self._held or not self._reader.done():
@@ -108,7 +110,7 @@ class Stream:
 
     def end(self, why: str) -> None:
         """Reads no more; what has been read is answered first."""
-        self._stop(StreamEnded(f"{why}: send what has no answer yet on another stream."))
+        self._stop(ended(why))
 
     async def _read(self, answering: Callable[[pb.ClassifyStreamOptions], Answer]) -> None:
         first = await anext(self._requests, None)
@@ -173,6 +175,11 @@ class Stream:
         self._error = self._error or error
         if self._reader is not None:
             self._reader.cancel()
+
+
+def ended(why: str) -> StreamEnded:
+    """Returns what the caller of a stream is told that is read no more."""
+    return StreamEnded(f"{why}: send what has no answer yet on another stream.")
 
 
 def _look_at(task: asyncio.Task[Any]) -> None:

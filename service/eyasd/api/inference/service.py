@@ -29,6 +29,7 @@ from eyasd.api.inference.messages import (
 from eyasd.api.inference.parameters import priority, routing_key, timeout_seconds
 from eyasd.api.inference.stream import InferStream
 from eyasd.api.inference.tensors import Wanted, answer_tensors, pictures, wanted_outputs
+from eyasd.api.streaming import GOING_DOWN
 from eyasd.core.bundle import Manifest
 from eyasd.core.errors import EyasError, InvalidArgument, NotFound, UndecodableImage
 from eyasd.core.names import PRODUCTION, ModelRef, check_identifier
@@ -42,7 +43,6 @@ from eyasd.telemetry.metrics import Metrics
 
 # What the protocol calls extensions, and the server has: `schedule_policy` is the parameters priority and timeout.
 EXTENSIONS: Final = ("classification", "model_configuration", "schedule_policy")
-_GOING_DOWN: Final = "The server is going down"
 _STATES: Final = {ServingState.READY: "READY", ServingState.LOADING: "LOADING"}
 
 
@@ -140,7 +140,7 @@ class InferenceService:
         stream = InferStream(requests, lambda request: self._streamed(request, context))
         self._streams.add(stream)
         if self._ending:
-            stream.end(_GOING_DOWN)
+            stream.end(GOING_DOWN)
         try:
             async for answer in stream.answers():
                 yield answer
@@ -173,7 +173,7 @@ class InferenceService:
         """Has every stream answer what it has read, and end; those that are opened after do so at once."""
         self._ending = True
         for stream in self._streams:
-            stream.end(_GOING_DOWN)
+            stream.end(GOING_DOWN)
 
     async def _streamed(self, request: Message, context: Any) -> Message:
         try:

@@ -7,8 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 from eyasd.api.inference.messages import Message
-from eyasd.api.streaming import LIFETIME_SECONDS, MAX_BYTES
-from eyasd.core.errors import StreamEnded
+from eyasd.api.streaming import LIFETIME_SECONDS, MAX_BYTES, TOO_OLD, ended
 
 _MAX_REQUESTS: Final = 16
 
@@ -44,14 +43,14 @@ class InferStream:
             StreamEnded: by `end`, or for its age; what was read is answered.
             InvalidArgument: a message is none.
         """
-        too_old = asyncio.get_running_loop().call_later(LIFETIME_SECONDS, self.end, "The stream has lasted its time")
+        too_old = asyncio.get_running_loop().call_later(LIFETIME_SECONDS, self.end, TOO_OLD)
         try:
             while (task := await self._due.get()) is not None:
                 yield await task
                 del self._held[task]
                 self._look()
             if self._ended:
-                raise StreamEnded(f"{self._ended}: send what has no answer yet on another stream.")
+                raise ended(self._ended)
             await self._reader  # raises what ended it, if it was not the caller
         finally:
             too_old.cancel()
