@@ -1,6 +1,6 @@
 """The only place where rooms are wired together: one daemon, or an acceptor of one.
 
-    start    data folder -> metrics -> scheduler and fleet -> first versions loaded -> SERVING
+    start    data folder -> port bound -> metrics -> scheduler and fleet -> first versions loaded -> calls answered, SERVING
     SIGTERM  NOT_SERVING -> streams end -> lame duck -> watches end, trainers checkpoint -> calls in flight finish
 
 `eyasd.daemon` says when.
@@ -125,10 +125,10 @@ class App:
             self._closers.append(close)
 
     async def start(self) -> None:
-        """Answers calls, loads what the aliases lead to, and then says SERVING."""
-        await self._server.start()
-        if self._web is not None:
-            await self._web.start()
+        """Loads what the aliases lead to, and then answers calls and says SERVING.
+
+        Connections wait until then: a client that knows several servers, and does not ask for their health, asks the others.
+        """
         if self._scheduler is not None:
             self._background.append(asyncio.create_task(self._scheduler.run()))
         if self._fleet is not None:
@@ -136,7 +136,9 @@ class App:
             await self._fleet.refresh()
             await self._fleet.settle()
             self._background.append(asyncio.create_task(self._fleet.run()))
-        await self._server.ready()
+        await self._server.start()
+        if self._web is not None:
+            await self._web.start()
         if self._share is None:
             self._log.info("serving", address=self._settings.api.listen, port=self.port, metrics_port=self.metrics_port)
 

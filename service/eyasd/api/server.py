@@ -92,16 +92,11 @@ class Server:
         self.port = self._bind(address, tls)
 
     async def start(self) -> None:
-        """Answers calls from now on; health checks say NOT_SERVING until `ready`."""
-        for name in ("", *self._names):
-            await self._health.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
-        await self._server.start()
-
-    async def ready(self) -> None:
-        """Says SERVING for the server and each of its services."""
+        """Answers calls from now on, and says SERVING for the server and each of its services."""
         self.is_ready = True
         for name in ("", *self._names):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        await self._server.start()
 
     async def set_models(self, readiness: Mapping[str, bool]) -> None:
         """Says of each model, `models/{model}`, whether it is served."""
