@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 
+import pytest
 from aiohttp import StreamReader, web
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.test_utils import make_mocked_request
@@ -46,6 +47,7 @@ def read(kind: str, body: bytes) -> list[bytes] | str:
         return str(error.text)
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning:aiohttp.multipart")  # of a header that is then left out
 @settings(max_examples=50, deadline=None)
 @given(
     st.lists(st.sampled_from(PIECES) | st.binary(max_size=20), max_size=12),
