@@ -85,11 +85,16 @@ async def test_a_stream_that_breaks_off_goes_on_with_what_was_not_answered(serve
         return some
 
     server.converses("ClassifyStream", breaking(3, ENDED), breaking(5, IDLE), answer_all)
+    # grpc.aio may hide how a stream ended; then its oldest picture is asked alone.
+    server.answers("Classify", classified)
     images = [str(number).encode() for number in range(100)]
     results = await call("classify_stream", "m", images)
     assert labels(results) == [str(number) for number in range(100)]
-    assert sorted(seen) == sorted(images[:8])  # the first of a further stream is the first that has no answer
-    assert len(server.received) == 3
+    alone = [received.request.images[0].content for received in server.received if received.method.endswith("/Classify")]
+    answered = [*seen, *alone]
+    assert len(seen) == 8
+    assert len(set(answered)) == len(answered)  # what has an answer is not sent again
+    assert len(server.received) - len(alone) == 3
 
 
 async def test_what_would_befall_every_picture_is_raised(server: FakeServer, call: Caller) -> None:
