@@ -153,10 +153,10 @@ def test_epochs_that_were_asked_for_beat_the_preset(
     assert ("What training makes of a picture" in (tmp_path / jobdir.BUNDLE / REPORT).read_text()) == (last_epoch > 0)
 
 
-def test_a_second_attempt_gives_the_same_model(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_attempt_gives_the_same_model(trained: Path) -> None:
     before = read_manifest((trained / jobdir.BUNDLE / MANIFEST).read_bytes())
     (trained / jobdir.RESULT).unlink()
-    assert main_on(trained, monkeypatch) == jobdir.OK
+    assert run(trained).returncode == jobdir.OK  # as the first was: features differ in the last digit between one thread and two
     after = read_manifest((trained / jobdir.BUNDLE / MANIFEST).read_bytes())
 
     def decided(manifest: Manifest) -> tuple[object, ...]:
