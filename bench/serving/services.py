@@ -28,6 +28,7 @@ PROGRAMS = Path(__file__).parent / "contestants"
 # All with the ONNX Runtime and the gRPC that Eyas has here, so that the difference is the service.
 _COMMON = (f"onnxruntime=={onnxruntime.__version__}", f"grpcio=={version('grpcio')}", "simplejpeg", "pillow")
 PACKAGES = {"hand": (*_COMMON, "protobuf"), "mlserver": (*_COMMON, "mlserver"), "ray": (*_COMMON, "ray[serve-grpc]")}
+OWN = "own"  # the environment that this runs in
 START_SECONDS = 120
 WARM_SECONDS = 1.0
 STATUSES = {code.value[0]: code.name for code in grpc.StatusCode}
@@ -43,7 +44,7 @@ class Contestant:
 
     Attributes:
         name: in the tables.
-        environment: a key of PACKAGES; None is Eyas.
+        environment: a key of PACKAGES, or OWN; None is Eyas.
         program: in PROGRAMS, with its arguments.
         settings: of Eyas: environment variables.
         path: of the method that labels a picture.
@@ -81,6 +82,7 @@ MLSERVER = Contestant("MLServer", "mlserver", ("mlserver_runtime.py", "2"), path
 RAY = Contestant("Ray Serve, gRPC", "ray", ("ray_service.py", "2"))
 ECHO_SYNC = Contestant("echo, sync", "hand", ("echo.py", "sync"))
 ECHO_AIO = Contestant("echo, aio", "hand", ("echo.py", "aio"))
+ECHO_DOOR = Contestant("echo, Eyas' door", OWN, ("echo.py", "door"))
 
 
 class Environments:
@@ -92,6 +94,8 @@ class Environments:
 
     def interpreter(self, name: str) -> str:
         """Returns the path of one. Raises LeftOut."""
+        if name == OWN:
+            return sys.executable
         environment = self._home / name
         ready = environment / "ready"
         wanted = "\n".join(PACKAGES[name])

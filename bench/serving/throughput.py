@@ -44,6 +44,7 @@ def tiny(options: argparse.Namespace, rows: Rows, subject: Subject, environments
     contestants = [
         services.ECHO_SYNC,
         services.ECHO_AIO,
+        services.ECHO_DOOR,
         services.eyas(),
         services.AIO,
         services.AIO_BATCHES,

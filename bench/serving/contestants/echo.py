@@ -1,4 +1,7 @@
-"""Says back what it is sent, on grpcio's sync server or on grpc.aio: `python echo.py TASK sync|aio`. What a call itself costs."""
+"""Says back what it is sent, on grpcio's sync server, on grpc.aio or on the server of Eyas: `python echo.py TASK sync|aio|door`.
+
+What a call itself costs.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +41,17 @@ async def run_aio(address: str) -> None:
     await server.wait_for_termination()
 
 
+async def run_door(address: str) -> None:
+    from eyasd.api.door import Aborted, Door, Refusal  # noqa: PLC0415 - the others' environment has no Eyas
+
+    refusal = Refusal(lambda _: True, Aborted(grpc.StatusCode.RESOURCE_EXHAUSTED, "", ()), lambda _: None)
+    server = Door(OPTIONS, lambda _, handler: handler, print, refusal)
+    server.add_generic_rpc_handlers([handlers(say_back_later)])
+    server.listen(address)
+    await server.start()
+    await asyncio.Event().wait()
+
+
 def handlers(method: Any) -> grpc.GenericRpcHandler:
     return grpc.method_handlers_generic_handler("bench.Classifier", {"Classify": grpc.unary_unary_rpc_method_handler(method)})
 
@@ -46,5 +60,9 @@ if __name__ == "__main__":
     listen = f"127.0.0.1:{json.loads(Path(sys.argv[1]).read_text())['port']}"
     if sys.argv[2] == "sync":
         run_sync(listen)
-    else:
+    elif sys.argv[2] == "aio":
         asyncio.run(run_aio(listen))
+    else:
+        import uvloop  # noqa: PLC0415
+
+        uvloop.run(run_door(listen))
