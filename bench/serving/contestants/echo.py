@@ -63,6 +63,6 @@ if __name__ == "__main__":
     elif sys.argv[2] == "aio":
         asyncio.run(run_aio(listen))
     else:
-        import uvloop  # noqa: PLC0415
+        import uvloop
 
         uvloop.run(run_door(listen))
