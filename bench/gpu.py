@@ -36,7 +36,6 @@ from eyasd.core.device import Device
 from eyasd.core.names import ModelRef
 from eyasd.core.variants import Precision
 from eyasd.registry.models import Models
-from eyasd.registry.store import LocalStore
 from eyasd.serving.engine.link import Engine
 from eyasd.serving.engine.loading import EngineOptions, Loader
 from eyasd.serving.network.bound import run_options
@@ -44,6 +43,7 @@ from eyasd.serving.network.ladder import ladder
 from eyasd.serving.network.precision import VARIANTS
 from eyasd.serving.network.providers import CPU, CUDA, DEFAULT_BATCH_SIZES, Gpu, choose_provider, provider_options, session_options
 from eyasd.serving.network.session import Session
+from eyasd.storage.local import LocalStore
 from eyasd.telemetry.metrics import Metrics
 
 

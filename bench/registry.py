@@ -16,7 +16,7 @@ import machine
 from eyasd.core.bundle import MANIFEST
 from eyasd.core.names import ModelRef
 from eyasd.registry.models import Models
-from eyasd.registry.store import LocalStore
+from eyasd.storage.local import LocalStore
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import structlog
 
 from builders import write_bundle
 from eyasd.registry.models import Models
-from eyasd.registry.store import LocalStore
+from eyasd.storage.local import LocalStore
 from eyasd.telemetry.metrics import Metrics
 
 

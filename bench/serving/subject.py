@@ -26,7 +26,7 @@ from eyasd.core.spec import Preset, TrainSpec
 from eyasd.core.tasks import TrainingTask
 from eyasd.core.variants import Precision
 from eyasd.registry.models import Models
-from eyasd.registry.store import LocalStore
+from eyasd.storage.local import LocalStore
 
 SIZE_PX = (500, 375)
 PICTURES = 128

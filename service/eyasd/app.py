@@ -36,7 +36,6 @@ from eyasd.jobs.scheduler import Scheduler, SchedulerOptions
 from eyasd.jobs.store import JobStore
 from eyasd.machine import fleet_options, make_writable
 from eyasd.registry.models import Models
-from eyasd.registry.store import LocalStore
 from eyasd.serving.cache import Cache
 from eyasd.serving.classifier import Classifier
 from eyasd.serving.engine.channel import Channel
@@ -44,6 +43,7 @@ from eyasd.serving.engine.remote import RemoteLoader
 from eyasd.serving.fleet import Fleet
 from eyasd.serving.queue.admission import Admission
 from eyasd.serving.shadow import Shadows
+from eyasd.storage.local import LocalStore
 from eyasd.telemetry.metrics import Metrics
 from eyasd.telemetry.page import serve_metrics
 

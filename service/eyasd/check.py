@@ -26,9 +26,9 @@ from eyasd.jobs.local import gpu_count
 from eyasd.jobs.store import JobStore
 from eyasd.machine import fleet_options, make_writable
 from eyasd.registry.models import Models
-from eyasd.registry.store import LocalStore
 from eyasd.serving.catalog import FleetOptions
 from eyasd.serving.engine.loading import Loader
+from eyasd.storage.local import LocalStore
 from eyasd.telemetry.metrics import Metrics
 
 Attempt = Callable[[], Awaitable[str]]

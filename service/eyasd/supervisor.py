@@ -24,11 +24,11 @@ from eyasd.config import Settings, revealed
 from eyasd.core.errors import StartupFailed
 from eyasd.machine import fleet_options
 from eyasd.registry.models import Models
-from eyasd.registry.store import LocalStore
 from eyasd.serving.engine import wire
 from eyasd.serving.engine.channel import Channel
 from eyasd.serving.engine.keeper import Keeper, Tenant
 from eyasd.serving.engine.loading import Loader
+from eyasd.storage.local import LocalStore
 from eyasd.telemetry.merged import Family, Merged, counted, families, merge
 from eyasd.telemetry.metrics import Metrics
 from eyasd.telemetry.page import serve_metrics

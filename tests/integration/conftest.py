@@ -16,7 +16,7 @@ from builders import write_bundle
 from eyasd.app import App, Role
 from eyasd.config import read_settings
 from eyasd.registry.models import Models
-from eyasd.registry.store import LocalStore
+from eyasd.storage.local import LocalStore
 
 Daemon = Callable[..., AbstractAsyncContextManager[App]]
 

@@ -15,8 +15,8 @@ from eyasd.core.errors import StorageFailed
 from eyasd.core.names import ModelRef
 from eyasd.core.traffic import Bounds, Canary
 from eyasd.registry.models import Models
-from eyasd.registry.store import LocalStore
 from eyasd.serving.traffic.routing import is_in
+from eyasd.storage.local import LocalStore
 
 WHITE = (255, 255, 255)
 

@@ -28,8 +28,12 @@ def training(*rooms: str) -> tuple[str, ...]:
 DOORS = {
     "core": (modules("core"), (*TORCH, *NO_GRPC, "onnxruntime", "pydantic", "prometheus_client", "structlog", "eyasd.telemetry")),
     "telemetry": (modules("telemetry"), (*TORCH, *NO_GRPC, "onnxruntime")),
+    "storage": (
+        modules("storage"),
+        (*TORCH, *NO_GRPC, "onnxruntime", "eyasd.telemetry", "eyasd.registry", "eyasd.serving", "eyasd.jobs", *TRAINER_PARTS),
+    ),
     "registry": (modules("registry"), (*TORCH, *NO_GRPC, "onnxruntime", "eyasd.serving", "eyasd.jobs", *TRAINER_PARTS)),
-    "serving": (modules("serving"), (*TORCH, *NO_GRPC, "eyasd.registry", "eyasd.jobs", *TRAINER_PARTS)),
+    "serving": (modules("serving"), (*TORCH, *NO_GRPC, "eyasd.storage", "eyasd.registry", "eyasd.jobs", *TRAINER_PARTS)),
     "serving/queue": (
         modules("serving/queue"),
         ("asyncio", "onnxruntime", "PIL", "eyasd.telemetry", "eyasd.serving.engine", "eyasd.serving.traffic"),
@@ -49,7 +53,7 @@ DOORS = {
     "training/head": (modules("training/head"), training("scoring", "choice")),
     "training/choice": (modules("training/choice"), training("scoring")),
     "api": (modules("api"), (*TORCH, *TRAINER_PARTS)),
-    "api/messages": (modules("api/messages"), ("eyasd.registry", "eyasd.jobs")),
+    "api/messages": (modules("api/messages"), ("eyasd.storage", "eyasd.registry", "eyasd.jobs")),
     "app": (
         ["eyasd.app", "eyasd.daemon", "eyasd.machine", "eyasd.check", "eyasd.supervisor", "eyasd.acceptor", "eyasd.__main__"],
         (*TORCH, *TRAINER_PARTS, "aiohttp"),

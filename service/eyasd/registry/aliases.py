@@ -11,7 +11,7 @@ from eyasd.core.names import ModelRef
 from eyasd.core.promotion import AliasRecord
 from eyasd.registry.records import Records
 from eyasd.registry.remembered import Remembered
-from eyasd.registry.store import Store
+from eyasd.storage.store import Store
 
 
 class Aliases:

@@ -16,7 +16,7 @@ from typing import Final
 from eyasd.core import bundle
 from eyasd.core.bundle import MANIFEST, CheckedFile, Manifest
 from eyasd.core.errors import BrokenBundle, StorageFailed, VersionNotFound
-from eyasd.registry.store import Store
+from eyasd.storage.store import Store
 
 _DIGEST: Final = "manifest.sha256"
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from eyasd.core import document
-from eyasd.registry.store import Store
+from eyasd.storage.store import Store
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,9 +34,9 @@ from eyasd.registry.aliases import Aliases
 from eyasd.registry.bundles import Bundles
 from eyasd.registry.looks import Looks
 from eyasd.registry.policies import Policies, judge
-from eyasd.registry.store import Store
 from eyasd.registry.traffic import Traffic
 from eyasd.registry.triton import triton_config
+from eyasd.storage.store import Store
 
 # Beside the files of a version that is being deleted; stays, so that nobody publishes it again.
 _DELETED: Final = "deleted"

@@ -18,7 +18,7 @@ from eyasd.core.evaluation import Evaluation
 from eyasd.core.promotion import MADE, Finding, Policy, PolicyRecord
 from eyasd.registry.losses import of_losses
 from eyasd.registry.records import Records
-from eyasd.registry.store import Store
+from eyasd.storage.store import Store
 
 
 class Policies:

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 from eyasd.core import document
 from eyasd.core.errors import StorageFailed
 from eyasd.registry.remembered import Remembered
-from eyasd.registry.store import Store
+from eyasd.storage.store import Store
 
 T = TypeVar("T")
 

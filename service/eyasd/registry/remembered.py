@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
-from eyasd.registry.store import ABSENT, Store
+from eyasd.storage.store import ABSENT, Store
 
 T = TypeVar("T")
 

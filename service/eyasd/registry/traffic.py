@@ -10,7 +10,7 @@ from eyasd.core.errors import TrafficConflict, VersionInUse
 from eyasd.core.names import ModelRef
 from eyasd.core.traffic import Canary, Shadow, TrafficRecord
 from eyasd.registry.records import Records
-from eyasd.registry.store import Store
+from eyasd.storage.store import Store
 
 
 class Traffic:

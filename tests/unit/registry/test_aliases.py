@@ -11,7 +11,8 @@ import pytest
 
 from eyasd.core.errors import AliasConflict, AliasNotFound, NothingToRollBack, StorageFailed
 from eyasd.registry.aliases import Aliases
-from eyasd.registry.store import LocalStore, Store
+from eyasd.storage.local import LocalStore
+from eyasd.storage.store import Store
 
 
 class RacedStore(LocalStore):

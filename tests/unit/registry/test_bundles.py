@@ -16,7 +16,7 @@ from eyasd.core.bundle import GOLDEN, MANIFEST, MODEL, REPORT, WEIGHTS
 from eyasd.core.errors import BrokenBundle, PromotionRefused, VersionNotFound
 from eyasd.core.promotion import Policy
 from eyasd.registry.models import Models
-from eyasd.registry.store import LocalStore
+from eyasd.storage.local import LocalStore
 
 FILES = (MODEL, GOLDEN, WEIGHTS, REPORT, *bundle._OPTIONAL)
 DAMAGES = {

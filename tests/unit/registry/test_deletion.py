@@ -13,7 +13,7 @@ from eyasd.core import bundle
 from eyasd.core.errors import StorageFailed, VersionInUse, VersionNotFound
 from eyasd.core.names import ModelRef
 from eyasd.registry.models import Models
-from eyasd.registry.store import LocalStore
+from eyasd.storage.local import LocalStore
 
 ANN: dict[str, Any] = {"actor": "ann", "reason": ""}
 NOW, MONTH = timedelta(0), timedelta(days=30)

@@ -12,7 +12,7 @@ from eyasd.core import document
 from eyasd.core.promotion import Policy
 from eyasd.registry.looks import Look, Looks
 from eyasd.registry.models import Models
-from eyasd.registry.store import LocalStore
+from eyasd.storage.local import LocalStore
 
 
 def test_each_scoring_counts_once(models: Models, tmp_path: Path) -> None:

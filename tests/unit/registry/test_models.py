@@ -14,7 +14,7 @@ from eyasd.core.errors import AliasNotFound, BrokenBundle, ModelNotFound, Storag
 from eyasd.core.names import ModelRef
 from eyasd.core.unknown import DistributionRule, UnknownRules
 from eyasd.registry.models import Models
-from eyasd.registry.store import LocalStore
+from eyasd.storage.local import LocalStore
 
 
 class FailingStore(LocalStore):

@@ -19,7 +19,7 @@ from eyasd.core.promotion import Policy
 from eyasd.core.variants import Precision, Variant
 from eyasd.registry.models import Models
 from eyasd.registry.policies import Policies
-from eyasd.registry.store import LocalStore
+from eyasd.storage.local import LocalStore
 
 ANN: dict[str, Any] = {"actor": "ann", "reason": "better"}
 

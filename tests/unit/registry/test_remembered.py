@@ -15,7 +15,7 @@ from eyasd.core.errors import StorageFailed
 from eyasd.core.names import ModelRef
 from eyasd.core.traffic import Canary
 from eyasd.registry.models import Models
-from eyasd.registry.store import LocalStore
+from eyasd.storage.local import LocalStore
 
 ANN: dict[str, Any] = {"actor": "ann", "reason": ""}
 

@@ -13,8 +13,8 @@ from eyasd.core.errors import AliasNotFound, InvalidArgument, TrafficConflict, V
 from eyasd.core.names import ModelRef
 from eyasd.core.traffic import Bounds, Canary, Shadow
 from eyasd.registry.models import Models
-from eyasd.registry.store import LocalStore
 from eyasd.registry.traffic import Traffic
+from eyasd.storage.local import LocalStore
 
 ANN: dict[str, Any] = {"actor": "ann", "reason": "try it"}
 

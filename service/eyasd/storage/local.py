@@ -1,8 +1,4 @@
-"""Objects by key: the little that a registry needs of a disk, or of an object store.
-
-`Store` is the port; `LocalStore` keeps objects as files. Two promises carry everything above: an object is seen whole or not
-at all, and `create` has exactly one winner. An object store has both (conditional PUT), so it can stand behind the same port.
-"""
+"""Objects as files below a folder."""
 
 from __future__ import annotations
 
@@ -12,45 +8,13 @@ import time
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from eyasd.core.errors import StorageFailed
+from eyasd.storage.store import ABSENT
 
 # More than any file system's unit of time, the 2 s of FAT included.
 _COARSE_SECONDS: Final = 3.0
-ABSENT: Final = ()
-
-
-class Store(Protocol):
-    """Objects by key. A key is `/`-separated parts, each safe as the name of a file."""
-
-    def read(self, key: str) -> bytes:
-        """Returns the object. Raises FileNotFoundError where there is none, StorageFailed where it cannot be read."""
-        ...
-
-    def exists(self, key: str) -> bool:
-        """Returns whether there is such an object."""
-        ...
-
-    def children(self, prefix: str) -> list[str]:
-        """Returns the next part of every key below `prefix`, sorted; empty where there is none."""
-        ...
-
-    def stamp(self, prefix: str) -> Hashable | None:
-        """Returns what changes whenever the answer of `children` does; ABSENT where that is empty; None where only it can tell."""
-        ...
-
-    def create(self, key: str, content: bytes) -> bool:
-        """Writes the object if there is none of this key, and returns whether it did. Raises StorageFailed."""
-        ...
-
-    def write(self, key: str, content: bytes) -> None:
-        """Writes the object, or replaces it. Raises StorageFailed."""
-        ...
-
-    def delete(self, key: str) -> None:
-        """Removes the object, if there is one. Raises StorageFailed."""
-        ...
 
 
 class LocalStore:

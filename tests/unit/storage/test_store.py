@@ -1,4 +1,4 @@
-"""registry.store: an object is whole or not there, `create` has one winner, and a failing disk is told of."""
+"""storage: an object is whole or not there, `create` has one winner, and a failing disk is told of."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from eyasd.core.errors import StorageFailed
-from eyasd.registry.store import LocalStore
+from eyasd.storage.local import LocalStore
 
 
 @pytest.fixture
