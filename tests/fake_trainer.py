@@ -18,6 +18,7 @@ from eyasd.core.jobs import Job, JobError, JobEvent, JobState, Progress
 from eyasd.core.spec import Preset, TrainSpec
 from eyasd.core.tasks import SharedCache, TrainingOutcome
 from eyasd.jobs.ledger import Ledger
+from eyasd.jobs.runner import Cause, Ending, Launch, Standing
 from eyasd.jobs.scheduler import Scheduler, SchedulerOptions
 from eyasd.jobs.store import JobStore
 from eyasd.registry.models import Models
@@ -31,19 +32,22 @@ class FakeProcess:
     """A trainer whose every move the test decides."""
 
     job_dir: Path
-    ended: asyncio.Future[int | None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    ended: asyncio.Future[Ending] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     stops: int = 0
 
-    async def wait(self) -> int | None:
+    async def wait(self) -> Ending:
         return await asyncio.shield(self.ended)
 
     async def stop(self, grace_seconds: float) -> None:
         self.stops += 1
         self.end(jobdir.TERMINATED)
 
-    def end(self, status: int | None) -> None:
+    def standing(self) -> Standing:
+        return Standing(running=True)
+
+    def end(self, status: int | None, cause: Cause = Cause.PROGRAM, message: str = "") -> None:
         if not self.ended.done():
-            self.ended.set_result(status)
+            self.ended.set_result(Ending(status, cause, message))
 
     def say(self, **line: object) -> None:
         text = document.dump(ProgressLine(datetime.now(UTC), **line))  # type: ignore[arg-type]
@@ -72,14 +76,14 @@ class FakeRunner:
         self.started: asyncio.Queue[FakeProcess] = asyncio.Queue()
         self.alive: dict[str, FakeProcess] = {}
 
-    async def start(self, job_dir: Path) -> FakeProcess:
-        process = FakeProcess(job_dir)
-        self.alive[job_dir.name] = process
+    async def start(self, launch: Launch) -> FakeProcess:
+        process = FakeProcess(launch.job_dir)
+        self.alive[launch.job] = process
         self.started.put_nowait(process)
         return process
 
-    def attach(self, job_dir: Path) -> FakeProcess | None:
-        process = self.alive.get(job_dir.name)
+    async def attach(self, launch: Launch) -> FakeProcess | None:
+        process = self.alive.get(launch.job)
         return process if process is not None and not process.ended.done() else None
 
 

@@ -16,36 +16,13 @@ import sys
 from collections.abc import Mapping
 from itertools import takewhile
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from eyasd.core import jobdir
+from eyasd.jobs.runner import Cause, Ending, Launch, Process, Standing
 
 _POLL_SECONDS: Final = 0.5
 _DRIVER: Final = Path("/proc/driver/nvidia/gpus")
-
-
-class Process(Protocol):
-    """A trainer at work."""
-
-    async def wait(self) -> int | None:
-        """Returns the exit status, negative for a signal, once it has ended; None where nobody could see it."""
-        ...
-
-    async def stop(self, grace_seconds: float) -> None:
-        """Asks it to end, and kills it if it has not after the grace."""
-        ...
-
-
-class Runner(Protocol):
-    """Starts trainers, and finds those started before."""
-
-    async def start(self, job_dir: Path) -> Process:
-        """Starts a trainer on the folder."""
-        ...
-
-    def attach(self, job_dir: Path) -> Process | None:
-        """Returns the trainer that works on the folder, or None."""
-        ...
 
 
 class LocalProcess:
@@ -56,13 +33,12 @@ class LocalProcess:
         self._lock = lock
         self._child = child
 
-    async def wait(self) -> int | None:
+    async def wait(self) -> Ending:
         """See `Process.wait`."""
-        if self._child is not None:
-            return await self._child.wait()
+        status = await self._child.wait() if self._child is not None else None
         while _locked(self._lock):  # noqa: ASYNC110 - a lock that another process holds has no event to wait for
             await asyncio.sleep(_POLL_SECONDS)
-        return None
+        return Ending(status, Cause.LOST if status is None or status < 0 else Cause.PROGRAM)
 
     async def stop(self, grace_seconds: float) -> None:
         """See `Process.stop`."""
@@ -74,6 +50,10 @@ class LocalProcess:
                 os.killpg(self._pid, signal.SIGKILL)  # it leads a session of its own: its workers go with it
                 await self.wait()
 
+    def standing(self) -> Standing:
+        """See `Process.standing`."""
+        return Standing(running=True)
+
 
 class LocalRunner:
     """Runs `python -m eyasd.training JOB_DIR`, or several of it under `eyasd.training.launch`, which holds and ends as one."""
@@ -82,12 +62,13 @@ class LocalRunner:
         """Remembers how many processes a training takes; all other jobs take one."""
         self._processes = processes
 
-    async def start(self, job_dir: Path) -> Process:
+    async def start(self, launch: Launch) -> Process:
         """Starts a trainer; its output goes to JOB_DIR/trainer.log.
 
         Raises:
             BlockingIOError: a trainer works on the folder already.
         """
+        job_dir = launch.job_dir
         path = job_dir / jobdir.LOCK
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
@@ -96,7 +77,7 @@ class LocalRunner:
                 child = await asyncio.create_subprocess_exec(
                     sys.executable,
                     "-m",
-                    *self._program(job_dir),
+                    *self._program(launch),
                     str(job_dir),
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=log,
@@ -111,14 +92,14 @@ class LocalRunner:
             os.close(descriptor)  # the child's copy keeps the lock
         return LocalProcess(child.pid, path, child)
 
-    def _program(self, job_dir: Path) -> tuple[str, ...]:
-        if self._processes > 1 and (job_dir / jobdir.TRAINING).exists():
+    def _program(self, launch: Launch) -> tuple[str, ...]:
+        if self._processes > 1 and launch.training:
             return "eyasd.training.launch", str(self._processes)
         return ("eyasd.training",)
 
-    def attach(self, job_dir: Path) -> Process | None:
+    async def attach(self, launch: Launch) -> Process | None:
         """See `Runner.attach`."""
-        path = job_dir / jobdir.LOCK
+        path = launch.job_dir / jobdir.LOCK
         return LocalProcess(int(path.read_text()), path) if _locked(path) else None
 
 

@@ -25,8 +25,8 @@ from eyasd.core.names import PRODUCTION, ModelRef
 from eyasd.core.tasks import EvaluationOutcome, InspectionOutcome, SharedCache, TrainingOutcome
 from eyasd.jobs import folder
 from eyasd.jobs.ledger import Ledger
-from eyasd.jobs.local import Process, Runner
 from eyasd.jobs.progress import read_progress
+from eyasd.jobs.runner import Cause, Ending, Launch, Process, Runner
 from eyasd.registry.models import Models
 from eyasd.telemetry.metrics import Metrics
 
@@ -123,18 +123,22 @@ class Scheduler:
         except StorageFailed as error:
             await self._fail(job, error)
             return
-        process = await self._runner.start(job_dir)
+        process = await self._runner.start(self._launch(job))
         self._log.info("job started", job=job.id, attempt=job.attempt)
         await self._follow(job, process)
 
     async def _take_up(self, job: Job) -> None:
         """Goes on with a job that an earlier daemon was running."""
-        process = await asyncio.to_thread(self._runner.attach, self._ledger.job_dir(job.id))
+        process = await self._runner.attach(self._launch(job))
         if process is not None:
             await self._follow(job, process)
         else:
             await self._collect(job)
-            await self._conclude(job.id, None)
+            await self._conclude(job.id, Ending(None, Cause.LOST))
+
+    def _launch(self, job: Job) -> Launch:
+        training = job.type is JobType.TRAINING
+        return Launch(job=job.id, attempt=job.attempt, job_dir=self._ledger.job_dir(job.id), training=training)
 
     async def _follow(self, job: Job, process: Process) -> None:
         """Takes down what a process reports until it has ended, and asks it to end once its job is cancelled."""
@@ -162,13 +166,9 @@ class Scheduler:
             if event.progress is not None and job.type is JobType.TRAINING:
                 self._metrics.observe_progress(job.id, event.progress)
 
-    async def _conclude(self, job_id: str, status: int | None) -> None:
-        """Decides what the end of a process means.
-
-        Args:
-            job_id: the job.
-            status: the process's exit status, or None where nobody could see it.
-        """
+    async def _conclude(self, job_id: str, ending: Ending) -> None:
+        """Decides what the end of a process means."""
+        status = ending.status
         job = await self._ledger.get(job_id)
         job_dir = self._ledger.job_dir(job_id)
         if job.state.ended:
@@ -182,15 +182,16 @@ class Scheduler:
             await self._end(job, JobState.FAILED, error=error)
         elif self._ledger.draining and status == jobdir.TERMINATED:
             await self._ledger.update(job_id, state=JobState.QUEUED)
-        elif status is not None and status > 0 and status != jobdir.TERMINATED:
+        elif ending.cause in (Cause.OUT_OF_MEMORY, Cause.TIME_LIMIT, Cause.REFUSED):
+            await self._fail(job, TrainerFailed(ending.message))
+        elif ending.cause is Cause.PROGRAM and status is not None and status > 0 and status != jobdir.TERMINATED:
             await self._fail(job, TrainerFailed(f"The training program crashed: {folder.last_words(job_dir)}"))
         elif job.lost + 1 < self._options.max_attempts:
-            self._log.warning("process lost, job queued again", job=job_id, status=status)
+            self._log.warning("process lost, job queued again", job=job_id, status=status, reason=ending.message)
             await self._ledger.update(job_id, state=JobState.QUEUED, lost=job.lost + 1)
         else:
-            cause = (
-                "it was killed, perhaps for want of memory: try a smaller batch_size" if status == -9 else f"exit status {status}"
-            )
+            killed = "it was killed, perhaps for want of memory: try a smaller batch_size"
+            cause = ending.message or (killed if status == -9 else f"exit status {status}")
             await self._fail(job, TrainerFailed(f"The training program was lost {job.lost + 1} times; the last time: {cause}."))
 
     async def _succeed(self, job: Job, job_dir: Path) -> None:

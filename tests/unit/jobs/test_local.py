@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from eyasd.core import jobdir
 from eyasd.jobs.local import LocalRunner, gpu_count
+from eyasd.jobs.runner import Launch
 
 
 @pytest.mark.parametrize(
@@ -31,13 +31,8 @@ def test_the_gpus_that_cuda_would_see_are_counted(tmp_path: Path, present: int, 
 
 
 @pytest.mark.parametrize(
-    ("processes", "task", "program"),
-    [
-        (1, jobdir.TRAINING, ("eyasd.training",)),
-        (8, jobdir.TRAINING, ("eyasd.training.launch", "8")),
-        (8, jobdir.EVALUATION, ("eyasd.training",)),
-    ],
+    ("processes", "training", "program"),
+    [(1, True, ("eyasd.training",)), (8, True, ("eyasd.training.launch", "8")), (8, False, ("eyasd.training",))],
 )
-def test_a_training_alone_takes_several_processes(tmp_path: Path, processes: int, task: str, program: tuple[str, ...]) -> None:
-    (tmp_path / task).touch()
-    assert LocalRunner(processes)._program(tmp_path) == program
+def test_a_training_alone_takes_several_processes(processes: int, training: bool, program: tuple[str, ...]) -> None:
+    assert LocalRunner(processes)._program(Launch(job="j", attempt=1, job_dir=Path("j"), training=training)) == program

@@ -21,6 +21,7 @@ from eyasd.core.promotion import Policy
 from eyasd.core.spec import InspectionSpec, Preset, TrainSpec
 from eyasd.core.tasks import Conditions, EvaluationOutcome, EvaluationTask, InspectionOutcome, InspectionTask, TrainingTask
 from eyasd.jobs import scheduler as scheduler_module
+from eyasd.jobs.runner import Cause
 from eyasd.registry.models import Models
 from fake_trainer import CACHE, House, follow, states, train
 
@@ -262,13 +263,24 @@ async def test_a_killed_process_is_started_again_at_most_three_times(house: Hous
     for attempt in (1, 2, 3):
         process = await house.runner.started.get()
         assert document.load(TrainingTask, (process.job_dir / jobdir.TRAINING).read_text()).attempt == attempt
-        process.end(-9)
+        process.end(-9, Cause.LOST)
     await follow(house, job)
     failed = await house.ledger.get(job.id)
     assert failed.error is not None
     assert failed.error.reason == "TRAINER_FAILED"
     assert "lost 3 times" in failed.error.message
     assert "batch_size" in failed.error.message
+
+
+@pytest.mark.parametrize("cause", [Cause.OUT_OF_MEMORY, Cause.TIME_LIMIT, Cause.REFUSED])
+async def test_what_another_attempt_would_not_help_is_final_and_told_in_the_words_of_the_place(house: House, cause: Cause) -> None:
+    job = await train(house)
+    (await house.runner.started.get()).end(None, cause, "The pod's image does not exist.")
+    await follow(house, job)
+    failed = await house.ledger.get(job.id)
+    assert (failed.state, failed.attempt) == (JobState.FAILED, 1)
+    assert failed.error is not None
+    assert failed.error.message == "The pod's image does not exist."
 
 
 async def test_cancelling_a_queued_a_running_and_an_ended_job(house: House) -> None:
