@@ -42,6 +42,7 @@ class TrainingTask:
         deadline: when the budget ends, UTC; None is no budget.
         base_version: the version that JOB_DIR/base holds, to start from; None is none.
         cache: of decoded pictures; None is a cache for this job alone.
+        micro_batches: in how many parts each batch is taken at least, where memory is short; the steps are those of whole ones.
     """
 
     job: str
@@ -54,6 +55,7 @@ class TrainingTask:
     deadline: datetime | None = None
     base_version: ModelRef | None = None
     cache: SharedCache | None = None
+    micro_batches: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,6 +43,7 @@ class Task:
         pixels: the file of the decoded pictures, on such a disk.
         shape: of these, [N, H, W, 3].
         names: of the network's parameters and buffers.
+        micro_batches: see `TrainingTask`.
     """
 
     recipe: Recipe
@@ -54,6 +55,7 @@ class Task:
     pixels: Path
     shape: tuple[int, ...]
     names: tuple[str, ...]
+    micro_batches: int
 
 
 def fine_tune(start: Start, budget: Budget, folder: Path, journal: Journal, ranks: Ranks) -> Tuned:
@@ -75,7 +77,18 @@ def fine_tune(start: Start, budget: Budget, folder: Path, journal: Journal, rank
         TrainerFailed: the loss is no number any more.
     """
     names = tuple(start.network.state_dict())
-    task = Task(start.recipe, start.data, budget, folder, start.key, start.head, start.pixels, start.images.shape, names)
+    task = Task(
+        start.recipe,
+        start.data,
+        budget,
+        folder,
+        start.key,
+        start.head,
+        start.pixels,
+        start.images.shape,
+        names,
+        start.micro_batches,
+    )
     ranks.call(task)
     return _run(task, start.network, start.images, journal, ranks, start.logits)
 
@@ -101,7 +114,18 @@ def _run(
     tune()
     ranks.copy(list(network.state_dict().values()))
     journal.agree = ranks.any
-    tuning = FineTuning(network, task.recipe, images, task.data, task.budget, task.folder, task.key, journal, ranks)
+    tuning = FineTuning(
+        network,
+        task.recipe,
+        images,
+        task.data,
+        task.budget,
+        task.folder,
+        task.key,
+        journal,
+        ranks,
+        micro_batches=task.micro_batches,
+    )
     history = tuning.run(task.head, logits)
     journal.agree = bool
     torch.set_num_threads(cpu_count())

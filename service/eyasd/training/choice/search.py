@@ -229,4 +229,15 @@ def _with_values(recipe: Recipe, values: Mapping[str, float]) -> Recipe:
 
 
 def _tuning(start: Start, recipe: Recipe, folder: Path, key: str, part: Part, steps: int) -> FineTuning:
-    return FineTuning(start.network, recipe, start.images, start.data, Budget(), folder, key, part, steps=steps)
+    return FineTuning(
+        start.network,
+        recipe,
+        start.images,
+        start.data,
+        Budget(),
+        folder,
+        key,
+        part,
+        steps=steps,
+        micro_batches=start.micro_batches,
+    )

@@ -57,6 +57,7 @@ class Start:
         prints: int64 [N], by which each listed file is known; see `core.answers`.
         seen: int64 [n], those of train, validation and the base version.
         sample: pictures that stand for the others, and what the frozen backbone sees in them.
+        micro_batches: see `TrainingTask`.
     """
 
     recipe: Recipe
@@ -72,6 +73,7 @@ class Start:
     prints: NDArray[np.int64]
     seen: NDArray[np.int64]
     sample: Sample
+    micro_batches: int
 
 
 def prepare(
@@ -143,7 +145,22 @@ def prepare(
     used = prints[np.concatenate([data.rows[TRAIN], data.rows[VALIDATION]])]
     used = np.union1d(used, base.seen) if base else np.unique(used)
     some = ood.sample(data, chosen, rows, features, recipe.seed)
-    return Start(recipe, preprocess, network, source, pictures.images, data, pictures.path, key, head, logits, prints, used, some)
+    return Start(
+        recipe,
+        preprocess,
+        network,
+        source,
+        pictures.images,
+        data,
+        pictures.path,
+        key,
+        head,
+        logits,
+        prints,
+        used,
+        some,
+        task.micro_batches,
+    )
 
 
 def build(

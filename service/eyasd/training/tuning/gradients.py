@@ -24,8 +24,10 @@ from eyasd.training.tuning.batches import Batch
 class Gradients:
     """Fills in the gradients of a network, step by step."""
 
-    def __init__(self, network: Network, criterion: Criterion, recipe: Recipe, ranks: Ranks, journal: Journal) -> None:
-        """Begins with the batch in one part.
+    def __init__(
+        self, network: Network, criterion: Criterion, recipe: Recipe, ranks: Ranks, journal: Journal, micro_batches: int = 1
+    ) -> None:
+        """Begins with the batch in as many parts as are asked for.
 
         Args:
             network: in training mode when it is called.
@@ -33,11 +35,12 @@ class Gradients:
             recipe: of the job.
             ranks: the processes that share each batch.
             journal: hears when the memory is too small.
+            micro_batches: number of parts that each process takes its share of a batch in at first.
         """
         self._network, self._criterion, self._ranks, self._journal = network, criterion, ranks, journal
         self._device = next(network.parameters()).device
         self._trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        self._micro_batch = ceil(recipe.batch_size / ranks.world)
+        self._micro_batch = ceil(recipe.batch_size / ranks.world / micro_batches)
         self._layout = layout(recipe.backbone, self._device)
         network.to(memory_format=self._layout)
         self._forward = torch.compile(network) if pays_to_compile(recipe.samples, self._device) else network

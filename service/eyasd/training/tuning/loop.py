@@ -73,6 +73,8 @@ class FineTuning:
         journal: Journal,
         ranks: Ranks = ALONE,
         steps: int | None = None,
+        *,
+        micro_batches: int = 1,
     ) -> None:
         """Prepares the first step.
 
@@ -87,6 +89,7 @@ class FineTuning:
             journal: hears of the progress.
             ranks: the processes that train together; the network is the same in all.
             steps: how many there are to be at most; None is as many as the recipe's samples take.
+            micro_batches: in how many parts the batch of a step is taken at least.
         """
         self._ranks = ranks
         self._network, self._recipe, self._images, self._data = network, recipe, images, data
@@ -98,7 +101,7 @@ class FineTuning:
         counts = torch.from_numpy(as_flags(data.targets[data.rows[TRAIN]], len(data.labels)).sum(0))
         weights = class_weights(counts, recipe.class_weight_power)
         criterion = Criterion(recipe.loss, recipe.label_smoothing, weights).to(self._device)
-        self._gradients = Gradients(network, criterion, recipe, ranks, journal)
+        self._gradients = Gradients(network, criterion, recipe, ranks, journal, micro_batches)
         self._wanted = self._batches.length.steps if steps is None else steps
         self.pace = Pace(budget, self._batches.length.validation_steps)
         self._standing = Standing(key, self._wanted)

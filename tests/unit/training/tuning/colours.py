@@ -59,14 +59,22 @@ EVERY_CHANGE = {"min_crop_fraction": 0.5, "color_fraction": 0.3, "erasing_probab
 class Tuning:
     """A fine-tuning that can be begun again in the same folder."""
 
-    def __init__(self, folder: Path, recipe: Recipe, budget: Budget | None = None) -> None:
+    def __init__(self, folder: Path, recipe: Recipe, budget: Budget | None = None, *, micro_batches: int = 1) -> None:
         folder.mkdir(exist_ok=True)
         self.images, self.data = colours()
         self.journal = Journal(folder / "progress.jsonl", {"fine-tune": 1})
         torch.manual_seed(0)
         self.network = Network(recipe, input_format(recipe.backbone), 3).eval()
         self.tuning = FineTuning(
-            self.network, recipe, self.images, self.data, budget or Budget(), folder, f"key {recipe}", self.journal
+            self.network,
+            recipe,
+            self.images,
+            self.data,
+            budget or Budget(),
+            folder,
+            f"key {recipe}",
+            self.journal,
+            micro_batches=micro_batches,
         )
         self.path = folder / "progress.jsonl"
 

@@ -12,7 +12,7 @@ from eyasd.training.network import Network
 from eyasd.training.tuning import gradients
 from eyasd.training.tuning.gradients import Gradients
 
-from .colours import Tuning, recipe_of
+from .colours import EVERY_CHANGE, Tuning, recipe_of
 
 
 def test_a_batch_that_does_not_fit_is_taken_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,6 +33,27 @@ def test_a_batch_that_does_not_fit_is_taken_in_parts(tmp_path: Path, monkeypatch
     assert [message for message in parts.messages() if "memory" in message] == [
         f"The memory was too small: each step now takes {pictures} pictures at a time." for pictures in (4, 2)
     ]
+
+
+def test_micro_batches_take_less_memory_and_learn_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = recipe_of(batch_size=8, epochs=3, dropout=0.3, **EVERY_CHANGE)
+    largest, forward = 0, Network.forward
+
+    def watched(self: Network, pixels: torch.Tensor) -> torch.Tensor:
+        nonlocal largest
+        largest = max(largest, len(pixels)) if self.training else largest
+        return forward(self, pixels)
+
+    monkeypatch.setattr(Network, "forward", watched)
+    histories = []
+    for parts, most in ((1, 8), (2, 4), (4, 2)):
+        largest = 0
+        histories.append(Tuning(tmp_path / str(parts), recipe, micro_batches=parts).run())
+        assert largest == most
+    for found in histories[1:]:
+        for field in ("train_loss", "loss"):
+            expected = [getattr(epoch, field) for epoch in histories[0]]
+            assert [getattr(epoch, field) for epoch in found] == pytest.approx(expected, rel=1e-5)
 
 
 def test_memory_for_not_even_one_picture_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
