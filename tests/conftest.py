@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from builders import write_bundle
 from eyasd.registry.models import Models
 from eyasd.storage.local import LocalStore
 from eyasd.telemetry.metrics import Metrics
+from postgres import Postgres
 
 
 def pytest_configure() -> None:
@@ -49,3 +51,20 @@ def models(tmp_path: Path) -> Models:
 def tiny_bundle(tmp_path: Path) -> Path:
     """A folder that holds the bundle of a network which knows three colours."""
     return write_bundle(tmp_path / "bundle")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server; a test that stops it starts it again."""
+    made = Postgres()
+    yield made
+    made.end()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+    """Where an empty job database is: the test runs on each kind."""
+    if request.param == "sqlite":
+        return tmp_path / "jobs.sqlite"
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.url(server.create())

@@ -102,7 +102,7 @@ class House:
 
     def _begin(self) -> None:
         options = SchedulerOptions(max_running=1, max_attempts=3, stop_grace_seconds=1, weights=None, hub=False, cache=CACHE)
-        self.store = JobStore(self.folder / "jobs.sqlite")
+        self.store = JobStore(self.folder / "jobs.sqlite", self._log)
         self.ledger = Ledger(self.store, self.models, self.folder / "jobs", self.metrics, self._log)
         self.scheduler = Scheduler(self.ledger, self.runner, self.models, options, self.metrics, self._log)
         self._running = asyncio.create_task(self.scheduler.run())

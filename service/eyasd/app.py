@@ -33,8 +33,7 @@ from eyasd.core.tasks import SharedCache
 from eyasd.jobs.ledger import Ledger
 from eyasd.jobs.local import LocalRunner, gpu_count
 from eyasd.jobs.scheduler import Scheduler, SchedulerOptions
-from eyasd.jobs.store import JobStore
-from eyasd.machine import fleet_options, make_writable
+from eyasd.machine import fleet_options, make_writable, open_jobs
 from eyasd.registry.models import Models
 from eyasd.serving.cache import Cache
 from eyasd.serving.classifier import Classifier
@@ -170,7 +169,7 @@ class App:
     def _make_trainer(self) -> Services:
         folder = self._settings.data_dir
         make_writable(folder)
-        store = JobStore(folder / "jobs.sqlite")
+        store = open_jobs(self._settings, self._log)
         self._closers.append(store.close)
         jobs, training = self._settings.jobs, self._settings.training
         options = SchedulerOptions(

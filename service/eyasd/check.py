@@ -14,6 +14,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
+from pathlib import Path
 from typing import Final, TextIO
 
 import structlog
@@ -23,8 +24,7 @@ from eyasd.config import Settings
 from eyasd.core.errors import EyasError, StartupFailed
 from eyasd.daemon import check_acceptors
 from eyasd.jobs.local import gpu_count
-from eyasd.jobs.store import JobStore
-from eyasd.machine import fleet_options, make_writable
+from eyasd.machine import database_of, fleet_options, make_writable, open_jobs
 from eyasd.registry.models import Models
 from eyasd.serving.catalog import FleetOptions
 from eyasd.serving.engine.loading import Loader
@@ -95,11 +95,11 @@ class _Checks:
         return f"{folder} can be written to, {shutil.disk_usage(folder).free / 1e9:.1f} GB are free"
 
     async def jobs(self) -> str:
-        path = self._settings.data_dir / "jobs.sqlite"
-        if not path.exists():
-            return f"{path} will be made"
-        JobStore(path).close()
-        return f"{path} can be opened"
+        place = database_of(self._settings)
+        if isinstance(place, Path) and not place.exists():
+            return f"{place} will be made"
+        open_jobs(self._settings, self._log, trial=True).close()
+        return f"{place} can be opened" if isinstance(place, Path) else "jobs.database can be used"
 
     async def training(self) -> str:
         missing = [name for name in _TRAINER_PACKAGES if importlib.util.find_spec(name) is None]

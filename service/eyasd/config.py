@@ -109,6 +109,8 @@ class ServingSettings(_Room):
 class JobsSettings(_Room):
     """The queue of trainings and evaluations."""
 
+    database: SecretStr | None = None
+    """Where the jobs are: `postgresql://user@host/database`, or unset for SQLite in data_dir. Needs the extra `postgres`."""
     max_running: int = Field(default=1, ge=1, le=64)
     """Jobs that run at the same time; on one GPU, or on a laptop, one at a time is fastest."""
     max_attempts: int = Field(default=3, ge=1, le=10)
@@ -204,8 +206,10 @@ def read_settings(file: Path | None, overrides: dict[str, Any]) -> Settings:
 def revealed(settings: Settings) -> dict[str, Any]:
     """Returns the settings with their secrets, as JSON has them, for another process of this daemon: `read_settings(None, ...)`."""
     values: dict[str, Any] = settings.model_dump(mode="json")
-    if settings.api.token is not None:
-        values["api"]["token"] = settings.api.token.get_secret_value()
+    for room, name in (("api", "token"), ("jobs", "database")):
+        secret: SecretStr | None = getattr(getattr(settings, room), name)
+        if secret is not None:
+            values[room][name] = secret.get_secret_value()
     return values
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
 
 from eyasd.config import Settings
 from eyasd.core.errors import StartupFailed
@@ -15,6 +18,9 @@ from eyasd.serving.engine.loading import EngineOptions
 from eyasd.serving.network.plan import Plan, plan
 from eyasd.serving.network.precision import check_wish
 from eyasd.serving.network.providers import CPU, DEFAULT_BATCH_SIZES, TENSORRT, choose_provider
+
+if TYPE_CHECKING:
+    from eyasd.jobs.store import JobStore
 
 
 def fleet_options(settings: Settings) -> FleetOptions:
@@ -51,6 +57,25 @@ def fleet_options(settings: Settings) -> FleetOptions:
         retry_interval_seconds=serving.retry_interval_seconds,
         memory_bytes=serving.memory_bytes or memory_bytes() // 2,
     )
+
+
+def database_of(settings: Settings) -> Path | str:
+    """Returns where the jobs are: SQLite's file, or a URL."""
+    url = settings.jobs.database
+    return url.get_secret_value() if url else settings.data_dir / "jobs.sqlite"
+
+
+def open_jobs(settings: Settings, log: structlog.typing.FilteringBoundLogger, *, trial: bool = False) -> JobStore:
+    """Opens the database of jobs; see `Database`. A server never does, so what it takes is not imported before.
+
+    Raises:
+        StartupFailed: it cannot be used.
+    """
+    try:
+        from eyasd.jobs.store import JobStore  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise StartupFailed(f"A trainer needs {error.name}: install 'eyas[trainer]'.") from error
+    return JobStore(database_of(settings), log, trial=trial)
 
 
 def make_writable(folder: Path) -> None:

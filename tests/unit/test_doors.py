@@ -17,7 +17,7 @@ TRAINER_PARTS = ("eyasd.training",)
 
 
 def modules(room: str) -> list[str]:
-    files = sorted(path for path in (ROOT / room).rglob("*.py") if path.stem not in {"__init__", "__main__"})
+    files = sorted(path for path in (ROOT / room).rglob("*.py") if path.stem not in {"__init__", "__main__", "env"})
     return [".".join(("eyasd", *path.relative_to(ROOT).with_suffix("").parts)) for path in files]
 
 
@@ -56,7 +56,7 @@ DOORS = {
     "api/messages": (modules("api/messages"), ("eyasd.storage", "eyasd.registry", "eyasd.jobs")),
     "app": (
         ["eyasd.app", "eyasd.daemon", "eyasd.machine", "eyasd.check", "eyasd.supervisor", "eyasd.acceptor", "eyasd.__main__"],
-        (*TORCH, *TRAINER_PARTS, "aiohttp"),
+        (*TORCH, *TRAINER_PARTS, "aiohttp", "sqlalchemy", "alembic"),
     ),
     "client": (["eyas", "eyas._public", "eyas.aio"], (*TORCH, "numpy", "PIL", "click", "rich", "eyasd")),
 }

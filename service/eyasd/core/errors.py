@@ -180,6 +180,10 @@ class StorageFailed(EyasError):
     """A file could not be written or read: no space, no permission, or a failing disk."""
 
 
+class DatabaseAway(StorageFailed):
+    """The job database does not answer; what was asked of it may be asked again."""
+
+
 class TrainerFailed(EyasError):
     """The training program ended without saying why."""
 

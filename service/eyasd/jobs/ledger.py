@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -25,9 +25,11 @@ from eyasd.core.names import ModelRef
 from eyasd.core.spec import InspectionSpec, TrainSpec
 from eyasd.core.warmstart import inherited
 from eyasd.jobs import folder
-from eyasd.jobs.store import JobStore
 from eyasd.registry.models import Models
 from eyasd.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:  # a server imports this file, too, and has no database
+    from eyasd.jobs.store import JobStore
 
 
 class Ledger:

@@ -1,25 +1,26 @@
-"""Jobs and their events in SQLite: what was promised to somebody, so every call is on the disk when it returns.
+"""Jobs and their events in a database: what was promised to somebody, so every call is on the disk when it returns.
 
-Knows rows, not processes. Blocking; the ledger calls it in a thread. One connection behind one lock: a daemon writes a few
-rows a second at most.
+Knows rows, not processes. Blocking; the ledger calls it in threads.
 """
 
 from __future__ import annotations
 
-import sqlite3
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from eyasd.core import document
-from eyasd.core.errors import JobEnded, JobNotFound, RequestIdReused, StartupFailed, StorageFailed
-from eyasd.core.jobs import Job, JobEvent, JobState, Progress
+import structlog
+from sqlalchemy import Connection, func, insert, select, update
 
-# The whole life of a job: a change that is not drawn here is refused by the database's only writer.
+from eyasd.core import document
+from eyasd.core.errors import JobEnded, JobNotFound, RequestIdReused
+from eyasd.core.jobs import Job, JobEvent, JobState, Progress
+from eyasd.jobs.database import Database
+from eyasd.jobs.tables import EVENTS, JOBS
+
+# The whole life of a job: a change that is not drawn here is refused.
 TRANSITIONS: Final[dict[JobState, frozenset[JobState]]] = {
     JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLED, JobState.FAILED}),
     JobState.RUNNING: frozenset({JobState.QUEUED, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}),
@@ -28,54 +29,17 @@ TRANSITIONS: Final[dict[JobState, frozenset[JobState]]] = {
     JobState.CANCELLED: frozenset(),
 }
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS jobs (
-    number         INTEGER PRIMARY KEY AUTOINCREMENT,
-    id             TEXT NOT NULL UNIQUE,
-    request_id     TEXT UNIQUE,
-    request        TEXT NOT NULL,
-    state          TEXT NOT NULL,
-    progress_bytes INTEGER NOT NULL DEFAULT 0,
-    document       TEXT NOT NULL
-);
-CREATE TABLE IF NOT EXISTS events (
-    job      TEXT NOT NULL REFERENCES jobs (id),
-    sequence INTEGER NOT NULL,
-    document TEXT NOT NULL,
-    PRIMARY KEY (job, sequence)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, number);
-"""
-_SCHEMA_VERSION = 1
-
 
 class JobStore:
     """The jobs of one daemon."""
 
-    def __init__(self, path: Path) -> None:
-        """Opens the database, and makes it if there is none.
-
-        Raises:
-            StartupFailed: the file cannot be used.
-        """
-        self._lock = threading.Lock()
-        try:
-            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
-            # WAL and FULL: a row is on the disk when its transaction returns, and readers never wait for a writer.
-            self._connection.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
-            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-            if version not in (0, _SCHEMA_VERSION):
-                raise StartupFailed(
-                    f"{path} was written by another version of Eyas (schema {version}): use that one, or another data dir."
-                )
-            self._connection.executescript(f"{_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION};")
-        except sqlite3.Error as error:
-            raise StartupFailed(f"The job database {path} cannot be used: {error}.") from error
+    def __init__(self, place: str | Path, log: structlog.typing.FilteringBoundLogger, *, trial: bool = False) -> None:
+        """Opens the database, and makes it if there is none; see `Database`."""
+        self._database = Database(place, log, trial=trial)
 
     def close(self) -> None:
-        """Closes the database, after the call in progress; later ones raise StorageFailed."""
-        with self._lock:  # SQLite crashes the process where a connection is closed under another thread's feet
-            self._connection.close()
+        """See `Database.close`."""
+        self._database.close()
 
     def submit(self, job: Job, request_id: str | None, request: str) -> Job:
         """Adds a job with its first event, or returns the one that the same request made before.
@@ -88,18 +52,21 @@ class JobStore:
         Raises:
             RequestIdReused: `request_id` belongs to another request.
         """
-        with self._transaction() as cursor:
-            known = cursor.execute("SELECT request, document FROM jobs WHERE request_id = ?", (request_id,)).fetchone()
-            if known is not None and known[0] != request:
-                raise RequestIdReused(f"The request id {request_id!r} was used for another request: choose a new one.")
-            if known is not None:
-                return document.load(Job, known[1])
-            cursor.execute(
-                "INSERT INTO jobs (id, request_id, request, state, document) VALUES (?, ?, ?, ?, ?)",
-                (job.id, request_id, request, job.state, document.dump(job)),
-            )
-            _append(cursor, job.id, JobEvent(0, job.create_time, job=job))
-        return job
+
+        def work(connection: Connection) -> Job:
+            if request_id is not None:
+                columns = select(JOBS.c.request, JOBS.c.document)
+                known = connection.execute(columns.where(JOBS.c.request_id == request_id)).one_or_none()
+                if known is not None and known.request != request:
+                    raise RequestIdReused(f"The request id {request_id!r} was used for another request: choose a new one.")
+                if known is not None:
+                    return document.load(Job, known.document)
+            row = {"id": job.id, "request_id": request_id, "request": request, "state": job.state, "document": document.dump(job)}
+            connection.execute(insert(JOBS).values(row))
+            _append(connection, job.id, JobEvent(0, job.create_time, job=job))
+            return job
+
+        return self._database.write(work)
 
     def get(self, job: str) -> Job:
         """Returns a job.
@@ -107,8 +74,7 @@ class JobStore:
         Raises:
             JobNotFound: there is none of this id.
         """
-        with self._transaction() as cursor:
-            return _get(cursor, job)
+        return self._database.read(lambda connection: _get(connection, job))
 
     def page(self, before: int | None, size: int) -> tuple[list[Job], int | None]:
         """Returns jobs, newest first, and where the next page begins, or None.
@@ -117,19 +83,17 @@ class JobStore:
             before: the second value of the page before, or None for the first.
             size: most jobs to return.
         """
-        with self._transaction() as cursor:
-            rows = cursor.execute(
-                "SELECT number, document FROM jobs WHERE ? IS NULL OR number < ? ORDER BY number DESC LIMIT ?",
-                (before, before, size + 1),
-            ).fetchall()
-        jobs = [document.load(Job, text) for _, text in rows[:size]]
-        return jobs, rows[size - 1][0] if len(rows) > size else None
+        asked = select(JOBS.c.number, JOBS.c.document).order_by(JOBS.c.number.desc()).limit(size + 1)
+        if before is not None:
+            asked = asked.where(JOBS.c.number < before)
+        rows = self._database.read(lambda connection: connection.execute(asked).all())
+        jobs = [document.load(Job, row.document) for row in rows[:size]]
+        return jobs, rows[size - 1].number if len(rows) > size else None
 
     def in_state(self, state: JobState) -> list[Job]:
         """Returns the jobs in a state, oldest first."""
-        with self._transaction() as cursor:
-            rows = cursor.execute("SELECT document FROM jobs WHERE state = ? ORDER BY number", (state,)).fetchall()
-        return [document.load(Job, text) for (text,) in rows]
+        asked = select(JOBS.c.document).where(JOBS.c.state == state).order_by(JOBS.c.number)
+        return [document.load(Job, text) for text in self._database.read(lambda connection: connection.scalars(asked).all())]
 
     def update(self, job: str, **changes: Any) -> Job:
         """Changes fields of a job, adds the event that says so where its state is another, and returns the job.
@@ -138,8 +102,7 @@ class JobStore:
             JobNotFound: there is no such job.
             JobEnded: it has reached a state that it never leaves.
         """
-        with self._transaction() as cursor:
-            return _change(cursor, _get(cursor, job), **changes)
+        return self._database.write(lambda connection: _change(connection, _get(connection, job, lock=True), **changes))
 
     def cancel(self, job: str) -> Job:
         """Ends a queued job, marks a running one as one that is to end, and returns the job; a cancelled one stays as it is.
@@ -148,15 +111,18 @@ class JobStore:
             JobNotFound: there is no such job.
             JobEnded: it has succeeded or failed.
         """
-        with self._transaction() as cursor:
-            current = _get(cursor, job)
+
+        def work(connection: Connection) -> Job:
+            current = _get(connection, job, lock=True)
             if current.state is JobState.CANCELLED:
                 return current
             if current.state.ended:
                 raise JobEnded(f"Job {job} has {current.state} already, so it cannot be cancelled.", job=job, state=current.state)
             if current.state is JobState.QUEUED:
-                return _change(cursor, current, state=JobState.CANCELLED, cancelling=True, end_time=datetime.now(UTC))
-            return _change(cursor, current, cancelling=True)
+                return _change(connection, current, state=JobState.CANCELLED, cancelling=True, end_time=datetime.now(UTC))
+            return _change(connection, current, cancelling=True)
+
+        return self._database.write(work)
 
     def record(self, job: str, events: list[JobEvent], progress_bytes: int) -> None:
         """Adds events of a job's process, and how far its progress file has been read: both or neither.
@@ -166,20 +132,23 @@ class JobStore:
             events: their sequence numbers are given here.
             progress_bytes: where the next read begins.
         """
-        with self._transaction() as cursor:
+
+        def work(connection: Connection) -> None:
+            current = _get(connection, job, lock=True)
             for event in events:
-                _append(cursor, job, event)
+                _append(connection, job, event)
             newest: Progress | None = next((event.progress for event in reversed(events) if event.progress), None)
+            values: dict[str, Any] = {"progress_bytes": progress_bytes}
             if newest is not None:
-                job_document = document.dump(replace(_get(cursor, job), progress=newest))
-                cursor.execute("UPDATE jobs SET document = ? WHERE id = ?", (job_document, job))
-            cursor.execute("UPDATE jobs SET progress_bytes = ? WHERE id = ?", (progress_bytes, job))
+                values["document"] = document.dump(replace(current, progress=newest))
+            connection.execute(update(JOBS).where(JOBS.c.id == job).values(values))
+
+        self._database.write(work)
 
     def progress_bytes(self, job: str) -> int:
         """Returns how far the job's progress file has been read."""
-        with self._transaction() as cursor:
-            (position,) = cursor.execute("SELECT progress_bytes FROM jobs WHERE id = ?", (job,)).fetchone()
-        return int(position)
+        asked = select(JOBS.c.progress_bytes).where(JOBS.c.id == job)
+        return int(self._database.read(lambda connection: connection.execute(asked).scalar_one()))
 
     def events(self, job: str, from_sequence: int, limit: int = 200) -> list[JobEvent]:
         """Returns a job's events from a sequence number on, at most `limit`.
@@ -187,51 +156,40 @@ class JobStore:
         Raises:
             JobNotFound: there is no such job.
         """
-        with self._transaction() as cursor:
-            _get(cursor, job)
-            rows = cursor.execute(
-                "SELECT document FROM events WHERE job = ? AND sequence >= ? ORDER BY sequence LIMIT ?", (job, from_sequence, limit)
-            ).fetchall()
-        return [document.load(JobEvent, text) for (text,) in rows]
+        mine = EVENTS.c.job == job
+        asked = select(EVENTS.c.document).where(mine, EVENTS.c.sequence >= from_sequence).order_by(EVENTS.c.sequence).limit(limit)
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Cursor]:
-        with self._lock:
-            try:
-                cursor = self._connection.cursor()
-                # IMMEDIATE: a transaction that reads and then writes would otherwise fail at once if another process writes.
-                cursor.execute("BEGIN IMMEDIATE")
-                yield cursor
-                cursor.execute("COMMIT")
-            except sqlite3.Error as error:
-                raise StorageFailed(
-                    f"The job database could not be used ({error}): free or mend its disk, then try again."
-                ) from error
-            finally:
-                with suppress(sqlite3.ProgrammingError):  # it was closed before
-                    if self._connection.in_transaction:  # SQLite has rolled back by itself where the disk was full
-                        self._connection.rollback()
+        def work(connection: Connection) -> Sequence[str]:
+            found = connection.scalars(asked).all()
+            if not found:
+                _get(connection, job)
+            return found
+
+        return [document.load(JobEvent, text) for text in self._database.read(work)]
 
 
-def _get(cursor: sqlite3.Cursor, job: str) -> Job:
-    row = cursor.execute("SELECT document FROM jobs WHERE id = ?", (job,)).fetchone()
-    if row is None:
+def _get(connection: Connection, job: str, *, lock: bool = False) -> Job:
+    """Returns a job; with `lock`, nobody else changes it until the transaction ends."""
+    asked = select(JOBS.c.document).where(JOBS.c.id == job)
+    found = connection.scalar(asked.with_for_update() if lock else asked)
+    if found is None:
         raise JobNotFound(f"There is no job {job!r}: `eyas jobs` lists them.", job=job)
-    return document.load(Job, row[0])
+    return document.load(Job, found)
 
 
-def _change(cursor: sqlite3.Cursor, before: Job, **changes: Any) -> Job:
+def _change(connection: Connection, before: Job, **changes: Any) -> Job:
     after = replace(before, **changes)
     moved = after.state is not before.state
     if moved and after.state not in TRANSITIONS[before.state]:
         raise JobEnded(f"Job {after.id} is {before.state}, so it cannot become {after.state}.", job=after.id, state=before.state)
-    cursor.execute("UPDATE jobs SET state = ?, document = ? WHERE id = ?", (after.state, document.dump(after), after.id))
+    connection.execute(update(JOBS).where(JOBS.c.id == after.id).values(state=after.state, document=document.dump(after)))
     if moved:
-        _append(cursor, after.id, JobEvent(0, datetime.now(UTC), job=after))
+        _append(connection, after.id, JobEvent(0, datetime.now(UTC), job=after))
     return after
 
 
-def _append(cursor: sqlite3.Cursor, job: str, event: JobEvent) -> None:
-    (last,) = cursor.execute("SELECT COALESCE(MAX(sequence), 0) FROM events WHERE job = ?", (job,)).fetchone()
+def _append(connection: Connection, job: str, event: JobEvent) -> None:
+    """Adds an event with the next number. The job's row is locked, or new, so that nobody takes the same one."""
+    last = connection.scalar(select(func.coalesce(func.max(EVENTS.c.sequence), 0)).where(EVENTS.c.job == job)) or 0
     numbered = replace(event, sequence=last + 1)
-    cursor.execute("INSERT INTO events (job, sequence, document) VALUES (?, ?, ?)", (job, last + 1, document.dump(numbered)))
+    connection.execute(insert(EVENTS).values(job=job, sequence=last + 1, document=document.dump(numbered)))

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import sqlite3
+import secrets
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+import structlog
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eyasd.core.errors import JobEnded, JobNotFound, RequestIdReused, StartupFailed, StorageFailed
 from eyasd.core.jobs import Job, JobEvent, JobState, JobType, Progress
 from eyasd.jobs.store import TRANSITIONS, JobStore
+
+Log = structlog.typing.FilteringBoundLogger
 
 
 def job(name: str) -> Job:
@@ -20,18 +24,23 @@ def job(name: str) -> Job:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> JobStore:
-    return JobStore(tmp_path / "jobs.sqlite")
+def store(database: Path | str, log: Log) -> Iterator[JobStore]:
+    made = JobStore(database, log)
+    yield made
+    made.close()
 
 
-def test_a_job_outlives_the_daemon(store: JobStore, tmp_path: Path) -> None:
+def test_a_job_outlives_the_daemon(store: JobStore, database: Path | str, log: Log) -> None:
     made = store.submit(job("a"), None, "r")
     store.update("a", state=JobState.RUNNING, attempt=1)
     store.close()
-    again = JobStore(tmp_path / "jobs.sqlite")
+    again = JobStore(database, log)
     assert again.get("a").attempt == 1
     assert [event.job.state for event in again.events("a", 1) if event.job] == [JobState.QUEUED, JobState.RUNNING]
     assert again.in_state(JobState.RUNNING)[0].create_time == made.create_time
+    again.close()
+    with pytest.raises(StorageFailed, match="closed"):
+        again.get("a")
 
 
 def test_a_repeated_request_is_the_same_job_and_another_one_is_refused(store: JobStore) -> None:
@@ -85,42 +94,40 @@ def test_a_queued_job_is_cancelled_at_once_and_a_running_one_is_marked(store: Jo
 
 
 @given(path=st.lists(st.sampled_from(JobState), max_size=8))
-@settings(max_examples=60, deadline=None)
-def test_no_state_is_reached_by_a_path_that_is_not_drawn(tmp_path_factory: pytest.TempPathFactory, path: list[JobState]) -> None:
-    store = JobStore(tmp_path_factory.mktemp("jobs") / "jobs.sqlite")
-    state = store.submit(job("a"), None, "").state
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_state_is_reached_by_a_path_that_is_not_drawn(store: JobStore, path: list[JobState]) -> None:
+    name = secrets.token_hex(8)
+    state = store.submit(job(name), None, "").state
     for wanted in path:
         if wanted is state or wanted in TRANSITIONS[state]:
-            state = store.update("a", state=wanted).state
+            state = store.update(name, state=wanted).state
             assert state is wanted
         else:
             with pytest.raises(JobEnded):
-                store.update("a", state=wanted)
-    assert store.get("a").state is state
+                store.update(name, state=wanted)
+    assert store.get(name).state is state
     assert state.ended == (not TRANSITIONS[state])
-    store.close()
 
 
-def test_a_file_that_is_no_database_stops_the_start(tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_stops_the_start(tmp_path: Path, log: Log) -> None:
     (tmp_path / "jobs.sqlite").write_bytes(b"not a database, but long enough to be taken for one" * 30)
-    with pytest.raises(StartupFailed, match=r"jobs\.sqlite cannot be used"):
-        JobStore(tmp_path / "jobs.sqlite")
+    with pytest.raises(StartupFailed, match=r"jobs\.sqlite cannot be used: file is not a database\.$"):
+        JobStore(tmp_path / "jobs.sqlite", log)
 
 
-def test_a_database_of_another_version_stops_the_start(tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "jobs.sqlite") as connection:
-        connection.execute("PRAGMA user_version = 99")
-    connection.close()
-    with pytest.raises(StartupFailed, match="schema 99"):
-        JobStore(tmp_path / "jobs.sqlite")
-
-
-def test_a_full_disk_loses_nothing_that_was_promised(store: JobStore) -> None:
+def test_a_full_disk_loses_nothing_that_was_promised(tmp_path: Path, log: Log) -> None:
+    store = JobStore(tmp_path / "jobs.sqlite", log)
     store.submit(job("a"), None, "")
-    store._connection.execute("PRAGMA max_page_count = 1")  # SQLite's own way to be full
+    limit(store, pages=1)
     with pytest.raises(StorageFailed, match="full"):
         for number in range(2000):
             store.submit(job(f"b{number}"), None, "x" * 2000)
     assert store.get("a").state is JobState.QUEUED
-    store._connection.execute("PRAGMA max_page_count = 100000")
+    limit(store, pages=100_000)
     assert store.submit(job("c"), None, "").id == "c"
+    store.close()
+
+
+def limit(store: JobStore, pages: int) -> None:
+    """Makes the disk full, by SQLite's own means, or gives it room."""
+    store._database.read(lambda connection: connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}").all())

@@ -1,0 +1,36 @@
+"""The tables of jobs and their events, as the newest migration leaves them.
+
+A job is kept whole as a JSON document; a column beside it repeats what is asked for, or is of the store alone.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, MetaData, Table, Text
+
+METADATA: Final = MetaData()
+_LONG: Final = BigInteger().with_variant(Integer, "sqlite")  # SQLite's integers have 64 bits, and only INTEGER counts up by itself
+
+JOBS: Final = Table(
+    "jobs",
+    METADATA,
+    Column("number", _LONG, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("request_id", Text, unique=True),
+    Column("request", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("progress_bytes", _LONG, nullable=False, server_default="0"),
+    Column("document", Text, nullable=False),
+    Index("jobs_by_state", "state", "number"),
+    sqlite_autoincrement=True,
+)
+
+EVENTS: Final = Table(
+    "events",
+    METADATA,
+    Column("job", Text, ForeignKey("jobs.id"), primary_key=True),
+    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    Column("document", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
