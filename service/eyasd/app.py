@@ -30,8 +30,9 @@ from eyasd.config import Settings
 from eyasd.core.errors import StartupFailed
 from eyasd.core.processors import cpu_count
 from eyasd.core.tasks import SharedCache
+from eyasd.jobs.gpus import visible_gpus
 from eyasd.jobs.ledger import Ledger
-from eyasd.jobs.local import LocalRunner, gpu_count
+from eyasd.jobs.local import LocalOptions, LocalRunner
 from eyasd.jobs.scheduler import Scheduler, SchedulerOptions
 from eyasd.machine import fleet_options, make_writable, open_jobs
 from eyasd.registry.models import Models
@@ -183,7 +184,16 @@ class App:
             else None,
         )
         ledger = Ledger(store, self._models, folder / "jobs", self._metrics, self._log)
-        runner = LocalRunner(training.processes or max(1, gpu_count(os.environ)))
+        runner = LocalRunner(
+            LocalOptions(
+                processes=training.processes,
+                gpus=tuple(visible_gpus(os.environ)),
+                locks=folder / "gpus",
+                memory_bytes=jobs.memory_bytes,
+                time_limit_seconds=jobs.time_limit_seconds,
+                grace_seconds=jobs.stop_grace_seconds,
+            )
+        )
         self._scheduler = Scheduler(ledger, runner, self._models, options, self._metrics, self._log)
         return [TrainingService(ledger), JobService(ledger)]
 

@@ -23,7 +23,7 @@ from eyasd.app import NO_AIOHTTP, Role
 from eyasd.config import Settings
 from eyasd.core.errors import EyasError, StartupFailed
 from eyasd.daemon import check_acceptors
-from eyasd.jobs.local import gpu_count
+from eyasd.jobs.gpus import gpu_count
 from eyasd.machine import database_of, fleet_options, make_writable, open_jobs
 from eyasd.registry.models import Models
 from eyasd.serving.catalog import FleetOptions

@@ -117,6 +117,10 @@ class JobsSettings(_Room):
     """How often a job is started in all when its process is lost through no fault of its own."""
     stop_grace_seconds: float = Field(default=30.0, ge=0, le=600)
     """How long a trainer may take to write a checkpoint and end before it is killed."""
+    memory_bytes: int = Field(default=0, ge=0)
+    """Most memory that the processes of one job may take together; one that takes more is killed and fails. 0 is no bound."""
+    time_limit_seconds: float = Field(default=0.0, ge=0)
+    """Most that one attempt of a job may run, whatever its budget; it is then ended, and fails. 0 is no bound."""
 
 
 class TrainingSettings(_Room):

@@ -12,7 +12,7 @@ from eyasd.config import Settings
 from eyasd.core.errors import StartupFailed
 from eyasd.core.memory import memory_bytes
 from eyasd.core.processors import cpu_count
-from eyasd.jobs.local import visible_gpus
+from eyasd.jobs.gpus import visible_gpus
 from eyasd.serving.catalog import FleetOptions
 from eyasd.serving.engine.loading import EngineOptions
 from eyasd.serving.network.plan import Plan, plan

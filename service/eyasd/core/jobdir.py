@@ -11,6 +11,8 @@
     result.json      TrainingOutcome, EvaluationOutcome or InspectionOutcome; written last, at once
     error.json       JobError; the program then ends with USER_ERROR
     lock             held, in the kernel's sense, for as long as the program lives
+    ending.json      how it ended, in the words of who started it
+    lease            touched by the daemon that owns the job; where the program is told so, it ends once that is not done any more
     trainer.log      its standard output and standard error
 
 Whatever else lies there is the program's own: a later attempt in the same folder goes on from it.
@@ -35,6 +37,8 @@ BUNDLE: Final = "bundle"
 OTHERS: Final = "others"
 LOCK: Final = "lock"
 LOG: Final = "trainer.log"
+ENDING: Final = "ending.json"
+LEASE: Final = "lease"
 
 # Exit codes of the program. Any other is a fault of its own or of its machine, and its standard error says more.
 OK: Final = 0

@@ -1,8 +1,11 @@
-"""The trainer as a process of this machine.
+"""The trainer as processes of this machine, under a guard (`eyasd.jobs.guard`).
 
 A lock on JOB_DIR/lock is the truth about whether a job's process lives: the process inherits it and the kernel releases it
 when the process ends, however it ends. So a daemon that was killed and started again finds its trainers, and never starts a
-second one beside a first; a process id in a file could not promise either.
+second one beside a first; a process id in a file could not promise either. A GPU that a job was given is locked in the same way.
+
+The bound of memory is kept by the guard, which looks at what the job's processes hold. RLIMIT_AS counts addresses, of which CUDA
+reserves hundreds of gigabytes; a control group can be made below that of a daemon in few places, and in no container.
 """
 
 from __future__ import annotations
@@ -10,57 +13,95 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import json
 import os
 import signal
 import sys
-from collections.abc import Mapping
-from itertools import takewhile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from eyasd.core import jobdir
+from eyasd.jobs.gpus import open_lock, take
 from eyasd.jobs.runner import Cause, Ending, Launch, Process, Standing
 
 _POLL_SECONDS: Final = 0.5
-_DRIVER: Final = Path("/proc/driver/nvidia/gpus")
+_LAST_SECONDS: Final = 0.02  # between the end of a guard that was killed, and of what the kernel kills with it
+_LAST_GRACE_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalOptions:
+    """What a machine gives to jobs; 0 is no bound.
+
+    Attributes:
+        processes: how many a training takes; 0 is one a GPU, and one without a GPU. All other jobs take one.
+        gpus: what CUDA_VISIBLE_DEVICES calls the GPUs that there are.
+        locks: folder in which a GPU is locked by who has it, whichever daemon of the machine started him.
+        memory_bytes: most that the processes of a job take together.
+        time_limit_seconds: most that an attempt runs.
+        grace_seconds: how long one that has run for so long has to end in.
+        lease_seconds: after how long without a change of JOB_DIR/lease an attempt ends, as nobody owns it any more.
+    """
+
+    processes: int = 0
+    gpus: tuple[str, ...] = ()
+    locks: Path
+    memory_bytes: int = 0
+    time_limit_seconds: float = 0.0
+    grace_seconds: float = 30.0
+    lease_seconds: float = 0.0
 
 
 class LocalProcess:
-    """A process of this machine, a child or one that outlived an earlier daemon."""
+    """A guard of this machine and all that descends from it, a child or one that outlived an earlier daemon."""
 
-    def __init__(self, pid: int, lock: Path, child: asyncio.subprocess.Process | None = None) -> None:
+    def __init__(self, pid: int, job_dir: Path, child: asyncio.subprocess.Process | None = None) -> None:
         self._pid = pid
-        self._lock = lock
+        self._job_dir = job_dir
         self._child = child
+        self._place = _place(pid)
 
     async def wait(self) -> Ending:
         """See `Process.wait`."""
         status = await self._child.wait() if self._child is not None else None
-        while _locked(self._lock):  # noqa: ASYNC110 - a lock that another process holds has no event to wait for
-            await asyncio.sleep(_POLL_SECONDS)
-        return Ending(status, Cause.LOST if status is None or status < 0 else Cause.PROGRAM)
+        while _locked(self._job_dir / jobdir.LOCK):  # noqa: ASYNC110 - a lock that another process holds has no event to wait for
+            await asyncio.sleep(_POLL_SECONDS if status is None else _LAST_SECONDS)
+        try:
+            told = json.loads((self._job_dir / jobdir.ENDING).read_text())
+        except FileNotFoundError:  # the guard itself was killed
+            return Ending(status, Cause.LOST)
+        return Ending(told["status"], Cause(told["cause"]), told["message"])
 
     async def stop(self, grace_seconds: float) -> None:
         """See `Process.stop`."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._pid, signal.SIGTERM)
-            try:
-                await asyncio.wait_for(self.wait(), grace_seconds)
-            except TimeoutError:
-                os.killpg(self._pid, signal.SIGKILL)  # it leads a session of its own: its workers go with it
-                await self.wait()
+            for ends, seconds in ((self._kill, grace_seconds), (self._kill_group, _LAST_GRACE_SECONDS)):
+                try:
+                    await asyncio.wait_for(self.wait(), seconds)
+                except TimeoutError:
+                    ends()
+                else:
+                    return
+            await self.wait()
+
+    def _kill(self) -> None:
+        os.kill(self._pid, signal.SIGQUIT)  # which the guard takes for: all at once
+
+    def _kill_group(self) -> None:
+        os.killpg(self._pid, signal.SIGKILL)  # the guard does not hear; it leads a session of its own
 
     def standing(self) -> Standing:
         """See `Process.standing`."""
-        return Standing(running=True)
+        return Standing(running=True, place=self._place)
 
 
 class LocalRunner:
-    """Runs `python -m eyasd.training JOB_DIR`, or several of it under `eyasd.training.launch`, which holds and ends as one."""
+    """Runs `python -m eyasd.training JOB_DIR`, or several of it under `eyasd.training.launch`, each attempt under a guard."""
 
-    def __init__(self, processes: int = 1) -> None:
-        """Remembers how many processes a training takes; all other jobs take one."""
-        self._processes = processes
+    def __init__(self, options: LocalOptions) -> None:
+        self._options = options
 
     async def start(self, launch: Launch) -> Process:
         """Starts a trainer; its output goes to JOB_DIR/trainer.log.
@@ -69,58 +110,65 @@ class LocalRunner:
             BlockingIOError: a trainer works on the folder already.
         """
         job_dir = launch.job_dir
-        path = job_dir / jobdir.LOCK
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
+        with contextlib.ExitStack() as files:  # the guard's copies keep the locks
+            descriptor = open_lock(job_dir / jobdir.LOCK)
+            files.callback(os.close, descriptor)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with (job_dir / jobdir.LOG).open("ab") as log:
-                child = await asyncio.create_subprocess_exec(
-                    sys.executable,
-                    "-m",
-                    *self._program(launch),
-                    str(job_dir),
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    # A session of its own: Ctrl-C at the terminal reaches the daemon, which then decides.
-                    start_new_session=True,
-                    pass_fds=(descriptor,),
-                )
+            (job_dir / jobdir.ENDING).unlink(missing_ok=True)
+            processes = self._processes(launch)
+            gpus, held = take(self._options.gpus, processes, self._options.locks, files)
+            log = files.enter_context((job_dir / jobdir.LOG).open("ab"))
+            child = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "eyasd.jobs.guard",
+                *self._bounds(),
+                str(job_dir),
+                sys.executable,
+                "-m",
+                *(("eyasd.training.launch", str(processes)) if processes > 1 else ("eyasd.training",)),
+                str(job_dir),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **({"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {})},
+                # A session of its own: Ctrl-C at the terminal reaches the daemon, which then decides.
+                start_new_session=True,
+                pass_fds=(descriptor, *held),
+            )
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, str(child.pid).encode(), 0)
-        finally:
-            os.close(descriptor)  # the child's copy keeps the lock
-        return LocalProcess(child.pid, path, child)
-
-    def _program(self, launch: Launch) -> tuple[str, ...]:
-        if self._processes > 1 and launch.training:
-            return "eyasd.training.launch", str(self._processes)
-        return ("eyasd.training",)
+        return LocalProcess(child.pid, job_dir, child)
 
     async def attach(self, launch: Launch) -> Process | None:
         """See `Runner.attach`."""
         path = launch.job_dir / jobdir.LOCK
-        return LocalProcess(int(path.read_text()), path) if _locked(path) else None
+        return LocalProcess(int(path.read_text()), launch.job_dir) if _locked(path) else None
+
+    def _processes(self, launch: Launch) -> int:
+        if not launch.training:
+            return 1
+        return launch.devices or self._options.processes or max(1, len(self._options.gpus))
+
+    def _bounds(self) -> list[str]:
+        options = self._options
+        bounds = {
+            "memory": options.memory_bytes,
+            "seconds": options.time_limit_seconds,
+            "grace": options.grace_seconds,
+            "lease": options.lease_seconds,
+        }
+        return [f"--{name}={value}" for name, value in bounds.items()]
 
 
-def gpu_count(environment: Mapping[str, str], driver: Path = _DRIVER) -> int:
-    """Returns how many GPUs a process of this machine sees, see `visible_gpus`."""
-    return len(visible_gpus(environment, driver))
-
-
-def visible_gpus(environment: Mapping[str, str], driver: Path = _DRIVER) -> list[str]:
-    """Returns what CUDA_VISIBLE_DEVICES calls the GPUs that a process sees, without the seconds that it takes to ask CUDA.
-
-    Args:
-        environment: of the process; CUDA_VISIBLE_DEVICES ends, as in CUDA, before the first entry that is none.
-        driver: where NVIDIA's driver lists its GPUs.
-    """
-    present = [str(number) for number, _ in enumerate(driver.glob("*"))]
-    visible = environment.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        return present
-    named = takewhile(lambda entry: entry not in {"", "-1"}, (entry.strip() for entry in visible.split(",")))
-    return list(named)[: len(present)]
+def _place(pid: int) -> str:
+    """Returns which GPUs a process was given, for people; "" where none were, or it has gone."""
+    with contextlib.suppress(OSError):
+        for entry in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            name, _, value = entry.partition(b"=")
+            if name == b"CUDA_VISIBLE_DEVICES" and value:
+                return f"GPU {value.decode(errors='replace')}"
+    return ""
 
 
 def _locked(path: Path) -> bool:

@@ -14,10 +14,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from math import inf
 from typing import Final
 
-from eyasd.core import jobdir
+from eyasd.core import jobdir, kin
 
 LISTENER: Final = "EYAS_LISTENER_FD"
 _GRACE_SECONDS: Final = 30.0
@@ -68,7 +69,8 @@ def launch(processes: int, command: Sequence[str]) -> int:
         }
         for rank in range(processes):
             environment = {**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}
-            ranks.append(subprocess.Popen(command, env=environment, close_fds=False))  # noqa: S603 -- this program's own command
+            end = partial(kin.end_with, os.getpid())  # where this process is killed, nobody else would stop them
+            ranks.append(subprocess.Popen(command, env=environment, close_fds=False, preexec_fn=end))  # noqa: S603, PLW1509 -- one thread
             if stopped:
                 stop()
     return _first_failure(_ends(ranks))

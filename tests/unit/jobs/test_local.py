@@ -1,38 +1,226 @@
-"""How many processes a training takes, and which program it is."""
+"""jobs.local and jobs.guard with real processes, whose programs are a few lines of Python instead of the trainer."""
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
-from eyasd.jobs.local import LocalRunner, gpu_count
-from eyasd.jobs.runner import Launch
+from eyasd.core import jobdir
+from eyasd.jobs import guard, local
+from eyasd.jobs.local import LocalOptions, LocalRunner
+from eyasd.jobs.runner import Cause, Ending, Launch, Process
+
+_T = TypeVar("_T")
+SLEEP = "time.sleep(60)"
+# Says that it is at work, and who its processes are.
+SAY = "open(sys.argv[1] + '/said', 'a').write(f'{os.getpid()}\\n'); "
+CHILD = "subprocess.Popen([sys.executable, '-c', 'import os, sys, time; ' + {!r}, sys.argv[1]], start_new_session=True); "
+
+
+class House:
+    """A job's folder, and a runner that starts a few lines of Python in the trainer's place."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder / "job"
+        self.folder.mkdir()
+        self.locks = folder / "gpus"
+        self._program = ""
+        start = asyncio.create_subprocess_exec
+
+        async def replaced(*command: str, **how: object) -> asyncio.subprocess.Process:
+            at = command.index(str(self.folder))
+            assert command[at + 2 :] == ("-m", "eyasd.training", str(self.folder))
+            return await start(*command[: at + 2], "-c", self._program, str(self.folder), **how)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(local.asyncio, "create_subprocess_exec", replaced)
+
+    async def start(self, program: str, **options: object) -> Process:
+        self._program = f"import os, signal, subprocess, sys, time\n{program}\n"
+        runner = LocalRunner(LocalOptions(locks=self.locks, **options))  # type: ignore[arg-type]
+        return await runner.start(self.launch)
+
+    @property
+    def launch(self) -> Launch:
+        return Launch(job="job", attempt=1, job_dir=self.folder)
+
+    async def said(self, count: int) -> list[int]:
+        """Returns the process ids of the program's processes, once so many have spoken."""
+        return await until(lambda: self._said(count))
+
+    def _said(self, count: int) -> list[int] | None:
+        path = self.folder / "said"
+        lines = path.read_text().split() if path.exists() else []
+        return [int(line) for line in lines] if len(lines) == count else None
+
+
+async def until(look: Callable[[], _T | None]) -> _T:
+    deadline = time.monotonic() + 30
+    while (found := look()) is None:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+    return found
+
+
+def alive(process: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{process}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
+    return House(tmp_path, monkeypatch)
+
+
+def test_the_guard_uses_the_words_of_those_whom_it_must_not_import() -> None:
+    assert (guard.ENDING, guard.LEASE) == (jobdir.ENDING, jobdir.LEASE)
+    assert {guard.OUT_OF_MEMORY, guard.TIME_LIMIT, guard.LOST, guard.PROGRAM} <= set(Cause)
+    imported = "import sys, eyasd.jobs.guard; print([m for m in sys.modules if m.startswith(('numpy', 'PIL', 'eyasd.core.'))])"
+    assert subprocess.check_output([sys.executable, "-c", imported], text=True) == "['eyasd.core.kin']\n"
 
 
 @pytest.mark.parametrize(
-    ("present", "visible", "expected"),
+    ("program", "ending"),
     [
-        (0, None, 0),
-        (4, None, 4),
-        (4, "2", 1),
-        (4, "0, 3", 2),
-        (4, "GPU-aa,GPU-bb", 2),
-        (4, "", 0),
-        (4, "-1", 0),
-        (4, "1,-1,2", 1),
-        (0, "0,1", 0),
+        ("pass", Ending(0)),
+        ("sys.exit(42)", Ending(42)),
+        ("os.kill(os.getpid(), 15)", Ending(jobdir.TERMINATED)),
+        ("os.kill(os.getpid(), 9)", Ending(128 + 9, Cause.LOST)),
     ],
 )
-def test_the_gpus_that_cuda_would_see_are_counted(tmp_path: Path, present: int, visible: str | None, expected: int) -> None:
-    for gpu in range(present):
-        (tmp_path / f"0000:{gpu:02}:00.0").mkdir()
-    assert gpu_count({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}, tmp_path) == expected
+async def test_an_attempt_ends_as_its_program_did(house: House, program: str, ending: Ending) -> None:
+    process = await house.start(program)
+    assert await process.wait() == ending
+    runner = LocalRunner(LocalOptions(locks=house.locks))
+    assert await runner.attach(house.launch) is None
+
+
+async def test_nothing_of_a_program_outlives_it_not_even_in_a_session_of_its_own(house: House) -> None:
+    process = await house.start(CHILD.format(SAY + SLEEP) + f"{SAY}\nwhile len(open(sys.argv[1] + '/said').readlines()) < 2: pass")
+    assert await process.wait() == Ending(0)
+    assert not any(map(alive, await house.said(2)))
+
+
+async def test_a_guard_that_is_killed_takes_its_program_along(house: House) -> None:
+    process = await house.start(SAY + SLEEP)
+    (program,) = await house.said(1)
+    os.kill(int((house.folder / jobdir.LOCK).read_text()), signal.SIGKILL)
+    assert await process.wait() == Ending(-9, Cause.LOST)
+    assert not alive(program)
+
+
+async def test_a_later_daemon_finds_the_attempt_and_its_exit_status(house: House) -> None:
+    await house.start(f"{SAY}\nwhile not os.path.exists(sys.argv[1] + '/go'): time.sleep(0.01)\nsys.exit(42)")
+    await house.said(1)
+    runner = LocalRunner(LocalOptions(locks=house.locks))
+    with pytest.raises(BlockingIOError):
+        await runner.start(house.launch)
+    found = await runner.attach(house.launch)
+    assert found is not None
+    (house.folder / "go").touch()
+    assert await found.wait() == Ending(42)
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+async def test_an_attempt_is_asked_to_end_and_killed_with_all_its_processes_if_it_does_not(house: House, deaf: bool) -> None:
+    ignore = "signal.signal(15, signal.SIG_IGN); "
+    process = await house.start((ignore if deaf else "") + CHILD.format(SAY + SLEEP) + SAY + SLEEP)
+    processes = await house.said(2)
+    await process.stop(0.3 if deaf else 30)
+    assert await process.wait() == (Ending(128 + 9, Cause.LOST) if deaf else Ending(jobdir.TERMINATED))
+    assert not any(map(alive, processes))
+
+
+async def test_a_guard_that_does_not_hear_is_killed(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "_LAST_GRACE_SECONDS", 0.05)
+    process = await house.start(SAY + SLEEP)
+    (program,) = await house.said(1)
+    os.kill(int((house.folder / jobdir.LOCK).read_text()), signal.SIGSTOP)
+    await process.stop(0.05)
+    assert (await process.wait()).cause is Cause.LOST
+    assert not alive(program)
+
+
+async def test_an_attempt_that_takes_too_much_memory_is_killed_and_told_how_much(house: House) -> None:
+    """All its processes count; what they map of files does not."""
+    hold = "held = b'x' * 60_000_000; time.sleep(60)"
+    process = await house.start(CHILD.format(hold) + hold, memory_bytes=100_000_000)
+    ending = await process.wait()
+    assert (ending.status, ending.cause) == (128 + 9, Cause.OUT_OF_MEMORY)
+    assert ending.message.startswith("The training program took 0.1")
+    assert ending.message.endswith("GB of memory, and may take 0.10 GB.")
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+async def test_an_attempt_that_runs_too_long_is_ended(house: House, deaf: bool) -> None:
+    program = f"signal.signal(15, signal.SIG_IGN); {SLEEP}" if deaf else f"signal.signal(15, lambda *_: sys.exit(143)); {SLEEP}"
+    process = await house.start(program, time_limit_seconds=0.5, grace_seconds=0.1)
+    ending = await process.wait()
+    assert (ending.status, ending.cause) == (128 + (9 if deaf else 15), Cause.TIME_LIMIT)
+    assert ending.message == "The training program ran for 0.5 s, which is as long as an attempt may."
+
+
+async def test_an_attempt_whose_lease_nobody_renews_ends_by_itself(house: House) -> None:
+    process = await house.start(SAY + SLEEP, lease_seconds=0.6)
+    await house.said(1)
+    lease = house.folder / jobdir.LEASE
+    for moment in range(3):
+        lease.touch()
+        os.utime(lease, (moment, moment))  # whatever the clock says
+        await asyncio.sleep(0.3)
+    assert await LocalRunner(LocalOptions(locks=house.locks)).attach(house.launch) is not None
+    ending = await process.wait()
+    assert (ending.status, ending.cause) == (jobdir.TERMINATED, Cause.LOST)
+    assert ending.message == "No daemon has renewed the lease of the job for 0.6 s."
+
+
+async def test_what_the_kernel_killed_for_want_of_memory_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kills = iter([3, 4])
+    monkeypatch.setattr(guard, "_memory_kills", lambda: next(kills))
+    monkeypatch.setattr(sys, "argv", ["guard", str(tmp_path), sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"])
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        assert guard.main() == 128 + 9
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    told = json.loads((tmp_path / jobdir.ENDING).read_text())
+    assert (told["cause"], told["message"][:33]) == (Cause.OUT_OF_MEMORY, "The machine ran out of memory, an")
+
+
+async def test_a_job_has_its_gpus_alone_where_there_are_enough(house: House) -> None:
+    process = await house.start(SAY + SLEEP, gpus=("0", "1"))
+    await house.said(1)
+    assert process.standing().place == "GPU 0"  # all but a training takes one
+    (second := house.folder.parent / "second").mkdir()
+    house.folder = second
+    other = await house.start(SAY + SLEEP, gpus=("0", "1"))
+    await house.said(1)
+    assert other.standing().place == "GPU 1"
+    await process.stop(5)
+    await other.stop(5)
 
 
 @pytest.mark.parametrize(
-    ("processes", "training", "program"),
-    [(1, True, ("eyasd.training",)), (8, True, ("eyasd.training.launch", "8")), (8, False, ("eyasd.training",))],
+    ("options", "launch", "processes"),
+    [
+        ({}, {"training": True}, 1),
+        ({"gpus": ("0", "1")}, {"training": True}, 2),
+        ({"gpus": ("0", "1"), "processes": 8}, {"training": True}, 8),
+        ({"gpus": ("0", "1"), "processes": 8}, {"training": True, "devices": 1}, 1),
+        ({"gpus": ("0", "1"), "processes": 8}, {}, 1),
+    ],
 )
-def test_a_training_alone_takes_several_processes(processes: int, training: bool, program: tuple[str, ...]) -> None:
-    assert LocalRunner(processes)._program(Launch(job="j", attempt=1, job_dir=Path("j"), training=training)) == program
+def test_a_training_alone_takes_several_processes(options: dict[str, object], launch: dict[str, object], processes: int) -> None:
+    runner = LocalRunner(LocalOptions(locks=Path("gpus"), **options))  # type: ignore[arg-type]
+    assert runner._processes(Launch(job="j", attempt=1, job_dir=Path("j"), **launch)) == processes  # type: ignore[arg-type]
