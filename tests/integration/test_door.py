@@ -207,30 +207,37 @@ async def test_while_the_loop_is_behind_calls_are_refused_at_once_without_it(
     await channel.unary_unary("/t/Unary")(b"")
     began = threading.Event()
 
-    def ask() -> tuple[list[Any], float, int]:
+    def ask() -> tuple[list[Any], float, int, list[Any]]:
         """Asks from a thread, as the loop is the server's, too."""
         with grpc.insecure_channel(f"127.0.0.1:{free_port}") as other:
             grpc.channel_ready_future(other).result(10)
             began.set()
             time.sleep(0.1)
-            first = other.unary_unary("/t/Unary").future(b"first")  # wakes the loop, which does not come
+            unary = other.unary_unary("/t/Unary")
+            few = [unary.future(b"few") for _ in range(10)]  # wake the loop, which does not come
+            time.sleep(0.3)
+            few += [unary.future(b"few") for _ in range(10)]
+            time.sleep(0.3)
+            crowd = [unary.future(b"crowd") for _ in range(50)]
             time.sleep(0.3)
             start = time.monotonic()
-            errors = [other.unary_unary("/t/Unary").future(b"").exception() for _ in range(20)]
+            errors = [unary.future(b"").exception() for _ in range(20)]
             seconds = time.monotonic() - start
             spared = other.unary_stream("/t/Count")(b"1")
-            return errors, seconds, len(list(spared)) + len(first.result())
+            answered = sum(call.result() == b"few" for call in few) + len(list(spared))
+            return errors, seconds, answered, [error for call in crowd if (error := call.exception())]
 
     asking = asyncio.create_task(asyncio.to_thread(ask))
     while not began.is_set():
         await asyncio.sleep(0.001)
     time.sleep(2)  # noqa: ASYNC251 - a loop that does not come around
-    errors, seconds, answered = await asking
+    errors, seconds, answered, crowded_out = await asking
     assert {(error.code(), error.details()) for error in errors} == {(grpc.StatusCode.RESOURCE_EXHAUSTED, "busy")}
     assert dict(errors[0].trailing_metadata()) == {"why-bin": b"\2"}
     assert seconds < 1
-    assert answered == 1 + len(b"first")
-    assert refused_paths == ["/t/Unary"] * 20
+    assert answered == 20 + 1  # a few calls wait for the loop
+    assert len(crowded_out) <= 50 - (32 - 20)
+    assert refused_paths == ["/t/Unary"] * (20 + len(crowded_out))
     assert await channel.unary_unary("/t/Unary")(b"again") == b"again"
 
 

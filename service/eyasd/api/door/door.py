@@ -23,9 +23,10 @@ _ARRIVAL: Final = "arrival"
 _SHUT: Final = "shut"
 
 Guard = Callable[[str, Handler], Handler]
-# So far the loop is behind only where calls come faster than it can as much as refuse them. A loop that 128 calls keep busy comes
-# around every 50 ms.
+# So far the loop is behind, with so much to hear, where calls come faster than it can as much as refuse them. A loop that 128 calls
+# keep busy comes around every 50 ms; one that waits for another program to leave the core may have a few calls to hear.
 _PATIENCE_SECONDS: Final = 0.1
+_CROWD: Final = 32
 # A handler's refusal takes three times as long as one of the queue's thread. Where handlers refuse this many within this time, the
 # thread refuses all that come in the next milliseconds; then some get in again, and whose turn it is decides for most of the time.
 _REFUSALS: Final = 10
@@ -167,7 +168,8 @@ class Door:
 
     def _is_shut(self) -> bool:
         now = time.monotonic()
-        return now < self._shut_until or (self._woken and now - self._woken_at > _PATIENCE_SECONDS)
+        behind = self._woken and now - self._woken_at > _PATIENCE_SECONDS and len(self._ready) >= _CROWD
+        return behind or now < self._shut_until
 
     def _count_refusal(self) -> None:
         now = time.monotonic()
