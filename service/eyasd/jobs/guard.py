@@ -26,6 +26,7 @@ from eyasd.core import kin
 
 ENDING: Final = "ending.json"  # of `core.jobdir`, which takes too long to import
 LEASE: Final = "lease"
+_TERMINATED: Final = 143
 OUT_OF_MEMORY: Final = "out_of_memory"  # of `runner.Cause`, likewise
 TIME_LIMIT: Final = "time_limit"
 LOST: Final = "lost"
@@ -65,7 +66,7 @@ class Guard:
         self._program = program.pid
 
     def follow(self) -> int:
-        """Returns the program's exit status when nothing of it runs any more."""
+        """Returns the program's exit status, negative for a signal, when nothing of it runs any more."""
         while self._status is None:
             heard = signal.sigtimedwait(_HEARD, _LOOK_SECONDS)
             self._reap()
@@ -82,7 +83,7 @@ class Guard:
         while self._reap():
             self._kill()
             time.sleep(_REAP_SECONDS)
-        return self._status if self._status >= 0 else 128 - self._status  # as a shell reports a signal
+        return _TERMINATED if self._status == -signal.SIGTERM else self._status
 
     def _reap(self) -> bool:
         """Takes down who has ended; returns whether anybody is left."""
@@ -141,7 +142,7 @@ class Guard:
 
 
 def main() -> int:
-    """Guards the command that the command line names; returns its exit status, 128 and the number for a signal."""
+    """Guards the command that the command line names; returns its exit status, as a shell reports it."""
     reader = argparse.ArgumentParser(prog="python -m eyasd.jobs.guard", description="Runs a program within bounds; 0 is none.")
     reader.add_argument("--memory", type=int, default=0, help="bytes that all its processes may take together")
     reader.add_argument("--seconds", type=float, default=0.0, help="how long it may run")
@@ -156,7 +157,7 @@ def main() -> int:
     guard = Guard(bounds)
     status = guard.follow()
     guard.record(status)
-    return status
+    return status if status >= 0 else 128 - status
 
 
 def _memory_kills() -> int:

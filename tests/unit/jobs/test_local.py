@@ -84,7 +84,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
 
 
 def test_the_guard_uses_the_words_of_those_whom_it_must_not_import() -> None:
-    assert (guard.ENDING, guard.LEASE) == (jobdir.ENDING, jobdir.LEASE)
+    assert (guard.ENDING, guard.LEASE, guard._TERMINATED) == (jobdir.ENDING, jobdir.LEASE, jobdir.TERMINATED)
     assert {guard.OUT_OF_MEMORY, guard.TIME_LIMIT, guard.LOST, guard.PROGRAM} <= set(Cause)
     imported = "import sys, eyasd.jobs.guard; print([m for m in sys.modules if m.startswith(('numpy', 'PIL', 'eyasd.core.'))])"
     assert subprocess.check_output([sys.executable, "-c", imported], text=True) == "['eyasd.core.kin']\n"
@@ -96,7 +96,7 @@ def test_the_guard_uses_the_words_of_those_whom_it_must_not_import() -> None:
         ("pass", Ending(0)),
         ("sys.exit(42)", Ending(42)),
         ("os.kill(os.getpid(), 15)", Ending(jobdir.TERMINATED)),
-        ("os.kill(os.getpid(), 9)", Ending(128 + 9, Cause.LOST)),
+        ("os.kill(os.getpid(), 9)", Ending(-9, Cause.LOST)),
     ],
 )
 async def test_an_attempt_ends_as_its_program_did(house: House, program: str, ending: Ending) -> None:
@@ -138,7 +138,7 @@ async def test_an_attempt_is_asked_to_end_and_killed_with_all_its_processes_if_i
     process = await house.start((ignore if deaf else "") + CHILD.format(SAY + SLEEP) + SAY + SLEEP)
     processes = await house.said(2)
     await process.stop(0.3 if deaf else 30)
-    assert await process.wait() == (Ending(128 + 9, Cause.LOST) if deaf else Ending(jobdir.TERMINATED))
+    assert await process.wait() == (Ending(-9, Cause.LOST) if deaf else Ending(jobdir.TERMINATED))
     assert not any(map(alive, processes))
 
 
@@ -157,7 +157,7 @@ async def test_an_attempt_that_takes_too_much_memory_is_killed_and_told_how_much
     hold = "held = b'x' * 60_000_000; time.sleep(60)"
     process = await house.start(CHILD.format(hold) + hold, memory_bytes=100_000_000)
     ending = await process.wait()
-    assert (ending.status, ending.cause) == (128 + 9, Cause.OUT_OF_MEMORY)
+    assert (ending.status, ending.cause) == (-9, Cause.OUT_OF_MEMORY)
     assert ending.message.startswith("The training program took 0.1")
     assert ending.message.endswith("GB of memory, and may take 0.10 GB.")
 
@@ -167,7 +167,7 @@ async def test_an_attempt_that_runs_too_long_is_ended(house: House, deaf: bool) 
     program = f"signal.signal(15, signal.SIG_IGN); {SLEEP}" if deaf else f"signal.signal(15, lambda *_: sys.exit(143)); {SLEEP}"
     process = await house.start(program, time_limit_seconds=0.5, grace_seconds=0.1)
     ending = await process.wait()
-    assert (ending.status, ending.cause) == (128 + (9 if deaf else 15), Cause.TIME_LIMIT)
+    assert (ending.status, ending.cause) == (-9 if deaf else jobdir.TERMINATED, Cause.TIME_LIMIT)
     assert ending.message == "The training program ran for 0.5 s, which is as long as an attempt may."
 
 
