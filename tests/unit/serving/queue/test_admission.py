@@ -61,7 +61,7 @@ def test_twice_the_load_costs_no_speed_and_what_is_let_in_is_in_time(
     server = Server(options, seconds, decoders=decoders)
     server.run([Offer(images_per_second=2 * capacity, images=images, seconds=deadlines)], lasting)
     assert goodput(server.requests, lasting) >= 0.95 * capacity
-    assert share_in_time(server.requests) >= 0.99
+    assert share_in_time(server.requests) >= 0.995
     assert all(asked.retry_after > 0 for asked in server.requests if asked.retry_after is not None)
     assert server.admission.in_flight == 0
 
@@ -190,8 +190,8 @@ def test_a_deadline_that_the_queue_would_miss_is_refused_at_once() -> None:
     admission = learned()
     with admission.admit(question(19)):
         error = refused(admission, question(1, 0.5))
-        assert "would take about 2000 ms and the deadline is in 500 ms" in error.message
-        assert error.retry_after.total_seconds() == pytest.approx(1.5)
+        assert "may take 2105 ms and the deadline is in 500 ms" in error.message
+        assert error.retry_after.total_seconds() == pytest.approx(1.605)
         with admission.admit(question(1, 5.0)), admission.admit(question(1, 0.5, priority=Priority.HIGH)):
             assert admission.in_flight == 21
 
