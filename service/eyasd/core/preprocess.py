@@ -94,13 +94,16 @@ class Preprocess:
             )
 
 
-def load_image(encoded: bytes, spec: Preprocess, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+def load_image(
+    encoded: bytes, spec: Preprocess, out: NDArray[np.uint8] | None = None, size: tuple[int, int] | None = None
+) -> NDArray[np.uint8]:
     """Decodes one picture into the shape the network expects.
 
     Args:
         encoded: a JPEG, PNG, WebP, GIF (first frame) or BMP file. EXIF orientation is applied; transparency is laid on white.
         spec: taken from the bundle of the model that will see the result.
         out: uint8 [H, W, 3] to write the result into, such as a slot in shared memory; untouched where the picture is refused.
+        size: what `tiny_size` says of it, where it has been asked.
 
     Returns:
         uint8 [H, W, 3], RGB, 0..255, with H = W = `spec.crop_px`; `out` where it was given.
@@ -112,7 +115,7 @@ def load_image(encoded: bytes, spec: Preprocess, out: NDArray[np.uint8] | None =
     if len(encoded) > MAX_ENCODED_BYTES:
         raise ImageTooLarge(f"The picture has {len(encoded):,} bytes; at most {MAX_ENCODED_BYTES:,} are read. Send a smaller copy.")
     try:
-        return _decode(encoded, spec, out)
+        return _decode(encoded, spec, out, size or jpeg.plain_size(encoded))
     except UndecodableImage:
         raise
     except UnidentifiedImageError:
@@ -123,14 +126,16 @@ def load_image(encoded: bytes, spec: Preprocess, out: NDArray[np.uint8] | None =
         raise UndecodableImage(f"The picture is damaged or cut short ({error}): send a whole file.") from error
 
 
-def is_tiny(encoded: bytes) -> bool:
-    """Returns whether a picture is decoded sooner than a thread is woken for it: a plain JPEG of 64 x 64 pixels or less."""
+def tiny_size(encoded: bytes) -> tuple[int, int] | None:
+    """Returns the width and height of a picture that is decoded sooner than a thread is woken for it; None of another.
+
+    It is a plain JPEG of 64 x 64 pixels or less.
+    """
     size = jpeg.plain_size(encoded) if len(encoded) <= _TINY_BYTES else None
-    return size is not None and size[0] * size[1] <= _TINY_PIXELS
+    return size if size is not None and size[0] * size[1] <= _TINY_PIXELS else None
 
 
-def _decode(encoded: bytes, spec: Preprocess, out: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
-    size = jpeg.plain_size(encoded)
+def _decode(encoded: bytes, spec: Preprocess, out: NDArray[np.uint8] | None, size: tuple[int, int] | None) -> NDArray[np.uint8]:
     if size is not None:
         divisor = _check_jpeg(encoded, size, spec)
         pixels = jpeg.decode(encoded, size, divisor)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyasd.core.errors import DeadlineExceeded
-from eyasd.core.preprocess import is_tiny, load_image
+from eyasd.core.preprocess import load_image, tiny_size
 from eyasd.serving.answer import Timing
 from eyasd.serving.cache import Cache, Said, digest
 from eyasd.serving.engine.loading import LoadedVersion
@@ -98,8 +98,8 @@ class Runs:
             entered = time.monotonic()
             if isinstance(picture, np.ndarray):
                 slot.pixels[:] = picture
-            elif is_tiny(picture):
-                _decode(loaded, picture, deadline, slot.pixels)
+            elif (size := tiny_size(picture)) is not None:
+                _decode(loaded, picture, deadline, slot.pixels, size)
             else:
                 began, ended = await slot.in_thread(decoders, _decode, loaded, picture, deadline, slot.pixels)
                 self._admission.decoded(ended - began, time.monotonic() - ended)
@@ -115,10 +115,12 @@ class Runs:
         return Run(said, timing, explanation, pixels)
 
 
-def _decode(loaded: LoadedVersion, encoded: bytes, deadline: float, out: NDArray[np.uint8]) -> tuple[float, float]:
+def _decode(
+    loaded: LoadedVersion, encoded: bytes, deadline: float, out: NDArray[np.uint8], size: tuple[int, int] | None = None
+) -> tuple[float, float]:
     """Returns when it began and ended. Runs in a decoder's thread; the wait for it may have used up the time."""
     start = time.monotonic()
     if start >= deadline:
         raise DeadlineExceeded("The deadline passed while the picture waited to be decoded: allow more time, or send less.")
-    load_image(encoded, loaded.manifest.preprocess, out)
+    load_image(encoded, loaded.manifest.preprocess, out, size)
     return start, time.monotonic()

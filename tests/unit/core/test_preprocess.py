@@ -17,7 +17,7 @@ from PIL import Image
 from builders import noise, picture
 from eyasd.core import document, jpeg
 from eyasd.core.errors import ImageTooLarge, UndecodableImage
-from eyasd.core.preprocess import MAX_ENCODED_BYTES, Interpolation, Preprocess, Resize, is_tiny, load_image
+from eyasd.core.preprocess import MAX_ENCODED_BYTES, Interpolation, Preprocess, Resize, load_image, tiny_size
 
 SPEC = Preprocess(crop_px=16)
 MATRIX = Preprocess(crop_px=16, resize=Resize.MATRIX)
@@ -297,13 +297,13 @@ def test_pillow_looks_at_what_may_be_more_than_pixels(name: str, plain: bool) ->
         "PNG": lambda: encode(image),
     }[name]()
     assert jpeg.plain_size(encoded) == ((40, 30) if plain else None)
-    assert is_tiny(encoded) is plain
+    assert tiny_size(encoded) == ((40, 30) if plain else None)
     assert jpeg.plain_size(encoded[:100]) is None
 
 
 def test_a_picture_is_tiny_by_its_pixels_not_its_bytes() -> None:
-    assert is_tiny(encode(Image.new("RGB", (64, 64)), "JPEG"))
-    assert not is_tiny(encode(Image.new("RGB", (65, 64)), "JPEG"))
+    assert tiny_size(encode(Image.new("RGB", (64, 64)), "JPEG")) == (64, 64)
+    assert tiny_size(encode(Image.new("RGB", (65, 64)), "JPEG")) is None
 
 
 @pytest.mark.parametrize("resize", Resize)
