@@ -143,15 +143,15 @@ class _Call:
         return None
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if isinstance(error, EyasError):
+        if error is None:
+            self._report(grpc.StatusCode.OK, None)
+        elif isinstance(error, EyasError):
             await self._abort(status_of(error))
         elif isinstance(error, asyncio.CancelledError | GeneratorExit):  # the caller left, or its deadline passed
             self._report(grpc.StatusCode.CANCELLED, None)
         elif isinstance(error, Exception):
             message = self._interceptor.surprise(self._method, error)
             await self._abort(status_pb2.Status(code=grpc.StatusCode.INTERNAL.value[0], message=message))
-        else:
-            self._report(grpc.StatusCode.OK, None)
 
     async def _abort(self, status: status_pb2.Status) -> None:
         code = _CODES[status.code]

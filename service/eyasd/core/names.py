@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from eyasd.core.errors import InvalidArgument
 
@@ -85,6 +86,7 @@ def parse_job(name: str, field: str) -> str:
     raise InvalidArgument(field, f"{name[:200]!r} does not name a job: write jobs/JOB.")
 
 
+@lru_cache(maxsize=1024)  # on the way of every request
 def parse_model_ref(name: str, field: str) -> ModelRef:
     """Returns what `models/M`, `models/M/aliases/A` or `models/M/versions/V` refers to; the first means `production`.
 
