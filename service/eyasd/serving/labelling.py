@@ -28,7 +28,7 @@ def _judged(labelled: Labelled, rules: UnknownRules) -> Labelled:
     unknown = rules.verdict(best.class_index, best.probability, labelled.ood_score)
     if unknown is None:
         return labelled
-    return replace(labelled, predictions=tuple(replace(p, applies=False) for p in labelled.predictions), unknown=unknown)
+    return replace(labelled, predictions=tuple(p._replace(applies=False) for p in labelled.predictions), unknown=unknown)
 
 
 def _top(

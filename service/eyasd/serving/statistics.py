@@ -59,5 +59,6 @@ class Statistics:
         self.inference.add(timing.inference)
         # The slowest stages may be of different pictures, and so be longer than the request.
         self.rest.add(max(0.0, seconds - timing.preprocessing - timing.queue - timing.inference))
-        self.images += sum(isinstance(result, Labelled) for result in classified.results)
+        for result in classified.results:
+            self.images += isinstance(result, Labelled)
         self.last_answer = time.time()
