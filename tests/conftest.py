@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import structlog
@@ -14,6 +15,7 @@ from eyasd.registry.models import Models
 from eyasd.storage.local import LocalStore
 from eyasd.telemetry.metrics import Metrics
 from postgres import Postgres
+from s3_server import BUCKET, Proxy, S3Server, environment, proxied
 
 
 def pytest_configure() -> None:
@@ -68,3 +70,27 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
         return tmp_path / "jobs.sqlite"
     server: Postgres = request.getfixturevalue("postgres")
     return server.url(server.create())
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real S3 server; of each test that wants one a folder of a bucket, see `s3_address`."""
+    server = S3Server(tmp_path_factory.mktemp("s3"))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def s3_address(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An address that nobody else has, and the environment that leads to it."""
+    for name, value in environment(s3_server.port).items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{BUCKET}/{uuid4().hex}"
+
+
+@pytest.fixture
+def s3_proxy(s3_address: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """What stands between this test and the server."""
+    with proxied(s3_server.port) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.port}")
+        yield proxy

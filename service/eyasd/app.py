@@ -27,7 +27,7 @@ from eyasd.api.server import Server, Services, Tls
 from eyasd.api.streaming import StreamLimits
 from eyasd.api.training import JobService, TrainingService
 from eyasd.config import Settings
-from eyasd.core.errors import StartupFailed
+from eyasd.core.errors import StartupFailed, StorageFailed
 from eyasd.core.processors import cpu_count
 from eyasd.core.tasks import SharedCache
 from eyasd.jobs.gpus import visible_gpus
@@ -43,7 +43,7 @@ from eyasd.serving.engine.remote import RemoteLoader
 from eyasd.serving.fleet import Fleet
 from eyasd.serving.queue.admission import Admission
 from eyasd.serving.shadow import Shadows
-from eyasd.storage.local import LocalStore
+from eyasd.storage.address import open_store
 from eyasd.telemetry.metrics import Metrics
 from eyasd.telemetry.page import serve_metrics
 
@@ -98,7 +98,7 @@ class App:
         self._log = log
         self._share = share
         self.metrics = self._metrics = Metrics()
-        self._models = Models(LocalStore(settings.data_dir / "models"))
+        self._models = Models(open_store(settings.registry.url, settings.data_dir / "models"))
         self._scheduler: Scheduler | None = None
         self._fleet: Fleet | None = None
         self._classifier: Classifier | None = None
@@ -128,12 +128,18 @@ class App:
         """Loads what the aliases lead to, and then answers calls and says SERVING.
 
         Connections wait until then: a client that knows several servers, and does not ask for their health, asks the others.
+
+        Raises:
+            StartupFailed: the repository cannot be read.
         """
         if self._scheduler is not None:
             self._background.append(asyncio.create_task(self._scheduler.run()))
         if self._fleet is not None:
             self._fleet.on_change = self._show_readiness
-            await self._fleet.refresh()
+            try:
+                await self._fleet.refresh()
+            except StorageFailed as error:
+                raise StartupFailed(error.message) from error
             await self._fleet.settle()
             self._background.append(asyncio.create_task(self._fleet.run()))
         await self._server.start()

@@ -28,7 +28,7 @@ from eyasd.machine import database_of, fleet_options, make_writable, open_jobs
 from eyasd.registry.models import Models
 from eyasd.serving.catalog import FleetOptions
 from eyasd.serving.engine.loading import Loader
-from eyasd.storage.local import LocalStore
+from eyasd.storage.address import open_store
 from eyasd.telemetry.metrics import Metrics
 
 Attempt = Callable[[], Awaitable[str]]
@@ -71,7 +71,7 @@ class _Checks:
     def __init__(self, settings: Settings, log: structlog.typing.FilteringBoundLogger) -> None:
         self._settings = settings
         self._log = log
-        self._models = Models(LocalStore(settings.data_dir / "models"))
+        self._models = Models(open_store(settings.registry.url, settings.data_dir / "models"))
         self.options: FleetOptions | None = None
         self.versions: dict[tuple[str, int], list[str]] = {}  # and what leads there
 
@@ -112,8 +112,8 @@ class _Checks:
         return f"the packages are installed; {f'{count} GPU' + 's' * (count > 1) if count else 'no GPU'}"
 
     async def registry(self) -> str:
-        folder = self._settings.data_dir / "models"
-        if not folder.exists():
+        url, folder = self._settings.registry.url, self._settings.data_dir / "models"
+        if url is None and not folder.exists():
             return f"{folder} is not there yet: there is no model to serve"
         models = await asyncio.to_thread(self._models.pointers)
         for model, pointers in models.items():
@@ -121,7 +121,7 @@ class _Checks:
                 self.versions.setdefault((model, version), []).append(alias)
             for version in pointers.by_number:
                 self.versions.setdefault((model, version), []).append("traffic")
-        return f"{folder} has {_count(len(models), 'model')}; aliases lead to {_count(len(self.versions), 'version')}"
+        return f"{url or folder} has {_count(len(models), 'model')}; aliases lead to {_count(len(self.versions), 'version')}"
 
     async def address(self) -> str:
         return _free(self._settings.api.listen, "--listen")

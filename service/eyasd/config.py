@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from eyasd.core.device import Device, Optimize, Transport
 from eyasd.core.errors import StartupFailed
 from eyasd.core.variants import Precision
+from eyasd.storage.address import check_address
 from eyasd.telemetry.logging import LogFormat
 
 
@@ -64,6 +65,8 @@ class ApiSettings(_Room):
 class RegistrySettings(_Room):
     """The model repository."""
 
+    url: Annotated[str, AfterValidator(check_address)] | None = None
+    """Where it is: file:///DIR, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX; unset is models/ in data_dir."""
     keep_days: float = Field(default=30.0, ge=0, le=36_500)
     """How long a version cannot be deleted after the last alias has left it, so that a rollback finds it."""
 

@@ -28,7 +28,7 @@ from eyasd.serving.engine import wire
 from eyasd.serving.engine.channel import Channel
 from eyasd.serving.engine.keeper import Keeper, Tenant
 from eyasd.serving.engine.loading import Loader
-from eyasd.storage.local import LocalStore
+from eyasd.storage.address import open_store
 from eyasd.telemetry.merged import Family, Merged, counted, families, merge
 from eyasd.telemetry.metrics import Metrics
 from eyasd.telemetry.page import serve_metrics
@@ -52,7 +52,7 @@ class Supervisor:
         self._log = log
         self._metrics = Metrics()
         options = fleet_options(settings)
-        models = Models(LocalStore(settings.data_dir / "models"))
+        models = Models(open_store(settings.registry.url, settings.data_dir / "models"))
         self._keeper = Keeper(Loader(models, options.engine, self._metrics, log))
         self._acceptors: dict[int, _Acceptor] = {}
         self._keeping: list[asyncio.Task[None]] = []

@@ -224,11 +224,15 @@ def verified(manifest: Manifest, name: str, content: bytes, of: str = "") -> byt
     Raises:
         BrokenBundle: its SHA-256 is another.
     """
-    digest = hashlib.sha256(content).hexdigest()
+    verify_digest(manifest, name, hashlib.sha256(content).hexdigest(), of)
+    return content
+
+
+def verify_digest(manifest: Manifest, name: str, digest: str, of: str = "") -> None:
+    """Does for a SHA-256, hexadecimal, what `verified` does for a content."""
     if digest != manifest.files.get(name):
         place = f"{name} of {of}" if of else name
         raise BrokenBundle(f"{place} was changed after it was published: its SHA-256 is now {digest[:12]}...")
-    return content
 
 
 @dataclass(frozen=True, slots=True)

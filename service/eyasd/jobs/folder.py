@@ -93,7 +93,8 @@ def _lay_out_version(place: Path, ref: ModelRef, files: tuple[str, ...], models:
     place.mkdir(parents=True, exist_ok=True)
     for file in files:
         if file in manifest.files:
-            (place / file).write_bytes(models.fetch(ref.model, version, file))
+            with (place / file).open("wb+") as content:
+                models.fetch_into(ref.model, version, file, content)
     (place / bundle.MANIFEST).write_text(document.dump(manifest))
 
 

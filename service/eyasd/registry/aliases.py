@@ -18,7 +18,7 @@ class Aliases:
     """The aliases of every model in a store."""
 
     def __init__(self, store: Store) -> None:
-        self._names, self._records = Remembered[list[str]](store, store.children, []), Records(store, AliasRecord)
+        self._names, self.records = Remembered[list[str]](store, store.children, []), Records(store, AliasRecord)
 
     def current(self, model: str) -> dict[str, AliasRecord]:
         """Returns the newest record of each of the model's aliases, sorted by alias."""
@@ -27,7 +27,7 @@ class Aliases:
 
     def get(self, model: str, alias: str) -> AliasRecord | None:
         """Returns the alias's newest record, or None where there is no such alias."""
-        return self._records.newest(_prefix(model, alias))
+        return self.records.newest(_prefix(model, alias))
 
     def leads_to(self, ref: ModelRef) -> int | None:
         """Returns the version that a reference names, whether or not it exists; None where there is no such alias."""
@@ -38,7 +38,7 @@ class Aliases:
 
     def history(self, model: str, alias: str) -> list[AliasRecord]:
         """Returns every record of the alias, oldest first."""
-        return self._records.all(_prefix(model, alias))
+        return self.records.all(_prefix(model, alias))
 
     def set(
         self,
@@ -142,7 +142,7 @@ class Aliases:
         return moments[-1] if moments else None
 
     def _append(self, model: str, alias: str, record: AliasRecord) -> AliasRecord:
-        if not self._records.append(_prefix(model, alias), record.record, record):
+        if not self.records.append(_prefix(model, alias), record.record, record):
             raise _moved_meanwhile(model, alias)
         return record
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from functools import lru_cache
+from io import BufferedRandom
 from pathlib import Path
 from typing import Final
 
@@ -38,6 +39,19 @@ class Bundles:
         """
         return self._fetch(self.manifest(model, version), model, version, name)
 
+    def fetch_into(self, model: str, version: int, name: str, file: BufferedRandom) -> None:
+        """Writes one file of a version's bundle to an empty file that can be read, too; raises what `fetch` does.
+
+        For those that are large: little of it is in memory. What is written when BrokenBundle is raised is not to be used.
+        """
+        manifest = self.manifest(model, version)
+        try:
+            self._store.read_into(f"{model}/{version}/{name}", file)
+        except FileNotFoundError as error:
+            raise _missing(model, version, name) from error
+        file.seek(0)
+        bundle.verify_digest(manifest, name, hashlib.file_digest(file, "sha256").hexdigest(), of=f"{model}/{version}")
+
     def check(self, model: str, version: int) -> tuple[CheckedFile, ...]:
         """Reads every file of a version again, and returns what became of each, the manifest first.
 
@@ -57,7 +71,9 @@ class Bundles:
         text, prefix = (folder / MANIFEST).read_bytes(), f"{model}/{version}"
         manifest = bundle.read_manifest(text)
         for name in manifest.files:
-            self._store.write(f"{prefix}/{name}", bundle.verified(manifest, name, (folder / name).read_bytes()))
+            with (folder / name).open("rb") as file:
+                bundle.verify_digest(manifest, name, hashlib.file_digest(file, "sha256").hexdigest())
+            self._store.write_file(f"{prefix}/{name}", folder / name)
         self._store.write(f"{prefix}/{_DIGEST}", f"{hashlib.sha256(text).hexdigest()}  {MANIFEST}\n".encode())
         self._store.create(f"{prefix}/{MANIFEST}", text)
 
@@ -74,9 +90,7 @@ class Bundles:
         try:
             content = self._store.read(f"{model}/{version}/{name}")
         except FileNotFoundError as error:
-            raise BrokenBundle(
-                f"{name} of {model}/{version} is missing from the repository: restore it, or train again."
-            ) from error
+            raise _missing(model, version, name) from error
         return bundle.verified(manifest, name, content, of=f"{model}/{version}")
 
     def _checked(self, model: str, version: int) -> Iterator[CheckedFile]:
@@ -116,3 +130,7 @@ class Bundles:
             return bundle.read_manifest(text)
         except BrokenBundle as error:
             raise BrokenBundle(f"{model}/{version}: {error.message}") from error
+
+
+def _missing(model: str, version: int, name: str) -> BrokenBundle:
+    return BrokenBundle(f"{name} of {model}/{version} is missing from the repository: restore it, or train again.")

@@ -29,9 +29,10 @@ from eyasd.core.errors import (
 )
 from eyasd.core.names import PRODUCTION, ModelRef
 from eyasd.core.promotion import AliasRecord, Finding, Policy
-from eyasd.core.traffic import Canary, Pointers, Shadow, TrafficRecord
+from eyasd.core.traffic import Canary, Shadow, TrafficRecord
 from eyasd.registry.aliases import Aliases
 from eyasd.registry.bundles import Bundles
+from eyasd.registry.following import Following
 from eyasd.registry.looks import Looks
 from eyasd.registry.policies import Policies, judge
 from eyasd.registry.traffic import Traffic
@@ -55,7 +56,9 @@ class Models:
         self.traffic = Traffic(store)
         self._bundles = Bundles(store)
         self.manifest, self.fetch, self.check = self._bundles.manifest, self._bundles.fetch, self._bundles.check
+        self.fetch_into = self._bundles.fetch_into
         self.end_canary = self.traffic.end_canary
+        self.pointers = Following(store, self.aliases, self.traffic).pointers
 
     def names(self) -> list[str]:
         """Returns the models that have a version, sorted."""
@@ -76,18 +79,6 @@ class Models:
     def current_aliases(self, model: str) -> dict[str, AliasRecord]:
         """Returns where the model's aliases point."""
         return self.aliases.current(model)
-
-    def pointers(self) -> dict[str, Pointers]:
-        """Returns where the requests for each model may lead, of models that have an alias.
-
-        Servers ask several times a second, so what has not changed is not read again, see `registry.remembered`.
-        """
-        found = {}
-        for model in self._store.children(""):
-            aliases = {alias: record.version for alias, record in self.aliases.current(model).items()}
-            if aliases:
-                found[model] = Pointers(aliases, self.traffic.get(model))
-        return found
 
     def resolve(self, ref: ModelRef) -> int:
         """Returns the version that `ref` names.

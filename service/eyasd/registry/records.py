@@ -8,6 +8,7 @@ moment one wins and the other is told.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from eyasd.core import document
@@ -31,18 +32,23 @@ class Records(Generic[T]):
 
     def all(self, prefix: str) -> list[T]:
         """Returns every record, oldest first."""
-        return [self._read(f"{prefix}/{name}") for name in self._store.children(prefix)]
+        return [self.read(f"{prefix}/{name}") for name in self._store.children(prefix)]
 
     def append(self, prefix: str, number: int, record: T) -> bool:
         """Writes the record of a number, from 1, and returns whether it did; not where somebody else was quicker."""
-        return self._store.create(f"{prefix}/{number:08d}.json", document.dump(record).encode())
+        created = self._store.create(f"{prefix}/{number:08d}.json", document.dump(record).encode())
+        if created:
+            with suppress(StorageFailed):  # the record is there all the same, and is found a little later
+                self._store.tell()
+        return created
 
-    def _read_newest(self, prefix: str) -> T | None:
-        names = self._store.children(prefix)
-        return self._read(f"{prefix}/{names[-1]}") if names else None
-
-    def _read(self, key: str) -> T:
+    def read(self, key: str) -> T:
+        """Returns the record of a key. Raises StorageFailed where it is damaged."""
         try:
             return document.load(self._kind, self._store.read(key))
         except ValueError as error:
             raise StorageFailed(f"The record {key} is damaged ({error}): restore it from a copy.") from error
+
+    def _read_newest(self, prefix: str) -> T | None:
+        names = self._store.children(prefix)
+        return self.read(f"{prefix}/{names[-1]}") if names else None

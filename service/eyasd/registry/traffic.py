@@ -17,15 +17,15 @@ class Traffic:
     """The traffic of every model in a store."""
 
     def __init__(self, store: Store) -> None:
-        self._records = Records(store, TrafficRecord)
+        self.records = Records(store, TrafficRecord)
 
     def get(self, model: str) -> TrafficRecord | None:
         """Returns the record in force, or None where the model never had a canary or a shadow."""
-        return self._records.newest(_prefix(model))
+        return self.records.newest(_prefix(model))
 
     def history(self, model: str) -> list[TrafficRecord]:
         """Returns every record, oldest first."""
-        return self._records.all(_prefix(model))
+        return self.records.all(_prefix(model))
 
     def set(
         self, model: str, canary: Canary | None, shadow: Shadow | None, *, actor: str, reason: str, after: int | None = None
@@ -52,7 +52,7 @@ class Traffic:
         if newest is not None and (newest.canary, newest.shadow) == (canary, shadow):
             return newest
         record = TrafficRecord(number + 1, canary, shadow, datetime.now(UTC), actor, reason)
-        if not self._records.append(_prefix(model), record.record, record):
+        if not self.records.append(_prefix(model), record.record, record):
             raise _changed_meanwhile(model)
         return record
 

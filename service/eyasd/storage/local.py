@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from eyasd.core.errors import StorageFailed
 from eyasd.storage.store import ABSENT
 
 # More than any file system's unit of time, the 2 s of FAT included.
 _COARSE_SECONDS: Final = 3.0
+_PIECE_BYTES: Final = 1 << 20
 
 
 class LocalStore:
@@ -32,6 +35,11 @@ class LocalStore:
         with _as_storage_failure(key):
             return (self._root / key).read_bytes()
 
+    def read_into(self, key: str, file: BinaryIO) -> None:
+        """See `Store.read_into`."""
+        with _as_storage_failure(key), (self._root / key).open("rb") as source:
+            shutil.copyfileobj(source, file, _PIECE_BYTES)
+
     def exists(self, key: str) -> bool:
         """See `Store.exists`."""
         return os.path.isfile(f"{self._root}/{key}")  # noqa: PTH113 - a quarter of the time of is_file, and a model may have many versions
@@ -44,6 +52,21 @@ class LocalStore:
         except (FileNotFoundError, NotADirectoryError):
             return []
 
+    def keys(self, prefix: str) -> list[str]:
+        """See `Store.keys`."""
+
+        def fail(error: OSError) -> None:
+            if not isinstance(error, FileNotFoundError | NotADirectoryError):
+                raise error
+
+        found: list[str] = []
+        with _as_storage_failure(prefix):
+            for place, folders, files in os.walk(self._root / prefix, onerror=fail):
+                folders[:] = [name for name in folders if not name.startswith(".")]
+                below = Path(place).relative_to(self._root)
+                found += [(below / name).as_posix() for name in files if not name.startswith(".")]
+        return sorted(found)
+
     def stamp(self, prefix: str) -> Hashable | None:
         """See `Store.stamp`. A folder's time of change is coarse, so one that has just changed may have changed twice."""
         try:
@@ -54,9 +77,15 @@ class LocalStore:
             return None  # what is amiss is for `children` to say
         return (status.st_ino, status.st_mtime_ns) if time.time() - status.st_mtime > _COARSE_SECONDS else None
 
+    def news(self) -> None:
+        """See `Store.news`."""
+
+    def tell(self) -> None:
+        """See `Store.tell`: a folder's stamp has told already."""
+
     def create(self, key: str, content: bytes) -> bool:
         """See `Store.create`."""
-        with _as_storage_failure(key), self._written(key, content) as written:
+        with _as_storage_failure(key), self._written(key, BytesIO(content)) as written:
             try:
                 os.link(written, self._root / key)
             except FileExistsError:
@@ -66,9 +95,12 @@ class LocalStore:
 
     def write(self, key: str, content: bytes) -> None:
         """See `Store.write`."""
-        with _as_storage_failure(key), self._written(key, content) as written:
-            os.replace(written, self._root / key)  # noqa: PTH105 - the twin of os.link above
-        _flush_folder((self._root / key).parent)
+        self._replace(key, BytesIO(content))
+
+    def write_file(self, key: str, path: Path) -> None:
+        """See `Store.write_file`."""
+        with path.open("rb") as source:
+            self._replace(key, source)
 
     def delete(self, key: str) -> None:
         """See `Store.delete`."""
@@ -77,15 +109,20 @@ class LocalStore:
             if (self._root / key).parent.is_dir():
                 _flush_folder((self._root / key).parent)
 
+    def _replace(self, key: str, content: BinaryIO) -> None:
+        with _as_storage_failure(key), self._written(key, content) as written:
+            os.replace(written, self._root / key)  # noqa: PTH105 - the twin of os.link above
+        _flush_folder((self._root / key).parent)
+
     @contextmanager
-    def _written(self, key: str, content: bytes) -> Iterator[str]:
+    def _written(self, key: str, content: BinaryIO) -> Iterator[str]:
         """Yields the name of a flushed hidden file with the content, and removes it if it is still there afterwards."""
         folder = (self._root / key).parent
         _make_folder(folder)
         descriptor, name = tempfile.mkstemp(prefix=".writing-", dir=folder)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
+                shutil.copyfileobj(content, file, _PIECE_BYTES)
                 file.flush()
                 os.fchmod(file.fileno(), 0o644)  # mkstemp makes 0600; a serving pod reads as another user
                 os.fsync(file.fileno())

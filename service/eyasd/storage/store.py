@@ -7,16 +7,24 @@ Two promises carry everything above: an object is seen whole or not at all, and 
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Final, Protocol
+from pathlib import Path
+from typing import BinaryIO, Final, Protocol
 
 ABSENT: Final = ()
 
 
 class Store(Protocol):
-    """Objects by key. A key is `/`-separated parts, each safe as the name of a file."""
+    """Objects by key. A key is `/`-separated parts, each safe as the name of a file; one that begins with a dot is never listed.
+
+    Every method raises StorageFailed where the store cannot be used.
+    """
 
     def read(self, key: str) -> bytes:
-        """Returns the object. Raises FileNotFoundError where there is none, StorageFailed where it cannot be read."""
+        """Returns the object. Raises FileNotFoundError where there is none."""
+        ...
+
+    def read_into(self, key: str, file: BinaryIO) -> None:
+        """Writes the object to the end of a file, piece by piece, for those that are large. Raises FileNotFoundError."""
         ...
 
     def exists(self, key: str) -> bool:
@@ -27,18 +35,34 @@ class Store(Protocol):
         """Returns the next part of every key below `prefix`, sorted; empty where there is none."""
         ...
 
+    def keys(self, prefix: str) -> list[str]:
+        """Returns every key below `prefix`, sorted; of the whole store for ""."""
+        ...
+
     def stamp(self, prefix: str) -> Hashable | None:
         """Returns what changes whenever the answer of `children` does; ABSENT where that is empty; None where only it can tell."""
         ...
 
+    def news(self) -> str | None:
+        """Returns what changes whenever somebody calls `tell`; None where a stamp is as cheap, and nobody needs to."""
+        ...
+
+    def tell(self) -> None:
+        """Lets those who ask for `news` look again. A change is told after it was made; who dies in between has told nobody."""
+        ...
+
     def create(self, key: str, content: bytes) -> bool:
-        """Writes the object if there is none of this key, and returns whether it did. Raises StorageFailed."""
+        """Writes the object if there is none of this key, and returns whether it did."""
         ...
 
     def write(self, key: str, content: bytes) -> None:
-        """Writes the object, or replaces it. Raises StorageFailed."""
+        """Writes the object, or replaces it."""
+        ...
+
+    def write_file(self, key: str, path: Path) -> None:
+        """Writes what is in a file, or replaces the object with it, without holding it in memory. Raises OSError of the file."""
         ...
 
     def delete(self, key: str) -> None:
-        """Removes the object, if there is one. Raises StorageFailed."""
+        """Removes the object, if there is one."""
         ...

@@ -33,6 +33,10 @@ class FailingStore(LocalStore):
         self._spend()
         super().write(key, content)
 
+    def write_file(self, key: str, path: Path) -> None:
+        self._spend()
+        super().write_file(key, path)
+
     def create(self, key: str, content: bytes) -> bool:
         self._spend()
         return super().create(key, content)

@@ -82,7 +82,7 @@ def test_a_folder_that_is_not_there_yet_is_seen_when_it_is(store: CountingStore,
     models = Models(store)
     assert models.traffic.get("colours") is None
     assert store.asked == {}
-    assert models.traffic._records._newest._known == {}  # names that callers make up take no memory
+    assert models.traffic.records._newest._known == {}  # names that callers make up take no memory
     models.traffic.set("colours", Canary(ModelRef("colours", version=2), 5.0), None, **ANN)
     found = models.traffic.get("colours")
     assert found is not None

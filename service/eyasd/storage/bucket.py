@@ -1,0 +1,257 @@
+"""Objects in an object store: Amazon S3 and what speaks like it, Google Cloud Storage, Azure Blob Storage.
+
+obstore speaks to them, signs, and repeats requests that may be repeated. What is added here is what makes its calls keep the
+promises of `Store`: a `create` whose answer was lost finds out whether it was itself the winner, no request carries more than
+a few megabytes, and whatever fails for good is told in a sentence.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
+from uuid import uuid4
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError, GenericError, PreconditionError
+from obstore.store import from_url
+
+from eyasd.core.errors import StartupFailed, StorageFailed
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, RetryConfig
+
+T = TypeVar("T")
+
+# A part of a large object: S3 wants 5 MiB at least, and 10,000 parts at most, which makes 80 GB the largest object.
+PART_BYTES: Final = 8 << 20
+_PARTS_AT_ONCE: Final = 4
+# What changes when somebody calls `tell`; hidden, as every key that begins with a dot.
+_NEWS: Final = ".news"
+# Names who wrote an object. A name of metadata that all three clouds allow: Azure's are identifiers.
+_WRITER: Final = "eyaswriter"
+# A store that is not back by then is told of; until then a caller waits. Pauses grow from 0.1 s to 2 s, at random below that.
+_PATIENCE_SECONDS: Final = 15.0
+_FIRST_PAUSE_SECONDS: Final = 0.1
+_LONGEST_PAUSE_SECONDS: Final = 2.0
+_NO_BUCKET: Final = ("NoSuchBucket", "ContainerNotFound")
+_STATUS: Final = re.compile(r"status code: ((\d{3}) [A-Za-z -]+)")
+_REFUSED: Final = ("401", "403")
+# Of what is answered with 4xx, all that is not wrong with the request itself: time-out, conflict, too many.
+_PASSING: Final = ("408", "409", "429")
+_CODE: Final = re.compile(r"<Code>(\w+)</Code>")
+_KIND: Final = re.compile(r"kind: (Connect|Timeout|Interrupted|Decode)\b")
+
+
+class Bucket:
+    """Objects below a prefix of a bucket. Safe to use from several threads."""
+
+    def __init__(self, address: str, patience_seconds: float = _PATIENCE_SECONDS, request_seconds: float = 30.0) -> None:
+        """Reads the environment; connects to nothing.
+
+        Args:
+            address: as `address.check_address` returns it.
+            patience_seconds: how long a failing request is repeated before StorageFailed.
+            request_seconds: how long one request of at most `PART_BYTES` may take.
+
+        Raises:
+            StartupFailed: the environment lacks what the cloud needs.
+        """
+        self.address = address
+        self._patience = patience_seconds
+        # Repeats what is safe to repeat, parts of a large object among them; all else is repeated here.
+        retry: RetryConfig = {
+            "max_retries": 20,
+            "retry_timeout": timedelta(seconds=patience_seconds),
+            "backoff": {
+                "init_backoff": timedelta(seconds=_FIRST_PAUSE_SECONDS),
+                "max_backoff": timedelta(seconds=_LONGEST_PAUSE_SECONDS),
+                "base": 2,
+            },
+        }
+        client: ClientConfig = {
+            "timeout": timedelta(seconds=request_seconds),
+            "connect_timeout": timedelta(seconds=5),
+            "allow_http": True,  # only an endpoint that somebody has set to http:// is one
+        }
+        try:
+            self._store = (
+                from_url(address) if address == "memory://" else from_url(address, client_options=client, retry_config=retry)
+            )
+        except (BaseError, ValueError) as error:
+            raise StartupFailed(f"{address} cannot be opened ({_first_line(error)}): set what the cloud needs.") from error
+
+    def read(self, key: str) -> bytes:
+        """See `Store.read`."""
+        content = BytesIO()
+        self._pieces(key, content.write)
+        return content.getvalue()
+
+    def read_into(self, key: str, file: BinaryIO) -> None:
+        """See `Store.read_into`."""
+        self._pieces(key, file.write)
+
+    def exists(self, key: str) -> bool:
+        """See `Store.exists`."""
+        try:
+            self._try(key, lambda: obstore.head(self._store, key))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def children(self, prefix: str) -> list[str]:
+        """See `Store.children`. One request for each 1,000."""
+        found = self._try(prefix, lambda: obstore.list_with_delimiter(self._store, prefix or None))
+        names = [path.rpartition("/")[2] for path in (*found["common_prefixes"], *(meta["path"] for meta in found["objects"]))]
+        return sorted({name for name in names if not name.startswith(".")})
+
+    def keys(self, prefix: str) -> list[str]:
+        """See `Store.keys`. One request for each 1,000."""
+        found = self._try(prefix, lambda: [meta["path"] for page in obstore.list(self._store, prefix or None) for meta in page])
+        return sorted(key for key in found if not any(part.startswith(".") for part in key.split("/")))
+
+    def stamp(self, prefix: str) -> None:
+        """See `Store.stamp`: a prefix has none, and to list it is one request."""
+
+    def news(self) -> str:
+        """See `Store.news`. One request."""
+        try:
+            return self.read(_NEWS).decode(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def tell(self) -> None:
+        """See `Store.tell`."""
+        self.write(_NEWS, uuid4().hex.encode())
+
+    def create(self, key: str, content: bytes) -> bool:
+        """See `Store.create`.
+
+        A request that got no answer may have been done, so it is repeated; where an object is there then, it says who wrote it.
+        """
+        writer = uuid4().hex
+
+        def attempt() -> bool:
+            try:
+                obstore.put(self._store, key, content, mode="create", attributes={_WRITER: writer}, use_multipart=False)
+            except AlreadyExistsError as error:
+                # Also what S3 answers while another request is under way (409), which may fail yet.
+                if (holder := self._writer(key)) is None:
+                    raise _Again from error
+                return holder == writer
+            return True
+
+        return self._try(key, attempt)
+
+    def write(self, key: str, content: bytes) -> None:
+        """See `Store.write`."""
+        self._try(key, lambda: obstore.put(self._store, key, content, chunk_size=PART_BYTES, max_concurrency=_PARTS_AT_ONCE))
+
+    def write_file(self, key: str, path: Path) -> None:
+        """See `Store.write_file`. Four parts at once are in memory."""
+        path.open("rb").close()  # one that cannot be read is an OSError of its own, no failure of the store
+        self._try(key, lambda: obstore.put(self._store, key, path, chunk_size=PART_BYTES, max_concurrency=_PARTS_AT_ONCE))
+
+    def delete(self, key: str) -> None:
+        """See `Store.delete`."""
+        try:
+            self._try(key, lambda: obstore.delete(self._store, key))
+        except FileNotFoundError:  # S3 does not mind, others do
+            return
+
+    def _pieces(self, key: str, take: Callable[[bytes], object]) -> None:
+        """Hands over an object in order, at most `PART_BYTES` at a time, all of the same version of it."""
+
+        def first() -> tuple[bytes, int, str | None]:
+            found = obstore.get(self._store, key)
+            size, tag = found.meta["size"], found.meta["e_tag"]
+            # Of a large one nothing has been read yet, and the rest of this answer is not.
+            return (found.bytes().to_bytes() if size <= PART_BYTES else b""), size, tag
+
+        content, size, tag = self._try(key, first)
+        if size <= PART_BYTES:
+            take(content)
+            return
+
+        def part(start: int, end: int) -> bytes:
+            return obstore.get(self._store, key, options={"range": (start, end), "if_match": tag}).bytes().to_bytes()
+
+        for start in range(0, size, PART_BYTES):
+            end = min(start + PART_BYTES, size)
+            take(self._try(key, lambda start=start, end=end: part(start, end)))  # type: ignore[misc]
+
+    def _writer(self, key: str) -> str | None:
+        """Returns who wrote an object, "" where that is not known; None where there is no object."""
+        try:
+            return str(obstore.get(self._store, key).attributes.get(_WRITER, ""))
+        except FileNotFoundError:
+            return None
+
+    def _try(self, key: str, request: Callable[[], T]) -> T:
+        """Returns what a request does, repeated while the store cannot be reached or asks for patience.
+
+        Every request here may be repeated: what it does twice is what it does once.
+
+        Raises:
+            FileNotFoundError: there is no such object.
+            StorageFailed: it will not be done, or was not in time.
+        """
+        limit, pause = time.monotonic() + self._patience, _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return request()
+            except FileNotFoundError as error:
+                if any(code in str(error) for code in _NO_BUCKET):
+                    raise self._failure(key, error) from error
+                raise FileNotFoundError(key) from error
+            except (GenericError, _Again) as error:
+                if _is_final(error) or time.monotonic() + pause > limit:
+                    raise self._failure(key, error) from error
+            except (BaseError, OSError, ValueError) as error:
+                raise self._failure(key, error) from error
+            time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - so that many who failed together do not return together
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    def _failure(self, key: str, error: Exception) -> StorageFailed:
+        at = f"{self.address} at {key!r}" if key else self.address
+        status = _STATUS.search(str(error))
+        if status and status[2] in _REFUSED:
+            return StorageFailed(
+                f"{at} refused access ({_reason(error)}): give Eyas credentials that may read, list, write and delete there."
+            )
+        if any(code in str(error) for code in _NO_BUCKET):
+            return StorageFailed(f"There is no bucket of {self.address}: make it, or name another.")
+        if isinstance(error, PreconditionError):
+            return StorageFailed(f"{at} was changed while it was read: try again.")
+        return StorageFailed(f"{at} could not be used ({_reason(error)}): once the store answers, try again.")
+
+
+class _Again(Exception):
+    """What stood in the way of a request is gone."""
+
+
+def _is_final(error: Exception) -> bool:
+    """Returns whether the same request would be answered in the same way."""
+    status = _STATUS.search(str(error))
+    return status is not None and status[2].startswith("4") and status[2] not in _PASSING
+
+
+def _reason(error: Exception) -> str:
+    """Returns what an error says, without addresses: the status and its code, or what the network did."""
+    text = str(error)
+    if status := _STATUS.search(text):
+        code = _CODE.search(text)
+        return f"{status[1].strip()}, {code[1]}" if code else status[1].strip()
+    if kind := _KIND.search(text):
+        says = {"Connect": "it cannot be reached", "Timeout": "no answer in time", "Interrupted": "the connection broke off"}
+        return says.get(kind[1], "the answer broke off")
+    return _first_line(error)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0].rpartition(" - ")[2].strip()[:120] or type(error).__name__
