@@ -1,4 +1,4 @@
-"""The daemon's command line: `eyasd trainer | server | all | config`, and `--check` of the first three."""
+"""The daemon's command line: `eyasd trainer | server | all`, `--check` of these, and `eyasd backup | restore | config`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from eyasd.config import describe, read_settings
-from eyasd.core.errors import StartupFailed
+from eyasd.config import Settings, describe, read_settings
+from eyasd.core.errors import StartupFailed, StorageFailed
 from eyasd.telemetry import logging
 
 _ROLES = {
     "all": "train and serve in one process group, for a laptop",
     "trainer": "accept and run training and evaluation jobs",
     "server": "classify pictures; needs nothing but the repository in --data-dir",
+}
+_COPIES = {
+    "backup": "copy models, aliases and jobs, also while daemons run",
+    "restore": "bring them back into an empty place, of whichever kind",
 }
 
 
@@ -28,19 +32,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.role == "config":
             sys.stdout.write(describe(settings))
             return 0
-        logging.configure("ERROR" if options.check else settings.telemetry.log_level, settings.telemetry.log_format)
+        checks = getattr(options, "check", False)
+        logging.configure("ERROR" if checks else settings.telemetry.log_level, settings.telemetry.log_format)
+        if options.role in {"backup", "restore"}:
+            return _copy(options, settings)
         import uvloop  # noqa: PLC0415 - `config` and `--help` need not wait for it and grpc
 
         from eyasd.app import Role  # noqa: PLC0415
         from eyasd.check import check  # noqa: PLC0415
         from eyasd.daemon import serve  # noqa: PLC0415
 
-        if options.check:
+        if checks:
             return uvloop.run(check(Role(options.role), settings, logging.logger(), sys.stdout))
         return uvloop.run(serve(Role(options.role), settings, logging.logger()))
-    except StartupFailed as error:
+    except (StartupFailed, StorageFailed) as error:
         sys.stderr.write(f"eyasd: {error.message}\n")
         return 1
+
+
+def _copy(options: argparse.Namespace, settings: Settings) -> int:
+    from eyasd.backup.restoring import restore  # noqa: PLC0415 - which daemons do not need
+    from eyasd.backup.saving import back_up  # noqa: PLC0415
+
+    if options.role == "backup":
+        back_up(settings, options.place, logging.logger(), sys.stdout)
+    else:
+        restore(settings, options.place, options.name, logging.logger(), sys.stdout)
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -60,6 +78,10 @@ def _parser() -> argparse.ArgumentParser:
     for role, text in _ROLES.items():
         parser_of_role = roles.add_parser(role, parents=[common], help=text, description=f"eyasd {role}: {text}.")
         parser_of_role.add_argument("--check", action="store_true", help="try what a start needs, say how it went, and end")
+    for role, text in _COPIES.items():
+        parser_of_role = roles.add_parser(role, parents=[common], help=text, description=f"eyasd {role}: {text}.")
+        parser_of_role.add_argument("place", metavar="PLACE", help="a folder, or s3://BUCKET/PREFIX, gs:// or az://")
+    parser_of_role.add_argument("--name", help="the back-up to restore (the newest)")
     roles.add_parser("config", parents=[common], help="print the effective settings", description="Prints the effective settings.")
     return parser
 

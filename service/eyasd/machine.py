@@ -18,8 +18,11 @@ from eyasd.serving.engine.loading import EngineOptions
 from eyasd.serving.network.plan import Plan, plan
 from eyasd.serving.network.precision import check_wish
 from eyasd.serving.network.providers import CPU, DEFAULT_BATCH_SIZES, TENSORRT, choose_provider
+from eyasd.storage.address import open_store
+from eyasd.storage.store import Store
 
 if TYPE_CHECKING:
+    from eyasd.jobs.database import Database
     from eyasd.jobs.store import JobStore
 
 
@@ -63,6 +66,23 @@ def database_of(settings: Settings) -> Path | str:
     """Returns where the jobs are: SQLite's file, or a URL."""
     url = settings.jobs.database
     return url.get_secret_value() if url else settings.data_dir / "jobs.sqlite"
+
+
+def open_database(settings: Settings, log: structlog.typing.FilteringBoundLogger) -> Database:
+    """Opens the database of jobs for what wants all of it; see `open_jobs`. Raises StartupFailed."""
+    at = database_of(settings)
+    if isinstance(at, Path):
+        make_writable(at.parent)
+    try:
+        from eyasd.jobs.database import Database  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise StartupFailed(f"The jobs of a trainer need {error.name}: install 'eyas[trainer]'.") from error
+    return Database(at, log)
+
+
+def stores_of(settings: Settings) -> dict[str, Store]:
+    """Returns what daemons keep objects in, by the names that back-ups know them by."""
+    return {"models": open_store(settings.registry.url, settings.data_dir / "models")}
 
 
 def open_jobs(settings: Settings, log: structlog.typing.FilteringBoundLogger, *, trial: bool = False) -> JobStore:

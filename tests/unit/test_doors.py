@@ -55,7 +55,16 @@ DOORS = {
     "api": (modules("api"), (*TORCH, *TRAINER_PARTS)),
     "api/messages": (modules("api/messages"), ("eyasd.storage", "eyasd.registry", "eyasd.jobs")),
     "app": (
-        ["eyasd.app", "eyasd.daemon", "eyasd.machine", "eyasd.check", "eyasd.supervisor", "eyasd.acceptor", "eyasd.__main__"],
+        [
+            *modules("backup"),
+            "eyasd.app",
+            "eyasd.daemon",
+            "eyasd.machine",
+            "eyasd.check",
+            "eyasd.supervisor",
+            "eyasd.acceptor",
+            "eyasd.__main__",
+        ],
         (*TORCH, *TRAINER_PARTS, "aiohttp", "sqlalchemy", "alembic"),
     ),
     "client": (["eyas", "eyas._public", "eyas.aio"], (*TORCH, "numpy", "PIL", "click", "rich", "eyasd")),

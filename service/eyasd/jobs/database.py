@@ -104,6 +104,16 @@ class Database:
 
         return self._repeated(once)
 
+    def snapshot(self, work: Callable[[Connection], T]) -> T:
+        """Does what `read` does, for work of several statements: all of them see one state."""
+        seeing = self._reading if self._is_sqlite else self._engine.execution_options(isolation_level="REPEATABLE READ")
+
+        def once() -> T:
+            with seeing.connect() as connection:
+                return work(connection)
+
+        return self._repeated(once)
+
     def write(self, work: Callable[[Connection], T]) -> T:
         """Returns what `work` returns, once all that it wrote is on the disk; it may be called more than once, and counts once.
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 from uuid import uuid4
 
 import obstore
@@ -22,6 +22,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, GenericError, Prec
 from obstore.store import from_url
 
 from eyasd.core.errors import StartupFailed, StorageFailed
+from eyasd.storage.store import Sink
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
@@ -92,9 +93,9 @@ class Bucket:
         self._pieces(key, content.write)
         return content.getvalue()
 
-    def read_into(self, key: str, file: BinaryIO) -> None:
+    def read_into(self, key: str, sink: Sink) -> None:
         """See `Store.read_into`."""
-        self._pieces(key, file.write)
+        self._pieces(key, sink.write)
 
     def exists(self, key: str) -> bool:
         """See `Store.exists`."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from eyasd.core.errors import StorageFailed
-from eyasd.storage.store import ABSENT
+from eyasd.storage.store import ABSENT, Sink
 
 # More than any file system's unit of time, the 2 s of FAT included.
 _COARSE_SECONDS: Final = 3.0
@@ -35,10 +35,10 @@ class LocalStore:
         with _as_storage_failure(key):
             return (self._root / key).read_bytes()
 
-    def read_into(self, key: str, file: BinaryIO) -> None:
+    def read_into(self, key: str, sink: Sink) -> None:
         """See `Store.read_into`."""
         with _as_storage_failure(key), (self._root / key).open("rb") as source:
-            shutil.copyfileobj(source, file, _PIECE_BYTES)
+            shutil.copyfileobj(source, sink, _PIECE_BYTES)
 
     def exists(self, key: str) -> bool:
         """See `Store.exists`."""

@@ -8,9 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from pathlib import Path
-from typing import BinaryIO, Final, Protocol
+from typing import Final, Protocol
 
 ABSENT: Final = ()
+
+
+class Sink(Protocol):
+    """Where content goes, piece by piece: a file, or what only looks at it."""
+
+    def write(self, content: bytes, /) -> object:
+        """Takes the next piece."""
+        ...
 
 
 class Store(Protocol):
@@ -23,8 +31,8 @@ class Store(Protocol):
         """Returns the object. Raises FileNotFoundError where there is none."""
         ...
 
-    def read_into(self, key: str, file: BinaryIO) -> None:
-        """Writes the object to the end of a file, piece by piece, for those that are large. Raises FileNotFoundError."""
+    def read_into(self, key: str, sink: Sink) -> None:
+        """Writes the object to a sink, for those that are large. Raises FileNotFoundError."""
         ...
 
     def exists(self, key: str) -> bool:
