@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,12 @@ TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 
 def run(command: tuple[str, ...], folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*command, str(folder)], capture_output=True, text=True, timeout=200, check=False)
+
+
+def run_each(*runs: tuple[tuple[str, ...], Path]) -> list[subprocess.CompletedProcess[str]]:
+    """Runs several at the same time: they mostly import."""
+    with ThreadPoolExecutor(len(runs)) as threads:
+        return list(threads.map(lambda one: run(*one), runs))
 
 
 def history_of(folder: Path) -> tuple[EpochMetrics, ...]:
@@ -113,8 +120,8 @@ def test_a_picture_is_changed_the_same_way_whoever_is_here() -> None:
 )
 def test_two_processes_train_as_one(folder: Callable[..., Path], wishes: dict[str, Any]) -> None:
     one, two = folder("one", epochs=3, **wishes), folder("two", epochs=3, **wishes)
-    assert run(ONE, one).returncode == jobdir.OK
-    done = run(TWO, two)
+    alone, done = run_each((ONE, one), (TWO, two))
+    assert alone.returncode == jobdir.OK
     assert (done.returncode, done.stderr) == (jobdir.OK, "")
     assert_alike(one, two)
     told = [json.loads(line).get("message") or "" for line in (two / jobdir.PROGRESS).read_text().splitlines()]
@@ -136,7 +143,7 @@ def test_one_process_that_is_told_to_stop_stops_all_at_the_same_step(folder: Cal
     assert process.wait(60) == jobdir.TERMINATED
     assert not (cut / jobdir.RESULT).exists()
     assert not (cut / jobdir.ERROR).exists()
-    assert run(ONE, cut).returncode == run(ONE, whole).returncode == jobdir.OK
+    assert [done.returncode for done in run_each((ONE, cut), (ONE, whole))] == [jobdir.OK] * 2
     assert "Went on from the checkpoint of an earlier attempt, after epoch" in (cut / jobdir.PROGRESS).read_text()
     assert_alike(whole, cut)
 
