@@ -7,7 +7,9 @@ import os
 import shutil
 import signal
 import sqlite3
+import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,13 @@ from PIL import Image
 from builders import noise
 
 from .conftest import House
+
+# A fine-tuning of photographs that takes seconds.
+SMALL = ("--set", "epochs=2", "--set", "image_size_px=128")
+# One that lasts longer than a daemon needs to start.
+LONG = ("--set", "epochs=2", "--set", "image_size_px=64")
+# One that takes next to nothing, of a network that knows nothing.
+TINY = ("--backbone", "test_resnet", "--set", "pretrained=false", "--set", "epochs=20", "--set", "image_size_px=64")
 
 
 def test_digits_from_folder_to_labels(house: House, digits: Path) -> None:
@@ -105,7 +114,7 @@ def test_photographs_through_both_phases_with_files_that_are_no_pictures(house: 
     (folder / "train" / label / "broken.jpg").write_bytes(b"not a picture")
     (folder / "test" / label / "cut.jpg").write_bytes(next((folder / "test" / label).iterdir()).read_bytes()[:500])
     house.start()
-    trained = house.json("train", folder, "--model", "clothes", "--budget", "2m", "--set", "epochs=2", "--set", "batch_size=16")
+    trained = house.json("train", folder, "--model", "clothes", "--budget", "2m", *SMALL, "--set", "batch_size=16")
     report = trained["dataset_report"]
     assert sorted(file["path"] for file in report["unreadable_files"]) == [f"test/{label}/cut.jpg", f"train/{label}/broken.jpg"]
     assert trained["evaluation"]["accuracy"] >= 0.75
@@ -144,7 +153,7 @@ def test_photographs_are_inspected(house: House, photos: Path, tmp_path: Path) -
 @pytest.mark.parametrize("killed", ["trainer", "daemon", "both", "daemon, gently"])
 def test_whatever_is_killed_there_is_one_version_in_the_end(house: House, photos: Path, killed: str) -> None:
     house.start()
-    job = house.json("train", photos, "--model", "clothes", "--no-wait", "--set", "epochs=2", "--set", "image_size_px=64")["id"]
+    job = house.json("train", photos, "--model", "clothes", "--no-wait", *(LONG if killed == "daemon" else TINY))["id"]
     progress = house.data_dir / "jobs" / job / "progress.jsonl"
     deadline = time.monotonic() + 120
     while not progress.exists() or '"fine-tune"' not in progress.read_text():
@@ -205,8 +214,13 @@ def test_every_mistake_is_one_clear_sentence(house: House, digits: Path, tmp_pat
     shutil.copytree(digits / "3", tmp_path / "one" / "3")
     places = {"digits": digits, "empty": tmp_path / "empty", "one": tmp_path / "one", "picture": digits / "3/01.png"}
     house.start()
-    for command, says in MISTAKES:
-        failed = house.eyas(*(str(part).format(**places) for part in command), check=False)
+
+    def ask(command: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+        return house.eyas(*(part.format(**places) for part in command), check=False)
+
+    with ThreadPoolExecutor(4) as several:
+        answers = list(several.map(ask, [command for command, _ in MISTAKES]))
+    for (command, says), failed in zip(MISTAKES, answers, strict=True):
         assert failed.returncode in {1, 2}, command
         lines = [line for line in failed.stderr.splitlines() if line.startswith("eyas: ")]
         assert len(lines) == 1, (command, failed.stderr)
