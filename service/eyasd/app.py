@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -30,11 +29,10 @@ from eyasd.config import Settings
 from eyasd.core.errors import StartupFailed, StorageFailed
 from eyasd.core.processors import cpu_count
 from eyasd.core.tasks import SharedCache
-from eyasd.jobs.gpus import visible_gpus
 from eyasd.jobs.ledger import Ledger
-from eyasd.jobs.local import LocalOptions, LocalRunner
 from eyasd.jobs.scheduler import Scheduler, SchedulerOptions
 from eyasd.machine import fleet_options, make_writable, open_jobs
+from eyasd.places import make_runner
 from eyasd.registry.models import Models
 from eyasd.serving.cache import Cache
 from eyasd.serving.classifier import Classifier
@@ -49,6 +47,7 @@ from eyasd.telemetry.page import serve_metrics
 
 if TYPE_CHECKING:
     from eyasd.api.web.door import WebDoor
+    from eyasd.jobs.kubernetes.api import Cluster
 
 NO_AIOHTTP: Final = "api.http_listen needs aiohttp: install 'eyas[http]', or leave it unset."
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 50_000
@@ -100,6 +99,7 @@ class App:
         self.metrics = self._metrics = Metrics()
         self._models = Models(open_store(settings.registry.url, settings.data_dir / "models"))
         self._scheduler: Scheduler | None = None
+        self._cluster: Cluster | None = None
         self._fleet: Fleet | None = None
         self._classifier: Classifier | None = None
         self._streaming: list[ClassificationService | InferenceService] = []
@@ -166,6 +166,8 @@ class App:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+        if self._cluster is not None:
+            await self._cluster.close()
         if self._shadows is not None:
             await self._shadows.close()
         if self._fleet is not None:
@@ -190,16 +192,7 @@ class App:
             else None,
         )
         ledger = Ledger(store, self._models, folder / "jobs", self._metrics, self._log)
-        runner = LocalRunner(
-            LocalOptions(
-                processes=training.processes,
-                gpus=tuple(visible_gpus(os.environ)),
-                locks=folder / "gpus",
-                memory_bytes=jobs.memory_bytes,
-                time_limit_seconds=jobs.time_limit_seconds,
-                grace_seconds=jobs.stop_grace_seconds,
-            )
-        )
+        runner, self._cluster = make_runner(self._settings, self._log)
         self._scheduler = Scheduler(ledger, runner, self._models, options, self._metrics, self._log)
         return [TrainingService(ledger), JobService(ledger)]
 

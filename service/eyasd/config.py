@@ -141,6 +141,45 @@ class TrainingSettings(_Room):
     """Most that these may take, in bytes; what was not used for longest goes first. 0 shares none: each job decodes for itself."""
 
 
+class KubernetesSettings(_Room):
+    """Jobs as Jobs of a Kubernetes cluster, instead of processes beside the trainer. Needs the extra `kubernetes`."""
+
+    image: str | None = None
+    """Image of the training program, such as registry.example/eyas-trainer:1.0; unset, jobs are processes beside the trainer."""
+    namespace: str | None = None
+    """Where the Jobs are made; unset is the trainer's own namespace."""
+    api_url: str | None = None
+    """API server that needs no token, such as http://127.0.0.1:8001 of `kubectl proxy`; unset is the trainer's own cluster's."""
+    volumes: dict[str, str] = {}
+    """Persistent volume claims by the path where pods mount them, the same as in the trainer; data_dir must lie in one."""
+    gpus: int = Field(default=1, ge=0, le=1024)
+    """GPUs of one training; 0 trains on the CPU."""
+    gpus_per_node: int = Field(default=8, ge=1, le=64)
+    """Most GPUs that one pod asks for; a training of more has several pods, all alike."""
+    gpu_resource: str = "nvidia.com/gpu"
+    """What the cluster calls a GPU; "" asks for none, and as many processes as `gpus` says train on the CPU."""
+    cpu: str = Field(default="", pattern=r"^(\d+(\.\d+)?|\d+m)?$")
+    """Processors that a pod asks for, such as 8 or 500m; "" does not say. Its memory is bounded by jobs.memory_bytes."""
+    shared_memory_bytes: int = Field(default=1 << 30, ge=1 << 20)
+    """Size of a pod's /dev/shm, which counts as its memory as far as it is used."""
+    node_selector: dict[str, str] = {}
+    """Labels that a node must have."""
+    tolerations: list[dict[str, str | int]] = []
+    """Taints of nodes that pods bear, each as Kubernetes has it."""
+    service_account: str = ""
+    """Service account of the pods, which get no token of it; "" is the namespace's default one."""
+    pull_secrets: list[str] = []
+    """Names of the Secrets with which the image is pulled."""
+    queue: str = ""
+    """LocalQueue of Kueue that the Jobs are put into; "" is none."""
+    environment: dict[str, str] = {}
+    """Variables of the training program, such as NCCL_SOCKET_IFNAME."""
+    user: int = Field(default=1000, ge=1)
+    """Numeric user and group that the training program runs as, and that its volumes are to be writable for."""
+    keep_seconds: int = Field(default=86_400, ge=60)
+    """How long an ended Job stays, to be looked at."""
+
+
 class TelemetrySettings(_Room):
     """What operators see."""
 
@@ -167,6 +206,7 @@ class Settings(BaseSettings):
     serving: ServingSettings = ServingSettings()
     jobs: JobsSettings = JobsSettings()
     training: TrainingSettings = TrainingSettings()
+    kubernetes: KubernetesSettings = KubernetesSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 
     @classmethod
@@ -246,5 +286,9 @@ def _toml(value: object) -> str:
         return str(value).lower()
     if isinstance(value, int | float):
         return str(value)
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_toml(key)} = {_toml(one)}' for key, one in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
     escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')  # SecretStr prints as stars
     return f'"{escaped}"'

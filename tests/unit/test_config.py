@@ -47,14 +47,19 @@ def test_what_is_printed_can_be_read_again_and_holds_no_secret(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("EYASD_API__TOKEN", "hush-hush")
+    monkeypatch.setenv("EYASD_KUBERNETES__VOLUMES", '{"/var/lib/eyas": "eyas-data", "/photos": "photos"}')
+    monkeypatch.setenv("EYASD_KUBERNETES__TOLERATIONS", '[{"key": "gpu", "operator": "Exists"}]')
     assert main(["config", "--listen", "127.0.0.1:7", "--metrics-port", "8", "--data-dir", "/somewhere"]) == 0
     printed = capsys.readouterr().out
     assert "hush-hush" not in printed
     read = tomllib.loads(printed)
     assert (read["data_dir"], read["api"]["listen"], read["api"]["token"]) == ("/somewhere", "127.0.0.1:7", "**********")
     assert read["telemetry"]["metrics_listen"] == "127.0.0.1:8"
+    assert read["kubernetes"]["volumes"] == {"/var/lib/eyas": "eyas-data", "/photos": "photos"}
+    assert read["kubernetes"]["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
     (tmp_path / "again.toml").write_text(printed)
-    monkeypatch.delenv("EYASD_API__TOKEN")
+    for variable in ("API__TOKEN", "KUBERNETES__VOLUMES", "KUBERNETES__TOLERATIONS"):
+        monkeypatch.delenv(f"EYASD_{variable}")
     assert describe(read_settings(tmp_path / "again.toml", {})) == printed
 
 

@@ -60,6 +60,7 @@ DOORS = {
             "eyasd.app",
             "eyasd.daemon",
             "eyasd.machine",
+            "eyasd.places",
             "eyasd.check",
             "eyasd.supervisor",
             "eyasd.acceptor",

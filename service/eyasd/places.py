@@ -1,0 +1,89 @@
+"""Where jobs run: as processes of this machine, or as Jobs of a cluster."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import structlog
+
+from eyasd.config import Settings
+from eyasd.core.errors import StartupFailed
+from eyasd.jobs.gpus import visible_gpus
+from eyasd.jobs.kubernetes.objects import PodOptions
+from eyasd.jobs.local import LocalOptions, LocalRunner
+from eyasd.jobs.runner import Runner
+
+if TYPE_CHECKING:
+    from eyasd.jobs.kubernetes.api import Cluster
+
+
+def make_runner(settings: Settings, log: structlog.typing.FilteringBoundLogger) -> tuple[Runner, Cluster | None]:
+    """Returns what runs jobs by the settings, and the cluster that is to be closed in the end; None where there is none.
+
+    Raises:
+        StartupFailed: the settings do not say where, or what it takes is not installed.
+    """
+    if settings.kubernetes.image is not None:
+        return _cluster_runner(settings, log)
+    jobs = settings.jobs
+    options = LocalOptions(
+        processes=settings.training.processes,
+        gpus=tuple(visible_gpus(os.environ)),
+        locks=settings.data_dir / "gpus",
+        memory_bytes=jobs.memory_bytes,
+        time_limit_seconds=jobs.time_limit_seconds,
+        grace_seconds=jobs.stop_grace_seconds,
+    )
+    return LocalRunner(options), None
+
+
+def _cluster_runner(settings: Settings, log: structlog.typing.FilteringBoundLogger) -> tuple[Runner, Cluster]:
+    try:
+        from eyasd.jobs.kubernetes.api import Access, Cluster  # noqa: PLC0415 -- aiohttp, which nobody else needs
+        from eyasd.jobs.kubernetes.runner import KubernetesRunner  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise StartupFailed("kubernetes.image needs aiohttp: install 'eyas[kubernetes]', or leave it unset.") from error
+    url = settings.kubernetes.api_url
+    access = Access(url.rstrip("/")) if url else Access.within(os.environ)
+    namespace = settings.kubernetes.namespace or access.namespace()
+    if namespace is None:
+        raise StartupFailed("kubernetes.api_url is set, and kubernetes.namespace is not: name the namespace of the Jobs.")
+    cluster = Cluster(access)
+    return KubernetesRunner(cluster, pod_options(settings, namespace), log), cluster
+
+
+def pod_options(settings: Settings, namespace: str) -> PodOptions:
+    """Returns how pods are asked for.
+
+    Raises:
+        StartupFailed: pods would not see the data folder.
+    """
+    kubernetes, jobs = settings.kubernetes, settings.jobs
+    folder = settings.data_dir
+    if not folder.is_absolute() or not any(folder.is_relative_to(path) for path in kubernetes.volumes):
+        raise StartupFailed(
+            f"Pods would not see data_dir {str(folder)!r}: let it be an absolute path, and name the claim of the volume that "
+            """holds it in kubernetes.volumes, such as {"/var/lib/eyas" = "eyas-data"}."""
+        )
+    return PodOptions(
+        namespace=namespace,
+        image=kubernetes.image or "",
+        volumes=kubernetes.volumes,
+        devices=kubernetes.gpus,
+        devices_per_node=kubernetes.gpus_per_node,
+        gpu_resource=kubernetes.gpu_resource,
+        cpu=kubernetes.cpu,
+        memory=str(jobs.memory_bytes) if jobs.memory_bytes else "",
+        shared_memory_bytes=kubernetes.shared_memory_bytes,
+        node_selector=kubernetes.node_selector,
+        tolerations=tuple(kubernetes.tolerations),
+        service_account=kubernetes.service_account,
+        pull_secrets=tuple(kubernetes.pull_secrets),
+        queue=kubernetes.queue,
+        environment=kubernetes.environment,
+        user=kubernetes.user,
+        grace_seconds=jobs.stop_grace_seconds,
+        time_limit_seconds=jobs.time_limit_seconds,
+        keep_seconds=kubernetes.keep_seconds,
+    )
