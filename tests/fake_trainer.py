@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from eyasd.core.jobs import Job, JobError, JobEvent, JobState, Progress
 from eyasd.core.spec import Preset, TrainSpec
 from eyasd.core.tasks import SharedCache, TrainingOutcome
 from eyasd.jobs.ledger import Ledger
+from eyasd.jobs.replica import Replica
 from eyasd.jobs.runner import Cause, Ending, Launch, Standing
 from eyasd.jobs.scheduler import Scheduler, SchedulerOptions
 from eyasd.jobs.store import JobStore
@@ -103,7 +105,8 @@ class House:
     def _begin(self) -> None:
         options = SchedulerOptions(max_running=1, max_attempts=3, stop_grace_seconds=1, weights=None, hub=False, cache=CACHE)
         self.store = JobStore(self.folder / "jobs.sqlite", self._log)
-        self.ledger = Ledger(self.store, self.models, self.folder / "jobs", self.metrics, self._log)
+        self.replica = Replica(self.folder / "replicas")
+        self.ledger = Ledger(self.store, self.models, self.folder / "jobs", self.replica, self.metrics, self._log)
         self.scheduler = Scheduler(self.ledger, self.runner, self.models, options, self.metrics, self._log)
         self._running = asyncio.create_task(self.scheduler.run())
 
@@ -114,6 +117,7 @@ class House:
             task.cancel()
         await asyncio.gather(self._running, *self.scheduler._tasks.values(), return_exceptions=True)
         self.store.close()
+        os.close(self.replica._lock)  # as the kernel does
         self._begin()
 
     async def end(self) -> None:
@@ -121,6 +125,7 @@ class House:
         self._running.cancel()
         await asyncio.gather(self._running, return_exceptions=True)
         self.store.close()
+        self.replica.close()
 
 
 async def train(house: House, *, alias: str | None = None, request_id: str | None = None) -> Job:
@@ -131,6 +136,13 @@ async def train(house: House, *, alias: str | None = None, request_id: str | Non
 
 async def follow(house: House, job: Job, from_sequence: int = 1) -> list[JobEvent]:
     return [event async for event in house.ledger.watch(job.id, from_sequence)]
+
+
+async def at_work(house: House, job: Job) -> None:
+    """Waits until the process of a job is seen at work."""
+    async for event in house.ledger.watch(job.id, 1):
+        if event.job is not None and event.job.state is JobState.RUNNING:
+            return
 
 
 def states(events: list[JobEvent]) -> list[JobState]:

@@ -25,7 +25,9 @@ class JobState(StrEnum):
 
     UNSPECIFIED = "unspecified"
     QUEUED = "queued"
+    STARTING = "starting"
     RUNNING = "running"
+    INTERRUPTED = "interrupted"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"

@@ -30,6 +30,7 @@ from eyasd.core.errors import StartupFailed, StorageFailed
 from eyasd.core.processors import cpu_count
 from eyasd.core.tasks import SharedCache
 from eyasd.jobs.ledger import Ledger
+from eyasd.jobs.replica import Replica
 from eyasd.jobs.scheduler import Scheduler, SchedulerOptions
 from eyasd.machine import fleet_options, make_writable, open_jobs
 from eyasd.places import make_runner
@@ -191,7 +192,9 @@ class App:
             if training.cache_bytes
             else None,
         )
-        ledger = Ledger(store, self._models, folder / "jobs", self._metrics, self._log)
+        replica = Replica(folder / "replicas")
+        self._closers.append(replica.close)
+        ledger = Ledger(store, self._models, folder / "jobs", replica, self._metrics, self._log)
         runner, self._cluster = make_runner(self._settings, self._log)
         self._scheduler = Scheduler(ledger, runner, self._models, options, self._metrics, self._log)
         return [TrainingService(ledger), JobService(ledger)]

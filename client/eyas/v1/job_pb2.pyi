@@ -28,6 +28,8 @@ class JobState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     JOB_STATE_SUCCEEDED: _ClassVar[JobState]
     JOB_STATE_FAILED: _ClassVar[JobState]
     JOB_STATE_CANCELLED: _ClassVar[JobState]
+    JOB_STATE_STARTING: _ClassVar[JobState]
+    JOB_STATE_INTERRUPTED: _ClassVar[JobState]
 JOB_TYPE_UNSPECIFIED: JobType
 JOB_TYPE_TRAINING: JobType
 JOB_TYPE_EVALUATION: JobType
@@ -38,6 +40,8 @@ JOB_STATE_RUNNING: JobState
 JOB_STATE_SUCCEEDED: JobState
 JOB_STATE_FAILED: JobState
 JOB_STATE_CANCELLED: JobState
+JOB_STATE_STARTING: JobState
+JOB_STATE_INTERRUPTED: JobState
 
 class Job(_message.Message):
     __slots__ = ("name", "type", "state", "create_time", "start_time", "end_time", "attempt", "model", "dataset", "progress", "error", "training", "evaluation", "inspection", "other_versions", "comparisons", "split")

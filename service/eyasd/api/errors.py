@@ -29,6 +29,7 @@ CODES: Final[dict[type[EyasError], grpc.StatusCode]] = {
     errors.NothingToRollBack: grpc.StatusCode.FAILED_PRECONDITION,
     errors.VersionInUse: grpc.StatusCode.FAILED_PRECONDITION,
     errors.JobEnded: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.LeaseLost: grpc.StatusCode.FAILED_PRECONDITION,
     errors.NoUnknownRule: grpc.StatusCode.FAILED_PRECONDITION,
     errors.NotExplainable: grpc.StatusCode.FAILED_PRECONDITION,
     errors.WeightsNotFound: grpc.StatusCode.FAILED_PRECONDITION,

@@ -110,6 +110,10 @@ class JobEnded(EyasError):
     """The job has ended, so it cannot be changed any more."""
 
 
+class LeaseLost(EyasError):
+    """The attempt of a job is not the writer's any more: another replica has taken it over, or it has ended."""
+
+
 class NoUnknownRule(EyasError):
     """The version has no rule by which it could call a picture unknown."""
 

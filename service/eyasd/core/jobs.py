@@ -54,19 +54,34 @@ class JobType(StrEnum):
     INSPECTION = "inspection"
 
 
+class JobPriority(StrEnum):
+    """Which jobs go first where not all can run."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+
+
 class JobState(StrEnum):
-    """Where a job is in its life."""
+    """Where a job is in its life. One that is interrupted ended its attempt through no fault of its own, or was paused."""
 
     QUEUED = "queued"
+    STARTING = "starting"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
 
     @property
     def ended(self) -> bool:
         """Whether a job never leaves this state."""
         return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+
+    @property
+    def at_work(self) -> bool:
+        """Whether a replica holds a job in this state."""
+        return self in (JobState.STARTING, JobState.RUNNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +107,16 @@ class Job:
         attempt: how often its process has been started.
         lost: how often its process ended through no fault of its own.
         cancelling: whether somebody asked it to end.
+        pausing: whether somebody asked it, while it runs, to be interrupted until it is resumed.
+        resume_time: when an interrupted job is queued again; None waits until somebody resumes it.
         dataset_report: of a training or an inspection that succeeded.
         evaluation: of a training or an evaluation that succeeded.
         conditions: of an inspection that retraced a version's training, and succeeded.
         others: further versions that an evaluation scores, by their numbers.
         comparisons: of an evaluation that succeeded, one for each of `others`.
         split: of an evaluation, see `EvaluationTask`.
+        owner: who submitted it; "" is nobody that is known.
+        devices: how many it wants at once.
     """
 
     id: str
@@ -124,6 +143,32 @@ class Job:
     others: tuple[ModelRef, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
     split: Split | None = None
+    priority: JobPriority = JobPriority.NORMAL
+    owner: str = ""
+    devices: int = 1
+    pausing: bool = False
+    resume_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """What a queue has to know of a job that waits in it."""
+
+    id: str
+    type: JobType
+    priority: JobPriority
+    owner: str
+    devices: int
+    create_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """What a replica, a daemon among others, names with all that it writes of an attempt: the right to write it."""
+
+    job: str
+    attempt: int
+    replica: str
 
 
 @dataclass(frozen=True, slots=True)

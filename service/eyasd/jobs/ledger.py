@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -20,11 +20,12 @@ from eyasd.core import document
 from eyasd.core.answers import ANSWERS, Split
 from eyasd.core.errors import DatasetNotFound, InvalidArgument, Unavailable
 from eyasd.core.form import form_of
-from eyasd.core.jobs import Job, JobEvent, JobState, JobType
+from eyasd.core.jobs import Job, JobEvent, JobState, JobType, Lease, Queued
 from eyasd.core.names import ModelRef
 from eyasd.core.spec import InspectionSpec, TrainSpec
 from eyasd.core.warmstart import inherited
 from eyasd.jobs import folder
+from eyasd.jobs.replica import Replica
 from eyasd.registry.models import Models
 from eyasd.telemetry.metrics import Metrics
 
@@ -40,12 +41,14 @@ class Ledger:
         store: JobStore,
         models: Models,
         jobs_dir: Path,
+        replica: Replica,
         metrics: Metrics,
         log: structlog.typing.FilteringBoundLogger,
     ) -> None:
         self._store = store
         self._models = models
         self._jobs_dir = jobs_dir
+        self._replica = replica
         self._metrics = metrics
         self._log = log
         self._news = asyncio.Condition()
@@ -152,19 +155,16 @@ class Ledger:
         return await asyncio.to_thread(self._store.page, before, size)
 
     async def cancel(self, job: str) -> Job:
-        """Ends a job that is queued, and asks one that is running to end.
+        """Ends a job that waits, and asks one that is at work to end; see `JobStore.cancel`."""
+        return await self._asked(self._store.cancel, job)
 
-        Raises:
-            JobNotFound: there is no such job.
-            JobEnded: it has succeeded or failed.
-        """
-        before = await self.get(job)
-        cancelled = await asyncio.to_thread(self._store.cancel, job)
-        if cancelled.state.ended and not before.state.ended:
-            await self._moved(cancelled)
-        else:
-            await self.tell()
-        return cancelled
+    async def pause(self, job: str) -> Job:
+        """Interrupts a job that waits, and asks one that is at work to be interrupted; see `JobStore.pause`."""
+        return await self._asked(self._store.pause, job)
+
+    async def resume(self, job: str) -> Job:
+        """Queues an interrupted job again; see `JobStore.resume`."""
+        return await self._asked(self._store.resume, job)
 
     async def watch(self, job: str, from_sequence: int) -> AsyncIterator[JobEvent]:
         """Yields a job's events from a sequence number on, as they happen, up to the one that says how it ended.
@@ -197,13 +197,54 @@ class Ledger:
         """Returns where a job's folder is, or will be."""
         return self._jobs_dir / job
 
-    async def in_state(self, state: JobState) -> list[Job]:
+    async def in_state(self, *states: JobState) -> list[Job]:
         """See `JobStore.in_state`."""
-        return await asyncio.to_thread(self._store.in_state, state)
+        return await asyncio.to_thread(self._store.in_state, *states)
 
-    async def update(self, job: str, **changes: Any) -> Job:
+    async def queued(self) -> list[Queued]:
+        """See `JobStore.queued`."""
+        return await asyncio.to_thread(self._store.queued)
+
+    async def wake(self) -> list[Job]:
+        """See `JobStore.wake`."""
+        woken = await asyncio.to_thread(self._store.wake)
+        for job in woken:
+            await self._moved(job)
+        return woken
+
+    def lease(self, job: Job) -> Lease:
+        """Returns what this daemon names with what it writes of a job's attempt, if it holds the job."""
+        return Lease(job.id, job.attempt, self._replica.id)
+
+    async def claim(self, jobs: Sequence[str]) -> Job | None:
+        """See `Leases.claim`."""
+        claimed = await asyncio.to_thread(self._store.leases.claim, self._replica.id, jobs)
+        if claimed is not None:
+            await self._moved(claimed)
+        return claimed
+
+    async def renew(self) -> set[str]:
+        """See `Leases.renew`."""
+        return await asyncio.to_thread(self._store.leases.renew, self._replica.id)
+
+    async def take_over(self) -> list[Job]:
+        """Returns the jobs that another replica held which is no more, and that this one holds now; see `Leases.take_over`."""
+
+        def work() -> list[Job]:
+            gone = self._replica.gone()
+            taken = self._store.leases.take_over(self._replica.id, gone)
+            self._replica.forget(gone)
+            return taken
+
+        return await asyncio.to_thread(work)
+
+    async def release(self) -> None:
+        """See `Leases.release`."""
+        await asyncio.to_thread(self._store.leases.release, self._replica.id)
+
+    async def update(self, lease: Lease, **changes: Any) -> Job:
         """Changes a job's row; see `JobStore.update`. The folder of one that ends with that is cleared."""
-        updated = await asyncio.to_thread(partial(self._store.update, job, **changes))
+        updated = await asyncio.to_thread(partial(self._store.update, lease, **changes))
         if "state" in changes:
             await self._moved(updated)
         else:
@@ -214,9 +255,9 @@ class Ledger:
         """See `JobStore.progress_bytes`."""
         return await asyncio.to_thread(self._store.progress_bytes, job)
 
-    async def record(self, job: str, events: list[JobEvent], progress_bytes: int) -> None:
+    async def record(self, lease: Lease, events: list[JobEvent], progress_bytes: int) -> None:
         """See `JobStore.record`."""
-        await asyncio.to_thread(self._store.record, job, events, progress_bytes)
+        await asyncio.to_thread(self._store.record, lease, events, progress_bytes)
         await self.tell()
 
     async def changed_since(self, seen: int) -> None:
@@ -229,6 +270,16 @@ class Ledger:
         async with self._news:
             self.changes += 1
             self._news.notify_all()
+
+    async def _asked(self, call: Callable[[str], Job], job: str) -> Job:
+        """Does what a caller asks of a job, and counts the state that it comes to."""
+        before = await self.get(job)
+        after = await asyncio.to_thread(call, job)
+        if after.state is not before.state:
+            await self._moved(after)
+        else:
+            await self.tell()
+        return after
 
     def _with_demanded_variants(self, model: str, spec: TrainSpec) -> TrainSpec:
         record = self._models.policies.get(model)

@@ -7,6 +7,8 @@ point finds its jobs on its next start, attaches to the processes that still run
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -18,7 +20,7 @@ import structlog
 
 from eyasd.core import document, jobdir
 from eyasd.core.bundle import MANIFEST, read_manifest
-from eyasd.core.errors import AliasConflict, EyasError, JobEnded, PromotionRefused, StorageFailed, TrainerFailed
+from eyasd.core.errors import AliasConflict, EyasError, JobEnded, LeaseLost, PromotionRefused, StorageFailed, TrainerFailed
 from eyasd.core.evaluation import Evaluation
 from eyasd.core.jobs import Job, JobError, JobEvent, JobState, JobType, Progress
 from eyasd.core.names import PRODUCTION, ModelRef
@@ -26,11 +28,13 @@ from eyasd.core.tasks import EvaluationOutcome, InspectionOutcome, SharedCache, 
 from eyasd.jobs import folder
 from eyasd.jobs.ledger import Ledger
 from eyasd.jobs.progress import read_progress
+from eyasd.jobs.replica import RENEW_SECONDS
 from eyasd.jobs.runner import Cause, Ending, Launch, Process, Runner
 from eyasd.registry.models import Models
 from eyasd.telemetry.metrics import Metrics
 
 _LOOK_SECONDS: Final = 0.25
+_PASS_SECONDS: Final = 1.0  # other replicas' jobs, and times that come, tell of themselves to nobody
 _STORAGE_RETRY_SECONDS: Final = 2.0
 _PUBLISH_RETRY_SECONDS: Final = (1, 2, 5, 10, 30)
 
@@ -70,15 +74,39 @@ class Scheduler:
 
     async def run(self) -> None:
         """Takes up what an earlier daemon left, then runs queued jobs until cancelled."""
-        for job in await self._ledger.in_state(JobState.RUNNING):
-            self._log.info("job taken up", job=job.id)
-            self._spawn(job, partial(self._take_up, job))
+        renewed = float("-inf")
         while True:
             seen = self._ledger.changes
-            for job in await self._ledger.in_state(JobState.QUEUED):
-                if len(self._tasks) < self._options.max_running and job.id not in self._tasks and not self._ledger.draining:
-                    self._spawn(job, partial(self._execute, job))
-            await self._ledger.changed_since(seen)
+            try:
+                if time.monotonic() - renewed >= RENEW_SECONDS:
+                    self._leave(await self._ledger.renew())
+                    renewed = time.monotonic()
+                await self._look()
+            except StorageFailed as error:
+                self._log.warning("the queue waits for the database", error=error.message)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PASS_SECONDS):
+                    await self._ledger.changed_since(seen)
+
+    def _leave(self, held: set[str]) -> None:
+        """Follows no job any more that another replica has taken over."""
+        for job, task in self._tasks.items():
+            if job not in held and job in self._processes:
+                self._log.warning("job taken over by another replica", job=job)
+                task.cancel()
+
+    async def _look(self) -> None:
+        """Takes up what nobody holds any more, queues what has waited for long enough, and starts what there is room for."""
+        for job in await self._ledger.take_over():
+            self._log.info("job taken up", job=job.id)
+            self._spawn(job, partial(self._take_up, job))
+        await self._ledger.wake()
+        while len(self._tasks) < self._options.max_running and not self._ledger.draining:
+            waiting = [job.id for job in await self._ledger.queued() if job.id not in self._tasks]
+            claimed = await self._ledger.claim(waiting[: self._options.max_running])
+            if claimed is None:
+                return
+            self._spawn(claimed, partial(self._execute, claimed))
 
     async def close(self) -> None:
         """Stops the processes at their next checkpoint; their jobs are queued, and go on when a daemon starts again."""
@@ -88,6 +116,7 @@ class Scheduler:
             if not self._processes:  # what is left waits for a disk, not for a process
                 task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await self._ledger.release()
 
     def _spawn(self, job: Job, work: Callable[[], Coroutine[None, None, None]]) -> None:
         async def guarded(work: Callable[[], Coroutine[None, None, None]]) -> None:
@@ -95,8 +124,9 @@ class Scheduler:
                 while True:
                     try:
                         return await work()
-                    except JobEnded:
-                        break  # it was cancelled before it could begin
+                    except (JobEnded, LeaseLost) as error:
+                        self._log.warning("job left", job=job.id, error=error.message)
+                        break
                     except StorageFailed as error:  # the rows cannot be written now; the process goes on meanwhile
                         self._log.warning("job waits for the database", job=job.id, error=error.message)
                         await asyncio.sleep(_STORAGE_RETRY_SECONDS)
@@ -113,9 +143,7 @@ class Scheduler:
         self._tasks[job.id] = asyncio.create_task(guarded(work))
 
     async def _execute(self, job: Job) -> None:
-        """Runs a queued job from the start of its process to its end."""
-        now = datetime.now(UTC)
-        job = await self._ledger.update(job.id, state=JobState.RUNNING, attempt=job.attempt + 1, start_time=job.start_time or now)
+        """Runs a claimed job from the start of its process to its end."""
         job_dir = self._ledger.job_dir(job.id)
         try:
             options = self._options
@@ -125,11 +153,14 @@ class Scheduler:
             return
         process = await self._runner.start(self._launch(job))
         self._log.info("job started", job=job.id, attempt=job.attempt)
+        job = await self._ledger.update(self._ledger.lease(job), state=JobState.RUNNING)
         await self._follow(job, process)
 
     async def _take_up(self, job: Job) -> None:
         """Goes on with a job that an earlier daemon was running."""
         process = await self._runner.attach(self._launch(job))
+        if job.state is JobState.STARTING and (process is not None or (self._ledger.job_dir(job.id) / jobdir.RESULT).exists()):
+            job = await self._ledger.update(self._ledger.lease(job), state=JobState.RUNNING)
         if process is not None:
             await self._follow(job, process)
         else:
@@ -161,7 +192,7 @@ class Scheduler:
         events, end = await asyncio.to_thread(read_progress, self._ledger.job_dir(job.id) / jobdir.PROGRESS, position)
         if end == position:
             return
-        await self._ledger.record(job.id, events, end)
+        await self._ledger.record(self._ledger.lease(job), events, end)
         for event in events:
             if event.progress is not None and job.type is JobType.TRAINING:
                 self._metrics.observe_progress(job.id, event.progress)
@@ -181,14 +212,14 @@ class Scheduler:
             error = document.load(JobError, (job_dir / jobdir.ERROR).read_text())
             await self._end(job, JobState.FAILED, error=error)
         elif self._ledger.draining and status == jobdir.TERMINATED:
-            await self._ledger.update(job_id, state=JobState.QUEUED)
+            await self._interrupt(job)
         elif ending.cause in (Cause.OUT_OF_MEMORY, Cause.TIME_LIMIT, Cause.REFUSED):
             await self._fail(job, TrainerFailed(ending.message))
         elif ending.cause is Cause.PROGRAM and status is not None and status > 0 and status != jobdir.TERMINATED:
             await self._fail(job, TrainerFailed(f"The training program crashed: {folder.last_words(job_dir)}"))
         elif job.lost + 1 < self._options.max_attempts:
             self._log.warning("process lost, job queued again", job=job_id, status=status, reason=ending.message)
-            await self._ledger.update(job_id, state=JobState.QUEUED, lost=job.lost + 1)
+            await self._interrupt(job, lost=job.lost + 1)
         else:
             killed = "it was killed, perhaps for want of memory: try a smaller batch_size"
             cause = ending.message or (killed if status == -9 else f"exit status {status}")
@@ -229,7 +260,7 @@ class Scheduler:
         """Publishes the bundle and moves its alias; waits for a disk that is full. Returns None if cancelled meanwhile."""
         latest = job.progress or Progress(stage="publish")
         publishing = replace(latest, stage="publish", stage_fraction=0.0, images_per_second=0.0, time_left=None, loss=None)
-        await self._report(job.id, JobEvent(0, datetime.now(UTC), progress=publishing))
+        await self._report(job, JobEvent(0, datetime.now(UTC), progress=publishing))
         tries = 0
         while not (await self._ledger.get(job.id)).cancelling:
             try:
@@ -239,13 +270,13 @@ class Scheduler:
                 self._log.warning("version could not be published yet", job=job.id, error=error.message)
                 message = f"{error.message} The finished model is kept, and published as soon as that is possible."
                 if tries == 0:
-                    await self._report(job.id, JobEvent(0, datetime.now(UTC), message=message))
+                    await self._report(job, JobEvent(0, datetime.now(UTC), message=message))
                 tries += 1
                 await asyncio.sleep(delay)
             else:
                 if unmoved:
                     self._log.warning("alias not moved", job=job.id, version=version, error=unmoved)
-                    await self._report(job.id, JobEvent(0, datetime.now(UTC), message=f"Version {version} is published. {unmoved}"))
+                    await self._report(job, JobEvent(0, datetime.now(UTC), message=f"Version {version} is published. {unmoved}"))
                 return version
         return None
 
@@ -263,12 +294,17 @@ class Scheduler:
                 return version, error.message
         return version, ""
 
-    async def _report(self, job: str, event: JobEvent) -> None:
-        position = await self._ledger.progress_bytes(job)
-        await self._ledger.record(job, [event], position)
+    async def _report(self, job: Job, event: JobEvent) -> None:
+        position = await self._ledger.progress_bytes(job.id)
+        await self._ledger.record(self._ledger.lease(job), [event], position)
+
+    async def _interrupt(self, job: Job, **changes: Any) -> None:
+        """Ends an attempt that another one is to follow."""
+        lease = self._ledger.lease(job)
+        await self._ledger.update(lease, state=JobState.INTERRUPTED, resume_time=datetime.now(UTC), **changes)
 
     async def _fail(self, job: Job, error: EyasError) -> None:
         await self._end(job, JobState.FAILED, error=JobError(error.reason, error.message))
 
     async def _end(self, job: Job, state: JobState, **results: Any) -> None:
-        await self._ledger.update(job.id, state=state, end_time=datetime.now(UTC), **results)
+        await self._ledger.update(self._ledger.lease(job), state=state, end_time=datetime.now(UTC), **results)

@@ -5,29 +5,23 @@ Knows rows, not processes. Blocking; the ledger calls it in threads.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import structlog
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, select, update
 
 from eyasd.core import document
-from eyasd.core.errors import JobEnded, JobNotFound, RequestIdReused
-from eyasd.core.jobs import Job, JobEvent, JobState, Progress
+from eyasd.core.errors import JobEnded, RequestIdReused
+from eyasd.core.jobs import Job, JobEvent, JobPriority, JobState, JobType, Lease, Progress, Queued
+from eyasd.jobs import rows
 from eyasd.jobs.database import Database
+from eyasd.jobs.leases import Leases
 from eyasd.jobs.tables import EVENTS, JOBS
-
-# The whole life of a job: a change that is not drawn here is refused.
-TRANSITIONS: Final[dict[JobState, frozenset[JobState]]] = {
-    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLED, JobState.FAILED}),
-    JobState.RUNNING: frozenset({JobState.QUEUED, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}),
-    JobState.SUCCEEDED: frozenset(),
-    JobState.FAILED: frozenset(),
-    JobState.CANCELLED: frozenset(),
-}
 
 
 class JobStore:
@@ -36,6 +30,7 @@ class JobStore:
     def __init__(self, place: str | Path, log: structlog.typing.FilteringBoundLogger, *, trial: bool = False) -> None:
         """Opens the database, and makes it if there is none; see `Database`."""
         self._database = Database(place, log, trial=trial)
+        self.leases = Leases(self._database)
 
     def close(self) -> None:
         """See `Database.close`."""
@@ -61,9 +56,7 @@ class JobStore:
                     raise RequestIdReused(f"The request id {request_id!r} was used for another request: choose a new one.")
                 if known is not None:
                     return document.load(Job, known.document)
-            row = {"id": job.id, "request_id": request_id, "request": request, "state": job.state, "document": document.dump(job)}
-            connection.execute(insert(JOBS).values(row))
-            _append(connection, job.id, JobEvent(0, job.create_time, job=job))
+            rows.add(connection, job, request_id, request)
             return job
 
         return self._database.write(work)
@@ -74,7 +67,7 @@ class JobStore:
         Raises:
             JobNotFound: there is none of this id.
         """
-        return self._database.read(lambda connection: _get(connection, job))
+        return self._database.read(lambda connection: rows.get(connection, job))
 
     def page(self, before: int | None, size: int) -> tuple[list[Job], int | None]:
         """Returns jobs, newest first, and where the next page begins, or None.
@@ -90,22 +83,32 @@ class JobStore:
         jobs = [document.load(Job, row.document) for row in rows[:size]]
         return jobs, rows[size - 1].number if len(rows) > size else None
 
-    def in_state(self, state: JobState) -> list[Job]:
-        """Returns the jobs in a state, oldest first."""
-        asked = select(JOBS.c.document).where(JOBS.c.state == state).order_by(JOBS.c.number)
+    def in_state(self, *states: JobState) -> list[Job]:
+        """Returns the jobs in any of these states, oldest first."""
+        asked = select(JOBS.c.document).where(JOBS.c.state.in_(states)).order_by(JOBS.c.number)
         return [document.load(Job, text) for text in self._database.read(lambda connection: connection.scalars(asked).all())]
 
-    def update(self, job: str, **changes: Any) -> Job:
-        """Changes fields of a job, adds the event that says so where its state is another, and returns the job.
+    def queued(self) -> list[Queued]:
+        """Returns all that is queued, oldest first, without reading a document: there may be thousands."""
+        columns = (JOBS.c.id, JOBS.c.type, JOBS.c.priority, JOBS.c.owner, JOBS.c.devices, JOBS.c.create_time)
+        asked = select(*columns).where(JOBS.c.state == JobState.QUEUED).order_by(JOBS.c.number)
+        return [
+            Queued(id_, JobType(type_), JobPriority(priority), owner, devices, datetime.fromtimestamp(created, UTC))
+            for id_, type_, priority, owner, devices, created in self._database.read(lambda c: c.execute(asked).all())
+        ]
+
+    def update(self, lease: Lease, **changes: Any) -> Job:
+        """Changes fields of a job that a replica holds, adds the event that says so where it moves, and returns the job.
 
         Raises:
             JobNotFound: there is no such job.
-            JobEnded: it has reached a state that it never leaves.
+            LeaseLost: the replica does not hold it, or not in this attempt.
+            JobEnded: it cannot come to that state.
         """
-        return self._database.write(lambda connection: _change(connection, _get(connection, job, lock=True), **changes))
+        return self._database.write(lambda connection: rows.change(connection, rows.held(connection, lease), **changes))
 
     def cancel(self, job: str) -> Job:
-        """Ends a queued job, marks a running one as one that is to end, and returns the job; a cancelled one stays as it is.
+        """Ends a job that waits, marks one at work as one that is to end, and returns the job; a cancelled one stays as it is.
 
         Raises:
             JobNotFound: there is no such job.
@@ -113,35 +116,87 @@ class JobStore:
         """
 
         def work(connection: Connection) -> Job:
-            current = _get(connection, job, lock=True)
+            current = rows.get(connection, job, lock=True)
             if current.state is JobState.CANCELLED:
                 return current
             if current.state.ended:
                 raise JobEnded(f"Job {job} has {current.state} already, so it cannot be cancelled.", job=job, state=current.state)
-            if current.state is JobState.QUEUED:
-                return _change(connection, current, state=JobState.CANCELLED, cancelling=True, end_time=datetime.now(UTC))
-            return _change(connection, current, cancelling=True)
+            if current.state.at_work:
+                return rows.change(connection, current, cancelling=True)
+            return rows.change(connection, current, state=JobState.CANCELLED, cancelling=True, end_time=datetime.now(UTC))
 
         return self._database.write(work)
 
-    def record(self, job: str, events: list[JobEvent], progress_bytes: int) -> None:
+    def pause(self, job: str) -> Job:
+        """Interrupts a job that waits until it is resumed, marks one at work as one that is to be, and returns the job.
+
+        Raises:
+            JobNotFound: there is no such job.
+            JobEnded: it has ended.
+        """
+
+        def work(connection: Connection) -> Job:
+            current = rows.get(connection, job, lock=True)
+            if current.state.ended:
+                raise JobEnded(f"Job {job} has {current.state} already, so it cannot be paused.", job=job, state=current.state)
+            if current.state.at_work:
+                return rows.change(connection, current, pausing=True)
+            return rows.change(connection, current, state=JobState.INTERRUPTED, resume_time=None)
+
+        return self._database.write(work)
+
+    def resume(self, job: str) -> Job:
+        """Queues an interrupted job, takes back a pause that has not come to pass, and returns the job; any other stays as it is.
+
+        Raises:
+            JobNotFound: there is no such job.
+            JobEnded: it has ended.
+        """
+
+        def work(connection: Connection) -> Job:
+            current = rows.get(connection, job, lock=True)
+            if current.state.ended:
+                raise JobEnded(f"Job {job} has {current.state} already, so it cannot be resumed.", job=job, state=current.state)
+            if current.state is JobState.INTERRUPTED:
+                return rows.change(connection, current, state=JobState.QUEUED, resume_time=None)
+            return rows.change(connection, current, pausing=False)
+
+        return self._database.write(work)
+
+    def wake(self) -> list[Job]:
+        """Queues the interrupted jobs whose time to be resumed has come, and returns them."""
+        due = (JOBS.c.state == JobState.INTERRUPTED, JOBS.c.resume_time <= time.time())
+        asked = select(JOBS.c.id).where(*due).order_by(JOBS.c.number)
+
+        def work(connection: Connection) -> list[Job]:
+            found = connection.scalars(asked.with_for_update(skip_locked=True)).all()
+            jobs = [rows.get(connection, job) for job in found]
+            return [rows.change(connection, job, state=JobState.QUEUED, resume_time=None) for job in jobs]
+
+        return self._database.write(work) if self._database.read(lambda connection: connection.scalar(asked)) else []
+
+    def record(self, lease: Lease, events: list[JobEvent], progress_bytes: int) -> None:
         """Adds events of a job's process, and how far its progress file has been read: both or neither.
 
         Args:
-            job: its id.
+            lease: of the replica that has read it.
             events: their sequence numbers are given here.
             progress_bytes: where the next read begins.
+
+        Raises:
+            JobNotFound: there is no such job.
+            LeaseLost: the replica does not hold it, or not in this attempt.
         """
 
         def work(connection: Connection) -> None:
-            current = _get(connection, job, lock=True)
+            current = rows.held(connection, lease)
             for event in events:
-                _append(connection, job, event)
+                rows.append(connection, current.id, event)
             newest: Progress | None = next((event.progress for event in reversed(events) if event.progress), None)
             values: dict[str, Any] = {"progress_bytes": progress_bytes}
             if newest is not None:
                 values["document"] = document.dump(replace(current, progress=newest))
-            connection.execute(update(JOBS).where(JOBS.c.id == job).values(values))
+            connection.execute(update(JOBS).where(JOBS.c.id == current.id).values(values))
 
         self._database.write(work)
 
@@ -162,34 +217,7 @@ class JobStore:
         def work(connection: Connection) -> Sequence[str]:
             found = connection.scalars(asked).all()
             if not found:
-                _get(connection, job)
+                rows.get(connection, job)
             return found
 
         return [document.load(JobEvent, text) for text in self._database.read(work)]
-
-
-def _get(connection: Connection, job: str, *, lock: bool = False) -> Job:
-    """Returns a job; with `lock`, nobody else changes it until the transaction ends."""
-    asked = select(JOBS.c.document).where(JOBS.c.id == job)
-    found = connection.scalar(asked.with_for_update() if lock else asked)
-    if found is None:
-        raise JobNotFound(f"There is no job {job!r}: `eyas jobs` lists them.", job=job)
-    return document.load(Job, found)
-
-
-def _change(connection: Connection, before: Job, **changes: Any) -> Job:
-    after = replace(before, **changes)
-    moved = after.state is not before.state
-    if moved and after.state not in TRANSITIONS[before.state]:
-        raise JobEnded(f"Job {after.id} is {before.state}, so it cannot become {after.state}.", job=after.id, state=before.state)
-    connection.execute(update(JOBS).where(JOBS.c.id == after.id).values(state=after.state, document=document.dump(after)))
-    if moved:
-        _append(connection, after.id, JobEvent(0, datetime.now(UTC), job=after))
-    return after
-
-
-def _append(connection: Connection, job: str, event: JobEvent) -> None:
-    """Adds an event with the next number. The job's row is locked, or new, so that nobody takes the same one."""
-    last = connection.scalar(select(func.coalesce(func.max(EVENTS.c.sequence), 0)).where(EVENTS.c.job == job)) or 0
-    numbered = replace(event, sequence=last + 1)
-    connection.execute(insert(EVENTS).values(job=job, sequence=last + 1, document=document.dump(numbered)))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, Double, ForeignKey, Index, Integer, MetaData, Table, Text
 
 METADATA: Final = MetaData()
 _LONG: Final = BigInteger().with_variant(Integer, "sqlite")  # SQLite's integers have 64 bits, and only INTEGER counts up by itself
@@ -22,6 +22,16 @@ JOBS: Final = Table(
     Column("state", Text, nullable=False),
     Column("progress_bytes", _LONG, nullable=False, server_default="0"),
     Column("document", Text, nullable=False),
+    # Of the job, repeated here to be asked for; times are seconds since 1970.
+    Column("type", Text, nullable=False, server_default=""),
+    Column("priority", Text, nullable=False, server_default="normal"),
+    Column("owner", Text, nullable=False, server_default=""),
+    Column("devices", Integer, nullable=False, server_default="1"),
+    Column("create_time", Double, nullable=False, server_default="0"),
+    Column("resume_time", Double),
+    # Who holds the job, and how often that was renewed; see `leases`.
+    Column("replica", Text),
+    Column("renewals", _LONG, nullable=False, server_default="0"),
     Index("jobs_by_state", "state", "number"),
     sqlite_autoincrement=True,
 )

@@ -76,6 +76,8 @@ def test_the_first_database_becomes_todays_and_loses_nothing(first: Path, log: L
     assert (store.progress_bytes("a"), store.progress_bytes("b")) == (7, 9)
     assert store.submit(job("c"), "r", "train x").id == "a"
     store.submit(job("d"), None, "train z")
+    assert [one.id for one in store.queued()] == ["d"]
+    assert [one.id for one in store.leases.take_over("r")] == ["b"]  # nobody holds what ran when the daemon was stopped
     assert [one.id for one in store.page(None, 9)[0]] == ["d", "b", "a"]
     store.close()
     JobStore(first, log).close()  # and stays so
@@ -122,7 +124,7 @@ def test_a_database_of_a_later_version_stops_the_start_and_stays_as_it_is(first:
 def test_a_step_that_is_cut_short_leaves_everything_as_it_was(first: Path, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     with sqlite3.connect(first) as connection:
         before = list(connection.iterdump())
-    monkeypatch.setattr(migrations, "_SQLITE_VERSIONS", (0, 1, "no version"))
+    monkeypatch.setattr(migrations, "_SQLITE_VERSIONS", (0, 1, 2, "no version"))
     with pytest.raises(StartupFailed, match="cannot be used"):
         JobStore(first, log)
     assert list(connection.iterdump()) == before

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,7 @@ from eyasd.core.tasks import Conditions, EvaluationOutcome, EvaluationTask, Insp
 from eyasd.jobs import scheduler as scheduler_module
 from eyasd.jobs.runner import Cause
 from eyasd.registry.models import Models
-from fake_trainer import CACHE, House, follow, states, train
+from fake_trainer import CACHE, House, at_work, follow, states, train
 
 
 async def test_a_training_from_request_to_version(house: House) -> None:
@@ -35,7 +34,7 @@ async def test_a_training_from_request_to_version(house: House) -> None:
     process.say(message="a warning")
     process.succeed()
     events = await follow(house, job)
-    assert states(events) == [JobState.QUEUED, JobState.RUNNING, JobState.SUCCEEDED]
+    assert states(events) == [JobState.QUEUED, JobState.STARTING, JobState.RUNNING, JobState.SUCCEEDED]
     assert [event.sequence for event in events] == list(range(1, len(events) + 1))
     assert [event.message for event in events if event.message] == ["a warning"]
     assert [event.progress.stage for event in events if event.progress] == ["evaluate", "publish"]
@@ -288,7 +287,7 @@ async def test_cancelling_a_queued_a_running_and_an_ended_job(house: House) -> N
     process = await house.runner.started.get()
     assert (await house.ledger.cancel(queued.id)).state is JobState.CANCELLED
     await house.ledger.cancel(running.id)
-    assert states(await follow(house, running)) == [JobState.QUEUED, JobState.RUNNING, JobState.CANCELLED]
+    assert states(await follow(house, running)) == [JobState.QUEUED, JobState.STARTING, JobState.RUNNING, JobState.CANCELLED]
     assert process.stops == 1
     assert (await house.ledger.cancel(running.id)).state is JobState.CANCELLED
     done = await train(house)
@@ -298,25 +297,15 @@ async def test_cancelling_a_queued_a_running_and_an_ended_job(house: House) -> N
         await house.ledger.cancel(done.id)
 
 
-async def test_a_job_that_is_cancelled_when_its_turn_comes_does_not_begin(house: House) -> None:
-    await train(house)
-    await house.runner.started.get()
-    queued = await train(house)
-    await house.ledger.cancel(queued.id)
-    house.scheduler._spawn(queued, partial(house.scheduler._execute, queued))  # as the scheduler does that saw it queued
-    await house.scheduler._tasks[queued.id]
-    assert house.runner.started.empty()
-    assert states(await follow(house, queued)) == [JobState.QUEUED, JobState.CANCELLED]
-
-
 async def test_a_daemon_that_was_killed_finds_its_processes(house: House) -> None:
     job = await train(house)
     process = await house.runner.started.get()
     process.say(progress=Progress(stage="audit"))
+    await at_work(house, job)
     await house.restart()
     process.succeed()
     events = await follow(house, job)
-    assert states(events) == [JobState.QUEUED, JobState.RUNNING, JobState.SUCCEEDED]
+    assert states(events) == [JobState.QUEUED, JobState.STARTING, JobState.RUNNING, JobState.SUCCEEDED]
     assert [event.progress.stage for event in events if event.progress] == ["audit", "evaluate", "publish"]
     assert house.models.versions("colours") == [1]
 
@@ -335,6 +324,7 @@ async def test_a_process_that_died_with_the_daemon_is_started_again(house: House
     job = await train(house)
     process = await house.runner.started.get()
     house.runner.alive.clear()
+    await at_work(house, job)
     await house.restart()
     process.ended.cancel()
     second = await house.runner.started.get()
@@ -342,8 +332,11 @@ async def test_a_process_that_died_with_the_daemon_is_started_again(house: House
     second.succeed()
     assert states(await follow(house, job)) == [
         JobState.QUEUED,
+        JobState.STARTING,
         JobState.RUNNING,
+        JobState.INTERRUPTED,
         JobState.QUEUED,
+        JobState.STARTING,
         JobState.RUNNING,
         JobState.SUCCEEDED,
     ]
@@ -357,7 +350,7 @@ async def test_going_down_ends_watches_and_queues_jobs_for_the_next_daemon(house
     await house.scheduler.close()
     with pytest.raises(Unavailable):
         await watching
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.1)
     assert house.runner.started.empty()  # it is for the next daemon
     assert house.store.get(job.id).state is JobState.QUEUED
     await house.restart()
