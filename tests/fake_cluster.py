@@ -23,7 +23,9 @@ class FakeCluster(kmock.KubernetesEmulator):
 
     Attributes:
         faults: what the next requests get instead of an answer, in their order: an action of kmock, such as `create`, and the
-            response, or None for a connection that is cut. A response to an action comes `after` it was done if it says so.
+            response, or None for a connection that is cut; and whether that comes after it was done.
+        log: of every pod.
+        forbidden: what the client may not do, such as `create jobs`, if it asks.
     """
 
     def __attrs_post_init__(self) -> None:
@@ -32,6 +34,7 @@ class FakeCluster(kmock.KubernetesEmulator):
             self.resources[resource] = kmock.ResourceInfo(namespaced=True)
         self.faults: list[tuple[str, web.Response | None, bool]] = []
         self.log = "a line\n"
+        self.forbidden: set[str] = set()
         self._version = 100
         self._oldest = 0
         self._events: list[tuple[int, kmock.resource, dict[str, Any]]] = []
@@ -101,6 +104,10 @@ class FakeCluster(kmock.KubernetesEmulator):
             return fault[1] or self._cut(request)
         if request.subresource == "log":
             return web.Response(text=self.log)
+        if request.resource is not None and request.resource.plural == "selfsubjectaccessreviews":
+            asked = request.data["spec"]["resourceAttributes"]
+            right = f"{asked['verb']} {asked['resource']}{'/' * bool(asked['subresource'])}{asked['subresource']}"
+            return web.json_response({"status": {"allowed": right not in self.forbidden}}, status=201)
         answer = await self._serve(request, action)
         return self._cut(request) if fault is not None else answer
 

@@ -25,6 +25,7 @@ from eyasd.core.errors import EyasError, StartupFailed
 from eyasd.daemon import check_acceptors
 from eyasd.jobs.gpus import gpu_count
 from eyasd.machine import database_of, fleet_options, make_writable, open_jobs
+from eyasd.places import check_cluster
 from eyasd.registry.models import Models
 from eyasd.serving.catalog import FleetOptions
 from eyasd.serving.engine.loading import Loader
@@ -102,6 +103,8 @@ class _Checks:
         return f"{place} can be opened" if isinstance(place, Path) else "jobs.database can be used"
 
     async def training(self) -> str:
+        if self._settings.kubernetes.image is not None:  # which has the packages
+            return await check_cluster(self._settings)
         missing = [name for name in _TRAINER_PACKAGES if importlib.util.find_spec(name) is None]
         if missing:
             raise StartupFailed(f"Trainings need {', '.join(missing)}: install 'eyas[trainer]'.")

@@ -39,9 +39,41 @@ def make_runner(settings: Settings, log: structlog.typing.FilteringBoundLogger) 
 
 
 def _cluster_runner(settings: Settings, log: structlog.typing.FilteringBoundLogger) -> tuple[Runner, Cluster]:
+    cluster, namespace = _open_cluster(settings)
+    from eyasd.jobs.kubernetes.runner import KubernetesRunner  # noqa: PLC0415 -- with aiohttp, which nobody else needs
+
+    return KubernetesRunner(cluster, pod_options(settings, namespace), log), cluster
+
+
+async def check_cluster(settings: Settings) -> str:
+    """Returns a word on the cluster of the settings, in which the trainer may do all that it has to.
+
+    Raises:
+        StartupFailed: it may not, or the cluster cannot be asked.
+    """
+    cluster, namespace = _open_cluster(settings)
+    pod_options(settings, namespace)
+    from eyasd.jobs.kubernetes.api import ApiFailed  # noqa: PLC0415 -- likewise
+    from eyasd.jobs.kubernetes.rights import missing  # noqa: PLC0415
+
+    try:
+        refused = await missing(cluster, namespace)
+    except ApiFailed as error:
+        raise StartupFailed(f"The cluster cannot be asked: {error.message}") from error
+    finally:
+        await cluster.close()
+    if refused:
+        raise StartupFailed(
+            f"The trainer may not {', '.join(refused)} in the namespace {namespace!r}: bind the Role of docs/operations.md to its "
+            "service account."
+        )
+    return f"the trainer may do what it has to in the namespace {namespace!r}"
+
+
+def _open_cluster(settings: Settings) -> tuple[Cluster, str]:
+    """Returns the cluster of the settings, and the namespace of the Jobs."""
     try:
         from eyasd.jobs.kubernetes.api import Access, Cluster  # noqa: PLC0415 -- aiohttp, which nobody else needs
-        from eyasd.jobs.kubernetes.runner import KubernetesRunner  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise StartupFailed("kubernetes.image needs aiohttp: install 'eyas[kubernetes]', or leave it unset.") from error
     url = settings.kubernetes.api_url
@@ -49,8 +81,7 @@ def _cluster_runner(settings: Settings, log: structlog.typing.FilteringBoundLogg
     namespace = settings.kubernetes.namespace or access.namespace()
     if namespace is None:
         raise StartupFailed("kubernetes.api_url is set, and kubernetes.namespace is not: name the namespace of the Jobs.")
-    cluster = Cluster(access)
-    return KubernetesRunner(cluster, pod_options(settings, namespace), log), cluster
+    return Cluster(access), namespace
 
 
 def pod_options(settings: Settings, namespace: str) -> PodOptions:

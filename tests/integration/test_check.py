@@ -6,14 +6,19 @@ import io
 from pathlib import Path
 from typing import Any
 
+import kmock
+import kubernetes_validate
 import pytest
 import structlog
+import yaml
 
 from builders import write_bundle
 from eyasd.app import App, Role
 from eyasd.check import check
 from eyasd.config import read_settings
+from eyasd.jobs.kubernetes.rights import RIGHTS
 from eyasd.registry.models import Models
+from fake_cluster import FakeCluster
 
 Log = structlog.typing.FilteringBoundLogger
 
@@ -68,3 +73,28 @@ async def test_what_is_not_there_yet(data_dir: Path, tmp_path: Path, log: Log, m
     assert status == 1
     assert rows["data folder"][0] == "failed"
     assert rows["training"] == ("failed", "Trainings need no_such_package: install 'eyas[trainer]'.")
+
+
+async def test_a_cluster_says_what_the_trainer_may_do(data_dir: Path, log: Log) -> None:
+    async with FakeCluster() as cluster, kmock.Server(cluster):
+        cluster.forbidden = {"delete jobs", "get pods/log"}
+        kubernetes = {"image": "eyas-trainer:1", "api_url": str(cluster.url), "namespace": "ml", "volumes": {str(data_dir): "data"}}
+        status, rows, _ = await told(Role.TRAINER, data_dir, log, kubernetes=kubernetes)
+        said = "The trainer may not delete jobs, get pods/log in the namespace 'ml': bind the Role of docs/operations.md"
+        assert (status, rows["training"][0]) == (1, "failed")
+        assert rows["training"][1].startswith(said)
+        cluster.forbidden = set()
+        status, rows, _ = await told(Role.TRAINER, data_dir, log, kubernetes=kubernetes)
+        assert (status, rows["training"]) == (0, ("ok", "the trainer may do what it has to in the namespace 'ml'"))
+    status, rows, _ = await told(Role.TRAINER, data_dir, log, kubernetes=kubernetes)
+    assert rows["training"][1].startswith("The cluster cannot be asked: the API server at http://127.0.0.1:")
+
+
+def test_the_role_in_the_documents_is_what_is_checked() -> None:
+    text = (Path(__file__).parents[2] / "docs/operations.md").read_text()
+    role = yaml.safe_load(text[text.index("apiVersion: rbac") :].partition("```")[0])
+    rules = {
+        (group, name): tuple(rule["verbs"]) for rule in role["rules"] for group in rule["apiGroups"] for name in rule["resources"]
+    }
+    assert rules == RIGHTS
+    assert kubernetes_validate.validate({**role, "metadata": {"name": "eyas-trainer"}}, "1.36", strict=True) == "1.36"

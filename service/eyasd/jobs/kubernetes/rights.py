@@ -1,0 +1,34 @@
+"""What a trainer may have to do in a cluster, and whether it may."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from eyasd.jobs.kubernetes.api import Cluster
+
+# Verbs by API group and resource, as a Role has them.
+RIGHTS: Final = {
+    ("batch", "jobs"): ("create", "get", "list", "watch", "delete"),
+    ("", "pods"): ("list", "watch"),
+    ("", "pods/log"): ("get",),
+    ("", "services"): ("create", "get"),
+}
+_REVIEWS: Final = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+
+
+async def missing(cluster: Cluster, namespace: str) -> list[str]:
+    """Returns what the trainer may not do, such as `create jobs`.
+
+    Raises:
+        ApiFailed: the API server does not say.
+    """
+    refused = []
+    for (group, resource), verbs in RIGHTS.items():
+        name, _, part = resource.partition("/")
+        for verb in verbs:
+            asked = {"namespace": namespace, "verb": verb, "group": group, "resource": name, "subresource": part}
+            review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
+            answer = await cluster.create(_REVIEWS, {**review, "spec": {"resourceAttributes": asked}})
+            if not answer["status"]["allowed"]:
+                refused.append(f"{verb} {resource}")
+    return refused
