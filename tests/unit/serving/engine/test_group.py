@@ -24,10 +24,11 @@ from eyasd.core.errors import EyasError, Unavailable
 from eyasd.core.variants import Precision
 from eyasd.registry.models import Models
 from eyasd.serving.engine import group as room
+from eyasd.serving.engine import loading
 from eyasd.serving.engine.group import Group
 from eyasd.serving.engine.link import Engine
 from eyasd.serving.engine.loading import EngineOptions, LoadedVersion, Loader
-from eyasd.serving.engine.opening import Ready
+from eyasd.serving.engine.opening import Ready, Task
 from eyasd.serving.engine.process import EngineProcess
 from eyasd.serving.network.memory import Part, run_in_parts
 from eyasd.serving.network.providers import CPU
@@ -170,3 +171,31 @@ async def test_what_ends_as_often_as_it_is_started_is_given_up(monkeypatch: pyte
     assert len(opened) == 3
     await engine.close()
     await group.close()
+
+
+async def test_who_is_loaded_beside_others_steps_aside_but_not_who_is_started_again(
+    models: Models, metrics: Metrics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "_PAUSES_SECONDS", (0.0,) * 4)
+    aside: list[bool] = []
+    engines: list[Opened] = []
+
+    class Opened(Fake):
+        def __init__(self, *_: object) -> None:
+            super().__init__()
+            engines.append(self)
+
+        async def open(self, task: Task, *_: object) -> Ready:
+            aside.append(task.aside)
+            return Ready(precision=Precision.FP32, speed=None, memory_bytes=1)
+
+    monkeypatch.setattr(loading, "EngineProcess", Opened)
+    models.publish("colours", write_bundle(tmp_path / "bundle"), "job1")
+    loader = Loader(models, OPTIONS, metrics, structlog.get_logger())
+    loaded = [await loader.load("colours", 1, lambda _: None) for _ in range(2)]
+    engines[1].ended.set()
+    while len(aside) < 3:
+        await asyncio.sleep(0.001)
+    assert aside == [False, True, False]
+    for version in loaded:
+        await version.close()
