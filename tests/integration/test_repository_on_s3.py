@@ -5,22 +5,25 @@ from __future__ import annotations
 import asyncio
 import threading
 from datetime import timedelta
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 import eyas
 from builders import picture, write_bundle
 from eyasd.app import Role
 from eyasd.core import bundle
 from eyasd.core.errors import AliasConflict, StartupFailed, VersionInUse, VersionNotFound
+from eyasd.core.jobs import JobState
 from eyasd.core.names import ModelRef
 from eyasd.core.promotion import Policy
 from eyasd.core.traffic import Canary
 from eyasd.registry.models import Models
 from eyasd.storage.bucket import Bucket
+from fake_trainer import House, follow, train
 from s3_server import Fault, Proxy
 
 ANN: dict[str, Any] = {"actor": "ann", "reason": ""}
@@ -80,7 +83,7 @@ def test_writers_who_race_over_a_bad_line_agree(s3_proxy: Proxy, s3_address: str
 
     def write(writer: int) -> None:
         numbers[writer] = publish(writers[writer], tmp_path, f"job{writer}")
-        for _ in range(10):
+        for _ in range(5):
             try:
                 moved.append(writers[writer].aliases.set("colours", f"alias{writer % 2}", numbers[writer], **ANN).record)
                 moved.append(writers[writer].aliases.set("colours", "shared", numbers[writer], **ANN).record)
@@ -99,6 +102,22 @@ def test_writers_who_race_over_a_bad_line_agree(s3_proxy: Proxy, s3_address: str
     history = writers[0].aliases.history("colours", "shared")
     assert [record.record for record in history] == list(range(1, len(history) + 1))
     assert all(before.version == after.previous for before, after in pairwise(history))
+
+
+async def test_a_training_is_published_over_a_bad_line(
+    models: Models, s3_proxy: Proxy, tmp_path: Path, log: structlog.typing.FilteringBoundLogger
+) -> None:
+    puts = count()
+    s3_proxy.fault = lambda method, _: (None, "lose", 503)[next(puts) % 3] if method == "PUT" else None
+    house = House(tmp_path, models, log)
+    job = await train(house)
+    (await house.runner.started.get()).succeed()
+    assert [event.job.state for event in await follow(house, job) if event.job][-1] is JobState.SUCCEEDED
+    await house.end()
+    s3_proxy.fault = lambda *_: None
+    assert (models.versions("colours"), models.manifest("colours", 1).lineage.job) == ([1], job.id)
+    assert models.pointers()["colours"].aliases == {"production": 1}
+    assert all(not checked.problem for checked in models.check("colours", 1))
 
 
 def test_a_look_costs_one_request_until_something_is_told(

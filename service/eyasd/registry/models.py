@@ -11,6 +11,7 @@ reader sees and which the same job takes up again.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -277,9 +278,9 @@ class Models:
         """Returns the number this job writes: the one it claimed before, or the next free one."""
         numbers = sorted(self._numbers(model))
         for number in reversed(numbers):
-            claim = f"{model}/{number}/{_CLAIM}"
-            if self._store.exists(claim) and self._store.read(claim) == job.encode():
-                return number
+            with suppress(FileNotFoundError):
+                if self._store.read(f"{model}/{number}/{_CLAIM}") == job.encode():
+                    return number
         number = numbers[-1] + 1 if numbers else 1
         while not self._store.create(f"{model}/{number}/{_CLAIM}", job.encode()):
             number += 1
@@ -289,4 +290,4 @@ class Models:
         return (int(name) for name in self._store.children(model) if name.isdecimal())
 
     def _committed(self, model: str) -> Iterator[int]:
-        return (number for number in self._numbers(model) if self._store.exists(f"{model}/{number}/{bundle.MANIFEST}"))
+        return (int(name) for name in self._store.having(model, bundle.MANIFEST) if name.isdecimal())

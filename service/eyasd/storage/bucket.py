@@ -111,6 +111,11 @@ class Bucket:
         names = [path.rpartition("/")[2] for path in (*found["common_prefixes"], *(meta["path"] for meta in found["objects"]))]
         return sorted({name for name in names if not name.startswith(".")})
 
+    def having(self, prefix: str, name: str) -> list[str]:
+        """See `Store.having`: a listing of all that is below, which is fewer requests than one for each child."""
+        below = [key.removeprefix(f"{prefix}/").split("/") for key in self.keys(prefix)]
+        return [parts[0] for parts in below if parts[1:] == [name]]
+
     def keys(self, prefix: str) -> list[str]:
         """See `Store.keys`. One request for each 1,000."""
         found = self._try(prefix, lambda: [meta["path"] for page in obstore.list(self._store, prefix or None) for meta in page])
@@ -229,6 +234,11 @@ class Bucket:
             return StorageFailed(f"There is no bucket of {self.address}: make it, or name another.")
         if isinstance(error, PreconditionError):
             return StorageFailed(f"{at} was changed while it was read: try again.")
+        if _is_final(error):
+            return StorageFailed(
+                f"{at} does not do what Eyas asks of it ({_reason(error)}): it must speak its cloud's protocol, conditional writes "
+                "included."
+            )
         return StorageFailed(f"{at} could not be used ({_reason(error)}): once the store answers, try again.")
 
 

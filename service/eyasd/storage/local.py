@@ -52,6 +52,10 @@ class LocalStore:
         except (FileNotFoundError, NotADirectoryError):
             return []
 
+    def having(self, prefix: str, name: str) -> list[str]:
+        """See `Store.having`."""
+        return [child for child in self.children(prefix) if self.exists(f"{prefix}/{child}/{name}")]
+
     def keys(self, prefix: str) -> list[str]:
         """See `Store.keys`."""
 

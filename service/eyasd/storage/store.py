@@ -43,6 +43,10 @@ class Store(Protocol):
         """Returns the next part of every key below `prefix`, sorted; empty where there is none."""
         ...
 
+    def having(self, prefix: str, name: str) -> list[str]:
+        """Returns those of `children` directly below which there is an object of that name."""
+        ...
+
     def keys(self, prefix: str) -> list[str]:
         """Returns every key below `prefix`, sorted; of the whole store for ""."""
         ...
