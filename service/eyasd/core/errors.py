@@ -142,6 +142,10 @@ class Overloaded(EyasError):
         self.retry_after = retry_after
 
 
+class QuotaExceeded(EyasError):
+    """As many jobs of the caller wait already as may."""
+
+
 class DeadlineExceeded(EyasError):
     """The caller's deadline passed while the request waited."""
 
@@ -190,6 +194,10 @@ class DatabaseAway(StorageFailed):
 
 class TrainerFailed(EyasError):
     """The training program ended without saying why."""
+
+
+class TrainerOutOfMemory(TrainerFailed):
+    """The memory of the trainer's machine, or of its GPU, did not hold what the training takes."""
 
 
 class StartupFailed(EyasError):

@@ -1,11 +1,11 @@
 """Models and their versions, laid out so that any Triton server can serve the repository as it stands.
 
     MODEL/config.pbtxt              for Triton: the shapes of the newest version
-    MODEL/VERSION/claim             the job that may write this version
+    MODEL/VERSION/claim             the job that may write this version, and in which attempt
     MODEL/VERSION/model.onnx ...    the bundle, see `registry.bundles`; manifest.json comes last and is the commit point
 
 A version exists when its manifest does. A publication that is cut short leaves a claimed number without a manifest, which no
-reader sees and which the same job takes up again.
+reader sees. The same attempt of the job takes it up again; a later one makes it void: of the attempts of a job one publishes.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from eyasd.core.errors import (
     BrokenBundle,
     EyasError,
     InvalidArgument,
+    LeaseLost,
     ModelNotFound,
     PromotionRefused,
     VersionInUse,
@@ -43,7 +44,9 @@ from eyasd.storage.store import Store
 # Beside the files of a version that is being deleted; stays, so that nobody publishes it again.
 _DELETED: Final = "deleted"
 _CLAIM: Final = "claim"
-_KEPT: Final = frozenset({_DELETED, _CLAIM})
+# Beside those of a version that an attempt was about to publish when a later one took over.
+_VOID: Final = "void"
+_KEPT: Final = frozenset({_DELETED, _CLAIM, _VOID})
 
 
 class Models:
@@ -117,22 +120,34 @@ class Models:
             return None
         return KeptAnswers.from_bytes(self.fetch(model, version, ANSWERS))
 
-    def publish(self, model: str, folder: Path, job: str) -> int:
+    def publish(self, model: str, folder: Path, job: str, attempt: int = 1) -> int:
         """Makes the bundle in `folder` a version of the model, and returns its number.
 
-        Safe to repeat, and safe to cut short at any point: a job has at most one version.
+        Safe to repeat, and safe to cut short at any point: a job has at most one version. Where an earlier attempt of it has
+        published one, it is that; where one is about to, nothing comes of it.
+
+        Args:
+            model: gets the version; is made where there is none.
+            folder: holds the bundle.
+            job: that made it.
+            attempt: of the job.
 
         Raises:
+            LeaseLost: a later attempt of the job publishes.
             BrokenBundle: the folder does not hold a sound bundle.
             StorageFailed: the repository could not be written; what was there before is as it was.
         """
         manifest = bundle.read_manifest((folder / bundle.MANIFEST).read_bytes())
-        version = self._claim(model, job)
+        version = self._claim(model, job, attempt)
         prefix = f"{model}/{version}"
-        if any(self._store.exists(f"{prefix}/{name}") for name in (bundle.MANIFEST, _DELETED)):
+        if self._is_settled(model, version):
             return version
         self._store.write(f"{model}/config.pbtxt", triton_config(model, manifest).encode())
         self._bundles.write(model, version, folder)
+        # Whoever voids a number looks for the manifest after that: of the two, at least one sees the other.
+        if self._store.exists(f"{prefix}/{_VOID}"):
+            self._bundles.delete(model, version, _KEPT)
+            raise _over(job, attempt)
         return version
 
     def promote(self, model: str, alias: str, version: int, *, actor: str, reason: str, force: bool = False) -> AliasRecord:
@@ -173,7 +188,7 @@ class Models:
             forced=bool(refusals),
             after=holder.record if holder else 0,
         )
-        if self._store.exists(f"{model}/{version}/{_DELETED}"):
+        if any(self._store.exists(f"{model}/{version}/{mark}") for mark in (_DELETED, _VOID)):
             if holder:
                 self.rollback(model, alias, actor="eyasd", reason="the version was deleted at the same moment", expected=version)
             raise VersionNotFound(f"{model}/{version} was deleted at the same moment.", model=model, version=version)
@@ -274,20 +289,50 @@ class Models:
                     version=version,
                 )
 
-    def _claim(self, model: str, job: str) -> int:
-        """Returns the number this job writes: the one it claimed before, or the next free one."""
-        numbers = sorted(self._numbers(model))
-        for number in reversed(numbers):
+    def _claim(self, model: str, job: str, attempt: int) -> int:
+        """Returns the number that an attempt writes, or that an earlier one has published.
+
+        An attempt claims a number and then looks for those of others, so of two at the same time at least one sees the other: the
+        earlier one gives up, or the later one voids its number.
+        """
+        claims = self._claims(model, job)
+        if attempt not in claims and not any(self._is_settled(model, number) for number in claims.values()):
+            numbers = sorted(self._numbers(model))
+            number = numbers[-1] + 1 if numbers else 1
+            while not self._store.create(f"{model}/{number}/{_CLAIM}", f"{job} {attempt}".encode()):
+                number += 1
+            claims = self._claims(model, job)
+        for number in claims.values():
+            if self._is_settled(model, number):
+                return number
+        if attempt not in claims or max(claims) > attempt:
+            raise _over(job, attempt)
+        mine = claims.pop(attempt)
+        for number in claims.values():
+            self._store.create(f"{model}/{number}/{_VOID}", f"{job} {attempt}".encode())
+            self._bundles.delete(model, number, _KEPT)
+        return mine
+
+    def _claims(self, model: str, job: str) -> dict[int, int]:
+        """Returns the numbers that the attempts of a job have claimed, by attempt; without those that are void."""
+        found = {}
+        for number in self._numbers(model):
             with suppress(FileNotFoundError):
-                if self._store.read(f"{model}/{number}/{_CLAIM}") == job.encode():
-                    return number
-        number = numbers[-1] + 1 if numbers else 1
-        while not self._store.create(f"{model}/{number}/{_CLAIM}", job.encode()):
-            number += 1
-        return number
+                by, _, attempt = self._store.read(f"{model}/{number}/{_CLAIM}").decode().partition(" ")
+                if by == job and not self._store.exists(f"{model}/{number}/{_VOID}"):
+                    found[int(attempt or 0)] = number  # 0 of a claim that was made before attempts were told apart
+        return found
+
+    def _is_settled(self, model: str, number: int) -> bool:
+        """Returns whether a number is a version, or was one."""
+        return any(self._store.exists(f"{model}/{number}/{name}") for name in (bundle.MANIFEST, _DELETED))
 
     def _numbers(self, model: str) -> Iterator[int]:
         return (int(name) for name in self._store.children(model) if name.isdecimal())
 
     def _committed(self, model: str) -> Iterator[int]:
         return (int(name) for name in self._store.having(model, bundle.MANIFEST) if name.isdecimal())
+
+
+def _over(job: str, attempt: int) -> LeaseLost:
+    return LeaseLost(f"A later attempt of job {job} publishes its version: attempt {attempt} is over.", job=job, attempt=attempt)

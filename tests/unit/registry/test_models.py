@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 import onnx
@@ -10,7 +13,7 @@ import pytest
 
 from builders import colour_network, write_bundle
 from eyasd.core import bundle
-from eyasd.core.errors import AliasNotFound, BrokenBundle, ModelNotFound, StorageFailed, VersionNotFound
+from eyasd.core.errors import AliasNotFound, BrokenBundle, LeaseLost, ModelNotFound, StorageFailed, VersionNotFound
 from eyasd.core.names import ModelRef
 from eyasd.core.unknown import DistributionRule, UnknownRules
 from eyasd.registry.models import Models
@@ -68,6 +71,62 @@ def test_a_publication_cut_short_is_invisible_and_can_be_taken_up(tmp_path: Path
     assert Models(store).versions("colours") == [1, 2]
     for version in (1, 2):
         assert Models(store).fetch("colours", version, bundle.MODEL) == (tiny_bundle / bundle.MODEL).read_bytes()
+
+
+class SharedStore(LocalStore):
+    """A store in which somebody else acts at a moment, once."""
+
+    def __init__(self, root: Path, moment: int, act: Callable[[], object]) -> None:
+        super().__init__(root)
+        self._moment, self._act, self.calls = moment, act, 0
+
+    def _pass(self) -> None:
+        self.calls += 1
+        if self.calls == self._moment:
+            self._act()
+
+    def exists(self, key: str) -> bool:
+        self._pass()
+        return super().exists(key)
+
+    def read(self, key: str) -> bytes:
+        self._pass()
+        return super().read(key)
+
+    def write_file(self, key: str, path: Path) -> None:
+        self._pass()
+        super().write_file(key, path)
+
+    def create(self, key: str, content: bytes) -> bool:
+        self._pass()
+        return super().create(key, content)
+
+    def delete(self, key: str) -> None:
+        self._pass()
+        super().delete(key)
+
+
+@pytest.mark.parametrize("stale_first", [True, False])
+def test_of_the_attempts_of_a_job_one_publishes_whenever_a_later_one_takes_over(tmp_path: Path, *, stale_first: bool) -> None:
+    for moment in count(1):
+        folder, found = tmp_path / str(moment), list[int]()
+        first, second = (1, 2) if stale_first else (2, 1)
+
+        def act(folder: Path = folder, found: list[int] = found, attempt: int = second) -> None:
+            with suppress(LeaseLost):
+                found.append(Models(LocalStore(folder)).publish("m", write_bundle(folder / "other", job="job1"), "job1", attempt))
+
+        store = SharedStore(folder, moment, act)
+        kept = [0]
+        try:
+            kept = [Models(store).publish("m", write_bundle(folder / "one", job="job1"), "job1", first)]
+        except LeaseLost:
+            assert stale_first
+        if store.calls < moment:
+            break
+        (version,) = Models(LocalStore(folder)).versions("m")
+        assert version in (found if stale_first else kept)  # the later attempt's, or what it found published
+    assert moment > 10
 
 
 def test_a_damaged_bundle_is_not_published(models: Models, tiny_bundle: Path) -> None:
