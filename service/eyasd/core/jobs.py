@@ -117,6 +117,9 @@ class Job:
         split: of an evaluation, see `EvaluationTask`.
         owner: who submitted it; "" is nobody that is known.
         devices: how many it wants at once.
+        micro_batches: of the next attempt of a training, see `TrainingTask`.
+        setback: why the last attempt ended where another one follows, for a person.
+        worked: how long the attempts before this one have been at work, as far as that was seen.
     """
 
     id: str
@@ -148,6 +151,9 @@ class Job:
     devices: int = 1
     pausing: bool = False
     resume_time: datetime | None = None
+    micro_batches: int = 1
+    setback: str = ""
+    worked: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +166,19 @@ class Queued:
     owner: str
     devices: int
     create_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Why a job is not at work.
+
+    Attributes:
+        reason: a sentence, or several.
+        expected_start: of a queued one, estimated from how far the running jobs are; None while unknown.
+    """
+
+    reason: str
+    expected_start: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from eyasd.core import document, jobdir
-from eyasd.core.errors import EyasError, StorageFailed, TrainerFailed
+from eyasd.core.errors import EyasError, StorageFailed, TrainerOutOfMemory
 from eyasd.core.jobs import JobError
 from eyasd.core.tasks import EvaluationTask, InspectionTask, TrainingTask
 from eyasd.training import durable
@@ -101,9 +101,11 @@ def _explained(error: Exception) -> EyasError | None:
                 f"The trainer cannot read or write its files: {error.strerror}. Check the volume of its job folder."
             )
         case MemoryError():
-            return TrainerFailed("The trainer ran out of memory; give it more, or choose a smaller batch_size or image_size_px.")
+            return TrainerOutOfMemory(
+                "The trainer ran out of memory; give it more, or choose a smaller batch_size or image_size_px."
+            )
     if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported here
-        return TrainerFailed("The GPU ran out of memory; choose a smaller batch_size, image_size_px or backbone.")
+        return TrainerOutOfMemory("The GPU ran out of memory; choose a smaller batch_size, image_size_px or backbone.")
     return None
 
 
