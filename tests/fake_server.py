@@ -232,6 +232,18 @@ def job_message(state: str = "SUCCEEDED", job: str = "abc", labels: int = 3) -> 
     return message
 
 
+def waiting_message(state: str) -> job_pb2.Job:
+    """The training, of low priority, while it waits in the queue, or is paused."""
+    message = job_message(state)
+    message.priority, message.owner = job_pb2.JOB_PRIORITY_LOW, "ann"
+    if state == "QUEUED":
+        message.waiting_reason = "2 jobs are before it; the trainer is busy."
+        message.expected_start_time.FromDatetime(NOW + timedelta(minutes=30))
+    else:
+        message.waiting_reason = "It is paused; `eyas jobs resume abc` lets it go on."
+    return message
+
+
 def evaluated_message(labels: int = 3) -> job_pb2.Job:
     """An evaluation of `clothing/3` that has succeeded."""
     message = job_pb2.Job(

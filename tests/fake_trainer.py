@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import structlog
@@ -15,13 +15,16 @@ from eyasd.core import document, jobdir
 from eyasd.core.evaluation import Evaluation
 from eyasd.core.findings import DatasetReport, LabelCounts
 from eyasd.core.jobdir import ProgressLine
-from eyasd.core.jobs import Job, JobError, JobEvent, JobState, Progress
+from eyasd.core.jobs import Job, JobError, JobEvent, JobPriority, JobState, Progress
 from eyasd.core.spec import Preset, TrainSpec
 from eyasd.core.tasks import SharedCache, TrainingOutcome
+from eyasd.jobs.attempt import AttemptOptions
 from eyasd.jobs.ledger import Ledger
+from eyasd.jobs.queue import QueueOptions
 from eyasd.jobs.replica import Replica
+from eyasd.jobs.retries import RetryOptions
 from eyasd.jobs.runner import Cause, Ending, Launch, Standing
-from eyasd.jobs.scheduler import Scheduler, SchedulerOptions
+from eyasd.jobs.scheduler import Scheduler
 from eyasd.jobs.store import JobStore
 from eyasd.registry.models import Models
 from eyasd.telemetry.metrics import Metrics
@@ -103,11 +106,13 @@ class House:
         self._begin()
 
     def _begin(self) -> None:
-        options = SchedulerOptions(max_running=1, max_attempts=3, stop_grace_seconds=1, weights=None, hub=False, cache=CACHE)
+        retries = RetryOptions(max_attempts=3, wait=timedelta(0))
+        options = AttemptOptions(retries=retries, stop_grace_seconds=1, weights=None, hub=False, cache=CACHE)
         self.store = JobStore(self.folder / "jobs.sqlite", self._log)
         self.replica = Replica(self.folder / "replicas")
         self.ledger = Ledger(self.store, self.models, self.folder / "jobs", self.replica, self.metrics, self._log)
-        self.scheduler = Scheduler(self.ledger, self.runner, self.models, options, self.metrics, self._log)
+        queue = QueueOptions(devices=1)
+        self.scheduler = Scheduler(self.ledger, self.runner, self.models, queue, options, self.metrics, self._log)
         self._running = asyncio.create_task(self.scheduler.run())
 
     async def restart(self) -> None:
@@ -128,9 +133,16 @@ class House:
         self.replica.close()
 
 
-async def train(house: House, *, alias: str | None = None, request_id: str | None = None) -> Job:
+async def train(
+    house: House, *, alias: str | None = None, request_id: str | None = None, priority: JobPriority = JobPriority.NORMAL
+) -> Job:
     return await house.ledger.submit_training(
-        model="colours", dataset=str(house.photos), spec=TrainSpec(preset=Preset.FAST), alias=alias, request_id=request_id
+        model="colours",
+        dataset=str(house.photos),
+        spec=TrainSpec(preset=Preset.FAST),
+        alias=alias,
+        request_id=request_id,
+        priority=priority,
     )
 
 

@@ -53,6 +53,7 @@ def train(
     budget: float | timedelta | None,
     alias: str | None,
     base_version: str | None,
+    priority: Priority,
     request_id: str | None,
     settings: Mapping[str, SettingValue],
 ) -> Call[Job]:
@@ -67,6 +68,7 @@ def train(
         alias=alias or "",
         request_id=request_id or uuid.uuid4().hex,
         base_version=_convert.reference_resource(base_version) if base_version else "",
+        priority=f"JOB_PRIORITY_{Priority(priority).name}",
     )
     return Call("/eyas.v1.TrainingService/Train", request, training_service_pb2.TrainResponse, lambda r: _convert.job(r.job))
 
@@ -178,6 +180,18 @@ def cancel_job(job: str) -> Call[Job]:
     """CancelJob."""
     request = job_service_pb2.CancelJobRequest(name=_convert.job_resource(job))
     return Call("/eyas.v1.JobService/CancelJob", request, job_service_pb2.CancelJobResponse, lambda r: _convert.job(r.job))
+
+
+def pause_job(job: str) -> Call[Job]:
+    """PauseJob."""
+    request = job_service_pb2.PauseJobRequest(name=_convert.job_resource(job))
+    return Call("/eyas.v1.JobService/PauseJob", request, job_service_pb2.PauseJobResponse, lambda r: _convert.job(r.job))
+
+
+def resume_job(job: str) -> Call[Job]:
+    """ResumeJob."""
+    request = job_service_pb2.ResumeJobRequest(name=_convert.job_resource(job))
+    return Call("/eyas.v1.JobService/ResumeJob", request, job_service_pb2.ResumeJobResponse, lambda r: _convert.job(r.job))
 
 
 def list_jobs(token: str) -> Call[Page[Job]]:

@@ -195,6 +195,7 @@ class Client(ModelClient):
         budget: float | timedelta | None = None,
         alias: str | None = None,
         base_version: str | None = None,
+        priority: Priority = Priority.NORMAL,
         request_id: str | None = None,
         **settings: SettingValue,
     ) -> Job:
@@ -209,6 +210,7 @@ class Client(ModelClient):
             alias: the alias to point to the version; None is `production` for a first version, and none later.
             base_version: the version whose weights it starts from, named as in `classify`; of any model, whatever its labels. None
                 starts from the backbone's pre-trained weights.
+            priority: which jobs it goes before; `eyas.Priority.LOW` is for what can wait.
             request_id: makes the call safe to repeat by hand; by itself the client makes a fresh one for every call.
             **settings: any field of `eyas.v1.TrainingSpec`, such as `epochs=5` or `optimizer="sgd"`.
         """
@@ -219,6 +221,7 @@ class Client(ModelClient):
             budget=budget,
             alias=alias,
             base_version=base_version,
+            priority=priority,
             request_id=request_id,
             settings=settings,
         )
@@ -333,3 +336,11 @@ class Client(ModelClient):
     def cancel_job(self, job: str) -> Job:
         """Asks a job to end, and returns it; it may be running still."""
         return self._run(_calls.cancel_job(job))
+
+    def pause_job(self, job: str) -> Job:
+        """Asks a job to wait until it is resumed, and returns it; it may be running still, until it has written a checkpoint."""
+        return self._run(_calls.pause_job(job))
+
+    def resume_job(self, job: str) -> Job:
+        """Queues a job that was paused, or waits for another attempt, and returns it."""
+        return self._run(_calls.resume_job(job))

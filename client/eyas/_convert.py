@@ -113,7 +113,18 @@ def job(message: job_pb2.Job) -> t.Job:
         other_versions=tuple(map(short, message.other_versions)),
         split=enum_name(evaluation_pb2.Split.DESCRIPTOR, message.split) if message.split else None,
         comparisons=tuple(comparison(one, short(one.model_version), evaluation(one.evaluation)) for one in message.comparisons),
+        priority=_priority(message.priority),
+        owner=message.owner,
+        waiting_reason=message.waiting_reason,
+        expected_start_time=_time(message, "expected_start_time"),
+        resume_time=_time(message, "resume_time"),
     )
+
+
+def _priority(number: int) -> t.Priority:
+    """Returns a job's priority; one that only a newer server knows is normal."""
+    name = enum_name(job_pb2.JobPriority.DESCRIPTOR, number)
+    return t.Priority(name) if name in set(t.Priority) else t.Priority.NORMAL
 
 
 def _options(inspection: job_pb2.Inspection) -> dict[str, SettingValue]:

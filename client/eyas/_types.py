@@ -48,7 +48,7 @@ class JobType(StrEnum):
 
 
 class Priority(StrEnum):
-    """How urgent a picture is where not all can be answered at once; low priority is served last and refused first."""
+    """How urgent a picture or a job is where not all can be served at once; pictures of low priority are refused first."""
 
     HIGH = "high"
     NORMAL = "normal"
@@ -160,6 +160,10 @@ class Job:
         other_versions: the further versions of an evaluation.
         comparisons: how each of them did beside `version`, once the evaluation has succeeded.
         split: of the dataset that `version` was made with, `train`, `validation` or `test`, which an evaluation scores; or None.
+        owner: who submitted it.
+        waiting_reason: why it is not at work; "" where it is, or has ended.
+        expected_start_time: when it will probably start, where it is queued and that can be told.
+        resume_time: when it is queued again, where it is interrupted; None where it is paused.
     """
 
     id: str
@@ -183,6 +187,11 @@ class Job:
     other_versions: tuple[str, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
     split: str | None = None
+    priority: Priority = Priority.NORMAL
+    owner: str = ""
+    waiting_reason: str = ""
+    expected_start_time: datetime | None = None
+    resume_time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,6 +159,7 @@ class Client(ModelClient):
         budget: float | timedelta | None = None,
         alias: str | None = None,
         base_version: str | None = None,
+        priority: Priority = Priority.NORMAL,
         request_id: str | None = None,
         **settings: SettingValue,
     ) -> Job:
@@ -170,6 +171,7 @@ class Client(ModelClient):
             budget=budget,
             alias=alias,
             base_version=base_version,
+            priority=priority,
             request_id=request_id,
             settings=settings,
         )
@@ -247,3 +249,11 @@ class Client(ModelClient):
     async def cancel_job(self, job: str) -> Job:
         """Asks a job to end, and returns it; it may be running still."""
         return await self._run(_calls.cancel_job(job))
+
+    async def pause_job(self, job: str) -> Job:
+        """Asks a job to wait until it is resumed; see `Client.pause_job`."""
+        return await self._run(_calls.pause_job(job))
+
+    async def resume_job(self, job: str) -> Job:
+        """Queues a job that was paused; see `Client.resume_job`."""
+        return await self._run(_calls.resume_job(job))

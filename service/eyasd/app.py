@@ -29,9 +29,13 @@ from eyasd.config import Settings
 from eyasd.core.errors import StartupFailed, StorageFailed
 from eyasd.core.processors import cpu_count
 from eyasd.core.tasks import SharedCache
+from eyasd.jobs.attempt import AttemptOptions
 from eyasd.jobs.ledger import Ledger
+from eyasd.jobs.outlook import Outlook
+from eyasd.jobs.queue import QueueOptions
 from eyasd.jobs.replica import Replica
-from eyasd.jobs.scheduler import Scheduler, SchedulerOptions
+from eyasd.jobs.retries import RetryOptions
+from eyasd.jobs.scheduler import Scheduler
 from eyasd.machine import fleet_options, make_writable, open_jobs
 from eyasd.places import make_runner
 from eyasd.registry.models import Models
@@ -182,9 +186,9 @@ class App:
         store = open_jobs(self._settings, self._log)
         self._closers.append(store.close)
         jobs, training = self._settings.jobs, self._settings.training
-        options = SchedulerOptions(
-            max_running=jobs.max_running,
-            max_attempts=jobs.max_attempts,
+        queue = QueueOptions(devices=jobs.max_running, quota_running=jobs.quota_running)
+        options = AttemptOptions(
+            retries=RetryOptions(jobs.max_attempts, timedelta(seconds=jobs.retry_seconds)),
             stop_grace_seconds=jobs.stop_grace_seconds,
             weights=training.weights.resolve() if training.weights else None,
             hub=training.hub,
@@ -194,10 +198,11 @@ class App:
         )
         replica = Replica(folder / "replicas")
         self._closers.append(replica.close)
-        ledger = Ledger(store, self._models, folder / "jobs", replica, self._metrics, self._log)
+        ledger = Ledger(store, self._models, folder / "jobs", replica, self._metrics, self._log, jobs.quota_queued)
         runner, self._cluster = make_runner(self._settings, self._log)
-        self._scheduler = Scheduler(ledger, runner, self._models, options, self._metrics, self._log)
-        return [TrainingService(ledger), JobService(ledger)]
+        scheduler = self._scheduler = Scheduler(ledger, runner, self._models, queue, options, self._metrics, self._log)
+        outlook = Outlook(ledger, lambda: scheduler.here, queue)
+        return [TrainingService(ledger, outlook), JobService(ledger, outlook)]
 
     def _make_server(self) -> Services:
         serving = self._settings.serving

@@ -118,10 +118,16 @@ class JobsSettings(_Room):
     """Jobs that run at the same time; on one GPU, or on a laptop, one at a time is fastest."""
     max_attempts: int = Field(default=3, ge=1, le=10)
     """How often a job is started in all when its process is lost through no fault of its own."""
+    retry_seconds: float = Field(default=10.0, ge=0, le=300)
+    """How long a job waits that has been lost twice, or has found its disk full; doubled each time, up to 5 minutes."""
+    quota_running: int = Field(default=0, ge=0)
+    """Most jobs of one owner (the host, or what `eyas-caller` says) that run at a time, on all trainers together; 0 is no bound."""
+    quota_queued: int = Field(default=0, ge=0)
+    """Most jobs of one owner that are queued; a further one is refused. 0 is no bound."""
     stop_grace_seconds: float = Field(default=30.0, ge=0, le=600)
     """How long a trainer may take to write a checkpoint and end before it is killed."""
     memory_bytes: int = Field(default=0, ge=0)
-    """Most memory that the processes of one job may take together; one that takes more is killed and fails. 0 is no bound."""
+    """Most memory that the processes of one job may take together; more ends it, a training the second time. 0 is no bound."""
     time_limit_seconds: float = Field(default=0.0, ge=0)
     """Most that one attempt of a job may run, whatever its budget; it is then ended, and fails. 0 is no bound."""
 

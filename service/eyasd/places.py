@@ -12,6 +12,7 @@ from eyasd.core.errors import StartupFailed
 from eyasd.jobs.gpus import visible_gpus
 from eyasd.jobs.kubernetes.objects import PodOptions
 from eyasd.jobs.local import LocalOptions, LocalRunner
+from eyasd.jobs.replica import PROCESS_LEASE_SECONDS
 from eyasd.jobs.runner import Runner
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ def make_runner(settings: Settings, log: structlog.typing.FilteringBoundLogger) 
         memory_bytes=jobs.memory_bytes,
         time_limit_seconds=jobs.time_limit_seconds,
         grace_seconds=jobs.stop_grace_seconds,
+        # SQLite's file is of one machine, on which every daemon finds the process.
+        lease_seconds=PROCESS_LEASE_SECONDS if jobs.database else 0,
     )
     return LocalRunner(options), None
 

@@ -158,8 +158,17 @@ class _Display:
             elif (step := f"{event.progress.stage} {event.progress.epoch}") != self._last:
                 self._last = step
                 self._err.print(line, markup=False, soft_wrap=True)  # one line each, for whoever reads the log
-        elif event.job is not None and event.job.state is JobState.SUCCEEDED and self._bar:
+        elif event.job is not None:
+            self._moved(event.job)
+
+    def _moved(self, job: Job) -> None:
+        """Shows that a job has reached another state, and why it waits there."""
+        if job.waiting_reason:
+            self._err.print(render_jobs.standing(job), markup=False, soft_wrap=self._bar is None)
+        if self._bar and job.state is JobState.SUCCEEDED:
             self._bar.update(self._task, completed=1.0, description="done", figures="")
+        elif self._bar and not job.state.ended:
+            self._bar.update(self._task, description=job.state, figures="")
 
 
 class _Pause:

@@ -32,7 +32,7 @@ from eyas._convert import to_json
 from eyas._errors import EyasError, InvalidArgument
 from eyas._report import show_in_browser
 from eyas._settings import training_spec
-from eyas._types import Classification, Job, Priority
+from eyas._types import Classification, Job, JobState, Priority
 
 _PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
 
@@ -125,6 +125,9 @@ def eyas(_: Session) -> None:
     callback=lambda _, __, values: ",".join(values) or None,
     help="Also in this precision, if it answers alike: fp16 is for GPUs, int8 for CPUs; may be repeated.",
 )
+@click.option(
+    "--priority", type=click.Choice(["high", "normal", "low"]), default="normal", help="Which jobs it goes before [normal]."
+)
 @click.option("--no-wait", is_flag=True, help="Return as soon as the job is accepted.")
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", callback=_settings, help="Any field of the training specification."
@@ -137,6 +140,7 @@ def train(
     model: str,
     alias: str | None,
     base_version: str | None,
+    priority: str,
     no_wait: bool,
     settings: dict[str, Any],
     **named: Any,
@@ -148,7 +152,9 @@ def train(
     .tar.gz, .tgz, .tar.bz2, .tar.xz). It is read by the trainer, so the path must lead to it there.
     """
     settings |= {name: value for name, value in named.items() if value is not None}
-    job = session.client.train(absolute(dataset), model, alias=alias, base_version=base_version, **settings)
+    job = session.client.train(
+        absolute(dataset), model, alias=alias, base_version=base_version, priority=Priority(priority), **settings
+    )
     _follow(session, job, no_wait=no_wait)
 
 
@@ -232,7 +238,7 @@ def _expand(path: Path) -> list[Path]:
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many of the newest are listed.")
 @connected
 def jobs(session: Session, *, limit: int) -> None:
-    """List jobs, newest first; or watch or cancel one."""
+    """List jobs, newest first; or watch, pause, resume or cancel one."""
     listed = list(itertools.islice(session.client.list_jobs(), limit))
     session.show({"jobs": listed}, lambda: render_jobs.jobs(listed) if listed else "There are no jobs yet.")
 
@@ -252,6 +258,25 @@ def cancel(session: Session, *, job: str) -> None:
     """Ask a job to end."""
     cancelled = session.client.cancel_job(job)
     session.show(cancelled, lambda: f"Job {cancelled.id} {'is cancelled' if cancelled.state.ended else 'is ending'}.")
+
+
+@jobs.command("pause")
+@click.argument("job")
+@connected
+def pause(session: Session, *, job: str) -> None:
+    """Let a job wait, and its device be free, until it is resumed."""
+    paused = session.client.pause_job(job)
+    state = "is paused" if paused.state is JobState.INTERRUPTED else "is pausing"
+    session.show(paused, lambda: f"Job {paused.id} {state}; go on with it by: {session.hint(f'jobs resume {paused.id}')}")
+
+
+@jobs.command("resume")
+@click.argument("job")
+@connected
+def resume(session: Session, *, job: str) -> None:
+    """Let a job that was paused, or waits for another attempt, go on."""
+    resumed = session.client.resume_job(job)
+    session.show(resumed, lambda: render_jobs.standing(resumed))
 
 
 @eyas.command()
@@ -279,6 +304,6 @@ for _command in (models, policy, canary, shadow, traffic, evaluate, compare, rep
 def _follow(session: Session, job: Job, *, no_wait: bool) -> None:
     """Shows a job to its end, or how that can be done later."""
     if no_wait:
-        session.show(job, lambda: f"Job {job.id} is {job.state}; follow it with: {session.hint(f'jobs watch {job.id}')}")
+        session.show(job, lambda: f"{render_jobs.standing(job)} Follow it with: {session.hint(f'jobs watch {job.id}')}")
     else:
         follow(session, job)

@@ -10,7 +10,11 @@ from rich.text import Text
 from eyas._command.words import clock, counted, plain, when
 from eyas._types import Job, JobState, Progress
 
-_STATE_STYLES = {JobState.SUCCEEDED: "green", JobState.FAILED: "red", JobState.CANCELLED: "yellow", JobState.RUNNING: "cyan"}
+_STATE_STYLES = {JobState.SUCCEEDED: "green", JobState.FAILED: "red", JobState.CANCELLED: "yellow"} | {
+    JobState.STARTING: "cyan",
+    JobState.RUNNING: "cyan",
+    JobState.INTERRUPTED: "yellow",
+}
 
 
 def jobs(listed: Iterable[Job]) -> Table:
@@ -35,7 +39,22 @@ def _result(job: Job) -> str:
         return job.error.message
     if job.state is JobState.RUNNING and job.progress is not None:
         return f"{job.progress.stage}, {job.progress.fraction:.0%}"
-    return ""
+    return waits(job)
+
+
+def waits(job: Job) -> str:
+    """Returns why a job is not at work, and until when; "" where it is, or has ended."""
+    parts = [job.waiting_reason] if job.waiting_reason else []
+    if job.expected_start_time is not None:
+        parts.append(f"It should start at about {when(job.expected_start_time)}.")
+    if job.resume_time is not None and job.state is JobState.INTERRUPTED:
+        parts.append(f"It is queued again at {when(job.resume_time)}.")
+    return " ".join(parts)
+
+
+def standing(job: Job) -> str:
+    """Returns where a job is, in a sentence or more."""
+    return f"Job {job.id} is {job.state}. {waits(job)}".rstrip()
 
 
 def progress_line(progress: Progress) -> str:

@@ -30,6 +30,13 @@ class JobState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     JOB_STATE_CANCELLED: _ClassVar[JobState]
     JOB_STATE_STARTING: _ClassVar[JobState]
     JOB_STATE_INTERRUPTED: _ClassVar[JobState]
+
+class JobPriority(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    JOB_PRIORITY_UNSPECIFIED: _ClassVar[JobPriority]
+    JOB_PRIORITY_HIGH: _ClassVar[JobPriority]
+    JOB_PRIORITY_NORMAL: _ClassVar[JobPriority]
+    JOB_PRIORITY_LOW: _ClassVar[JobPriority]
 JOB_TYPE_UNSPECIFIED: JobType
 JOB_TYPE_TRAINING: JobType
 JOB_TYPE_EVALUATION: JobType
@@ -42,9 +49,13 @@ JOB_STATE_FAILED: JobState
 JOB_STATE_CANCELLED: JobState
 JOB_STATE_STARTING: JobState
 JOB_STATE_INTERRUPTED: JobState
+JOB_PRIORITY_UNSPECIFIED: JobPriority
+JOB_PRIORITY_HIGH: JobPriority
+JOB_PRIORITY_NORMAL: JobPriority
+JOB_PRIORITY_LOW: JobPriority
 
 class Job(_message.Message):
-    __slots__ = ("name", "type", "state", "create_time", "start_time", "end_time", "attempt", "model", "dataset", "progress", "error", "training", "evaluation", "inspection", "other_versions", "comparisons", "split")
+    __slots__ = ("name", "type", "state", "create_time", "start_time", "end_time", "attempt", "model", "dataset", "progress", "error", "training", "evaluation", "inspection", "other_versions", "comparisons", "split", "priority", "owner", "waiting_reason", "expected_start_time", "resume_time")
     NAME_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -62,6 +73,11 @@ class Job(_message.Message):
     OTHER_VERSIONS_FIELD_NUMBER: _ClassVar[int]
     COMPARISONS_FIELD_NUMBER: _ClassVar[int]
     SPLIT_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    WAITING_REASON_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_START_TIME_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TIME_FIELD_NUMBER: _ClassVar[int]
     name: str
     type: JobType
     state: JobState
@@ -79,7 +95,12 @@ class Job(_message.Message):
     other_versions: _containers.RepeatedScalarFieldContainer[str]
     comparisons: _containers.RepeatedCompositeFieldContainer[_comparison_pb2.Comparison]
     split: _evaluation_pb2.Split
-    def __init__(self, name: _Optional[str] = ..., type: _Optional[_Union[JobType, str]] = ..., state: _Optional[_Union[JobState, str]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., attempt: _Optional[int] = ..., model: _Optional[str] = ..., dataset: _Optional[str] = ..., progress: _Optional[_Union[JobProgress, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., training: _Optional[_Union[Training, _Mapping]] = ..., evaluation: _Optional[_Union[_evaluation_pb2.Evaluation, _Mapping]] = ..., inspection: _Optional[_Union[Inspection, _Mapping]] = ..., other_versions: _Optional[_Iterable[str]] = ..., comparisons: _Optional[_Iterable[_Union[_comparison_pb2.Comparison, _Mapping]]] = ..., split: _Optional[_Union[_evaluation_pb2.Split, str]] = ...) -> None: ...
+    priority: JobPriority
+    owner: str
+    waiting_reason: str
+    expected_start_time: _timestamp_pb2.Timestamp
+    resume_time: _timestamp_pb2.Timestamp
+    def __init__(self, name: _Optional[str] = ..., type: _Optional[_Union[JobType, str]] = ..., state: _Optional[_Union[JobState, str]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., attempt: _Optional[int] = ..., model: _Optional[str] = ..., dataset: _Optional[str] = ..., progress: _Optional[_Union[JobProgress, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., training: _Optional[_Union[Training, _Mapping]] = ..., evaluation: _Optional[_Union[_evaluation_pb2.Evaluation, _Mapping]] = ..., inspection: _Optional[_Union[Inspection, _Mapping]] = ..., other_versions: _Optional[_Iterable[str]] = ..., comparisons: _Optional[_Iterable[_Union[_comparison_pb2.Comparison, _Mapping]]] = ..., split: _Optional[_Union[_evaluation_pb2.Split, str]] = ..., priority: _Optional[_Union[JobPriority, str]] = ..., owner: _Optional[str] = ..., waiting_reason: _Optional[str] = ..., expected_start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., resume_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Training(_message.Message):
     __slots__ = ("spec", "alias", "model_version", "dataset_report", "evaluation", "base_version")

@@ -26,7 +26,7 @@ from eyas.v1 import job_pb2 as eyas_dot_v1_dot_job__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x65yas/v1/job_service.proto\x12\x07\x65yas.v1\x1a\x11\x65yas/v1/job.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x1d\n\rGetJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"+\n\x0eGetJobResponse\x12\x19\n\x03job\x18\x01 \x01(\x0b\x32\x0c.eyas.v1.Job\"8\n\x0fListJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"G\n\x10ListJobsResponse\x12\x1a\n\x04jobs\x18\x01 \x03(\x0b\x32\x0c.eyas.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"6\n\x0fWatchJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rfrom_sequence\x18\x02 \x01(\x03\"\xb2\x01\n\x10WatchJobResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x08progress\x18\x03 \x01(\x0b\x32\x14.eyas.v1.JobProgressH\x00\x12\x11\n\x07message\x18\x04 \x01(\tH\x00\x12\x1b\n\x03job\x18\x05 \x01(\x0b\x32\x0c.eyas.v1.JobH\x00\x42\x08\n\x06update\" \n\x10\x43\x61ncelJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\".\n\x11\x43\x61ncelJobResponse\x12\x19\n\x03job\x18\x01 \x01(\x0b\x32\x0c.eyas.v1.Job2\x8f\x02\n\nJobService\x12\x39\n\x06GetJob\x12\x16.eyas.v1.GetJobRequest\x1a\x17.eyas.v1.GetJobResponse\x12?\n\x08ListJobs\x12\x18.eyas.v1.ListJobsRequest\x1a\x19.eyas.v1.ListJobsResponse\x12\x41\n\x08WatchJob\x12\x18.eyas.v1.WatchJobRequest\x1a\x19.eyas.v1.WatchJobResponse0\x01\x12\x42\n\tCancelJob\x12\x19.eyas.v1.CancelJobRequest\x1a\x1a.eyas.v1.CancelJobResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x65yas/v1/job_service.proto\x12\x07\x65yas.v1\x1a\x11\x65yas/v1/job.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x1d\n\rGetJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"+\n\x0eGetJobResponse\x12\x19\n\x03job\x18\x01 \x01(\x0b\x32\x0c.eyas.v1.Job\"8\n\x0fListJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"G\n\x10ListJobsResponse\x12\x1a\n\x04jobs\x18\x01 \x03(\x0b\x32\x0c.eyas.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"6\n\x0fWatchJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rfrom_sequence\x18\x02 \x01(\x03\"\xb2\x01\n\x10WatchJobResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x08progress\x18\x03 \x01(\x0b\x32\x14.eyas.v1.JobProgressH\x00\x12\x11\n\x07message\x18\x04 \x01(\tH\x00\x12\x1b\n\x03job\x18\x05 \x01(\x0b\x32\x0c.eyas.v1.JobH\x00\x42\x08\n\x06update\" \n\x10\x43\x61ncelJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\".\n\x11\x43\x61ncelJobResponse\x12\x19\n\x03job\x18\x01 \x01(\x0b\x32\x0c.eyas.v1.Job\"\x1f\n\x0fPauseJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"-\n\x10PauseJobResponse\x12\x19\n\x03job\x18\x01 \x01(\x0b\x32\x0c.eyas.v1.Job\" \n\x10ResumeJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\".\n\x11ResumeJobResponse\x12\x19\n\x03job\x18\x01 \x01(\x0b\x32\x0c.eyas.v1.Job2\x94\x03\n\nJobService\x12\x39\n\x06GetJob\x12\x16.eyas.v1.GetJobRequest\x1a\x17.eyas.v1.GetJobResponse\x12?\n\x08ListJobs\x12\x18.eyas.v1.ListJobsRequest\x1a\x19.eyas.v1.ListJobsResponse\x12\x41\n\x08WatchJob\x12\x18.eyas.v1.WatchJobRequest\x1a\x19.eyas.v1.WatchJobResponse0\x01\x12\x42\n\tCancelJob\x12\x19.eyas.v1.CancelJobRequest\x1a\x1a.eyas.v1.CancelJobResponse\x12?\n\x08PauseJob\x12\x18.eyas.v1.PauseJobRequest\x1a\x19.eyas.v1.PauseJobResponse\x12\x42\n\tResumeJob\x12\x19.eyas.v1.ResumeJobRequest\x1a\x1a.eyas.v1.ResumeJobResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,6 +49,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CANCELJOBREQUEST']._serialized_end=566
   _globals['_CANCELJOBRESPONSE']._serialized_start=568
   _globals['_CANCELJOBRESPONSE']._serialized_end=614
-  _globals['_JOBSERVICE']._serialized_start=617
-  _globals['_JOBSERVICE']._serialized_end=888
+  _globals['_PAUSEJOBREQUEST']._serialized_start=616
+  _globals['_PAUSEJOBREQUEST']._serialized_end=647
+  _globals['_PAUSEJOBRESPONSE']._serialized_start=649
+  _globals['_PAUSEJOBRESPONSE']._serialized_end=694
+  _globals['_RESUMEJOBREQUEST']._serialized_start=696
+  _globals['_RESUMEJOBREQUEST']._serialized_end=728
+  _globals['_RESUMEJOBRESPONSE']._serialized_start=730
+  _globals['_RESUMEJOBRESPONSE']._serialized_end=776
+  _globals['_JOBSERVICE']._serialized_start=779
+  _globals['_JOBSERVICE']._serialized_end=1183
 # @@protoc_insertion_point(module_scope)

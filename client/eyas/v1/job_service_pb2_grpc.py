@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class JobServiceStub(object):
-    """Follows and ends jobs.
+    """Follows, pauses and ends jobs.
     """
 
     def __init__(self, channel):
@@ -55,10 +55,20 @@ class JobServiceStub(object):
                 request_serializer=eyas_dot_v1_dot_job__service__pb2.CancelJobRequest.SerializeToString,
                 response_deserializer=eyas_dot_v1_dot_job__service__pb2.CancelJobResponse.FromString,
                 _registered_method=True)
+        self.PauseJob = channel.unary_unary(
+                '/eyas.v1.JobService/PauseJob',
+                request_serializer=eyas_dot_v1_dot_job__service__pb2.PauseJobRequest.SerializeToString,
+                response_deserializer=eyas_dot_v1_dot_job__service__pb2.PauseJobResponse.FromString,
+                _registered_method=True)
+        self.ResumeJob = channel.unary_unary(
+                '/eyas.v1.JobService/ResumeJob',
+                request_serializer=eyas_dot_v1_dot_job__service__pb2.ResumeJobRequest.SerializeToString,
+                response_deserializer=eyas_dot_v1_dot_job__service__pb2.ResumeJobResponse.FromString,
+                _registered_method=True)
 
 
 class JobServiceServicer(object):
-    """Follows and ends jobs.
+    """Follows, pauses and ends jobs.
     """
 
     def GetJob(self, request, context):
@@ -91,6 +101,23 @@ class JobServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PauseJob(self, request, context):
+        """Asks a job to wait until ResumeJob. One that is at work is INTERRUPTED once its process has written a checkpoint and ended; its
+        device is free then, and it will go on from there. Pausing a paused job changes nothing.
+        Errors: NOT_FOUND; FAILED_PRECONDITION for a job that has ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeJob(self, request, context):
+        """Queues an interrupted job at once, in the place that its submission gives it. A job that is not interrupted stays as it is.
+        Errors: as PauseJob.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_JobServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -114,6 +141,16 @@ def add_JobServiceServicer_to_server(servicer, server):
                     request_deserializer=eyas_dot_v1_dot_job__service__pb2.CancelJobRequest.FromString,
                     response_serializer=eyas_dot_v1_dot_job__service__pb2.CancelJobResponse.SerializeToString,
             ),
+            'PauseJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseJob,
+                    request_deserializer=eyas_dot_v1_dot_job__service__pb2.PauseJobRequest.FromString,
+                    response_serializer=eyas_dot_v1_dot_job__service__pb2.PauseJobResponse.SerializeToString,
+            ),
+            'ResumeJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeJob,
+                    request_deserializer=eyas_dot_v1_dot_job__service__pb2.ResumeJobRequest.FromString,
+                    response_serializer=eyas_dot_v1_dot_job__service__pb2.ResumeJobResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'eyas.v1.JobService', rpc_method_handlers)
@@ -123,7 +160,7 @@ def add_JobServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class JobService(object):
-    """Follows and ends jobs.
+    """Follows, pauses and ends jobs.
     """
 
     @staticmethod
@@ -224,6 +261,60 @@ class JobService(object):
             '/eyas.v1.JobService/CancelJob',
             eyas_dot_v1_dot_job__service__pb2.CancelJobRequest.SerializeToString,
             eyas_dot_v1_dot_job__service__pb2.CancelJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/eyas.v1.JobService/PauseJob',
+            eyas_dot_v1_dot_job__service__pb2.PauseJobRequest.SerializeToString,
+            eyas_dot_v1_dot_job__service__pb2.PauseJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/eyas.v1.JobService/ResumeJob',
+            eyas_dot_v1_dot_job__service__pb2.ResumeJobRequest.SerializeToString,
+            eyas_dot_v1_dot_job__service__pb2.ResumeJobResponse.FromString,
             options,
             channel_credentials,
             insecure,

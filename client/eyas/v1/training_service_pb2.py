@@ -27,7 +27,7 @@ from eyas.v1 import job_pb2 as eyas_dot_v1_dot_job__pb2
 from eyas.v1 import training_spec_pb2 as eyas_dot_v1_dot_training__spec__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65yas/v1/training_service.proto\x12\x07\x65yas.v1\x1a\x18\x65yas/v1/evaluation.proto\x1a\x11\x65yas/v1/job.proto\x1a\x1b\x65yas/v1/training_spec.proto\"\x8c\x01\n\x0cTrainRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07\x64\x61taset\x18\x02 \x01(\t\x12#\n\x04spec\x18\x03 \x01(\x0b\x32\x15.eyas.v1.TrainingSpec\x12\r\n\x05\x61lias\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12\x14\n\x0c\x62\x61se_version\x18\x06 \x01(\t\"*\n\rTrainResponse\x12\x19\n\x03job\x18\x01 \x01(\x0b\x32\x0c.eyas.v1.Job\"z\n\x0f\x45valuateRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07\x64\x61taset\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x14\n\x0cother_models\x18\x04 \x03(\t\x12\x1d\n\x05split\x18\x05 \x01(\x0e\x32\x0e.eyas.v1.Split\"-\n\x10\x45valuateResponse\x12\x19\n\x03job\x18\x01 \x01(\x0b\x32\x0c.eyas.v1.Job\"m\n\x15InspectDatasetRequest\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\x10\n\x08\x62\x61\x63kbone\x18\x02 \x01(\t\x12\x0c\n\x04seed\x18\x03 \x01(\r\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x0f\n\x07version\x18\x05 \x01(\t\"3\n\x16InspectDatasetResponse\x12\x19\n\x03job\x18\x01 \x01(\x0b\x32\x0c.eyas.v1.Job2\xdd\x01\n\x0fTrainingService\x12\x36\n\x05Train\x12\x15.eyas.v1.TrainRequest\x1a\x16.eyas.v1.TrainResponse\x12?\n\x08\x45valuate\x12\x18.eyas.v1.EvaluateRequest\x1a\x19.eyas.v1.EvaluateResponse\x12Q\n\x0eInspectDataset\x12\x1e.eyas.v1.InspectDatasetRequest\x1a\x1f.eyas.v1.InspectDatasetResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65yas/v1/training_service.proto\x12\x07\x65yas.v1\x1a\x18\x65yas/v1/evaluation.proto\x1a\x11\x65yas/v1/job.proto\x1a\x1b\x65yas/v1/training_spec.proto\"\xb4\x01\n\x0cTrainRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07\x64\x61taset\x18\x02 \x01(\t\x12#\n\x04spec\x18\x03 \x01(\x0b\x32\x15.eyas.v1.TrainingSpec\x12\r\n\x05\x61lias\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12\x14\n\x0c\x62\x61se_version\x18\x06 \x01(\t\x12&\n\x08priority\x18\x07 \x01(\x0e\x32\x14.eyas.v1.JobPriority\"*\n\rTrainResponse\x12\x19\n\x03job\x18\x01 \x01(\x0b\x32\x0c.eyas.v1.Job\"z\n\x0f\x45valuateRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07\x64\x61taset\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x14\n\x0cother_models\x18\x04 \x03(\t\x12\x1d\n\x05split\x18\x05 \x01(\x0e\x32\x0e.eyas.v1.Split\"-\n\x10\x45valuateResponse\x12\x19\n\x03job\x18\x01 \x01(\x0b\x32\x0c.eyas.v1.Job\"m\n\x15InspectDatasetRequest\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\x10\n\x08\x62\x61\x63kbone\x18\x02 \x01(\t\x12\x0c\n\x04seed\x18\x03 \x01(\r\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x0f\n\x07version\x18\x05 \x01(\t\"3\n\x16InspectDatasetResponse\x12\x19\n\x03job\x18\x01 \x01(\x0b\x32\x0c.eyas.v1.Job2\xdd\x01\n\x0fTrainingService\x12\x36\n\x05Train\x12\x15.eyas.v1.TrainRequest\x1a\x16.eyas.v1.TrainResponse\x12?\n\x08\x45valuate\x12\x18.eyas.v1.EvaluateRequest\x1a\x19.eyas.v1.EvaluateResponse\x12Q\n\x0eInspectDataset\x12\x1e.eyas.v1.InspectDatasetRequest\x1a\x1f.eyas.v1.InspectDatasetResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,17 +35,17 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'eyas.v1.training_service_pb
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_TRAINREQUEST']._serialized_start=118
-  _globals['_TRAINREQUEST']._serialized_end=258
-  _globals['_TRAINRESPONSE']._serialized_start=260
-  _globals['_TRAINRESPONSE']._serialized_end=302
-  _globals['_EVALUATEREQUEST']._serialized_start=304
-  _globals['_EVALUATEREQUEST']._serialized_end=426
-  _globals['_EVALUATERESPONSE']._serialized_start=428
-  _globals['_EVALUATERESPONSE']._serialized_end=473
-  _globals['_INSPECTDATASETREQUEST']._serialized_start=475
-  _globals['_INSPECTDATASETREQUEST']._serialized_end=584
-  _globals['_INSPECTDATASETRESPONSE']._serialized_start=586
-  _globals['_INSPECTDATASETRESPONSE']._serialized_end=637
-  _globals['_TRAININGSERVICE']._serialized_start=640
-  _globals['_TRAININGSERVICE']._serialized_end=861
+  _globals['_TRAINREQUEST']._serialized_end=298
+  _globals['_TRAINRESPONSE']._serialized_start=300
+  _globals['_TRAINRESPONSE']._serialized_end=342
+  _globals['_EVALUATEREQUEST']._serialized_start=344
+  _globals['_EVALUATEREQUEST']._serialized_end=466
+  _globals['_EVALUATERESPONSE']._serialized_start=468
+  _globals['_EVALUATERESPONSE']._serialized_end=513
+  _globals['_INSPECTDATASETREQUEST']._serialized_start=515
+  _globals['_INSPECTDATASETREQUEST']._serialized_end=624
+  _globals['_INSPECTDATASETRESPONSE']._serialized_start=626
+  _globals['_INSPECTDATASETRESPONSE']._serialized_end=677
+  _globals['_TRAININGSERVICE']._serialized_start=680
+  _globals['_TRAININGSERVICE']._serialized_end=901
 # @@protoc_insertion_point(module_scope)

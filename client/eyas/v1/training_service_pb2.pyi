@@ -9,20 +9,22 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class TrainRequest(_message.Message):
-    __slots__ = ("model", "dataset", "spec", "alias", "request_id", "base_version")
+    __slots__ = ("model", "dataset", "spec", "alias", "request_id", "base_version", "priority")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     DATASET_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
     ALIAS_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     BASE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
     model: str
     dataset: str
     spec: _training_spec_pb2.TrainingSpec
     alias: str
     request_id: str
     base_version: str
-    def __init__(self, model: _Optional[str] = ..., dataset: _Optional[str] = ..., spec: _Optional[_Union[_training_spec_pb2.TrainingSpec, _Mapping]] = ..., alias: _Optional[str] = ..., request_id: _Optional[str] = ..., base_version: _Optional[str] = ...) -> None: ...
+    priority: _job_pb2.JobPriority
+    def __init__(self, model: _Optional[str] = ..., dataset: _Optional[str] = ..., spec: _Optional[_Union[_training_spec_pb2.TrainingSpec, _Mapping]] = ..., alias: _Optional[str] = ..., request_id: _Optional[str] = ..., base_version: _Optional[str] = ..., priority: _Optional[_Union[_job_pb2.JobPriority, str]] = ...) -> None: ...
 
 class TrainResponse(_message.Message):
     __slots__ = ("job",)

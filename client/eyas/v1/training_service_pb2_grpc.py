@@ -61,7 +61,7 @@ class TrainingServiceServicer(object):
 
         Errors: INVALID_ARGUMENT for a malformed name, a value out of range, or a path that is not absolute or leads to no dataset;
         NOT_FOUND for a path that leads nowhere, and for a base version that does not exist; ALREADY_EXISTS where `request_id` was used
-        for another request.
+        for another request; RESOURCE_EXHAUSTED where as many jobs of the caller wait as may.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

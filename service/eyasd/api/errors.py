@@ -35,6 +35,7 @@ CODES: Final[dict[type[EyasError], grpc.StatusCode]] = {
     errors.WeightsNotFound: grpc.StatusCode.FAILED_PRECONDITION,
     errors.ParityFailed: grpc.StatusCode.INTERNAL,
     errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.QuotaExceeded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
     errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
     errors.BrokenBundle: grpc.StatusCode.DATA_LOSS,

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from eyas.v1 import evaluation_pb2, job_service_pb2, job_service_pb2_grpc, training_service_pb2, training_service_pb2_grpc
+from eyas.v1 import evaluation_pb2, job_pb2, job_service_pb2, job_service_pb2_grpc, training_service_pb2, training_service_pb2_grpc
 from eyasd.api import paging
-from eyasd.api.messages.jobs import event_message, job_message
+from eyasd.api.asking import caller_of
+from eyasd.api.messages.jobs import event_message, job_message, job_priority
 from eyasd.api.messages.specification import train_spec
 from eyasd.core.answers import Split
 from eyasd.core.errors import InvalidArgument
+from eyasd.core.jobs import Job
 from eyasd.core.names import ModelRef, check_identifier, parse_job, parse_model, parse_model_ref
 from eyasd.core.spec import InspectionSpec
 from eyasd.jobs.ledger import Ledger
+from eyasd.jobs.outlook import Outlook
 
 _MAX_REQUEST_ID = 64
 _MOST_OTHERS = 9
@@ -22,10 +25,11 @@ _MOST_OTHERS = 9
 class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
     """See protos/eyas/v1/training_service.proto."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, outlook: Outlook) -> None:
         self._ledger = ledger
+        self._outlook = outlook
 
-    async def Train(self, request: training_service_pb2.TrainRequest, context: Any) -> training_service_pb2.TrainResponse:  # noqa: N802, ARG002 - gRPC's form
+    async def Train(self, request: training_service_pb2.TrainRequest, context: Any) -> training_service_pb2.TrainResponse:  # noqa: N802 - gRPC's form
         """Accepts a training."""
         job = await self._ledger.submit_training(
             model=parse_model(request.model, "model"),
@@ -34,13 +38,15 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
             alias=check_identifier(request.alias, "alias", "an alias") if request.alias else None,
             request_id=_request_id(request.request_id),
             base=parse_model_ref(request.base_version, "base_version") if request.base_version else None,
+            priority=job_priority(request.priority),
+            owner=caller_of(context),
         )
-        return training_service_pb2.TrainResponse(job=job_message(job))
+        return training_service_pb2.TrainResponse(job=job_message(job, await self._outlook.of(job)))
 
     async def Evaluate(  # noqa: N802 - gRPC's form
         self,
         request: training_service_pb2.EvaluateRequest,
-        context: Any,  # noqa: ARG002
+        context: Any,
     ) -> training_service_pb2.EvaluateResponse:
         """Accepts an evaluation."""
         job = await self._ledger.submit_evaluation(
@@ -49,13 +55,14 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
             request_id=_request_id(request.request_id),
             others=_other_models(request.other_models),
             split=_split(request.split),
+            owner=caller_of(context),
         )
-        return training_service_pb2.EvaluateResponse(job=job_message(job))
+        return training_service_pb2.EvaluateResponse(job=job_message(job, await self._outlook.of(job)))
 
     async def InspectDataset(  # noqa: N802 - gRPC's form
         self,
         request: training_service_pb2.InspectDatasetRequest,
-        context: Any,  # noqa: ARG002
+        context: Any,
     ) -> training_service_pb2.InspectDatasetResponse:
         """Accepts an inspection."""
         job = await self._ledger.submit_inspection(
@@ -63,19 +70,21 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
             spec=InspectionSpec(request.backbone or None, request.seed),
             request_id=_request_id(request.request_id),
             retraced=parse_model_ref(request.version, "version") if request.version else None,
+            owner=caller_of(context),
         )
-        return training_service_pb2.InspectDatasetResponse(job=job_message(job))
+        return training_service_pb2.InspectDatasetResponse(job=job_message(job, await self._outlook.of(job)))
 
 
 class JobService(job_service_pb2_grpc.JobServiceServicer):
     """See protos/eyas/v1/job_service.proto."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, outlook: Outlook) -> None:
         self._ledger = ledger
+        self._outlook = outlook
 
     async def GetJob(self, request: job_service_pb2.GetJobRequest, context: Any) -> job_service_pb2.GetJobResponse:  # noqa: N802, ARG002
         """Returns a job."""
-        return job_service_pb2.GetJobResponse(job=job_message(await self._ledger.get(parse_job(request.name, "name"))))
+        return job_service_pb2.GetJobResponse(job=await self._message(await self._ledger.get(parse_job(request.name, "name"))))
 
     async def ListJobs(self, request: job_service_pb2.ListJobsRequest, context: Any) -> job_service_pb2.ListJobsResponse:  # noqa: N802, ARG002
         """Lists jobs, newest first."""
@@ -84,7 +93,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
             raise InvalidArgument("page_token", "page_token is of another list: leave it empty for the first page.")
         jobs, following = await self._ledger.page(int(key) if key else None, paging.page_size(request.page_size))
         token = paging.encode_token(str(following) if following is not None else None)
-        return job_service_pb2.ListJobsResponse(jobs=[job_message(job) for job in jobs], next_page_token=token)
+        return job_service_pb2.ListJobsResponse(jobs=[await self._message(job) for job in jobs], next_page_token=token)
 
     async def WatchJob(  # noqa: N802
         self,
@@ -94,11 +103,25 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         """Streams a job's updates."""
         await context.send_initial_metadata(())  # tells the caller that it is heard, though there may be no news for long
         async for event in self._ledger.watch(parse_job(request.name, "name"), request.from_sequence):
-            yield event_message(event)
+            yield event_message(event, await self._outlook.of(event.job) if event.job else None)
 
     async def CancelJob(self, request: job_service_pb2.CancelJobRequest, context: Any) -> job_service_pb2.CancelJobResponse:  # noqa: N802, ARG002
         """Asks a job to end."""
         return job_service_pb2.CancelJobResponse(job=job_message(await self._ledger.cancel(parse_job(request.name, "name"))))
+
+    async def PauseJob(self, request: job_service_pb2.PauseJobRequest, context: Any) -> job_service_pb2.PauseJobResponse:  # noqa: N802, ARG002
+        """Asks a job to wait until it is resumed."""
+        paused = await self._ledger.pause(parse_job(request.name, "name"))
+        return job_service_pb2.PauseJobResponse(job=await self._message(paused))
+
+    async def ResumeJob(self, request: job_service_pb2.ResumeJobRequest, context: Any) -> job_service_pb2.ResumeJobResponse:  # noqa: N802, ARG002
+        """Queues an interrupted job."""
+        return job_service_pb2.ResumeJobResponse(
+            job=await self._message(await self._ledger.resume(parse_job(request.name, "name")))
+        )
+
+    async def _message(self, job: Job) -> job_pb2.Job:
+        return job_message(job, await self._outlook.of(job))
 
 
 def _other_models(names: Sequence[str]) -> tuple[ModelRef, ...]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -48,9 +50,10 @@ def prepare(job_dir: Path, job: Job, models: Models, weights: Path | None, hub: 
                 spec=job.spec,
                 weights=str(weights) if weights else None,
                 hub=hub,
-                deadline=job.start_time + job.spec.budget if job.start_time and job.spec.budget else None,
+                deadline=datetime.now(UTC) + job.spec.budget - job.worked if job.spec.budget else None,
                 base_version=job.base_version,
                 cache=cache,
+                micro_batches=job.micro_batches,
             )
             if job.base_version is not None:
                 _lay_out_version(job_dir / jobdir.BASE, job.base_version, (bundle.WEIGHTS,), models)
@@ -100,7 +103,8 @@ def _lay_out_version(place: Path, ref: ModelRef, files: tuple[str, ...], models:
 
 def last_words(job_dir: Path) -> str:
     """Returns the last line of a trainer's log, which is the exception where it crashed."""
-    with (job_dir / jobdir.LOG).open("rb") as file:
+    lines: list[str] = []
+    with suppress(FileNotFoundError), (job_dir / jobdir.LOG).open("rb") as file:
         file.seek(max(0, file.seek(0, 2) - _LOG_TAIL_BYTES))
         lines = file.read().decode(errors="replace").strip().splitlines()
     return lines[-1][:300] if lines else "it left no word."

@@ -20,7 +20,7 @@ from eyasd.core import document
 from eyasd.core.answers import ANSWERS, Split
 from eyasd.core.errors import DatasetNotFound, InvalidArgument, Unavailable
 from eyasd.core.form import form_of
-from eyasd.core.jobs import Job, JobEvent, JobState, JobType, Lease, Queued
+from eyasd.core.jobs import Job, JobEvent, JobPriority, JobState, JobType, Lease, Queued
 from eyasd.core.names import ModelRef
 from eyasd.core.spec import InspectionSpec, TrainSpec
 from eyasd.core.warmstart import inherited
@@ -44,6 +44,7 @@ class Ledger:
         replica: Replica,
         metrics: Metrics,
         log: structlog.typing.FilteringBoundLogger,
+        quota_queued: int = 0,
     ) -> None:
         self._store = store
         self._models = models
@@ -51,6 +52,7 @@ class Ledger:
         self._replica = replica
         self._metrics = metrics
         self._log = log
+        self._quota_queued = quota_queued
         self._news = asyncio.Condition()
         self.changes = 0
         self.draining = False
@@ -64,6 +66,8 @@ class Ledger:
         alias: str | None,
         request_id: str | None,
         base: ModelRef | None = None,
+        priority: JobPriority = JobPriority.NORMAL,
+        owner: str = "",
     ) -> Job:
         """Accepts a training, which starts from the weights of the version that `base` names now.
 
@@ -74,6 +78,7 @@ class Ledger:
                 no weights, or others than the specification asks for.
             NotFound: the path leads nowhere, or there is no such base version.
             RequestIdReused: the request id belongs to another request.
+            QuotaExceeded: as many jobs of the owner wait as may.
         """
         job = Job(
             id=_new_id(),
@@ -84,9 +89,12 @@ class Ledger:
             spec=await asyncio.to_thread(self._with_demanded_variants, model, spec),
             alias=alias,
             base_version=await asyncio.to_thread(self._base_version, base, spec) if base else None,
+            priority=priority,
+            owner=owner,
         )
         request = f"train {model} {dataset} {alias} {document.dump(spec)}"
-        return await self._submit(job, request_id, f"{request} from {base}" if base else request)
+        request += f" from {base}" if base else ""
+        return await self._submit(job, request_id, request if priority is JobPriority.NORMAL else f"{request}, {priority}")
 
     async def submit_evaluation(
         self,
@@ -96,6 +104,7 @@ class Ledger:
         request_id: str | None,
         others: tuple[ModelRef, ...] = (),
         split: Split | None = None,
+        owner: str = "",
     ) -> Job:
         """Accepts an evaluation of the version that `ref` names now, and of those that `others` name, beside it.
 
@@ -105,6 +114,7 @@ class Ledger:
             request_id: chosen by the caller; None makes every request a job of its own.
             others: of further versions, each to be compared with the first.
             split: that the version was made with, to score; None is all of the dataset, or its test split.
+            owner: who asks.
 
         Raises:
             NotFound: there is no such model, alias or version, or the dataset's path leads nowhere.
@@ -122,12 +132,19 @@ class Ledger:
             dataset=await asyncio.to_thread(self._dataset_of, versions[0], dataset, split),
             others=versions[1:],
             split=split,
+            owner=owner,
         )
         request = f"evaluate {' '.join(map(str, (ref, *others)))} {dataset}"
         return await self._submit(job, request_id, f"{request} {split}" if split else request)
 
     async def submit_inspection(
-        self, *, dataset: str, spec: InspectionSpec, request_id: str | None, retraced: ModelRef | None = None
+        self,
+        *,
+        dataset: str,
+        spec: InspectionSpec,
+        request_id: str | None,
+        retraced: ModelRef | None = None,
+        owner: str = "",
     ) -> Job:
         """Accepts an inspection, or the retracing of the training of the version that `retraced` names now.
 
@@ -143,7 +160,15 @@ class Ledger:
                 dataset or manifest.lineage.dataset,
                 InspectionSpec(manifest.lineage.backbone, manifest.lineage.seed, version),
             )
-        job = Job(id=_new_id(), type=JobType.INSPECTION, create_time=datetime.now(UTC), model="", dataset=dataset, inspection=spec)
+        job = Job(
+            id=_new_id(),
+            type=JobType.INSPECTION,
+            create_time=datetime.now(UTC),
+            model="",
+            dataset=dataset,
+            inspection=spec,
+            owner=owner,
+        )
         return await self._submit(job, request_id, request)
 
     async def get(self, job: str) -> Job:
@@ -338,7 +363,7 @@ class Ledger:
         await asyncio.to_thread(form_of, Path(job.dataset))
         if self.draining:
             raise Unavailable("The server is going down: send the request again.")
-        accepted = await asyncio.to_thread(self._store.submit, job, request_id, request)
+        accepted = await asyncio.to_thread(self._store.submit, job, request_id, request, self._quota_queued)
         if accepted.id == job.id:
             self._log.info("job accepted", job=job.id, type=job.type, model=job.model, dataset=job.dataset)
             await self._moved(accepted)

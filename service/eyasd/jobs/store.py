@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, select, update
 
 from eyasd.core import document
-from eyasd.core.errors import JobEnded, RequestIdReused
+from eyasd.core.errors import JobEnded, QuotaExceeded, RequestIdReused
 from eyasd.core.jobs import Job, JobEvent, JobPriority, JobState, JobType, Lease, Progress, Queued
+from eyasd.core.wording import counted
 from eyasd.jobs import rows
 from eyasd.jobs.database import Database
 from eyasd.jobs.leases import Leases
@@ -36,16 +37,18 @@ class JobStore:
         """See `Database.close`."""
         self._database.close()
 
-    def submit(self, job: Job, request_id: str | None, request: str) -> Job:
+    def submit(self, job: Job, request_id: str | None, request: str, quota: int = 0) -> Job:
         """Adds a job with its first event, or returns the one that the same request made before.
 
         Args:
             job: the new job.
             request_id: chosen by the caller; None makes every request a job of its own.
             request: all that the caller asked for, to tell a repeated request from another one.
+            quota: most jobs of the owner that may be queued; 0 is no bound.
 
         Raises:
             RequestIdReused: `request_id` belongs to another request.
+            QuotaExceeded: so many are queued already.
         """
 
         def work(connection: Connection) -> Job:
@@ -56,6 +59,14 @@ class JobStore:
                     raise RequestIdReused(f"The request id {request_id!r} was used for another request: choose a new one.")
                 if known is not None:
                     return document.load(Job, known.document)
+            if quota:
+                waiting = select(func.count()).where(JOBS.c.state == JobState.QUEUED, JOBS.c.owner == job.owner)
+                if (connection.scalar(waiting) or 0) >= quota:
+                    raise QuotaExceeded(
+                        f"{counted(quota, 'job')} of {job.owner or 'nobody in particular'} are queued, which is as many as may be: "
+                        "wait until one has begun, or cancel one.",
+                        owner=job.owner,
+                    )
             rows.add(connection, job, request_id, request)
             return job
 

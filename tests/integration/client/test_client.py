@@ -18,6 +18,7 @@ import eyas
 from eyas.v1 import classification_service_pb2 as classification_pb2
 from eyas.v1 import job_service_pb2, model_service_pb2, training_service_pb2
 from fake_server import (
+    NOW,
     FakeServer,
     Refusal,
     alias_message,
@@ -30,6 +31,7 @@ from fake_server import (
     report_message,
     update,
     version_message,
+    waiting_message,
 )
 
 Caller = Callable[..., Awaitable[Any]]
@@ -215,6 +217,19 @@ async def test_an_alias_is_never_set_twice(server: FakeServer, call: Caller) -> 
     with pytest.raises(eyas.Unavailable):
         await call("set_alias", "clothing", "production", 3)
     assert len(server.received) == 1
+
+
+async def test_a_job_is_paused_and_resumed_once_each(server: FakeServer, call: Caller) -> None:
+    server.answers("PauseJob", job_service_pb2.PauseJobResponse(job=waiting_message("INTERRUPTED")))
+    server.answers("ResumeJob", job_service_pb2.ResumeJobResponse(job=waiting_message("QUEUED")), GONE)
+    paused, resumed = await call("pause_job", "abc"), await call("resume_job", "abc")
+    assert (paused.state, paused.owner, paused.priority) == (eyas.JobState.INTERRUPTED, "ann", eyas.Priority.LOW)
+    assert (paused.waiting_reason, paused.resume_time) == ("It is paused; `eyas jobs resume abc` lets it go on.", None)
+    assert (resumed.state, resumed.expected_start_time) == (eyas.JobState.QUEUED, NOW + timedelta(minutes=30))
+    assert [received.request.name for received in server.received] == ["jobs/abc", "jobs/abc"]
+    with pytest.raises(eyas.Unavailable):
+        await call("resume_job", "abc")
+    assert len(server.received) == 3
 
 
 async def test_an_alias_is_never_rolled_back_twice(server: FakeServer, call: Caller) -> None:

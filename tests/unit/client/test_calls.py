@@ -21,6 +21,7 @@ def training(**values: Any) -> Call[eyas.Job]:
         "budget": None,
         "alias": None,
         "base_version": None,
+        "priority": eyas.Priority.NORMAL,
         "request_id": None,
         "settings": {},
     }
@@ -35,6 +36,8 @@ CALLS: list[Call[Any]] = [
     _calls.classify_stream("clothing", 1),
     _calls.get_job("abc"),
     _calls.cancel_job("abc"),
+    _calls.pause_job("abc"),
+    _calls.resume_job("abc"),
     _calls.list_jobs(""),
     _calls.watch_job("abc", 1),
     _model_calls.list_models(""),

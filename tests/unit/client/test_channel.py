@@ -69,6 +69,7 @@ def test_gRPC_repeats_every_call_but_those_that_must_not_be() -> None:  # noqa: 
     # A watch and a stream go on by themselves, from the right place.
     changes = ("SetAlias", "RollbackAlias", "SetPolicy", "SetTraffic", "DeleteModelVersion")
     moves = {("eyas.v1.ModelService", method) for method in changes}
+    moves |= {("eyas.v1.JobService", method) for method in ("PauseJob", "ResumeJob")}
     streams = {("eyas.v1.JobService", "WatchJob"), ("eyas.v1.ClassificationService", "ClassifyStream")}
     assert methods - repeated == moves | streams
     assert repeated <= methods

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,15 +14,26 @@ from eyasd.core import document, jobdir
 from eyasd.core.bundle import MANIFEST, read_manifest
 from eyasd.core.errors import DatasetNotFound, JobEnded, RequestIdReused, StorageFailed, Unavailable
 from eyasd.core.findings import DatasetReport, LabelCounts
-from eyasd.core.jobs import Job, JobState, JobType, Progress
+from eyasd.core.jobs import Job, JobPriority, JobState, JobType, Progress, Waiting
 from eyasd.core.names import ModelRef
 from eyasd.core.promotion import Policy
 from eyasd.core.spec import InspectionSpec, Preset, TrainSpec
 from eyasd.core.tasks import Conditions, EvaluationOutcome, EvaluationTask, InspectionOutcome, InspectionTask, TrainingTask
-from eyasd.jobs import scheduler as scheduler_module
+from eyasd.jobs import attempt as attempt_module
+from eyasd.jobs import folder, publishing
+from eyasd.jobs.outlook import Outlook
+from eyasd.jobs.queue import QueueOptions
 from eyasd.jobs.runner import Cause
 from eyasd.registry.models import Models
 from fake_trainer import CACHE, House, at_work, follow, states, train
+
+BEGUN = (JobState.STARTING, JobState.RUNNING)
+
+
+def a_job(house: House) -> Job:
+    return Job(
+        id="j1", type=JobType.TRAINING, create_time=datetime.now(UTC), model="m", dataset=str(house.photos), spec=TrainSpec()
+    )
 
 
 async def test_a_training_from_request_to_version(house: House) -> None:
@@ -211,15 +222,15 @@ async def test_a_training_is_retraced_with_what_its_version_says_of_it(house: Ho
 
 async def test_a_job_that_was_about_to_begin_when_the_daemon_went_down_is_left_as_it_was(house: House) -> None:
     await house.ledger.drain()
-    job = Job(id="j1", type=JobType.TRAINING, create_time=datetime.now(UTC), model="m", dataset=str(house.photos), spec=TrainSpec())
-    begun = []
-
-    async def work() -> None:
-        begun.append(job)
-
-    house.scheduler._spawn(job, work)
+    job = await asyncio.to_thread(house.store.submit, a_job(house), None, "")
+    claimed = await house.ledger.claim([job.id])
+    assert claimed is not None
+    house.scheduler._spawn(claimed, begun=False)
     await house.scheduler.close()  # before the first step of the task
-    assert begun == []
+    assert house.runner.started.empty()
+    left = house.store.get(job.id)
+    assert (left.attempt, left.lost) == (1, 0)
+    assert left.state in {JobState.INTERRUPTED, JobState.QUEUED}  # as soon as somebody looks
 
 
 async def test_jobs_wait_for_their_turn(house: House) -> None:
@@ -267,11 +278,11 @@ async def test_a_killed_process_is_started_again_at_most_three_times(house: Hous
     failed = await house.ledger.get(job.id)
     assert failed.error is not None
     assert failed.error.reason == "TRAINER_FAILED"
-    assert "lost 3 times" in failed.error.message
-    assert "batch_size" in failed.error.message
+    killed = "The training program was ended by signal 9 (Killed), perhaps for want of memory."
+    assert failed.error.message == f"{killed} That was attempt 3 of 3 that were lost."
 
 
-@pytest.mark.parametrize("cause", [Cause.OUT_OF_MEMORY, Cause.TIME_LIMIT, Cause.REFUSED])
+@pytest.mark.parametrize("cause", [Cause.TIME_LIMIT, Cause.REFUSED])
 async def test_what_another_attempt_would_not_help_is_final_and_told_in_the_words_of_the_place(house: House, cause: Cause) -> None:
     job = await train(house)
     (await house.runner.started.get()).end(None, cause, "The pod's image does not exist.")
@@ -280,6 +291,117 @@ async def test_what_another_attempt_would_not_help_is_final_and_told_in_the_word
     assert (failed.state, failed.attempt) == (JobState.FAILED, 1)
     assert failed.error is not None
     assert failed.error.message == "The pod's image does not exist."
+
+
+async def test_what_did_not_fit_the_memory_is_tried_once_more_in_smaller_parts(house: House) -> None:
+    job = await train(house)
+    for parts in (1, 2):
+        process = await house.runner.started.get()
+        assert document.load(TrainingTask, (process.job_dir / jobdir.TRAINING).read_text()).micro_batches == parts
+        process.fail("TRAINER_OUT_OF_MEMORY", "The GPU ran out of memory; choose a smaller batch_size.")
+    events = await follow(house, job)
+    said = "The GPU ran out of memory; choose a smaller batch_size. It is tried again with each batch in 2 parts."
+    assert [event.message for event in events if event.message] == [said]
+    assert states(events) == [JobState.QUEUED, *BEGUN, JobState.INTERRUPTED, JobState.QUEUED, *BEGUN, JobState.FAILED]
+    failed = await house.ledger.get(job.id)
+    assert (failed.attempt, failed.lost) == (2, 0)
+    assert failed.error is not None
+    assert failed.error.reason == "TRAINER_OUT_OF_MEMORY"
+
+
+async def test_a_full_disk_is_waited_for(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare, tries = folder.prepare, []
+
+    def fill_up(*arguments: object) -> None:
+        tries.append(arguments)
+        if len(tries) == 1:
+            raise StorageFailed("No space left on device.")
+        prepare(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(folder, "prepare", fill_up)
+    job = await train(house)
+    (await house.runner.started.get()).succeed()
+    events = await follow(house, job)
+    assert states(events)[-1] is JobState.SUCCEEDED
+    assert [event.message for event in events if event.message] == ["No space left on device."]
+    assert (await house.ledger.get(job.id)).lost == 1
+
+
+async def test_a_job_is_paused_at_its_checkpoint_and_goes_on_from_it(house: House) -> None:
+    job, other = await train(house), await train(house)
+    process = await house.runner.started.get()
+    asked = await house.ledger.pause(job.id)
+    assert asked.pausing or asked.state is JobState.INTERRUPTED
+    second = await house.runner.started.get()  # the device is free for the other one
+    assert second.job_dir.name == other.id
+    paused = await house.ledger.get(job.id)
+    assert (paused.state, paused.pausing, paused.resume_time, paused.lost) == (JobState.INTERRUPTED, False, None, 0)
+    assert process.stops == 1
+    assert (await house.ledger.pause(job.id)).state is JobState.INTERRUPTED
+    assert (await house.ledger.resume(job.id)).state is JobState.QUEUED
+    second.succeed()
+    third = await house.runner.started.get()
+    assert third.job_dir == process.job_dir
+    third.succeed()
+    assert states(await follow(house, job)) == [
+        JobState.QUEUED,
+        *BEGUN,
+        JobState.INTERRUPTED,
+        JobState.QUEUED,
+        *BEGUN,
+        JobState.SUCCEEDED,
+    ]
+    with pytest.raises(JobEnded, match="succeeded already, so it cannot be paused"):
+        await house.ledger.pause(job.id)
+
+
+async def test_urgent_jobs_go_first(house: House) -> None:
+    await train(house)
+    running = await house.runner.started.get()
+    low = await train(house, priority=JobPriority.LOW)
+    normal = await train(house)
+    high = await train(house, priority=JobPriority.HIGH)
+    order = []
+    for _ in range(3):
+        running.succeed()
+        running = await house.runner.started.get()
+        order.append(running.job_dir.name)
+    assert order == [high.id, normal.id, low.id]
+    running.succeed()
+    await follow(house, low)
+
+
+async def test_those_who_wait_are_told_why(house: House) -> None:
+    outlook = Outlook(house.ledger, lambda: house.scheduler.here, QueueOptions(devices=1))
+    running, job = await train(house), await train(house)
+    process = await house.runner.started.get()
+    process.say(progress=Progress(stage="head", fraction=0.5, time_left=timedelta(minutes=10)))
+    while not (await house.ledger.get(running.id)).progress:
+        await asyncio.sleep(0.01)
+    waiting = await outlook.of(job)
+    assert waiting is not None
+    assert waiting.reason == "It is next; the trainer is busy."
+    assert waiting.expected_start is not None
+    assert abs(waiting.expected_start - datetime.now(UTC) - timedelta(minutes=10)) < timedelta(minutes=1)
+    assert await outlook.of(await house.ledger.get(running.id)) is None
+    paused = await house.ledger.pause(job.id)
+    assert await outlook.of(paused) == Waiting(f"It is paused; `eyas jobs resume {job.id}` lets it go on.")
+    process.end(jobdir.OK)
+
+
+async def test_a_time_budget_is_spent_at_work_alone(house: House) -> None:
+    spec = TrainSpec(preset=Preset.FAST, budget=timedelta(hours=1))
+    job = await house.ledger.submit_training(model="m", dataset=str(house.photos), spec=spec, alias=None, request_id=None)
+    process = await house.runner.started.get()
+    lease = house.ledger.lease(await house.ledger.get(job.id))
+    await house.ledger.update(lease, worked=timedelta(minutes=50))
+    process.end(-9)
+    process = await house.runner.started.get()
+    deadline = document.load(TrainingTask, (process.job_dir / jobdir.TRAINING).read_text()).deadline
+    assert deadline is not None
+    assert abs(deadline - datetime.now(UTC) - timedelta(hours=1)) < timedelta(minutes=1)
+    process.succeed()
+    await follow(house, job)
 
 
 async def test_cancelling_a_queued_a_running_and_an_ended_job(house: House) -> None:
@@ -313,7 +435,6 @@ async def test_a_daemon_that_was_killed_finds_its_processes(house: House) -> Non
 async def test_a_result_written_while_no_daemon_ran_is_taken(house: House) -> None:
     job = await train(house)
     process = await house.runner.started.get()
-    house.scheduler._processes.clear()
     process.succeed()
     await house.restart()
     assert states(await follow(house, job))[-1] is JobState.SUCCEEDED
@@ -359,8 +480,24 @@ async def test_going_down_ends_watches_and_queues_jobs_for_the_next_daemon(house
     assert (await house.ledger.get(job.id)).lost == 0
 
 
+async def test_an_attempt_that_was_taken_over_neither_reports_nor_publishes(house: House) -> None:
+    job = await train(house)
+    process = await house.runner.started.get()
+    await at_work(house, job)
+    taken = await asyncio.to_thread(house.store.leases.take_over, "another", {house.replica.id})
+    assert [one.id for one in taken] == [job.id]
+    process.say(message="from beyond")
+    process.succeed()
+    while house.scheduler.here:
+        await asyncio.sleep(0.01)
+    left = await house.ledger.get(job.id)
+    assert (left.state, left.version) == (JobState.RUNNING, None)
+    assert house.models.names() == []
+    assert [event.message for event in house.store.events(job.id, 1) if event.message] == []
+
+
 async def test_a_full_repository_delays_a_version_and_loses_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduler_module, "_PUBLISH_RETRY_SECONDS", (0.01,))
+    monkeypatch.setattr(publishing, "_RETRY_SECONDS", (0.01,))
     publish, tries = Models.publish, []
 
     def fill_up(self: Models, *arguments: object) -> int:
@@ -381,7 +518,7 @@ async def test_a_full_repository_delays_a_version_and_loses_nothing(house: House
 
 
 async def test_a_database_that_fails_for_a_while_loses_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduler_module, "_STORAGE_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(attempt_module, "_STORAGE_RETRY_SECONDS", 0.01)
     job = await train(house)
     process = await house.runner.started.get()
     record, tries = house.store.record, []

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from eyasd.core.errors import JobEnded, JobNotFound, RequestIdReused, StartupFailed, StorageFailed
+from eyasd.core.errors import JobEnded, JobNotFound, QuotaExceeded, RequestIdReused, StartupFailed, StorageFailed
 from eyasd.core.jobs import Job, JobEvent, JobPriority, JobState, JobType, Lease, Progress, Queued
 from eyasd.jobs.store import JobStore
 from eyasd.jobs.tables import EVENTS
@@ -61,6 +61,18 @@ def test_a_repeated_request_is_the_same_job_and_another_one_is_refused(store: Jo
         store.submit(job("c"), "id", "train y")
     store.submit(job("d"), None, "train x")
     assert [j.id for j in store.in_state(JobState.QUEUED)] == ["a", "d"]
+
+
+def test_no_more_jobs_of_an_owner_are_queued_than_the_quota(store: JobStore) -> None:
+    ann = [replace(job(name), owner="ann") for name in "abc"]
+    for one in ann[:2]:
+        store.submit(one, one.id, "", 2)
+    with pytest.raises(QuotaExceeded, match="2 jobs of ann are queued, which is as many as may be"):
+        store.submit(ann[2], "c", "", 2)
+    assert store.submit(ann[1], "b", "", 2).id == "b"  # it was accepted before
+    store.submit(job("d"), None, "", 2)
+    start(store, "a")
+    assert store.submit(ann[2], "c", "", 2).id == "c"
 
 
 def test_pages_are_newest_first_and_miss_nothing(store: JobStore) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from eyas.v1 import job_pb2, job_service_pb2
 from eyasd.api.errors import status_of_reason
 from eyasd.api.messages.comparison import comparison_message
@@ -11,12 +13,28 @@ from eyasd.api.messages.lineage import conditions_message
 from eyasd.api.messages.specification import train_spec_message
 from eyasd.api.messages.times import duration, timestamp
 from eyasd.api.messages.versions import named
-from eyasd.core.jobs import Job, JobEvent, JobType, Progress
+from eyasd.core.errors import InvalidArgument
+from eyasd.core.jobs import Job, JobEvent, JobPriority, JobType, Progress, Waiting
 from eyasd.core.names import job_name, model_name, version_name
 
+_PRIORITIES: Final = {
+    job_pb2.JOB_PRIORITY_UNSPECIFIED: JobPriority.NORMAL,
+    job_pb2.JOB_PRIORITY_HIGH: JobPriority.HIGH,
+    job_pb2.JOB_PRIORITY_NORMAL: JobPriority.NORMAL,
+    job_pb2.JOB_PRIORITY_LOW: JobPriority.LOW,
+}
 
-def job_message(job: Job) -> job_pb2.Job:
-    """Returns the message."""
+
+def job_priority(number: int) -> JobPriority:
+    """Returns the priority of a request. Raises InvalidArgument."""
+    for known, priority in _PRIORITIES.items():
+        if number == known:
+            return priority
+    raise InvalidArgument("priority", f"priority is {number}; it must be HIGH (1), NORMAL (2) or LOW (3).")
+
+
+def job_message(job: Job, waiting: Waiting | None = None) -> job_pb2.Job:
+    """Returns the message of a job, and of why it waits, if it does."""
     message = job_pb2.Job(
         name=job_name(job.id),
         type=f"JOB_TYPE_{job.type.upper()}",
@@ -30,6 +48,11 @@ def job_message(job: Job) -> job_pb2.Job:
         progress=progress_message(job.progress) if job.progress else None,
         error=status_of_reason(job.error.reason, job.error.message) if job.error else None,
         split=f"SPLIT_{job.split.upper()}" if job.split else None,
+        priority=f"JOB_PRIORITY_{job.priority.upper()}",
+        owner=job.owner,
+        waiting_reason=waiting.reason if waiting else "",
+        expected_start_time=timestamp(waiting.expected_start) if waiting else None,
+        resume_time=timestamp(job.resume_time),
         other_versions=[version_name(other.model, other.version or 0) for other in job.others],
         comparisons=[comparison_message(comparison) for comparison in job.comparisons],
     )
@@ -96,12 +119,12 @@ def progress_message(progress: Progress) -> job_pb2.JobProgress:
     )
 
 
-def event_message(event: JobEvent) -> job_service_pb2.WatchJobResponse:
-    """Returns the message."""
+def event_message(event: JobEvent, waiting: Waiting | None = None) -> job_service_pb2.WatchJobResponse:
+    """Returns the message of an update, and of why its job waits now, if it does."""
     return job_service_pb2.WatchJobResponse(
         sequence=event.sequence,
         time=timestamp(event.time),
         progress=progress_message(event.progress) if event.progress else None,
         message=event.message,
-        job=job_message(event.job) if event.job else None,
+        job=job_message(event.job, waiting) if event.job else None,
     )

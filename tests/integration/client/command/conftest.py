@@ -20,6 +20,7 @@ from fake_server import (
     report_message,
     traffic_message,
     version_message,
+    waiting_message,
 )
 
 Eyas = Callable[..., tuple[int, str, str]]
@@ -37,6 +38,8 @@ def server(server: FakeServer) -> FakeServer:
     server.answers("ListJobs", job_service_pb2.ListJobsResponse(jobs=[job_message(), job_message("RUNNING", "def")]))
     server.answers("WatchJob", TRAINING_UPDATES)
     server.answers("CancelJob", job_service_pb2.CancelJobResponse(job=job_message("CANCELLED")))
+    server.answers("PauseJob", job_service_pb2.PauseJobResponse(job=waiting_message("INTERRUPTED")))
+    server.answers("ResumeJob", job_service_pb2.ResumeJobResponse(job=waiting_message("QUEUED")))
     server.answers("ListModels", model_service_pb2.ListModelsResponse(models=[model_message()]))
     server.answers("GetModel", model_service_pb2.GetModelResponse(model=model_message()))
     server.answers("ListModelVersions", model_service_pb2.ListModelVersionsResponse(versions=[version_message()]))

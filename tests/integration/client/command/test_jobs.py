@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import json
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import grpc
@@ -12,7 +13,7 @@ import pytest
 from tests.integration.client.command.conftest import Eyas, one_sentence
 
 from eyas.v1 import job_service_pb2
-from fake_server import TRAINING_UPDATES, FakeServer, Refusal, job_message, update
+from fake_server import NOW, TRAINING_UPDATES, FakeServer, Refusal, job_message, update, waiting_message
 
 
 def test_a_job_that_failed_fails_the_command(eyas: Eyas, server: FakeServer, photos: Path) -> None:
@@ -26,6 +27,28 @@ def test_a_job_that_failed_fails_the_command(eyas: Eyas, server: FakeServer, pho
     assert json.loads(out)["error"]["type"] == "JobFailed"
     server.answers("GetJob", job_service_pb2.GetJobResponse(job=job_message("CANCELLED")))
     assert one_sentence(eyas("jobs", "watch", "abc")[2]) == "Job abc was cancelled."
+
+
+def test_who_waits_is_told_why_and_until_when(eyas: Eyas, server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    queued = "Job abc is queued. 2 jobs are before it; the trainer is busy. It should start at about 2026-03-01 13:00."
+    assert eyas("jobs", "resume", "abc") == (0, f"{queued}\n", "")
+    assert eyas("jobs", "pause", "abc")[1] == "Job abc is paused; go on with it by: eyas jobs resume abc\n"
+    tried = job_message("INTERRUPTED")
+    tried.waiting_reason = "The node was drained."
+    tried.resume_time.FromDatetime(NOW + timedelta(minutes=1))
+    updates = [update(1, job=waiting_message("QUEUED")), update(2, job=tried), *TRAINING_UPDATES[1:]]
+    server.answers("WatchJob", updates)
+    err = eyas("jobs", "watch", "abc")[2]
+    assert err.splitlines()[:2] == [
+        queued,
+        "Job abc is interrupted. The node was drained. It is queued again at 2026-03-01 12:31.",
+    ]
+    server.answers("ListJobs", job_service_pb2.ListJobsResponse(jobs=[waiting_message("QUEUED"), waiting_message("INTERRUPTED")]))
+    out = eyas("jobs")[1]
+    assert "2 jobs are before it; the trainer is busy. It should start at about 2026-03-01 13:00." in out
+    assert "It is paused; `eyas jobs resume abc` lets it go on." in out
 
 
 @pytest.mark.parametrize("as_json", [False, True])

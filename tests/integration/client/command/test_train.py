@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.integration.client.command.conftest import Eyas
 
-from eyas.v1 import job_service_pb2
+from eyas.v1 import job_pb2, job_service_pb2
 from fake_server import FakeServer, job_message
 
 
@@ -18,13 +18,14 @@ def test_a_training_says_what_was_asked_and_what_came_of_it(
     monkeypatch.chdir(photos.parent)
     options = shlex.split(
         "--preset fast --backbone resnet50 --budget 1h30m --seed 7 --alias canary --from garments/2 --set optimizer=sgd "
-        "--set dropout=0.5"
+        "--set dropout=0.5 --priority low"
     )
     status, out, err = eyas("train", f"./{photos.name}", "--model", "clothing", *options)
     assert status == 0
     (request,) = [received.request for received in server.calls("Train")]
     assert (request.dataset, request.model, request.alias) == (str(photos), "models/clothing", "canary")
     assert request.base_version == "models/garments/versions/2"
+    assert request.priority == job_pb2.JOB_PRIORITY_LOW
     spec = request.spec
     assert (spec.preset, spec.backbone, spec.budget.seconds, spec.seed) == (1, "resnet50", 5400, 7)
     assert (spec.optimizer, spec.dropout) == (3, 0.5)

@@ -10,20 +10,21 @@ import pytest
 
 from builders import comparison, evaluation
 from eyas.v1 import job_pb2
-from eyasd.api.messages.jobs import job_message
+from eyasd.api.messages.jobs import job_message, job_priority
 from eyasd.core import findings
+from eyasd.core.errors import InvalidArgument
 from eyasd.core.evaluation import EpochMetrics
-from eyasd.core.jobs import Job, JobError, JobState, JobType, Progress
+from eyasd.core.jobs import Job, JobError, JobPriority, JobState, JobType, Progress, Waiting
 from eyasd.core.names import ModelRef
 from eyasd.core.spec import InspectionSpec, TrainSpec
 
 NOW = datetime(2026, 5, 6, 7, 8, 9, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(("noun", "message"), [(JobState, job_pb2.JobState), (JobType, job_pb2.JobType)])
-def test_every_state_and_type_has_a_number(noun: type[JobState | JobType], message: object) -> None:
-    names = {name.removeprefix("JOB_STATE_").removeprefix("JOB_TYPE_").lower() for name in message.DESCRIPTOR.values_by_name}  # type: ignore[attr-defined]
-    assert names == {*noun, "unspecified"}
+@pytest.mark.parametrize("noun", [JobState, JobType, JobPriority])
+def test_every_state_type_and_priority_has_a_number(noun: type[JobState | JobType | JobPriority]) -> None:
+    names = getattr(job_pb2, noun.__name__).DESCRIPTOR.values_by_name
+    assert {name.split("_", 2)[2].lower() for name in names} == {*noun, "unspecified"}
 
 
 def job_of(kind: JobType, **more: Any) -> Job:
@@ -103,6 +104,30 @@ def test_an_inspection_says_what_was_asked_and_what_was_found() -> None:
     assert (found.duplicates.groups[0].exact, found.duplicates.groups[0].files[0].split) == (True, "test")
     assert (found.duplicates.files_across_labels, found.suspects.count, found.suspects.examined) == (2, 9, 99)
     assert (found.suspects.pictures[0].suggested_label, found.suspects.pictures[0].probability) == ("c", 0.75)
+
+
+def test_a_job_that_waits_says_why() -> None:
+    job = job_of(JobType.TRAINING, spec=TrainSpec(), priority=JobPriority.HIGH, owner="ann")
+    message = job_message(job, Waiting("It is next; the trainer is busy.", NOW + timedelta(minutes=5)))
+    assert (message.priority, message.owner) == (job_pb2.JOB_PRIORITY_HIGH, "ann")
+    assert message.waiting_reason == "It is next; the trainer is busy."
+    assert message.expected_start_time.ToDatetime(UTC) == NOW + timedelta(minutes=5)
+    assert not message.HasField("resume_time")
+    message = job_message(replace(job, state=JobState.INTERRUPTED, resume_time=NOW), Waiting("It was lost."))
+    assert message.resume_time.ToDatetime(UTC) == NOW
+    assert not message.HasField("expected_start_time")
+    assert job_message(job).waiting_reason == ""
+
+
+def test_the_priority_of_a_request() -> None:
+    assert [job_priority(number) for number in range(4)] == [
+        JobPriority.NORMAL,
+        JobPriority.HIGH,
+        JobPriority.NORMAL,
+        JobPriority.LOW,
+    ]
+    with pytest.raises(InvalidArgument, match=r"priority is 4; it must be HIGH \(1\), NORMAL \(2\) or LOW \(3\)"):
+        job_priority(4)
 
 
 def test_a_failed_evaluation_names_its_version_and_its_error() -> None:

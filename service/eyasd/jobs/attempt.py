@@ -1,0 +1,255 @@
+"""One attempt of a job, seen through from its claim to what follows it, by the replica that holds it.
+
+Every decision is written to the store before it is acted on, and every step can be repeated: whatever fails here, or dies, whoever
+holds the job then takes up the process that still runs, or the result that it has left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from eyasd.core import document, jobdir
+from eyasd.core.errors import EyasError, JobEnded, LeaseLost, StorageFailed, TrainerFailed
+from eyasd.core.jobs import Job, JobError, JobEvent, JobState, JobType
+from eyasd.core.tasks import SharedCache
+from eyasd.jobs import folder
+from eyasd.jobs.ledger import Ledger
+from eyasd.jobs.progress import read_progress
+from eyasd.jobs.publishing import Publisher
+from eyasd.jobs.retries import RetryOptions, judge
+from eyasd.jobs.runner import Cause, Ending, Launch, Process, Runner
+from eyasd.registry.models import Models
+from eyasd.telemetry.metrics import Metrics
+
+_LOOK_SECONDS: Final = 0.25
+_STORAGE_RETRY_SECONDS: Final = 2.0
+_WENT_DOWN: Final = "The trainer that had it went down; it goes on from its checkpoint."
+_RESUMED: Final = "It was paused, and resumed before its process had ended."
+_GONE: Final = Ending(None, Cause.LOST, "The trainer that ran it is gone, and its process with it.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptOptions:
+    """See `config.JobsSettings` and `config.TrainingSettings`."""
+
+    retries: RetryOptions
+    stop_grace_seconds: float
+    weights: Path | None
+    hub: bool
+    cache: SharedCache | None
+
+
+class Attempt:
+    """An attempt that this replica holds. Belongs to one event loop.
+
+    Attributes:
+        process: that does it; None before it is started, and after it has ended.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        ledger: Ledger,
+        runner: Runner,
+        models: Models,
+        options: AttemptOptions,
+        metrics: Metrics,
+        log: structlog.typing.FilteringBoundLogger,
+    ) -> None:
+        self._job = job
+        self._lease = ledger.lease(job)
+        self._job_dir = ledger.job_dir(job.id)
+        self._ledger, self._runner, self._models = ledger, runner, models
+        self._publisher = Publisher(ledger, models, log)
+        self._options, self._metrics, self._log = options, metrics, log
+        self.process: Process | None = None
+        self._begun = self._asked = False
+        self._stopping: asyncio.Task[None] | None = None
+        self._ending: Ending | None = None
+        self._start = time.monotonic()
+
+    async def see_through(self, *, begun: bool) -> None:
+        """Sees the attempt through; returns early where another replica has taken it over.
+
+        Args:
+            begun: whether its process was started before, by this replica or another one.
+        """
+        self._begun = begun
+        work: Callable[[], Awaitable[None]] = self._take_up if begun else self._begin
+        while True:
+            try:
+                return await work()
+            except (JobEnded, LeaseLost) as error:
+                self._log.warning("attempt left", job=self._job.id, attempt=self._job.attempt, error=error.message)
+                return None
+            except StorageFailed as error:  # rows, or the repository, cannot be written now; the process goes on meanwhile
+                self._log.warning("job waits for storage", job=self._job.id, error=error.message)
+                await asyncio.sleep(_STORAGE_RETRY_SECONDS)
+                work = self._take_up if self._begun else self._begin
+            except Exception as error:  # noqa: BLE001 - a job whose bookkeeping fails must not take the scheduler with it
+                self._log.exception("job failed", job=self._job.id)
+                failure = error if isinstance(error, EyasError) else TrainerFailed(f"The job could not be run: {error}.")
+                work = partial(self._give_up, failure)
+
+    def stop(self) -> asyncio.Task[None] | None:
+        """Ends the attempt at its next checkpoint, or before it begins; returns what ends with its process, None without one."""
+        self._asked = True
+        if self.process is not None and self._stopping is None:
+            self._stopping = asyncio.create_task(self.process.stop(self._options.stop_grace_seconds))
+        return self._stopping
+
+    async def _begin(self) -> None:
+        """Starts the process of an attempt that was just claimed."""
+        options = self._options
+        try:
+            await asyncio.to_thread(
+                folder.prepare, self._job_dir, self._job, self._models, options.weights, options.hub, options.cache
+            )
+        except StorageFailed as error:
+            await self._settle(Ending(None), JobError(error.reason, error.message))
+            return
+        # On another machine the file of the attempts before is not there.
+        await self._ledger.record(self._lease, [], await asyncio.to_thread(_size, self._job_dir / jobdir.PROGRESS))
+        if self._asked:
+            await self._conclude(Ending(None))
+            return
+        self._begun = True
+        try:
+            process = await self._runner.start(self._launch())
+        except BlockingIOError:  # one that was given up, as nobody was seen to hold it, has not ended yet
+            stale = await self._runner.attach(self._launch())
+            if stale is not None:
+                await stale.stop(options.stop_grace_seconds)
+            process = await self._runner.start(self._launch())
+        self._log.info("job started", job=self._job.id, attempt=self._job.attempt)
+        await self._follow(process)
+
+    async def _take_up(self) -> None:
+        """Goes on with an attempt that was started before."""
+        if self._ending is None and (process := await self._runner.attach(self._launch())) is not None:
+            await self._follow(process)
+            return
+        self.process = None
+        await self._collect()
+        await self._conclude(self._ending or _GONE)
+
+    def _launch(self) -> Launch:
+        job = self._job
+        training = job.type is JobType.TRAINING
+        return Launch(job=job.id, attempt=job.attempt, job_dir=self._job_dir, training=training, owner=job.owner)
+
+    async def _follow(self, process: Process) -> None:
+        """Takes down what a process reports until it has ended, and asks it to end where that is wanted."""
+        self.process = process
+        if self._asked:
+            self.stop()
+        ending = asyncio.create_task(process.wait())
+        try:
+            while not ending.done():
+                await self._heed(process)
+                await asyncio.wait({ending}, timeout=_LOOK_SECONDS)
+                await self._collect()
+        finally:
+            if not ending.cancel():  # it has ended, and that stays known whatever fails from here on
+                self._ending = ending.result()
+        if self._stopping is not None:
+            await self._stopping
+        self.process = None
+        await self._conclude(ending.result())
+
+    async def _heed(self, process: Process) -> None:
+        """Does what callers have asked for, and says when the process is seen at work."""
+        job = await self._ledger.get(self._job.id)
+        if job.cancelling or job.pausing:
+            self.stop()
+        if job.state is JobState.STARTING and process.standing().running:
+            await self._ledger.update(self._lease, state=JobState.RUNNING)
+
+    async def _collect(self) -> None:
+        """Stores what the process has reported since the last look."""
+        position = await self._ledger.progress_bytes(self._job.id)
+        events, end = await asyncio.to_thread(read_progress, self._job_dir / jobdir.PROGRESS, position)
+        if end == position:
+            return
+        await self._ledger.record(self._lease, events, end)
+        for event in events:
+            if event.progress is not None and self._job.type is JobType.TRAINING:
+                self._metrics.observe_progress(self._job.id, event.progress)
+
+    async def _conclude(self, ending: Ending) -> None:
+        """Decides what the end of the process means."""
+        job = await self._ledger.get(self._job.id)
+        if job.cancelling:
+            await self._end(JobState.CANCELLED)
+        elif (self._job_dir / jobdir.RESULT).exists():
+            if job.state is JobState.STARTING:  # it was quicker than the looks at it
+                job = await self._ledger.update(self._lease, state=JobState.RUNNING)
+            results = await self._publisher.take(job, self._lease)
+            await (self._end(JobState.CANCELLED) if results is None else self._end(JobState.SUCCEEDED, **results))
+        elif (self._job_dir / jobdir.ERROR).exists():
+            await self._settle(ending, document.load(JobError, (self._job_dir / jobdir.ERROR).read_text()))
+        elif self._asked and job.pausing:
+            await self._interrupt(None, "")
+        elif self._asked:
+            await self._interrupt(timedelta(0), _WENT_DOWN if self._ledger.draining else _RESUMED)
+        else:
+            await self._settle(ending, None)
+
+    async def _settle(self, ending: Ending, told: JobError | None) -> None:
+        """Makes another attempt follow one that brought no result, or the failure of the job."""
+        job = await self._ledger.get(self._job.id)
+        last_words = await asyncio.to_thread(folder.last_words, self._job_dir)
+        verdict = judge(job, ending, told, last_words, self._options.retries)
+        if isinstance(verdict, JobError):
+            await self._end(JobState.FAILED, error=verdict)
+            return
+        self._log.warning("attempt lost", job=job.id, attempt=job.attempt, status=ending.status, reason=verdict.setback)
+        await self._interrupt(
+            None if job.pausing else verdict.wait, verdict.setback, lost=verdict.lost, micro_batches=verdict.micro_batches
+        )
+
+    async def _interrupt(self, wait: timedelta | None, setback: str, **changes: Any) -> None:
+        """Ends the attempt, and not the job.
+
+        Args:
+            wait: until the job is queued again; None is until somebody resumes it.
+            setback: why, for a person.
+            changes: of the job.
+        """
+        now = datetime.now(UTC)
+        if setback:
+            position = await self._ledger.progress_bytes(self._job.id)
+            await self._ledger.record(self._lease, [JobEvent(0, now, message=setback)], position)
+        await self._ledger.update(
+            self._lease,
+            state=JobState.INTERRUPTED,
+            resume_time=now + wait if wait is not None else None,
+            setback=setback,
+            worked=self._job.worked + timedelta(seconds=round(time.monotonic() - self._start)),
+            **changes,
+        )
+
+    async def _give_up(self, error: EyasError) -> None:
+        """Fails the job, whose bookkeeping has failed, once nothing of it runs any more."""
+        if stopping := self.stop():
+            await asyncio.wait({stopping})
+        await self._end(JobState.FAILED, error=JobError(error.reason, error.message))
+
+    async def _end(self, state: JobState, **results: Any) -> None:
+        await self._ledger.update(self._lease, state=state, end_time=datetime.now(UTC), **results)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
