@@ -39,6 +39,7 @@ class FakeProcess:
     job_dir: Path
     ended: asyncio.Future[Ending] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     stops: int = 0
+    reason: str = ""
 
     async def wait(self) -> Ending:
         return await asyncio.shield(self.ended)
@@ -48,7 +49,7 @@ class FakeProcess:
         self.end(jobdir.TERMINATED)
 
     def standing(self) -> Standing:
-        return Standing(running=True)
+        return Standing(running=not self.reason, reason=self.reason)
 
     def end(self, status: int | None, cause: Cause = Cause.PROGRAM, message: str = "") -> None:
         if not self.ended.done():

@@ -201,7 +201,7 @@ class App:
         ledger = Ledger(store, self._models, folder / "jobs", replica, self._metrics, self._log, jobs.quota_queued)
         runner, self._cluster = make_runner(self._settings, self._log)
         scheduler = self._scheduler = Scheduler(ledger, runner, self._models, queue, options, self._metrics, self._log)
-        outlook = Outlook(ledger, lambda: scheduler.here, queue)
+        outlook = Outlook(ledger, scheduler, queue)
         return [TrainingService(ledger, outlook), JobService(ledger, outlook)]
 
     def _make_server(self) -> Services:

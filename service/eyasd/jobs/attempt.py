@@ -25,7 +25,7 @@ from eyasd.jobs import folder
 from eyasd.jobs.ledger import Ledger
 from eyasd.jobs.progress import read_progress
 from eyasd.jobs.publishing import Publisher
-from eyasd.jobs.retries import RetryOptions, judge
+from eyasd.jobs.retries import RetryOptions, fault_of, judge
 from eyasd.jobs.runner import Cause, Ending, Launch, Process, Runner
 from eyasd.registry.models import Models
 from eyasd.telemetry.metrics import Metrics
@@ -209,6 +209,7 @@ class Attempt:
         job = await self._ledger.get(self._job.id)
         last_words = await asyncio.to_thread(folder.last_words, self._job_dir)
         verdict = judge(job, ending, told, last_words, self._options.retries)
+        self._metrics.failed_attempts.labels(fault_of(ending, told, last_words)).inc()
         if isinstance(verdict, JobError):
             await self._end(JobState.FAILED, error=verdict)
             return

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Final
 
 from eyasd.core.jobs import Job, JobState, Waiting
 from eyasd.jobs.ledger import Ledger
 from eyasd.jobs.queue import QueueOptions, forecast
+from eyasd.jobs.scheduler import Scheduler
 
 _FRESH_SECONDS: Final = 1.0  # thousands of jobs take a tenth of that
 
@@ -18,15 +18,15 @@ _FRESH_SECONDS: Final = 1.0  # thousands of jobs take a tenth of that
 class Outlook:
     """What jobs wait for, as this replica sees it. Belongs to one event loop."""
 
-    def __init__(self, ledger: Ledger, here: Callable[[], Collection[str]], options: QueueOptions) -> None:
+    def __init__(self, ledger: Ledger, scheduler: Scheduler, options: QueueOptions) -> None:
         """Looks at nothing yet.
 
         Args:
             ledger: knows the jobs.
-            here: returns the ids of those that this replica runs.
+            scheduler: runs those of this replica.
             options: of its queue.
         """
-        self._ledger, self._here, self._options = ledger, here, options
+        self._ledger, self._scheduler, self._options = ledger, scheduler, options
         self._looking = asyncio.Lock()
         self._seen, self._looked = -1, float("-inf")
         self._found: dict[str, Waiting] = {}
@@ -36,6 +36,9 @@ class Outlook:
         if job.state is JobState.INTERRUPTED:
             paused = f"It is paused; `eyas jobs resume {job.id}` lets it go on."
             return Waiting(paused if job.resume_time is None else job.setback)
+        if job.state is JobState.STARTING:
+            reason = self._scheduler.reason(job.id)
+            return Waiting(reason) if reason else None
         if job.state is not JobState.QUEUED:
             return None
         async with self._looking:
@@ -48,6 +51,6 @@ class Outlook:
         self._seen = self._ledger.changes
         queued = await self._ledger.queued()
         running = await self._ledger.in_state(JobState.STARTING, JobState.RUNNING)
-        here = set(self._here())
+        here = set(self._scheduler.here)
         self._found = await asyncio.to_thread(forecast, queued, running, here, self._options, datetime.now(UTC))
         self._looked = time.monotonic()

@@ -53,6 +53,11 @@ class Scheduler:
         """The ids of the jobs that this replica runs."""
         return self._tasks.keys()
 
+    def reason(self, job: str) -> str:
+        """Returns why a job that this replica has started is not at work yet, a sentence; "" where it is, or nobody knows."""
+        attempt = self._attempts.get(job)
+        return attempt.process.standing().reason if attempt and attempt.process else ""
+
     async def run(self) -> None:
         """Takes up what earlier daemons left, then runs queued jobs until cancelled."""
         renewed = float("-inf")
@@ -88,7 +93,11 @@ class Scheduler:
             self._log.info("job taken up", job=job.id, attempt=job.attempt)
             self._spawn(job, begun=True)
         await self._ledger.wake()
-        while not self._ledger.draining and (queued := [job for job in await self._ledger.queued() if job.id not in self._tasks]):
+        while not self._ledger.draining:
+            queued = [job for job in await self._ledger.queued() if job.id not in self._tasks]
+            self._metrics.queued_jobs.set(len(queued))
+            if not queued:
+                return
             running = await self._ledger.in_state(JobState.STARTING, JobState.RUNNING)
             claimed = await self._ledger.claim(next_up(queued, running, self.here, self._queue))
             if claimed is None:

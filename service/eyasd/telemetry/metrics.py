@@ -183,6 +183,10 @@ class Metrics:
             registry=r,
         )
         self.jobs = _Counter("eyas_jobs_total", "Jobs that reached a state.", ["type", "state"], registry=r)
+        self.queued_jobs = Gauge("eyas_queued_jobs", "Jobs that wait for their turn, at any trainer.", registry=r)
+        self.failed_attempts = _Counter(
+            "eyas_failed_attempts_total", "Attempts that ended without a result, by whose fault that was.", ["fault"], registry=r
+        )
         self.training_loss = Gauge("eyas_training_loss", "Training loss so far in the epoch.", ["job"], registry=r)
         self.training_accuracy = Gauge(
             "eyas_training_accuracy_ratio", "Newest accuracy on the validation split.", ["job"], registry=r

@@ -303,6 +303,7 @@ async def test_what_did_not_fit_the_memory_is_tried_once_more_in_smaller_parts(h
     said = "The GPU ran out of memory; choose a smaller batch_size. It is tried again with each batch in 2 parts."
     assert [event.message for event in events if event.message] == [said]
     assert states(events) == [JobState.QUEUED, *BEGUN, JobState.INTERRUPTED, JobState.QUEUED, *BEGUN, JobState.FAILED]
+    assert house.metrics.registry.get_sample_value("eyas_failed_attempts_total", {"fault": "memory"}) == 2
     failed = await house.ledger.get(job.id)
     assert (failed.attempt, failed.lost) == (2, 0)
     assert failed.error is not None
@@ -362,6 +363,8 @@ async def test_urgent_jobs_go_first(house: House) -> None:
     normal = await train(house)
     high = await train(house, priority=JobPriority.HIGH)
     order = []
+    while house.metrics.registry.get_sample_value("eyas_queued_jobs") != 3:
+        await asyncio.sleep(0.01)
     for _ in range(3):
         running.succeed()
         running = await house.runner.started.get()
@@ -372,7 +375,7 @@ async def test_urgent_jobs_go_first(house: House) -> None:
 
 
 async def test_those_who_wait_are_told_why(house: House) -> None:
-    outlook = Outlook(house.ledger, lambda: house.scheduler.here, QueueOptions(devices=1))
+    outlook = Outlook(house.ledger, house.scheduler, QueueOptions(devices=1))
     running, job = await train(house), await train(house)
     process = await house.runner.started.get()
     process.say(progress=Progress(stage="head", fraction=0.5, time_left=timedelta(minutes=10)))
@@ -384,6 +387,9 @@ async def test_those_who_wait_are_told_why(house: House) -> None:
     assert waiting.expected_start is not None
     assert abs(waiting.expected_start - datetime.now(UTC) - timedelta(minutes=10)) < timedelta(minutes=1)
     assert await outlook.of(await house.ledger.get(running.id)) is None
+    process.reason = "Its node is being prepared."
+    starting = replace(running, state=JobState.STARTING)
+    assert await outlook.of(starting) == Waiting("Its node is being prepared.")
     paused = await house.ledger.pause(job.id)
     assert await outlook.of(paused) == Waiting(f"It is paused; `eyas jobs resume {job.id}` lets it go on.")
     process.end(jobdir.OK)
