@@ -80,7 +80,7 @@ def change(connection: Connection, before: Job, *, held_by: str | None = None, *
     if not after.state.at_work:
         values["replica"] = None
     elif held_by is not None:
-        values["replica"] = held_by
+        values |= {"replica": held_by, "renewals": JOBS.c.renewals + 1}  # a new lease, to whoever watches
     connection.execute(update(JOBS).where(JOBS.c.id == after.id).values(values))
     if moved:
         append(connection, after.id, JobEvent(0, datetime.now(UTC), job=after))
