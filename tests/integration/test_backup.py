@@ -118,13 +118,12 @@ class BusyStore(LocalStore):
         calls: how many there have been.
     """
 
-    def __init__(self, root: Path, bundles: Path, at: range, *, deletes: bool) -> None:
+    def __init__(self, root: Path, bundle: Path, at: range, *, deletes: bool) -> None:
         super().__init__(root)
-        self._models, self._bundles, self.at, self._deletes, self.calls = Models(LocalStore(root)), bundles, at, deletes, 0
+        self._models, self._bundle, self.at, self._deletes, self.calls = Models(LocalStore(root)), bundle, at, deletes, 0
 
     def change(self) -> None:
-        name = f"job{self.calls}"
-        version = self._models.publish("colours", write_bundle(self._bundles / name, job=name), name)
+        version = self._models.publish("colours", self._bundle, f"job{self.calls}")
         self._models.promote("colours", "production", version, **ANN)
         if self._deletes and version > 1:
             self._models.delete("colours", version - 1, timedelta(0))
@@ -146,10 +145,10 @@ class BusyStore(LocalStore):
 @pytest.mark.parametrize("deletes", [False, True])
 @pytest.mark.parametrize("call", [1, 2, 3, 10, 11])  # three listings, seven objects of content, a manifest, a record
 def test_nothing_in_a_copy_leans_on_what_is_not_there(
-    tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch, call: int, *, deletes: bool
+    tmp_path: Path, tiny_bundle: Path, log: Log, monkeypatch: pytest.MonkeyPatch, call: int, *, deletes: bool
 ) -> None:
     settings = settings_of(tmp_path / "data")
-    busy = BusyStore(tmp_path / "data/models", tmp_path / "bundles", range(call, call + 1), deletes=deletes)
+    busy = BusyStore(tmp_path / "data/models", tiny_bundle, range(call, call + 1), deletes=deletes)
     busy.change()
     monkeypatch.setattr(saving, "stores_of", lambda _: {"models": busy})
     monkeypatch.setattr(saving, "OBJECTS_AT_ONCE", 1)
@@ -166,11 +165,12 @@ def test_nothing_in_a_copy_leans_on_what_is_not_there(
 
 
 def test_where_something_is_deleted_all_the_time_there_is_no_back_up(
-    tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny_bundle: Path, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    busy = BusyStore(tmp_path / "data/models", tmp_path / "bundles", range(1000), deletes=True)
+    busy = BusyStore(tmp_path / "data/models", tiny_bundle, range(1000), deletes=True)
     busy.change()
     monkeypatch.setattr(saving, "stores_of", lambda _: {"models": busy})
+    monkeypatch.setattr(saving, "_TRIES", 2)
     with pytest.raises(StorageFailed, match="Of the models something was deleted whenever they were copied"):
         save(settings_of(tmp_path / "data"), tmp_path / "backups", log)
     assert not (tmp_path / "backups/backups").exists()

@@ -32,14 +32,15 @@ NEVER = timedelta(days=30)
 
 @pytest.fixture
 def models(s3_proxy: Proxy, s3_address: str) -> Models:
-    return Models(Bucket(s3_address))
+    return Models(Bucket(s3_address, pause_seconds=0.01))
 
 
 def publish(models: Models, folder: Path, job: str) -> int:
     return models.publish("colours", write_bundle(folder / job, job=job), job)
 
 
-def test_the_life_of_a_model(models: Models, tmp_path: Path) -> None:
+def test_the_life_of_a_model(s3_address: str, tmp_path: Path) -> None:
+    models = Models(Bucket(s3_address))
     assert [publish(models, tmp_path, f"job{number}") for number in (1, 2, 3, 2)] == [1, 2, 3, 2]
     assert (models.names(), models.versions("colours")) == (["colours"], [1, 2, 3])
     assert all(not checked.problem for checked in models.check("colours", 2))
@@ -79,7 +80,7 @@ def test_writers_who_race_over_a_bad_line_agree(s3_proxy: Proxy, s3_address: str
             return (None, "lose", None, 503, None, "drop")[turn[0] % 6] if method == "PUT" else None
 
     s3_proxy.fault = every_third
-    writers, numbers, moved = [Models(Bucket(s3_address)) for _ in range(2)], {}, []
+    writers, numbers, moved = [Models(Bucket(s3_address, pause_seconds=0.01)) for _ in range(2)], {}, []
 
     def write(writer: int) -> None:
         numbers[writer] = publish(writers[writer], tmp_path, f"job{writer}")
@@ -152,7 +153,7 @@ def test_a_look_costs_one_request_until_something_is_told(
 async def test_a_server_goes_on_while_the_store_is_away_and_follows_again(
     daemon: Any, models: Models, s3_proxy: Proxy, s3_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Bucket.__init__, "__defaults__", (0.2, 30.0))
+    monkeypatch.setattr(Bucket.__init__, "__defaults__", (0.2, 30.0, 0.01))
     await asyncio.to_thread(publish, models, tmp_path, "job1")
     await asyncio.to_thread(publish, models, tmp_path, "job2")
     await asyncio.to_thread(models.aliases.set, "colours", "production", 1, **ANN)

@@ -122,7 +122,7 @@ def test_news(store: Store) -> None:
 @pytest.fixture
 def bucket(s3_proxy: Proxy, s3_address: str) -> Bucket:
     """A store behind a proxy, of little patience."""
-    return Bucket(s3_address, patience_seconds=0.5, request_seconds=0.3)
+    return Bucket(s3_address, patience_seconds=0.3, request_seconds=0.3, pause_seconds=0.01)
 
 
 @pytest.mark.parametrize("fault", ["lose", "drop", 503, 429])
@@ -149,7 +149,7 @@ def test_parts_that_are_lost_are_sent_again(bucket: Bucket, s3_proxy: Proxy, tmp
     content = os.urandom(PART_BYTES + 5)
     (tmp_path / "large").write_bytes(content)
     s3_proxy.first(1, "lose", method)
-    Bucket(bucket.address, patience_seconds=5.0).write_file("large", tmp_path / "large")
+    Bucket(bucket.address, patience_seconds=5.0, pause_seconds=0.01).write_file("large", tmp_path / "large")
     assert bucket.read("large") == content
 
 
@@ -162,7 +162,7 @@ def test_two_writers_whose_answers_are_lost_know_who_won(s3_proxy: Proxy, s3_add
             return "lose" if method == "PUT" and count[0] % 2 else None
 
     s3_proxy.fault = every_other
-    stores, won = [Bucket(s3_address, patience_seconds=5.0) for _ in range(2)], []
+    stores, won = [Bucket(s3_address, patience_seconds=5.0, pause_seconds=0.01) for _ in range(2)], []
 
     def race(number: int) -> None:
         won.append([prize for prize in range(12) if stores[number].create(f"prize/{prize}", b"the same of both")])

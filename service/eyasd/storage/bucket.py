@@ -38,6 +38,7 @@ _NEWS: Final = ".news"
 _WRITER: Final = "eyaswriter"
 # A store that is not back by then is told of; until then a caller waits. Pauses grow from 0.1 s to 2 s, at random below that.
 _PATIENCE_SECONDS: Final = 15.0
+_REQUEST_SECONDS: Final = 30.0
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 2.0
 _NO_BUCKET: Final = ("NoSuchBucket", "ContainerNotFound")
@@ -52,25 +53,32 @@ _KIND: Final = re.compile(r"kind: (Connect|Timeout|Interrupted|Decode)\b")
 class Bucket:
     """Objects below a prefix of a bucket. Safe to use from several threads."""
 
-    def __init__(self, address: str, patience_seconds: float = _PATIENCE_SECONDS, request_seconds: float = 30.0) -> None:
+    def __init__(
+        self,
+        address: str,
+        patience_seconds: float = _PATIENCE_SECONDS,
+        request_seconds: float = _REQUEST_SECONDS,
+        pause_seconds: float = _FIRST_PAUSE_SECONDS,
+    ) -> None:
         """Reads the environment; connects to nothing.
 
         Args:
             address: as `address.check_address` returns it.
             patience_seconds: how long a failing request is repeated before StorageFailed.
             request_seconds: how long one request of at most `PART_BYTES` may take.
+            pause_seconds: before it is repeated for the first time; later ones are longer.
 
         Raises:
             StartupFailed: the environment lacks what the cloud needs.
         """
         self.address = address
-        self._patience = patience_seconds
+        self._patience, self._pause = patience_seconds, pause_seconds
         # Repeats what is safe to repeat, parts of a large object among them; all else is repeated here.
         retry: RetryConfig = {
             "max_retries": 20,
             "retry_timeout": timedelta(seconds=patience_seconds),
             "backoff": {
-                "init_backoff": timedelta(seconds=_FIRST_PAUSE_SECONDS),
+                "init_backoff": timedelta(seconds=pause_seconds),
                 "max_backoff": timedelta(seconds=_LONGEST_PAUSE_SECONDS),
                 "base": 2,
             },
@@ -207,7 +215,7 @@ class Bucket:
             FileNotFoundError: there is no such object.
             StorageFailed: it will not be done, or was not in time.
         """
-        limit, pause = time.monotonic() + self._patience, _FIRST_PAUSE_SECONDS
+        limit, pause = time.monotonic() + self._patience, self._pause
         while True:
             try:
                 return request()
