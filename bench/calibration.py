@@ -14,6 +14,7 @@ import machine
 import numpy as np
 from numpy.typing import NDArray
 
+from eyasd.core.tasks import Sources
 from eyasd.training.data.dataset import open_dataset
 from eyasd.training.data.listing import TEST, Listing
 from eyasd.training.data.targets import targets_of
@@ -31,7 +32,7 @@ def main() -> None:
     print(f"{machine.describe()}\n\n| version | temperature | pictures | error before | after | log loss before | after |")
     print("|---|---|---|---|---|---|---|")
     with machine.scratch() as folder:
-        listing = open_dataset(options.data, Path(folder), journal).of_split(TEST)
+        listing = open_dataset(str(options.data.resolve()), Path(folder), journal, Sources()).of_split(TEST)
         for place in options.versions:
             version = Version.opened(str(place), place)
             answered = ask([version], listing.files, journal)

@@ -17,7 +17,7 @@ from eyasd.core.findings import DatasetReport, LabelCounts
 from eyasd.core.jobdir import ProgressLine
 from eyasd.core.jobs import Job, JobError, JobEvent, JobPriority, JobState, Progress
 from eyasd.core.spec import Preset, TrainSpec
-from eyasd.core.tasks import SharedCache, TrainingOutcome
+from eyasd.core.tasks import SharedCache, Sources, TrainingOutcome
 from eyasd.jobs.attempt import AttemptOptions
 from eyasd.jobs.ledger import Ledger
 from eyasd.jobs.queue import QueueOptions
@@ -30,6 +30,7 @@ from eyasd.registry.models import Models
 from eyasd.telemetry.metrics import Metrics
 
 CACHE = SharedCache("/cache", 1_000_000)
+SOURCES = Sources(fetched=SharedCache("/fetched", 1_000_000))
 
 
 @dataclass
@@ -108,7 +109,7 @@ class House:
 
     def _begin(self) -> None:
         retries = RetryOptions(max_attempts=3, wait=timedelta(0))
-        options = AttemptOptions(retries=retries, stop_grace_seconds=1, weights=None, hub=False, cache=CACHE)
+        options = AttemptOptions(retries=retries, stop_grace_seconds=1, weights=None, hub=False, cache=CACHE, sources=SOURCES)
         self.store = JobStore(self.folder / "jobs.sqlite", self._log)
         self.replica = Replica(self.folder / "replicas")
         self.ledger = Ledger(self.store, self.models, self.folder / "jobs", self.replica, self.metrics, self._log)

@@ -28,7 +28,7 @@ from eyasd.api.training import JobService, TrainingService
 from eyasd.config import Settings
 from eyasd.core.errors import StartupFailed, StorageFailed
 from eyasd.core.processors import cpu_count
-from eyasd.core.tasks import SharedCache
+from eyasd.core.tasks import SharedCache, Sources
 from eyasd.jobs.attempt import AttemptOptions
 from eyasd.jobs.ledger import Ledger
 from eyasd.jobs.outlook import Outlook
@@ -195,10 +195,16 @@ class App:
             cache=SharedCache(str((training.cache_dir or folder / "cache").resolve()), training.cache_bytes)
             if training.cache_bytes
             else None,
+            sources=Sources(
+                training.data_roots,
+                SharedCache(str((training.fetched_dir or folder / "fetched").resolve()), training.fetched_bytes),
+            ),
         )
         replica = Replica(folder / "replicas")
         self._closers.append(replica.close)
-        ledger = Ledger(store, self._models, folder / "jobs", replica, self._metrics, self._log, jobs.quota_queued)
+        ledger = Ledger(
+            store, self._models, folder / "jobs", replica, self._metrics, self._log, jobs.quota_queued, training.data_roots
+        )
         runner, self._cluster = make_runner(self._settings, self._log)
         scheduler = self._scheduler = Scheduler(ledger, runner, self._models, queue, options, self._metrics, self._log)
         outlook = Outlook(ledger, scheduler, queue)

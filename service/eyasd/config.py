@@ -13,7 +13,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from eyasd.core.device import Device, Optimize, Transport
-from eyasd.core.errors import StartupFailed
+from eyasd.core.errors import InvalidArgument, StartupFailed
+from eyasd.core.places import place_of
 from eyasd.core.variants import Precision
 from eyasd.storage.address import check_address
 from eyasd.telemetry.logging import LogFormat
@@ -27,6 +28,17 @@ def _address(text: str) -> str:
 
 
 Address = Annotated[str, AfterValidator(_address)]
+
+
+def _root(text: str) -> str:
+    try:
+        place_of(text)
+    except InvalidArgument as error:
+        raise ValueError(error.message) from None
+    return text
+
+
+Root = Annotated[str, AfterValidator(_root)]
 
 
 class _Room(BaseModel):
@@ -145,6 +157,12 @@ class TrainingSettings(_Room):
     """Folder of the decoded pictures that jobs share, on a local disk; unset is cache/ in data_dir."""
     cache_bytes: int = Field(default=20_000_000_000, ge=0)
     """Most that these may take, in bytes; what was not used for longest goes first. 0 shares none: each job decodes for itself."""
+    data_roots: tuple[Root, ...] = ()
+    """Folders, and places in buckets such as `s3://photos/team`, below which datasets must lie; none allows any."""
+    fetched_dir: Path | None = None
+    """Folder of what was fetched from buckets, which jobs share, on a local disk; unset is fetched/ in data_dir."""
+    fetched_bytes: int = Field(default=100_000_000_000, ge=1)
+    """Most that this may take, in bytes; what was not used for longest goes first. A dataset has to fit into it."""
 
 
 class KubernetesSettings(_Room):
@@ -206,7 +224,7 @@ class Settings(BaseSettings):
     _file: ClassVar[Path | None] = None
 
     data_dir: Path = Path("eyas-data")
-    """Folder of the model repository (models/), the jobs (jobs/), their database (jobs.sqlite) and decoded pictures (cache/)."""
+    """Folder of the model repository (models/), jobs (jobs/, jobs.sqlite), decoded pictures (cache/), fetched data (fetched/)."""
     api: ApiSettings = ApiSettings()
     registry: RegistrySettings = RegistrySettings()
     serving: ServingSettings = ServingSettings()
@@ -294,7 +312,7 @@ def _toml(value: object) -> str:
         return str(value)
     if isinstance(value, dict):
         return f"{{{', '.join(f'{_toml(key)} = {_toml(one)}' for key, one in value.items())}}}"
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return f"[{', '.join(map(_toml, value))}]"
     escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')  # SecretStr prints as stars
     return f'"{escaped}"'

@@ -102,7 +102,7 @@ def eyas(_: Session) -> None:
 
 
 @eyas.command()
-@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("dataset")
 @click.option("--model", required=True, metavar="NAME", help="The model that gets a new version.")
 @click.option("--preset", type=click.Choice(["fast", "balanced", "best"]), help="How much is done [balanced].")
 @click.option(
@@ -136,7 +136,7 @@ def eyas(_: Session) -> None:
 def train(
     session: Session,
     *,
-    dataset: Path,
+    dataset: str,
     model: str,
     alias: str | None,
     base_version: str | None,
@@ -148,8 +148,9 @@ def train(
     """Train a model on a dataset of labelled pictures.
 
     DATASET is a folder that holds one folder a label, or train/ and optionally validation/ and test/ that do; a manifest, .csv or
-    .jsonl, with the columns path and label (or labels) and, optionally, split and group; or an archive of either (.zip, .tar,
-    .tar.gz, .tgz, .tar.bz2, .tar.xz). It is read by the trainer, so the path must lead to it there.
+    .jsonl, with the columns path and label (or labels) and, optionally, split and group; an archive of either (.zip, .tar,
+    .tar.gz, .tgz, .tar.bz2, .tar.xz); or tar shards, a folder of them or 'train-{000..099}.tar'. It is read by the trainer: it is
+    a path that leads to it there, or s3://BUCKET/..., gs://... or az://....
     """
     settings |= {name: value for name, value in named.items() if value is not None}
     job = session.client.train(
@@ -159,12 +160,12 @@ def train(
 
 
 @eyas.command()
-@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("dataset")
 @click.option("--backbone", metavar="NAME", help="The network of timm whose features judge the labels.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, help="Of every random choice, as in train [0].")
 @click.option("--no-wait", is_flag=True, help="Return as soon as the job is accepted.")
 @connected
-def inspect(session: Session, *, dataset: Path, backbone: str | None, seed: int, no_wait: bool) -> None:
+def inspect(session: Session, *, dataset: str, backbone: str | None, seed: int, no_wait: bool) -> None:
     """Look for what is wrong with a dataset: copies, leaks, wrong labels, unreadable files.
 
     Nothing is trained. DATASET is what `eyas train` takes.

@@ -9,9 +9,7 @@ import click
 from eyas._command.follow import follow
 from eyas._command.session import Session, connected
 
-_data = click.option(
-    "--data", type=click.Path(path_type=Path), metavar="DATASET", help="What to measure on: as `eyas train` takes it."
-)
+_data = click.option("--data", metavar="DATASET", help="What to measure on: as `eyas train` takes it.")
 _split = click.option(
     "--split",
     type=click.Choice(["train", "validation", "test"]),
@@ -25,7 +23,7 @@ _split = click.option(
 @_data
 @_split
 @connected
-def evaluate(session: Session, *, model: str, others: tuple[str, ...], data: Path | None, split: str | None) -> None:
+def evaluate(session: Session, *, model: str, others: tuple[str, ...], data: str | None, split: str | None) -> None:
     """Measure a model version on a dataset of labelled pictures, and others beside it.
 
     The dataset is the last argument, unless --data or --split names it. Where it has splits, its test split is scored. Each OTHER
@@ -35,7 +33,7 @@ def evaluate(session: Session, *, model: str, others: tuple[str, ...], data: Pat
         if not others:
             raise click.UsageError("What shall it be measured on? Name a dataset, or a --split of its training.")
         *named, last = others
-        others, data = tuple(named), Path(last)
+        others, data = tuple(named), last
     follow(session, session.client.evaluate(model, data and absolute(data), others=others, split=split))
 
 
@@ -45,7 +43,7 @@ def evaluate(session: Session, *, model: str, others: tuple[str, ...], data: Pat
 @_data
 @_split
 @connected
-def compare(session: Session, *, first: str, second: str, data: Path | None, split: str | None) -> None:
+def compare(session: Session, *, first: str, second: str, data: str | None, split: str | None) -> None:
     """Measure two model versions on the same pictures: what changed, and whether chance explains it.
 
     Without --data and --split the pictures are the test split of FIRST. Those that one alone was trained on are left out.
@@ -53,6 +51,6 @@ def compare(session: Session, *, first: str, second: str, data: Path | None, spl
     follow(session, session.client.compare(first, second, data and absolute(data), split=split))
 
 
-def absolute(path: Path) -> Path:
-    """Returns the path as the trainer needs it. Whether it leads anywhere only the trainer's machine knows."""
-    return path.expanduser().resolve()
+def absolute(dataset: str) -> str:
+    """Returns a path as the trainer needs it, and a URL as it is. Whether it leads anywhere only the trainer knows."""
+    return dataset if "://" in dataset else str(Path(dataset).expanduser().resolve())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from eyas._command import render_version
 from eyas._command.follow import followed
+from eyas._command.measure import absolute
 from eyas._command.reproduction import Verdict, checks, command_of, compared, conclusion, notes_of, settings_of
 from eyas._command.session import Session, connected
 from eyas._errors import EyasError, InvalidArgument, JobCancelled, JobFailed, NotFound, ServerError, Unsupported
@@ -17,12 +17,10 @@ from eyas._types import Job, ModelVersion
 
 @click.command()
 @click.argument("version")
-@click.option(
-    "--dataset", type=click.Path(path_type=Path), help="Where the dataset lies now, on the trainer's machine [where it was]."
-)
+@click.option("--dataset", help="Where the dataset lies now, as the trainer reads it [where it was].")
 @click.option("--run", is_flag=True, help="Train it again, too, as a further version, and compare the two.")
 @connected
-def reproduce(session: Session, *, version: str, dataset: Path | None, run: bool) -> int:
+def reproduce(session: Session, *, version: str, dataset: str | None, run: bool) -> int:
     """Print the command that trains a version again, and check whether the result would be the same.
 
     The dataset is read, hashed and split again; the version's files, the weights it started from, and the trainer's code, packages
@@ -33,7 +31,7 @@ def reproduce(session: Session, *, version: str, dataset: Path | None, run: bool
     if found.lineage is None:
         raise Unsupported("This daemon does not tell what a version was made of: update it.", reason="UNSUPPORTED")
     lineage = found.lineage
-    place = str(dataset.expanduser().resolve()) if dataset else lineage.dataset
+    place = absolute(dataset) if dataset else lineage.dataset
     command, notes = session.hint(command_of(found, lineage, place)), notes_of(lineage)
     if not session.json:
         session.print(command)

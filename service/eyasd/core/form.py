@@ -1,17 +1,24 @@
-"""What a dataset may be on disk: a folder, a manifest or an archive, told apart by name; opens none of them."""
+"""What a dataset may be: a folder, a manifest, an archive or tar shards, told apart by name; opens none of them."""
 
 from __future__ import annotations
 
 import os
+import re
 import stat
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 from eyasd.core.errors import DatasetNotFound, InvalidArgument
+from eyasd.core.places import Place, check_allowed
 
 MANIFESTS: Final = (".csv", ".jsonl")
 ARCHIVES: Final = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+SHARD: Final = ".tar"
+# LAION-5B has 231,349.
+MAX_SHARDS: Final = 1_000_000
+_RANGE: Final = re.compile(r"\{(\d{1,9})\.\.(\d{1,9})\}")
 
 
 class Form(StrEnum):
@@ -20,6 +27,54 @@ class Form(StrEnum):
     FOLDER = "folder"
     MANIFEST = "manifest"
     ARCHIVE = "archive"
+    SHARDS = "shards"
+
+
+def form_at(place: Place, roots: Sequence[str]) -> Form:
+    """Returns what a dataset is; what lies in a bucket is told by its name alone.
+
+    Args:
+        place: of the dataset.
+        roots: see `check_allowed`.
+
+    Raises:
+        DatasetNotFound: there is nothing at the path.
+        InvalidArgument: it may not be read, or is none of the forms.
+    """
+    check_allowed(place, roots)
+    if is_range(place.path):
+        first = expanded(place.path)[0]
+        if not place.remote:
+            form_of(Path(first))
+        return Form.SHARDS
+    if not place.remote:
+        return form_of(Path(place.path))
+    name = place.key.lower()
+    return Form.MANIFEST if name.endswith(MANIFESTS) else Form.ARCHIVE if name.endswith(ARCHIVES) else Form.FOLDER
+
+
+def is_range(name: str) -> bool:
+    """Tells whether a name stands for several shards, as `train-{0000..0099}.tar` does."""
+    return name.lower().endswith(SHARD) and _RANGE.search(name) is not None
+
+
+def expanded(name: str) -> list[str]:
+    """Returns the names that one with ranges such as `{0000..0099}` stands for: as in a shell, of as many digits as the first.
+
+    Raises:
+        InvalidArgument: a range runs backwards, or there are too many names.
+    """
+    found = _RANGE.search(name)
+    if found is None:
+        return [name]
+    first, last = int(found[1]), int(found[2])
+    rest = expanded(name[found.end() :])
+    if last < first or (last - first + 1) * len(rest) > MAX_SHARDS:
+        raise InvalidArgument(
+            "dataset", f"{found[0]!r} in {name!r} must run from the lower number to the higher, over at most {MAX_SHARDS:,} shards."
+        )
+    numbers = (str(number).zfill(len(found[1])) for number in range(first, last + 1))
+    return [name[: found.start()] + number + end for number in numbers for end in rest]
 
 
 def form_of(path: Path) -> Form:

@@ -23,8 +23,9 @@ class Progress:
     """How far a job is.
 
     Attributes:
-        stage: `audit`, `decode`, `weights`, `head`, `search`, `fine-tune`, `export`, `evaluate` or `publish`, and in an inspection
-            `features` and `suspects`; `search` where several backbones or hyper-parameters are tried.
+        stage: `fetch`, `audit`, `decode`, `weights`, `head`, `search`, `fine-tune`, `export`, `evaluate` or `publish`, and in an
+            inspection `features` and `suspects`; `fetch` where the dataset lies in a bucket, `search` where several backbones or
+            hyper-parameters are tried.
         epoch: the epoch under way, from 1; 0 outside `fine-tune`.
         epochs: number of epochs planned; 0 outside `fine-tune`.
         stage_fraction: how much of the stage is done, 0..1.

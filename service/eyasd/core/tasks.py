@@ -16,7 +16,7 @@ from eyasd.core.spec import InspectionSpec, TrainSpec
 
 @dataclass(frozen=True, slots=True)
 class SharedCache:
-    """Where jobs keep decoded pictures for each other.
+    """Where jobs keep something for each other.
 
     Attributes:
         folder: absolute path.
@@ -27,6 +27,19 @@ class SharedCache:
     max_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where datasets come from.
+
+    Attributes:
+        roots: names of the places below which they must lie, see `core.places`; none allows any.
+        fetched: where jobs keep what they fetch of buckets for each other; None keeps it for this job alone.
+    """
+
+    roots: tuple[str, ...] = ()
+    fetched: SharedCache | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingTask:
     """JOB_DIR/training.json: all that the training program is told.
@@ -35,7 +48,7 @@ class TrainingTask:
         job: id of the job, recorded in the version's lineage.
         attempt: number of this attempt, from 1.
         model: name of the model, for the report.
-        dataset: absolute path of the folder, manifest or archive.
+        dataset: name of the folder, manifest, shards or archive, see `core.places`.
         spec: the hyper-parameters asked for.
         weights: file or folder of pre-trained weights given by the operator, searched first; None is none.
         hub: whether weights may be downloaded.
@@ -43,6 +56,7 @@ class TrainingTask:
         base_version: the version that JOB_DIR/base holds, to start from; None is none.
         cache: of decoded pictures; None is a cache for this job alone.
         micro_batches: in how many parts each batch is taken at least, where memory is short; the steps are those of whole ones.
+        sources: where the dataset may lie.
     """
 
     job: str
@@ -56,6 +70,7 @@ class TrainingTask:
     base_version: ModelRef | None = None
     cache: SharedCache | None = None
     micro_batches: int = 1
+    sources: Sources = Sources()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +81,10 @@ class EvaluationTask:
         job: id of the job.
         attempt: number of this attempt, from 1.
         model: short reference of the version, for messages.
-        dataset: absolute path of the folder, manifest or archive.
+        dataset: name of the folder, manifest, shards or archive, see `core.places`.
         others: further versions to score beside it, whose bundles lie in JOB_DIR/others.
         split: of those that the version was made with, the one to score; None is all of the dataset, or its test split.
+        sources: as in TrainingTask.
     """
 
     job: str
@@ -77,6 +93,7 @@ class EvaluationTask:
     dataset: str
     others: tuple[ModelRef, ...] = ()
     split: Split | None = None
+    sources: Sources = Sources()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +105,7 @@ class InspectionTask:
         attempt: number of this attempt, from 1.
         dataset: as in TrainingTask.
         spec: what was asked for.
-        weights: as in TrainingTask; so `hub` and `cache`.
+        weights: as in TrainingTask; so `hub`, `cache` and `sources`.
     """
 
     job: str
@@ -98,6 +115,7 @@ class InspectionTask:
     weights: str | None = None
     hub: bool = True
     cache: SharedCache | None = None
+    sources: Sources = Sources()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ import structlog
 from eyasd.core import document, jobdir
 from eyasd.core.errors import EyasError, JobEnded, LeaseLost, StorageFailed, TrainerFailed
 from eyasd.core.jobs import Job, JobError, JobEvent, JobState, JobType
-from eyasd.core.tasks import SharedCache
+from eyasd.core.tasks import SharedCache, Sources
 from eyasd.jobs import folder
 from eyasd.jobs.ledger import Ledger
 from eyasd.jobs.progress import read_progress
@@ -46,6 +46,7 @@ class AttemptOptions:
     weights: Path | None
     hub: bool
     cache: SharedCache | None
+    sources: Sources
 
 
 class Attempt:
@@ -112,7 +113,7 @@ class Attempt:
         options = self._options
         try:
             await asyncio.to_thread(
-                folder.prepare, self._job_dir, self._job, self._models, options.weights, options.hub, options.cache
+                folder.prepare, self._job_dir, self._job, self._models, options.weights, options.hub, options.cache, options.sources
             )
         except StorageFailed as error:
             await self._settle(Ending(None), JobError(error.reason, error.message))

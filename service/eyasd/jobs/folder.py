@@ -13,7 +13,7 @@ from eyasd.core.answers import ANSWERS
 from eyasd.core.errors import StorageFailed
 from eyasd.core.jobs import Job
 from eyasd.core.names import ModelRef
-from eyasd.core.tasks import EvaluationTask, InspectionTask, SharedCache, TrainingTask
+from eyasd.core.tasks import EvaluationTask, InspectionTask, SharedCache, Sources, TrainingTask
 from eyasd.registry.models import Models
 
 # What a person may ask about an ended job. The pictures, features and checkpoints go.
@@ -23,7 +23,9 @@ _KEPT: Final = frozenset(
 _LOG_TAIL_BYTES: Final = 4096
 
 
-def prepare(job_dir: Path, job: Job, models: Models, weights: Path | None, hub: bool, cache: SharedCache | None) -> None:
+def prepare(
+    job_dir: Path, job: Job, models: Models, weights: Path | None, hub: bool, cache: SharedCache | None, sources: Sources
+) -> None:
     """Writes what the process is told. A folder left by an earlier attempt keeps its checkpoints.
 
     Args:
@@ -33,6 +35,7 @@ def prepare(job_dir: Path, job: Job, models: Models, weights: Path | None, hub: 
         weights: file or folder of pre-trained weights given by the operator.
         hub: whether weights may be downloaded.
         cache: of decoded pictures, which jobs share.
+        sources: where datasets come from.
 
     Raises:
         StorageFailed: the folder cannot be written.
@@ -54,6 +57,7 @@ def prepare(job_dir: Path, job: Job, models: Models, weights: Path | None, hub: 
                 base_version=job.base_version,
                 cache=cache,
                 micro_batches=job.micro_batches,
+                sources=sources,
             )
             if job.base_version is not None:
                 _lay_out_version(job_dir / jobdir.BASE, job.base_version, (bundle.WEIGHTS,), models)
@@ -67,6 +71,7 @@ def prepare(job_dir: Path, job: Job, models: Models, weights: Path | None, hub: 
                 weights=str(weights) if weights else None,
                 hub=hub,
                 cache=cache,
+                sources=sources,
             )
             if job.inspection.version is not None:
                 _lay_out_version(job_dir / jobdir.BASE, job.inspection.version, (), models)
@@ -83,6 +88,7 @@ def prepare(job_dir: Path, job: Job, models: Models, weights: Path | None, hub: 
                 dataset=job.dataset,
                 others=job.others,
                 split=job.split,
+                sources=sources,
             )
             (job_dir / jobdir.EVALUATION).write_text(document.dump(evaluation))
     except OSError as error:

@@ -19,9 +19,10 @@ import structlog
 from eyasd.core import document
 from eyasd.core.answers import ANSWERS, Split
 from eyasd.core.errors import DatasetNotFound, InvalidArgument, Unavailable
-from eyasd.core.form import form_of
+from eyasd.core.form import form_at
 from eyasd.core.jobs import Job, JobEvent, JobPriority, JobState, JobType, Lease, Queued
 from eyasd.core.names import ModelRef
+from eyasd.core.places import place_of
 from eyasd.core.spec import InspectionSpec, TrainSpec
 from eyasd.core.warmstart import inherited
 from eyasd.jobs import folder
@@ -45,8 +46,11 @@ class Ledger:
         metrics: Metrics,
         log: structlog.typing.FilteringBoundLogger,
         quota_queued: int = 0,
+        roots: Sequence[str] = (),
     ) -> None:
+        """Begins with the jobs of the store; datasets must lie below the roots, see `core.places`."""
         self._store = store
+        self._roots = roots
         self._models = models
         self._jobs_dir = jobs_dir
         self._replica = replica
@@ -74,7 +78,7 @@ class Ledger:
         It makes the variants that the model's policy demands, asked for or not.
 
         Raises:
-            InvalidArgument: the dataset's path is not absolute, or leads to no folder, manifest or archive; or the base version has
+            InvalidArgument: the dataset is none that is read, or lies where it may not; or the base version has
                 no weights, or others than the specification asks for.
             NotFound: the path leads nowhere, or there is no such base version.
             RequestIdReused: the request id belongs to another request.
@@ -118,7 +122,7 @@ class Ledger:
 
         Raises:
             NotFound: there is no such model, alias or version, or the dataset's path leads nowhere.
-            InvalidArgument: the dataset's path is not absolute, or leads to no folder, manifest or archive; two names are of one
+            InvalidArgument: the dataset is none that is read, or lies where it may not; two names are of one
                 version, or versions cannot be compared; or the version did not note its splits.
             RequestIdReused: the request id belongs to another request.
         """
@@ -331,7 +335,7 @@ class Ledger:
                 "dataset", "Neither a dataset nor a split is named: name one, so that there is something to score."
             )
         try:
-            form_of(Path(manifest.lineage.dataset))
+            form_at(place_of(manifest.lineage.dataset), self._roots)
         except DatasetNotFound:
             raise DatasetNotFound(
                 f"{version} was trained on {manifest.lineage.dataset!r}, which is not there any more: name the dataset that holds "
@@ -358,9 +362,7 @@ class Ledger:
         return versions
 
     async def _submit(self, job: Job, request_id: str | None, request: str) -> Job:
-        if not Path(job.dataset).is_absolute():
-            raise InvalidArgument("dataset", f"{job.dataset!r} is not an absolute path: begin it with '/'.")
-        await asyncio.to_thread(form_of, Path(job.dataset))
+        await asyncio.to_thread(form_at, place_of(job.dataset), self._roots)
         if self.draining:
             raise Unavailable("The server is going down: send the request again.")
         accepted = await asyncio.to_thread(self._store.submit, job, request_id, request, self._quota_queued)

@@ -16,7 +16,15 @@ from eyasd.core.errors import EyasError, StorageFailed, TrainerOutOfMemory
 from eyasd.core.jobs import JobError
 from eyasd.core.tasks import EvaluationTask, InspectionTask, TrainingTask
 from eyasd.training import durable
-from eyasd.training.journal import EVALUATION_SHARES, INSPECTION_SHARES, RETRACING_SHARES, Interrupted, Journal, training_shares
+from eyasd.training.journal import (
+    EVALUATION_SHARES,
+    INSPECTION_SHARES,
+    RETRACING_SHARES,
+    Interrupted,
+    Journal,
+    training_shares,
+    with_fetching,
+)
 from eyasd.training.machine import rank_and_world, restart_tuned
 
 
@@ -52,7 +60,7 @@ def _run(folder: Path) -> object:
 def _train(folder: Path) -> object:
     restart_tuned()
     task = document.load(TrainingTask, (folder / jobdir.TRAINING).read_bytes())
-    journal = _journal(folder, training_shares(task.spec))
+    journal = _journal(folder, task, training_shares(task.spec))
     from eyasd.training.ranks import connect  # noqa: PLC0415 -- torch takes seconds, and an evaluation does without
     from eyasd.training.together import assist  # noqa: PLC0415
     from eyasd.training.train import train  # noqa: PLC0415
@@ -66,7 +74,7 @@ def _train(folder: Path) -> object:
 
 def _evaluate(folder: Path) -> object:
     task = document.load(EvaluationTask, (folder / jobdir.EVALUATION).read_bytes())
-    journal = _journal(folder, EVALUATION_SHARES)
+    journal = _journal(folder, task, EVALUATION_SHARES)
     from eyasd.training.scoring.rescore import rescore  # noqa: PLC0415 -- ONNX Runtime is not needed to read a task
 
     return rescore(task, folder, journal)
@@ -75,16 +83,16 @@ def _evaluate(folder: Path) -> object:
 def _inspect(folder: Path) -> object:
     restart_tuned()
     task = document.load(InspectionTask, (folder / jobdir.INSPECTION).read_bytes())
-    journal = _journal(folder, RETRACING_SHARES if task.spec.version else INSPECTION_SHARES)
+    journal = _journal(folder, task, RETRACING_SHARES if task.spec.version else INSPECTION_SHARES)
     from eyasd.training.inspection import inspect  # noqa: PLC0415 -- torch takes seconds, and an evaluation does without
     from eyasd.training.retrace import retrace  # noqa: PLC0415
 
     return retrace(task, folder, journal) if task.spec.version else inspect(task, folder, journal)
 
 
-def _journal(folder: Path, shares: dict[str, int]) -> Journal:
+def _journal(folder: Path, task: TrainingTask | EvaluationTask | InspectionTask, shares: dict[str, int]) -> Journal:
     # One process of a group tells what happens; the others have nothing to add.
-    journal = Journal(Path(os.devnull) if rank_and_world()[0] else folder / jobdir.PROGRESS, shares)
+    journal = Journal(Path(os.devnull) if rank_and_world()[0] else folder / jobdir.PROGRESS, with_fetching(shares, task.dataset))
     signal.signal(signal.SIGTERM, lambda *_: journal.stop())
     return journal
 

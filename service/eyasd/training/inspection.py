@@ -12,10 +12,9 @@ import torch
 from eyasd.core.processors import cpu_count
 from eyasd.core.spec import Preset, TrainSpec
 from eyasd.core.tasks import InspectionOutcome, InspectionTask
-from eyasd.training.data import archive
 from eyasd.training.data.audit import audit
 from eyasd.training.data.cache import decode
-from eyasd.training.data.dataset import open_dataset
+from eyasd.training.data.dataset import discard, open_dataset
 from eyasd.training.data.listing import SPLITS, TEST, VALIDATION
 from eyasd.training.head.features import extract
 from eyasd.training.head.start import build, key_of
@@ -39,8 +38,7 @@ def inspect(task: InspectionTask, folder: Path, journal: Journal) -> InspectionO
         EyasError: there is no dataset, or no network to judge it; the message says what to do.
     """
     torch.set_num_threads(cpu_count())
-    journal.stage("audit")
-    listing = open_dataset(Path(task.dataset), folder, journal)
+    listing = open_dataset(task.dataset, folder, journal, task.sources)
     form = input_format(task.spec.backbone or DEFAULT_BACKBONE)
     recipe = resolve(
         TrainSpec(preset=Preset.FAST, backbone=task.spec.backbone, seed=task.spec.seed), len(listing.files), form.native_px
@@ -52,7 +50,7 @@ def inspect(task: InspectionTask, folder: Path, journal: Journal) -> InspectionO
     journal.stage("decode")
     preprocess = form.preprocess(recipe.image_size_px)
     pictures = decode(listing.files, preprocess, folder, task.cache, journal)
-    archive.discard(folder)  # from here on the cache is all that is read
+    discard(folder, task.sources)  # from here on the cache is all that is read
     data = audit(listing, pictures, _FRACTIONS, recipe.seed, journal.check, strict=False)
 
     journal.stage("features")

@@ -18,6 +18,7 @@ from eyasd.core import document
 from eyasd.core.evaluation import EpochMetrics
 from eyasd.core.jobdir import ProgressLine
 from eyasd.core.jobs import Progress
+from eyasd.core.places import is_remote
 from eyasd.core.spec import TrainSpec
 
 _MIN_INTERVAL_SECONDS: Final = 0.5
@@ -40,6 +41,8 @@ _VARIANT_SHARE: Final = 20
 EVALUATION_SHARES: Final = {"audit": 2, "evaluate": 98}
 INSPECTION_SHARES: Final = {"audit": 1, "weights": 3, "decode": 17, "features": 30, "suspects": 3}
 RETRACING_SHARES: Final = {"audit": 1, "decode": 17}
+# Of what lies in a bucket; a guess, as it depends on the way there.
+_FETCH_SHARE: Final = 20
 
 
 def training_shares(spec: TrainSpec) -> dict[str, int]:
@@ -54,6 +57,11 @@ def training_shares(spec: TrainSpec) -> dict[str, int]:
         if stage == "evaluate" and spec.variants:
             found["variants"] = _VARIANT_SHARE * len(spec.variants)
     return found
+
+
+def with_fetching(shares: Mapping[str, float], dataset: str) -> dict[str, float]:
+    """Returns the shares of a job's stages, with that of the fetching where its dataset lies in a bucket."""
+    return {**({"fetch": _FETCH_SHARE} if is_remote(dataset) else {}), **shares}
 
 
 class Interrupted(Exception):

@@ -10,10 +10,9 @@ from eyasd.core.jobdir import BASE
 from eyasd.core.preprocess import Preprocess
 from eyasd.core.tasks import InspectionOutcome, InspectionTask
 from eyasd.training.conditions import conditions
-from eyasd.training.data import archive
 from eyasd.training.data.audit import audit
 from eyasd.training.data.cache import decode
-from eyasd.training.data.dataset import open_dataset
+from eyasd.training.data.dataset import discard, open_dataset
 from eyasd.training.data.listing import TEST, VALIDATION
 from eyasd.training.head import weights
 from eyasd.training.journal import Journal
@@ -31,11 +30,10 @@ def retrace(task: InspectionTask, folder: Path, journal: Journal) -> InspectionO
     """
     manifest = read_manifest((folder / BASE / MANIFEST).read_bytes())
     lineage = manifest.lineage
-    journal.stage("audit")
-    listing = open_dataset(Path(task.dataset), folder, journal)
+    listing = open_dataset(task.dataset, folder, journal, task.sources)
     journal.stage("decode")
     pictures = decode(listing.files, _preprocess(manifest), folder, task.cache, journal)
-    archive.discard(folder)
+    discard(folder, task.sources)
     fractions = {VALIDATION: float(lineage.recipe["validation_fraction"]), TEST: float(lineage.recipe["test_fraction"])}
     data = audit(listing, pictures, fractions, lineage.seed, journal.check)
     return InspectionOutcome(dataset_report=data.report, conditions=conditions(_weights_source(lineage, task)))

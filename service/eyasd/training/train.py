@@ -28,9 +28,8 @@ from eyasd.training.budget import Budget
 from eyasd.training.choice.ranking import candidates, rank
 from eyasd.training.choice.search import search
 from eyasd.training.conditions import conditions
-from eyasd.training.data import archive
 from eyasd.training.data.audit import Audit
-from eyasd.training.data.dataset import open_dataset
+from eyasd.training.data.dataset import discard, open_dataset
 from eyasd.training.data.listing import TEST, TRAIN, VALIDATION, check_labels
 from eyasd.training.data.thumbnails import data_uri
 from eyasd.training.head import warm
@@ -86,12 +85,11 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
     spec = task.spec
     torch.set_num_threads(cpu_count())
 
-    journal.stage("audit")
-    listing = open_dataset(Path(task.dataset), folder, journal)
+    listing = open_dataset(task.dataset, folder, journal, task.sources)
     check_labels(listing)
     names, finalists = candidates(spec.backbone, task.weights), _FINALISTS if spec.searches else 1
     starts, ranked = rank(task, names, finalists, listing, folder, budget, journal, base)
-    archive.discard(folder)  # from here on the caches are all that is read
+    discard(folder, task.sources)  # from here on the caches are all that is read
     start, trials = search(spec, starts, folder, budget, journal) if spec.searches else (starts[0], ())
     recipe, network, images, data = start.recipe, start.network, start.images, start.data
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from eyasd.core.errors import DatasetNotFound, InvalidArgument
-from eyasd.core.form import Form, form_of
+from eyasd.core.form import Form, expanded, form_at, form_of
+from eyasd.core.places import place_of
 
 
 @pytest.mark.parametrize("name", ["photos", "photos.zip", "train"])
@@ -63,3 +64,36 @@ def test_what_lies_in_a_closed_folder_is_refused_at_once(tmp_path: Path, monkeyp
     monkeypatch.setattr(Path, "stat", closed)
     with pytest.raises(InvalidArgument, match="may not be read by the trainer's user"):
         form_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("s3://photos", Form.FOLDER), ("s3://photos/x", Form.FOLDER), ("s3://photos/a.CSV", Form.MANIFEST),
+        ("gs://photos/a.jsonl", Form.MANIFEST),
+        ("az://photos/a.tar.gz", Form.ARCHIVE), ("s3://photos/a.tar", Form.ARCHIVE), ("s3://photos/a-{000..123}.tar", Form.SHARDS),
+        ("s3://photos/{0..1}", Form.FOLDER), ("s3://photos.zip", Form.FOLDER),
+    ],
+)  # fmt: skip
+def test_what_lies_in_a_bucket_is_told_by_its_name(name: str, form: Form) -> None:
+    assert form_at(place_of(name), ()) is form
+
+
+def test_of_shards_the_first_must_be_there(tmp_path: Path) -> None:
+    place = place_of(f"{tmp_path}/train-{{007..008}}.tar")
+    with pytest.raises(DatasetNotFound, match="train-007.tar"):
+        form_at(place, ())
+    (tmp_path / "train-007.tar").touch()
+    assert form_at(place, ()) is Form.SHARDS
+
+
+def test_a_range_is_expanded_as_in_a_shell() -> None:
+    assert expanded("a-{08..11}.tar") == ["a-08.tar", "a-09.tar", "a-10.tar", "a-11.tar"]
+    assert expanded("{0..1}/{1..2}.tar") == ["0/1.tar", "0/2.tar", "1/1.tar", "1/2.tar"]
+    assert expanded("plain.tar") == ["plain.tar"]
+
+
+@pytest.mark.parametrize("name", ["a-{5..1}.tar", "a-{0..1000000}.tar", "{0..999999999}{0..999999999}.tar"])
+def test_a_range_that_runs_backwards_or_too_far(name: str) -> None:
+    with pytest.raises(InvalidArgument, match=r"must run from the lower number to the higher, over at most 1,000,000 shards"):
+        expanded(name)

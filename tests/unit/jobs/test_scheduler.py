@@ -25,7 +25,7 @@ from eyasd.jobs.outlook import Outlook
 from eyasd.jobs.queue import QueueOptions
 from eyasd.jobs.runner import Cause
 from eyasd.registry.models import Models
-from fake_trainer import CACHE, House, at_work, follow, states, train
+from fake_trainer import CACHE, SOURCES, House, at_work, follow, states, train
 
 BEGUN = (JobState.STARTING, JobState.RUNNING)
 
@@ -41,7 +41,7 @@ async def test_a_training_from_request_to_version(house: House) -> None:
     process = await house.runner.started.get()
     task = document.load(TrainingTask, (process.job_dir / jobdir.TRAINING).read_text())
     assert (task.job, task.attempt, task.dataset, task.spec.preset) == (job.id, 1, str(house.photos), Preset.FAST)
-    assert task.cache == CACHE
+    assert (task.cache, task.sources) == (CACHE, SOURCES)
     process.say(message="a warning")
     process.succeed()
     events = await follow(house, job)
@@ -188,7 +188,7 @@ async def test_an_inspection_ends_with_its_report(house: House) -> None:
     process = await house.runner.started.get()
     task = document.load(InspectionTask, (process.job_dir / jobdir.INSPECTION).read_text())
     assert (task.job, task.attempt, task.dataset, task.spec, task.hub) == (job.id, 1, str(house.photos), asked, False)
-    assert task.cache == CACHE
+    assert (task.cache, task.sources) == (CACHE, SOURCES)
     report = DatasetReport((LabelCounts("blue", 1, 1, 1),), (), ("few pictures",), "d")
     (process.job_dir / jobdir.RESULT).write_text(document.dump(InspectionOutcome(dataset_report=report)))
     process.end(jobdir.OK)

@@ -24,6 +24,8 @@ import timm
 import torch
 from safetensors.torch import save_file
 
+from archives import tarred, zipped
+from buckets import FakeBucket
 from eyasd.core import document, jobdir
 from eyasd.core.answers import ANSWERS, KeptAnswers, Split, fingerprints, identity
 from eyasd.core.bundle import (
@@ -44,6 +46,7 @@ from eyasd.core.spec import Preset, TrainSpec
 from eyasd.core.tasks import EvaluationOutcome, EvaluationTask, InspectionOutcome, TrainingOutcome
 from eyasd.core.unknown import NEVER, ConfidenceRule
 from eyasd.core.variants import Precision
+from eyasd.training.data import remote
 
 from .conftest import JobFolder, main_on
 
@@ -195,6 +198,29 @@ def test_a_manifest_is_a_dataset(trained: Path, tmp_path: Path, monkeypatch: pyt
         ("broken.jpg", "The bytes are not a picture"),
         ("gone.png", "The file cannot be read"),
     ]
+
+
+def test_wherever_the_pictures_lie_the_training_is_the_same(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {path.relative_to(trained / "data").as_posix(): path.read_bytes() for path in sorted((trained / "data").rglob("*.*"))}
+    notes = {f"{name.partition('.')[0]}.cls": name.partition("/")[0].encode() for name in files}
+    shard = tarred(dict(sorted({**files, **notes}.items())))
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards" / "0.tar").write_bytes(shard)
+    (tmp_path / "photos.zip").write_bytes(zipped(files))
+    bucket = FakeBucket({**{f"folder/{name}": content for name, content in files.items()}, "shards/0.tar": shard})
+    monkeypatch.setattr(remote, "open_bucket", lambda url: bucket)
+    task = json.loads((trained / jobdir.TRAINING).read_text())
+    made = set()
+    local = [str(trained / "data"), str(tmp_path / "shards"), str(tmp_path / "photos.zip")]
+    for number, dataset in enumerate([*local, "s3://photos/folder", "s3://photos/shards"]):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / jobdir.TRAINING).write_text(json.dumps({**task, "dataset": dataset, "spec": {**TINY, "epochs": 1}}))
+        assert main_on(folder, monkeypatch) == jobdir.OK
+        manifest = read_manifest((folder / jobdir.BUNDLE / MANIFEST).read_bytes())
+        made.add((manifest.dataset_report.digest, manifest.files[MODEL], manifest.files[ANSWERS]))
+        assert not (folder / "fetched").exists()
+    assert len(made) == 1
 
 
 def test_termination_is_obeyed_and_resumed(squares: Callable[..., Path], job: Callable[..., Any]) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import inspect
-import stat
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -29,8 +28,9 @@ from eyasd.core.errors import UndecodableImage
 from eyasd.core.preprocess import FORMATS, MAX_ENCODED_BYTES, Preprocess, load_image
 from eyasd.core.processors import cpu_count
 from eyasd.core.tasks import SharedCache
-from eyasd.training.data.digests import Digests
-from eyasd.training.data.listing import File, as_text
+from eyasd.training.data.content import TooLarge, content_of
+from eyasd.training.data.digests import Digests, location
+from eyasd.training.data.listing import File
 from eyasd.training.data.shelf import Draft, Shard, Shelf
 from eyasd.training.journal import Journal
 
@@ -141,12 +141,9 @@ def digest(file: File) -> str:
 
 def _read(file: File) -> tuple[Entry, bytes]:
     try:
-        status = file.path.stat()
-        if not stat.S_ISREG(status.st_mode):  # a manifest may name a folder, or a pipe that never ends
-            return Entry(file.name, "", "It is not a file."), b""
-        if status.st_size > MAX_ENCODED_BYTES:  # refused unread: it may be a film of many gigabytes
-            return Entry(file.name, "", f"The file has {status.st_size:,} bytes; at most {MAX_ENCODED_BYTES:,} are read."), b""
-        content = file.path.read_bytes()
+        content = content_of(file, MAX_ENCODED_BYTES)
+    except TooLarge as error:  # refused unread: it may be a film of many gigabytes
+        return Entry(file.name, "", f"The file has {error.args[0]:,} bytes; at most {MAX_ENCODED_BYTES:,} are read."), b""
     except OSError as error:
         return Entry(file.name, "", f"The file cannot be read: {error.strerror}."), b""
     return Entry(file.name, hashlib.sha256(content).hexdigest(), ""), content
@@ -205,7 +202,7 @@ class _Decoding:
 
     def run(self) -> Pictures:
         known, count = self._digests.known, len(self._files)
-        turn = _digest_of([self._how, *(as_text(str(file.path)) for file in self._files)])[:32]
+        turn = _digest_of([self._how, *map(location, self._files)])[:32]
         with self._shelf.turn(turn, self._journal) as draft:
             if all(known) and (found := self._find(known)):
                 self._tell(count)

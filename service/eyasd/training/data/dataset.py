@@ -1,70 +1,169 @@
-"""Opens a dataset, whatever it is: a folder, a manifest, or an archive of either."""
+"""Opens a dataset, whatever it is and wherever it lies: a folder, a manifest, tar shards, or an archive of the first two."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import errno
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eyasd.core.errors import BadDataset
-from eyasd.core.form import MANIFESTS, Form, form_of
-from eyasd.training.data.archive import unpack
-from eyasd.training.data.listing import PICTURE_SUFFIXES, Listing, entries, folders, list_files, names, split_of
-from eyasd.training.data.table import read_table
+from eyasd.core.form import MANIFESTS, SHARD, Form, expanded, form_at
+from eyasd.core.places import Place, place_of, real_roots
+from eyasd.core.tasks import Sources
+from eyasd.training.data import archive, remote
+from eyasd.training.data.listing import SPLIT_NAMES, Listing, is_picture, list_folder, names, split_of
+from eyasd.training.data.remote import RemoteDataset
+from eyasd.training.data.shards import Shard, read_shards, split_of_shard
+from eyasd.training.data.table import read_shard_table, read_table
+from eyasd.training.data.tree import Folder, LocalFolder
 from eyasd.training.journal import Journal
 
 
-def open_dataset(dataset: Path, folder: Path, journal: Journal) -> Listing:
-    """Lists the files of a dataset.
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How a dataset is read.
+
+    Attributes:
+        journal: hears of the progress.
+        roots: see `File`.
+        confined: whether a manifest may name nothing outside of its folder.
+        known: whether the folder's pictures are names so far, of which only the reader of the bucket knows whether they exist.
+    """
+
+    journal: Journal
+    roots: tuple[str, ...] = ()
+    confined: bool = False
+    known: bool = False
+
+
+def open_dataset(dataset: str, folder: Path, journal: Journal, sources: Sources) -> Listing:
+    """Lists the files of a dataset, those of a bucket once they are fetched, and begins the stage `audit`.
 
     Args:
-        dataset: a folder, a manifest or an archive, on this machine.
+        dataset: name of a folder, a manifest, shards or an archive.
         folder: JOB_DIR, into which an archive is unpacked.
-        journal: hears of the unpacking.
+        journal: hears of the fetching and unpacking.
+        sources: where datasets may lie, and where what is fetched is kept.
 
     Raises:
-        DatasetNotFound: there is nothing at the path.
+        DatasetNotFound: there is nothing of that name.
         InvalidArgument: it is none of these, or may not be read.
         BadDataset: it holds nothing that can be trained on or scored, or what it holds is wrong.
+        StorageFailed: it cannot be fetched, or kept.
     """
-    match form_of(dataset):
+    place = place_of(dataset)
+    form = form_at(place, sources.roots)
+    if place.remote:
+        listing = _open_remote(place, form, folder, journal, sources)
+        journal.stage("audit")
+        return listing
+    journal.stage("audit")
+    path, roots = Path(place.path), real_roots(sources.roots)
+    root = LocalFolder(path if form is Form.FOLDER else path.parent, roots)
+    return _open(root, path.name, form, folder, _Way(journal, roots))
+
+
+def discard(folder: Path, sources: Sources) -> None:
+    """Removes from JOB_DIR what opening a dataset left there; the decoded pictures are all that is read from now on."""
+    archive.discard(folder)
+    remote.discard(folder, sources)
+
+
+def _open_remote(place: Place, form: Form, folder: Path, journal: Journal, sources: Sources) -> Listing:
+    journal.stage("fetch")
+    there = RemoteDataset(place, form, folder, journal, sources)
+    listing = _open(there.root, there.name, form, folder, _Way(journal, confined=True, known=True))
+    if form is Form.ARCHIVE or listing.files[0].size_bytes is not None:  # unpacked, or pieces of shards
+        return listing
+    return there.completed(listing)
+
+
+def _open(root: Folder, name: str, form: Form, folder: Path, way: _Way) -> Listing:
+    """Lists a dataset: the folder `root` itself, or what is called `name` in it."""
+    match form:
         case Form.FOLDER:
-            return _read_folder(dataset)
+            return _read_folder(root, way)
         case Form.MANIFEST:
-            return read_table(dataset)
+            return _read_manifest(root, name, way)
+        case Form.SHARDS:
+            return _read_shards(root, [(shard, None) for shard in expanded(name)], way)
         case Form.ARCHIVE:
-            return _read_folder(_top(unpack(dataset, folder, journal)), confined=True)
+            (packed,) = root.bring([name])
+            unpacked = archive.unpack(packed, folder, way.journal, way.roots)
+            return _read_folder(_top(LocalFolder(unpacked)), _Way(way.journal, confined=True))
 
 
-def _read_folder(root: Path, *, confined: bool = False) -> Listing:
-    """Lists a folder of class folders, or what the one manifest says that lies in a folder without them.
+def _read_folder(root: Folder, way: _Way) -> Listing:
+    """Lists a folder of class folders, or of shards, or what the one manifest says that lies in a folder without them.
 
     One folder alone is where a manifest's pictures lie, not a label. Two are labels, and a split's folder is one: they were read
     before there were manifests, so a table beside them changes nothing.
     """
-    tables = _manifests(root)
-    inside = folders(root)
+    tables = _ending(root, MANIFESTS)
+    inside = root.folders()
     if tables and len(inside) < 2 and not any(map(split_of, inside)):
         if len(tables) > 1:
-            raise BadDataset(
-                f"The dataset holds {len(tables)} manifests, {names(table.name for table in tables)}: name one, or leave one."
-            )
-        return read_table(tables[0], confined=confined)
-    listing = list_files(root)
+            raise BadDataset(f"The dataset holds {len(tables)} manifests, {names(tables)}: name one, or leave one.")
+        return _read_manifest(root, tables[0], way)
+    if shards := _shards_in(root):
+        return _read_shards(root, shards, way)
+    listing = list_folder(root, way.roots)
     if not tables:
         return listing
-    warning = f"Left out {names(table.name for table in tables)}, beside class folders: to read a manifest, name it as the dataset."
+    warning = f"Left out {names(tables)}, beside class folders: to read a manifest, name it as the dataset."
     return replace(listing, warnings=(*listing.warnings, warning))
 
 
-def _top(root: Path) -> Path:
+def _read_manifest(root: Folder, name: str, way: _Way) -> Listing:
+    (path,) = root.bring([name])
+    try:
+        shards = read_shard_table(path, confined=way.confined, roots=way.roots)
+        if shards is not None:
+            return _read_shards(root, shards, way)
+        return read_table(path, confined=way.confined, roots=way.roots, exists=(lambda _: True) if way.known else None)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        raise BadDataset(f"The manifest {name!r} is a link out of what this trainer may read: put the file in its place.") from None
+
+
+def _shards_in(root: Folder) -> list[tuple[str, str | None]]:
+    """Returns the shards of a folder that holds nothing else: in it, or in the folders of its splits."""
+    inside = root.folders()
+    if not inside:
+        return [(name, None) for name in _ending(root, (SHARD,))]
+    if all(folder.name.lower() in SPLIT_NAMES and not folder.folders() and _ending(folder, (SHARD,)) for folder in inside):
+        return [(f"{folder.name}/{name}", None) for folder in inside for name in _ending(folder, (SHARD,))]
+    return []
+
+
+def _read_shards(root: Folder, shards: Sequence[tuple[str, str | None]], way: _Way) -> Listing:
+    """Lists the pictures in shards: each a name relative to the folder, or absolute, and the split that a manifest gives it."""
+    paths = root.bring([name for name, _ in shards])
+    # A split is told by the names of all shards, or of none.
+    told = [split_of_shard(name) for name, _ in shards]
+    known = all(told)
+    return read_shards(
+        [
+            Shard(name, path, split or (by_name if known else None))
+            for (name, split), path, by_name in zip(shards, paths, told, strict=True)
+        ],
+        way.roots,
+        way.journal,
+    )
+
+
+def _top(root: LocalFolder) -> LocalFolder:
     """Returns the folder of an archive that is the dataset: the one in which everything lies, as when a folder was packed."""
-    while len(inside := folders(root)) == 1 and split_of(inside[0]) is None:
-        loose = [entry for entry in entries(root) if entry.suffix.lower() in PICTURE_SUFFIXES.union(MANIFESTS)]
-        if loose or not (folders(inside[0]) or _manifests(inside[0])):  # it is a label, or a manifest's folder of pictures
+    while len(inside := root.folders()) == 1 and split_of(inside[0]) is None:
+        loose = _ending(root, MANIFESTS) or any(map(is_picture, root.files()))
+        # Else it is a label, or a manifest's folder of pictures.
+        if loose or not (inside[0].folders() or _ending(inside[0], (*MANIFESTS, SHARD))):
             break
         root = inside[0]
     return root
 
 
-def _manifests(folder: Path) -> list[Path]:
-    return [entry for entry in entries(folder) if entry.suffix.lower() in MANIFESTS and entry.is_file()]
+def _ending(folder: Folder, suffixes: Sequence[str]) -> list[str]:
+    return [name for name in folder.files() if name.lower().endswith(tuple(suffixes))]

@@ -47,6 +47,12 @@ class _Note:
     files: Mapping[str, _Sighting]
 
 
+def location(file: File) -> str:
+    """Returns where a file lies, and where in it, as text."""
+    path = as_text(str(file.path.absolute()))
+    return path if file.size_bytes is None else f"{path}/{file.start}+{file.size_bytes}"
+
+
 class Digests:
     """The SHA-256 of files, from a note on the shelf: one for each place where datasets lie."""
 
@@ -58,8 +64,9 @@ class Digests:
             shelf: of the note.
         """
         self._shelf = shelf
-        self._paths = [as_text(str(file.path.absolute())) for file in files]
-        self._stamps = [Stamp.of(file.path) for file in files]
+        self._paths = list(map(location, files))
+        looked = {path: Stamp.of(path) for path in {file.path for file in files}}  # once for all pieces of a file
+        self._stamps = [looked[file.path] for file in files]
         place = os.path.commonpath(self._paths)  # the same when a file comes or goes
         self._name = hashlib.sha256(place.encode()).hexdigest()[:32]
         self._known = self._read()

@@ -1,4 +1,4 @@
-"""Which files a dataset's folder offers, under which label and in which split; opens none of them.
+"""Which files a dataset's folder offers, under which label and in which split; opens none of them, wherever the folder lies.
 
 FOLDER/LABEL/*.jpg           no split: Eyas makes one
 FOLDER/SPLIT/LABEL/*.jpg     train/, validation/ (or val/, valid/) and test/; a missing one is carved from train
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,7 @@ from typing import Final
 from eyasd.core.errors import BadDataset
 from eyasd.core.findings import UnreadableFile
 from eyasd.core.wording import counted
+from eyasd.training.data.tree import Folder, LocalFolder
 
 TRAIN: Final = "train"
 VALIDATION: Final = "validation"
@@ -24,8 +25,6 @@ SPLITS: Final = (TRAIN, VALIDATION, TEST)
 SPLIT_NAMES: Final = {"train": TRAIN, "validation": VALIDATION, "val": VALIDATION, "valid": VALIDATION, "test": TEST}
 # Between labels that are written as one text, as in a manifest; so none of a picture's several labels holds it.
 SEPARATOR: Final = "|"
-# What desktops leave in every folder they show; files that begin with a dot are hidden anyway.
-_HIDDEN: Final = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})
 PICTURE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"})
 
 
@@ -34,11 +33,15 @@ class File:
     """One file below a label's folder, or one that a manifest names.
 
     Attributes:
-        path: where it is.
+        path: where it is, or the larger file of which it is a piece.
         name: its path relative to the dataset, for people; bytes that are not UTF-8 are replaced.
         labels: sorted; exactly one, unless the dataset is multi-label.
         split: `train`, `validation` or `test`; None where the dataset has no split.
         group: pictures of one group belong into one split; None is a group of its own.
+        start: where the piece begins, in bytes.
+        size_bytes: of the piece; None is a file of its own.
+        sha256: of what it must hold, hexadecimal; "" where nobody noted it.
+        roots: folders, free of symbolic links, out of which no link may lead when it is read; none is anywhere.
     """
 
     path: Path
@@ -46,6 +49,10 @@ class File:
     labels: tuple[str, ...]
     split: str | None
     group: str | None = None
+    start: int = 0
+    size_bytes: int | None = None
+    sha256: str = ""
+    roots: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -80,13 +87,22 @@ class Listing:
 
 
 def list_files(root: Path) -> Listing:
+    """Lists a folder of class folders of this machine. Raises as `list_folder`."""
+    return list_folder(LocalFolder(root))
+
+
+def list_folder(root: Folder, roots: tuple[str, ...] = ()) -> Listing:
     """Lists a folder of class folders.
+
+    Args:
+        root: the folder.
+        roots: of each file.
 
     Raises:
         BadDataset: no folders of pictures are in it.
     """
-    inside = folders(root)
-    found: dict[str, Path] = {}
+    inside = root.folders()
+    found: dict[str, Folder] = {}
     for folder in inside:
         split = split_of(folder)
         if split:
@@ -102,9 +118,9 @@ def list_files(root: Path) -> Listing:
                 f"Left out {names(others)}, beside {names(f.name + '/' for f in found.values())}: no split of that name."
             )
         for split, folder in found.items():
-            files += _labelled(root, folder, split, warnings)
+            files += _labelled(folder, split, roots, warnings)
     else:
-        files += _labelled(root, root, None, warnings)
+        files += _labelled(root, None, roots, warnings)
     if not files:
         raise BadDataset("The dataset holds no files: put the pictures of each label into a folder named after the label.")
     splits = tuple(split for split in SPLITS if split in found)
@@ -157,11 +173,11 @@ def _check_sets(listing: Listing, noun: str) -> None:
             raise BadDataset(f"All {noun} have the label {label!r}: add pictures that it does not apply to, or remove it.")
 
 
-def _labelled(root: Path, folder: Path, split: str | None, warnings: list[str]) -> list[File]:
-    """Returns the files of each label's folder in `folder`."""
-    where = "the dataset's folder" if folder == root else f"{folder.name}/"
-    stray = [f for f in entries(folder) if f.suffix.lower() in PICTURE_SUFFIXES and f.is_file()]
-    label_folders = folders(folder)
+def _labelled(folder: Folder, split: str | None, roots: tuple[str, ...], warnings: list[str]) -> list[File]:
+    """Returns the files of each label's folder in `folder`, which is the dataset's or a split's."""
+    where, prefix = (f"{folder.name}/", f"{as_text(folder.name)}/") if split else ("the dataset's folder", "")
+    stray = [name for name in folder.files() if is_picture(name)]
+    label_folders = folder.folders()
     if stray and not label_folders:
         raise BadDataset(
             f"No label is known for {counted(len(stray), 'picture')} directly in {where}: "
@@ -169,7 +185,7 @@ def _labelled(root: Path, folder: Path, split: str | None, warnings: list[str]) 
         )
     if stray:
         warnings.append(
-            f"Left out {counted(len(stray), 'picture')} directly in {where}, such as {stray[0].name!r}: "
+            f"Left out {counted(len(stray), 'picture')} directly in {where}, such as {stray[0]!r}: "
             "no label is known for pictures there."
         )
     files = []
@@ -177,41 +193,31 @@ def _labelled(root: Path, folder: Path, split: str | None, warnings: list[str]) 
         label = as_text(label_folder.name)
         if label != label_folder.name:
             raise BadDataset(f"The name of the folder {label!r} is not UTF-8; rename it to the label you want to see.")
-        paths = [path for path in _walk(label_folder) if path.is_file()]
-        if not paths:
-            raise BadDataset(f"The folder {as_text(str(label_folder.relative_to(root)))!r} is empty; fill it, or remove it.")
-        files += [File(path, as_text(path.relative_to(root).as_posix()), (label,), split) for path in paths]
+        found = [File(path, prefix + name, (label,), split, roots=roots) for name, path in _walk(label_folder, f"{label}/")]
+        if not found:
+            raise BadDataset(f"The folder {prefix + label!r} is empty; fill it, or remove it.")
+        files += found
     return files
 
 
-def _walk(folder: Path) -> list[Path]:
-    """Returns what lies in a folder, at any depth, hidden things apart."""
-    found: list[Path] = []
-    for entry in entries(folder):
-        found += _walk(entry) if entry.is_dir() and not entry.is_symlink() else [entry]
-    return found
+def _walk(folder: Folder, prefix: str) -> Iterator[tuple[str, Path]]:
+    """Yields what lies in a folder, at any depth: its name with the prefix, and where it is."""
+    for name in folder.files():
+        yield prefix + as_text(name), folder.locate(name)
+    for inner in folder.inner_folders():
+        yield from _walk(inner, f"{prefix}{as_text(inner.name)}/")
 
 
-def is_hidden(name: str) -> bool:
-    """Tells whether an entry of a folder is none of the dataset's."""
-    return name.startswith(".") or name.lower() in _HIDDEN
+def is_picture(name: str) -> bool:
+    """Tells whether a file's name is a picture's."""
+    return os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES  # noqa: PTH122 - of a name, not of a path
 
 
-def entries(folder: Path) -> list[Path]:
-    """Returns what lies in a folder, hidden things apart, in order."""
-    return sorted(entry for entry in folder.iterdir() if not is_hidden(entry.name))
-
-
-def folders(folder: Path) -> list[Path]:
-    """Returns the folders in a folder, hidden ones apart, in order."""
-    return [entry for entry in entries(folder) if entry.is_dir()]
-
-
-def split_of(folder: Path) -> str | None:
+def split_of(folder: Folder) -> str | None:
     """Returns the split whose folder this is, if it is one's."""
     split = SPLIT_NAMES.get(folder.name.lower())
     # A label may well be called `train`; a split's folder holds folders, a label's holds pictures.
-    return split if split and folders(folder) else None
+    return split if split and folder.folders() else None
 
 
 def as_text(name: str) -> str:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Final
 
 from eyasd.core.errors import BadDataset
-from eyasd.training.data.listing import as_text, is_hidden
+from eyasd.training.data.listing import as_text
+from eyasd.training.data.tree import MAX_DEPTH, is_hidden
 from eyasd.training.journal import Journal
 
 # ImageNet-1k has 1.4 million files; a million more cost the folder's file system and this process's memory about 1 GB each.
@@ -23,8 +25,6 @@ MAX_BYTES: Final = 2 * 1024**4
 # archives may expand further, as one of plain drawings does; a GiB is written in seconds.
 MAX_RATIO: Final = 100
 FREE_BYTES: Final = 1024**3
-# Of folders within each other: real ones have 3 or 4, and removing a thousand overflows the interpreter's stack.
-MAX_DEPTH: Final = 32
 # A header of a tar is read at once, too; those that describe a file in some KiB are rare.
 PIECE_BYTES: Final = 64 * 1024
 
@@ -69,19 +69,9 @@ class Unpacked:
                 f"The archive {self._archive!r} has more than {MAX_ENTRIES:,} entries: unpack it, and name the folder."
             )
         self._journal.advance(self._file.tell() / self._status.st_size)
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            raise self.refusal(name, "whose name is not UTF-8; rename it, and pack it again") from None
-        parts = [part for part in name.split("/") if part not in {"", "."}]
-        if name.startswith("/") or ".." in parts:
-            raise self.refusal(name, "which would leave the archive's own folder; pack it again with paths relative to that folder")
-        if "\\" in name or "\0" in name:
-            raise self.refusal(name, "whose name has a character that no path may have; pack it again with '/' between folders")
-        if not parts or any(map(is_hidden, parts)):
+        parts = inner_parts(name, self.refusal)
+        if parts is None:
             return None
-        if len(parts) > MAX_DEPTH:
-            raise self.refusal(name, f"which lies in more than {MAX_DEPTH} folders; pack it again without them")
         return self.place.joinpath(*parts)
 
     def refusal(self, name: str, why: str) -> BadDataset:
@@ -116,3 +106,29 @@ class Unpacked:
                 file.write(piece)
         os.utime(path, ns=(self._status.st_mtime_ns, self._status.st_mtime_ns))
         self.files += 1
+
+
+def inner_parts(name: str, refusal: Callable[[str, str], BadDataset]) -> list[str] | None:
+    """Returns the folders that an entry lies in, and its own name; None where it is hidden.
+
+    Args:
+        name: as the archive has it; lone surrogates stand for bytes that are not UTF-8.
+        refusal: returns the error, from the name and what is wrong with it.
+
+    Raises:
+        BadDataset: no file of a folder could be called so.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise refusal(name, "whose name is not UTF-8; rename it, and pack it again") from None
+    parts = [part for part in name.split("/") if part not in {"", "."}]
+    if name.startswith("/") or ".." in parts:
+        raise refusal(name, "which would leave the archive's own folder; pack it again with paths relative to that folder")
+    if "\\" in name or "\0" in name:
+        raise refusal(name, "whose name has a character that no path may have; pack it again with '/' between folders")
+    if not parts or any(map(is_hidden, parts)):
+        return None
+    if len(parts) > MAX_DEPTH:
+        raise refusal(name, f"which lies in more than {MAX_DEPTH} folders; pack it again without them")
+    return parts

@@ -69,7 +69,7 @@ def rescore(task: EvaluationTask, folder: Path, journal: Journal) -> EvaluationO
 
 def _listed(task: EvaluationTask, version: Version, folder: Path, journal: Journal) -> tuple[Listing, int]:
     """Returns the files to score, and how many pictures of a stored split the dataset lacks."""
-    listing = open_dataset(Path(task.dataset), folder, journal)
+    listing = open_dataset(task.dataset, folder, journal, task.sources)
     if task.split is not None:
         if version.kept is None:
             raise BrokenBundle(f"{version.name} did not note its splits: name a dataset alone.")

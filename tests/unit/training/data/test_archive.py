@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from archives import COMPRESSIONS, FILES, content_of, special, tarred, zipped
 from eyasd.core.errors import BadDataset
+from eyasd.core.tasks import Sources
 from eyasd.training.data import unpacked
 from eyasd.training.data.archive import discard, unpack
 from eyasd.training.data.dataset import open_dataset
@@ -185,6 +186,6 @@ def test_any_bytes_are_a_listing_or_a_sentence(
     job = folder / "job"
     job.mkdir()
     with suppress(BadDataset):
-        assert open_dataset(folder / name, job, Journal(job / "progress.jsonl", EVALUATION_SHARES)).files
+        assert open_dataset(str(folder / name), job, Journal(job / "progress.jsonl", EVALUATION_SHARES), Sources()).files
     assert (job / "unpacked").exists() == (job / "unpacked.json").exists()
     assert sorted(path.name for path in folder.iterdir()) == sorted([name, "job"])

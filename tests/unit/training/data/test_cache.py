@@ -427,7 +427,7 @@ def test_a_file_that_may_not_be_read_is_named(squares: Squares, jobs: Jobs) -> N
 def test_what_is_no_file_is_never_read(jobs: Jobs, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     files = tuple(File(path, path.name, ("red",), None) for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero")))
-    assert {entry.problem for entry in jobs.decode(files).entries} == {"It is not a file."}
+    assert {entry.problem for entry in jobs.decode(files).entries} == {"The file cannot be read: it is not a file."}
 
 
 def test_decoding_stops_when_asked(squares: Squares, journal: Journal, tmp_path: Path) -> None:

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from eyasd.core.errors import BadDataset, DatasetNotFound, InvalidArgument
+from eyasd.core.tasks import Sources
+from eyasd.training.data.cache import _read
+from eyasd.training.data.content import content_of
 from eyasd.training.data.dataset import open_dataset
 from eyasd.training.data.listing import Listing, list_files
 from eyasd.training.journal import Journal
@@ -20,7 +23,7 @@ ALL = ("train", "validation", "test")
 
 @pytest.fixture
 def opened(tmp_path: Path, journal: Journal) -> Opened:
-    return lambda path: open_dataset(path, tmp_path, journal)
+    return lambda path: open_dataset(str(path), tmp_path, journal, Sources())
 
 
 def facts(listing: Listing) -> list[tuple[str, str, str | None, bytes]]:
@@ -96,7 +99,7 @@ class TestManifests:
         outside.touch()
         with (images / "photos.csv").open("a") as table:
             table.write("\n" + path.format(outside=outside) + ",red\n")
-        with pytest.raises(BadDataset, match="Line 6 of 'photos.csv' names .* which leaves the archive"):
+        with pytest.raises(BadDataset, match="Line 6 of 'photos.csv' names .* which leaves the dataset"):
             opened(packed(images, "zip", images))
         assert len(opened(images).files) == 5
 
@@ -133,3 +136,60 @@ class TestRefusals:
             assert not (tmp_path / "unpacked").exists()
         with pytest.raises(BadDataset, match="holds no files"):
             opened(tmp_path / "photos.tar")
+
+
+class TestRoots:
+    """Datasets lie below a root, wherever links lead."""
+
+    @pytest.fixture
+    def confined(self, tmp_path: Path, journal: Journal) -> Opened:
+        return lambda path: open_dataset(str(path), tmp_path, journal, Sources((str(tmp_path / "root"),)))
+
+    def test_below_a_root_all_is_as_ever(self, squares: Callable[..., Path], opened: Opened, confined: Opened) -> None:
+        root = squares(splits=ALL, name="root/data")
+        assert facts(confined(root)) == facts(opened(root))
+        assert read_all(confined(root)) == read_all(opened(root))
+
+    @pytest.mark.parametrize("suffix", ["", "/a.zip", "/a.csv", "/a-{0..1}.tar"])
+    def test_outside_nothing_is_opened(self, tmp_path: Path, confined: Opened, suffix: str) -> None:
+        with pytest.raises(InvalidArgument, match="outside of what this trainer may read"):
+            confined(tmp_path / f"elsewhere{suffix}")
+
+    def test_a_picture_that_is_a_link_out_of_it_is_unreadable(self, squares: Callable[..., Path], confined: Opened) -> None:
+        root, outside = squares(name="root/data"), squares({"red": 1}, name="outside") / "red" / "001.png"
+        (root / "red" / "out.png").symlink_to(outside)
+        (root / "red" / "within.png").symlink_to(root / "blue" / "025.png")
+        problems = {file.name: entry.problem for file, (entry, _) in ((f, _read(f)) for f in confined(root).files)}
+        assert problems.pop("red/out.png") == "The file cannot be read: it leads out of what this trainer may read."
+        assert "red/within.png" in problems
+        assert set(problems.values()) == {""}
+
+    def test_a_folder_that_is_a_link_out_of_it_is_refused(self, squares: Callable[..., Path], confined: Opened) -> None:
+        root, outside = squares(name="root/data"), squares({"red": 1}, name="outside")
+        (root / "more").symlink_to(outside / "red")
+        with pytest.raises(BadDataset, match="The folder 'more' is a link out of what this trainer may read"):
+            confined(root)
+
+    def test_a_manifest_names_nothing_outside(self, squares: Callable[..., Path], confined: Opened) -> None:
+        root, outside = squares(name="root/data"), squares({"red": 1}, name="outside") / "red" / "001.png"
+        (root / "photos.csv").write_text(f"path,label\nred/001.png,a\n{outside},b\n../../outside/red/001.png,b\n")
+        problems = [entry.problem for entry, _ in map(_read, confined(root / "photos.csv").files)]
+        assert min(problems) == ""
+        assert all("leads out of what this trainer may read" in problem for problem in sorted(problems)[1:])
+
+    def test_a_manifest_that_is_a_link_out_of_it(self, squares: Callable[..., Path], confined: Opened, tmp_path: Path) -> None:
+        root = squares({"red": 1}, name="root/data")
+        (tmp_path / "photos.csv").write_text("path,label\nred/001.png,a\n")
+        (root / "photos.csv").symlink_to(tmp_path / "photos.csv")
+        with pytest.raises(BadDataset, match="The manifest 'photos.csv' is a link out of what this trainer may read"):
+            confined(root)
+
+
+def test_a_name_with_file_in_front_is_the_path(squares: Callable[..., Path], tmp_path: Path, journal: Journal) -> None:
+    root = squares(name="my data")
+    listing = open_dataset(f"file://{tmp_path}/my%20data", tmp_path, journal, Sources())
+    assert listing == list_files(root)
+
+
+def read_all(listing: Listing) -> list[bytes]:
+    return [content_of(file, 10**6) for file in listing.files]

@@ -159,7 +159,7 @@ class TestSeveralLabels:
             (
                 '{"path": "a.png", "labels": ["x"]}\n{"path": "b.png", "label": "x"}',
                 "t.jsonl",
-                "Line 2 of 't.jsonl' has a 'label', but line 1 has 'labels': give every row the one, or the other.",
+                "Line 2 of 't.jsonl' has a 'label', but line 1 of 't.jsonl' has 'labels': give every row the one, or the other.",
             ),
         ],
     )  # fmt: skip
@@ -181,7 +181,7 @@ class TestMeaning:
             read_table(written("path,label,split\na.png,x,dev\n"))
 
     def test_some_rows_without_a_split(self, written: Callable[..., Path]) -> None:
-        with pytest.raises(BadDataset, match="Line 3 of 'photos.csv' has no split, but line 2 has one"):
+        with pytest.raises(BadDataset, match="Line 3 of 'photos.csv' has no split, but line 2 of 'photos.csv' has one"):
             read_table(written("path,label,split\na.png,x,test\nb.png,x,\n"))
 
     def test_unknown_columns_are_named_once(self, written: Callable[..., Path]) -> None:
@@ -221,7 +221,7 @@ class TestMeaning:
 
     @pytest.mark.parametrize("path", ["../a.png", "x/../../a.png", "/etc/passwd", "x/.."])
     def test_from_an_archive_they_are_refused(self, written: Callable[..., Path], path: str) -> None:
-        with pytest.raises(BadDataset, match=f"Line 2 of 'photos.csv' names '{path}', which leaves the archive"):
+        with pytest.raises(BadDataset, match=f"Line 2 of 'photos.csv' names '{path}', which leaves the dataset"):
             read_table(written(f"path,label\n{path},x\n"), confined=True)
 
 

@@ -1,0 +1,144 @@
+"""How long small pictures take to be fetched from an S3 server: `python bench/fetch.py`; --late MS puts it that far away.
+
+Beside a plain loop of GETs over one connection that is kept (obstore's), and the same loop with its time to write each file. Every
+round has a cache of its own; the server has the objects in memory, for all alike. It is SeaweedFS on this machine, so it takes its
+share of the cores; as no network here is slow, `--late` holds every answer back, by a proxy in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import machine
+import obstore
+from obstore.store import from_url
+
+from eyasd.storage.bucket_reader import BucketReader
+from eyasd.storage.cache import ObjectCache
+from eyasd.storage.fetching import fetch, find_objects
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+from s3_server import BUCKET, S3Server, environment
+
+
+class _Quiet:
+    """Hears of progress and stops nothing."""
+
+    def check(self) -> None:
+        """Stops nothing."""
+
+    def advance(self, fraction: float) -> None:
+        """Notes nothing."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pictures", type=int, default=10_000, help="(%(default)s)")
+    parser.add_argument("--bytes", type=int, default=10_000, help="of each, about (%(default)s)")
+    parser.add_argument("--late", type=float, default=0.0, metavar="MS", help="how much later each answer comes (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="(%(default)s)")
+    parser.add_argument("--relay", nargs=3, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.relay:
+        asyncio.run(relay(int(options.relay[0]), int(options.relay[1]), float(options.relay[2])))
+        return
+    print(f"{machine.describe()}\n\n`{' '.join(['python', *sys.argv])}`\n\n| what | seconds | pictures/s |\n|---|---|---|")
+    with machine.scratch() as scratch:
+        server = S3Server(Path(scratch, "server"))
+        late = None
+        try:
+            os.environ.update(environment(server.port))
+            put(options.pictures, options.bytes)
+            if options.late:
+                port = machine.free_port()
+                late = subprocess.Popen([sys.executable, __file__, "--relay", str(port), str(server.port), str(options.late)])
+                os.environ.update(environment(port))
+                time.sleep(1)
+            compare(Path(scratch), options.pictures, options.rounds)
+        finally:
+            if late:
+                late.kill()
+                late.wait()
+            server.close()
+
+
+def compare(scratch: Path, pictures: int, rounds: int) -> None:
+    """Prints the medians of the ways to fetch, and how often the plain loop's the last ones are."""
+    times: dict[str, list[float]] = {}
+
+    def timed(what: str, call: Callable[[], None]) -> None:
+        start = time.perf_counter()
+        call()
+        times.setdefault(what, []).append(time.perf_counter() - start)
+
+    cache = None
+    for _ in range(rounds):
+        timed("a plain loop of GETs", loop)
+        folder = tempfile.mkdtemp(dir=scratch)
+        timed("the loop, each written to a file", lambda folder=folder: loop(Path(folder)))  # type: ignore[misc]
+        cache = ObjectCache(Path(tempfile.mkdtemp(dir=scratch)), 1e12, "bench")
+        timed("fetched: listed, verified, in the cache", lambda cache=cache: fetched(cache, pictures))  # type: ignore[misc]
+        timed("again: listed, all there", lambda cache=cache: fetched(cache, pictures))  # type: ignore[misc]
+    medians = {what: statistics.median(took) for what, took in times.items()}
+    for what, seconds in medians.items():
+        print(f"| {what} | {seconds:.2f} | {pictures / seconds:,.0f} |")
+    ratio = medians["a plain loop of GETs"] / medians["fetched: listed, verified, in the cache"]
+    print(f"\n{ratio:.1f} times the plain loop; peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB.")
+
+
+def put(pictures: int, size_bytes: int) -> None:
+    """Puts as many objects of about that size, none like another, into the bucket."""
+    store = from_url(f"s3://{BUCKET}", client_options={"allow_http": True})
+    numbers = random.Random(0)  # noqa: S311 - the same every time
+    contents = [numbers.randbytes(numbers.randrange(size_bytes // 2, size_bytes * 3 // 2)) for _ in range(pictures)]
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda n: obstore.put(store, f"photos/{n % 10}/{n:06}.jpg", contents[n]), range(pictures)))
+
+
+def loop(folder: Path | None = None) -> None:
+    """Gets one object after the other."""
+    store = from_url(f"s3://{BUCKET}", client_options={"allow_http": True})
+    keys = [found["path"] for page in obstore.list(store, "photos") for found in page]
+    for number, key in enumerate(keys):
+        content = obstore.get(store, key).bytes()
+        if folder:
+            (folder / f"{number}.jpg").write_bytes(content)
+
+
+def fetched(cache: ObjectCache, pictures: int) -> None:
+    """Fetches them as a job does."""
+    bucket = BucketReader(f"s3://{BUCKET}")
+    pieces = fetch(bucket, find_objects(bucket, "photos", _Quiet()), cache, 1e12, _Quiet())
+    assert len(pieces) == pictures
+
+
+async def relay(port: int, upstream: int, late_ms: float) -> None:
+    """Passes bytes on between clients and the server, those of the server later."""
+
+    async def passed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, late: float) -> None:
+        while content := await reader.read(65_536):
+            asyncio.get_running_loop().call_later(late, writer.write, content)
+        asyncio.get_running_loop().call_later(late, writer.close)
+
+    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", upstream)
+        await asyncio.gather(passed(reader, back, 0), passed(there, writer, late_ms / 1000), return_exceptions=True)
+
+    async with await asyncio.start_server(client, "127.0.0.1", port) as server:
+        await server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()
