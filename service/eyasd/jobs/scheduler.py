@@ -66,6 +66,7 @@ class Scheduler:
             try:
                 if time.monotonic() - renewed >= RENEW_SECONDS:
                     await self._heed(await self._ledger.renew())
+                    self._metrics.queued_jobs.set(len(await self._ledger.queued()))
                     renewed = time.monotonic()
                 await self._look()
             except StorageFailed as error:
@@ -93,9 +94,8 @@ class Scheduler:
             self._log.info("job taken up", job=job.id, attempt=job.attempt)
             self._spawn(job, begun=True)
         await self._ledger.wake()
-        while not self._ledger.draining:
+        while not self._ledger.draining and len(self._tasks) < self._queue.devices:  # thousands may wait: no look at them in vain
             queued = [job for job in await self._ledger.queued() if job.id not in self._tasks]
-            self._metrics.queued_jobs.set(len(queued))
             if not queued:
                 return
             running = await self._ledger.in_state(JobState.STARTING, JobState.RUNNING)

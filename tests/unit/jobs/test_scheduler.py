@@ -21,6 +21,7 @@ from eyasd.core.spec import InspectionSpec, Preset, TrainSpec
 from eyasd.core.tasks import Conditions, EvaluationOutcome, EvaluationTask, InspectionOutcome, InspectionTask, TrainingTask
 from eyasd.jobs import attempt as attempt_module
 from eyasd.jobs import folder, publishing
+from eyasd.jobs import scheduler as scheduler_module
 from eyasd.jobs.outlook import Outlook
 from eyasd.jobs.queue import QueueOptions
 from eyasd.jobs.runner import Cause
@@ -356,7 +357,8 @@ async def test_a_job_is_paused_at_its_checkpoint_and_goes_on_from_it(house: Hous
         await house.ledger.pause(job.id)
 
 
-async def test_urgent_jobs_go_first(house: House) -> None:
+async def test_urgent_jobs_go_first(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler_module, "RENEW_SECONDS", 0.0)
     await train(house)
     running = await house.runner.started.get()
     low = await train(house, priority=JobPriority.LOW)
