@@ -60,6 +60,13 @@ class Scheduler:
 
     async def run(self) -> None:
         """Takes up what earlier daemons left, then runs queued jobs until cancelled."""
+        touching = asyncio.create_task(self._touch())
+        try:
+            await self._serve()
+        finally:
+            touching.cancel()
+
+    async def _serve(self) -> None:
         renewed = float("-inf")
         while True:
             seen = self._ledger.changes
@@ -71,10 +78,20 @@ class Scheduler:
                 await self._look()
             except StorageFailed as error:
                 self._log.warning("queue waits for the database", error=error.message)
-            self._touch()
+            except Exception:  # noqa: BLE001 - a pass that fails must not be the last one
+                self._log.exception("queue could not be looked at")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_PASS_SECONDS):
                     await self._ledger.changed_since(seen)
+
+    async def _touch(self) -> None:
+        """Says to the processes every second that somebody holds their jobs still, however long the database takes to answer."""
+        while True:
+            for job, attempt in self._attempts.items():
+                with contextlib.suppress(OSError):  # where the disk is full, it ends, and goes on later
+                    if attempt.process is not None:
+                        (self._ledger.job_dir(job) / jobdir.LEASE).touch()
+            await asyncio.sleep(_PASS_SECONDS)
 
     async def close(self) -> None:
         """Stops the processes at their next checkpoint; their jobs are queued, and go on where a daemon is."""
@@ -131,10 +148,3 @@ class Scheduler:
 
         self._attempts[job.id] = attempt
         self._tasks[job.id] = asyncio.create_task(follow())
-
-    def _touch(self) -> None:
-        """Says to the processes that somebody holds their jobs still."""
-        for job, attempt in self._attempts.items():
-            with contextlib.suppress(OSError):  # where the disk is full, it ends, and goes on later
-                if attempt.process is not None:
-                    (self._ledger.job_dir(job) / jobdir.LEASE).touch()

@@ -504,6 +504,22 @@ async def test_an_attempt_that_was_taken_over_neither_reports_nor_publishes(hous
     assert [event.message for event in house.store.events(job.id, 1) if event.message] == []
 
 
+async def test_a_process_is_told_that_it_is_held_while_the_database_does_not_answer(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler_module, "_PASS_SECONDS", 0.01)
+    monkeypatch.setattr(scheduler_module, "RENEW_SECONDS", 0.0)
+    job = await train(house)
+    process = await house.runner.started.get()
+    await at_work(house, job)
+    monkeypatch.setattr(house.ledger, "renew", asyncio.Event().wait)
+    await asyncio.sleep(0.1)  # what is under way comes to its end
+    lease = process.job_dir / jobdir.LEASE
+    lease.unlink(missing_ok=True)
+    while not lease.exists():
+        await asyncio.sleep(0.01)
+
+
 async def test_a_full_repository_delays_a_version_and_loses_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publishing, "_RETRY_SECONDS", (0.01,))
     publish, tries = Models.publish, []
