@@ -116,6 +116,13 @@ def last_words(job_dir: Path) -> str:
     return lines[-1][:300] if lines else "it left no word."
 
 
+def uncleared(jobs_dir: Path) -> list[str]:
+    """Returns the jobs whose folders hold more than what stays of an ended job."""
+    with suppress(FileNotFoundError):  # there was no job yet; or one is cleared at this moment
+        return [one.name for one in jobs_dir.iterdir() if one.is_dir() and any(entry.name not in _KEPT for entry in one.iterdir())]
+    return []
+
+
 def clear(job_dir: Path) -> None:
     """Removes what an ended job needs no more."""
     if not job_dir.is_dir():

@@ -15,8 +15,9 @@ from typing import Final
 import structlog
 
 from eyasd.core import jobdir
-from eyasd.core.errors import StorageFailed
+from eyasd.core.errors import JobNotFound, StorageFailed
 from eyasd.core.jobs import Job, JobState
+from eyasd.jobs import folder
 from eyasd.jobs.attempt import Attempt, AttemptOptions
 from eyasd.jobs.ledger import Ledger
 from eyasd.jobs.queue import QueueOptions, next_up
@@ -60,11 +61,12 @@ class Scheduler:
 
     async def run(self) -> None:
         """Takes up what earlier daemons left, then runs queued jobs until cancelled."""
-        touching = asyncio.create_task(self._touch())
+        beside = [asyncio.create_task(work) for work in (self._touch(), self._sweep())]
         try:
             await self._serve()
         finally:
-            touching.cancel()
+            for task in beside:
+                task.cancel()
 
     async def _serve(self) -> None:
         renewed = float("-inf")
@@ -92,6 +94,13 @@ class Scheduler:
                     if attempt.process is not None:
                         (self._ledger.job_dir(job) / jobdir.LEASE).touch()
             await asyncio.sleep(_PASS_SECONDS)
+
+    async def _sweep(self) -> None:
+        """Clears the folders of jobs that ended while no daemon was here: at another trainer, or at the moment of a kill."""
+        for name in await asyncio.to_thread(folder.uncleared, self._ledger.job_dir("")):
+            with contextlib.suppress(JobNotFound, StorageFailed):  # of another database; or the next daemon finds it again
+                if (await self._ledger.get(name)).state.ended:
+                    await asyncio.to_thread(folder.clear, self._ledger.job_dir(name))
 
     async def close(self) -> None:
         """Stops the processes at their next checkpoint; their jobs are queued, and go on where a daemon is."""

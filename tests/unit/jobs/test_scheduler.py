@@ -449,6 +449,27 @@ async def test_a_result_written_while_no_daemon_ran_is_taken(house: House) -> No
     assert house.models.versions("colours") == [1]
 
 
+async def test_what_a_job_left_that_ended_elsewhere_is_cleared_and_what_others_need_is_not(house: House) -> None:
+    ended = await train(house)
+    process = await house.runner.started.get()
+    process.succeed()
+    await follow(house, ended)
+    running = await train(house)
+    other = await house.runner.started.get()
+    unknown = house.folder / "jobs" / "unknown"
+    unknown.mkdir()
+    left = [folder / "checkpoint.safetensors" for folder in (process.job_dir, other.job_dir, unknown)]
+    for file in left:
+        file.touch()
+    await house.restart()
+    while left[0].exists():
+        await asyncio.sleep(0.01)
+    assert {path.name for path in process.job_dir.iterdir()} == {jobdir.TRAINING, jobdir.PROGRESS, jobdir.RESULT}
+    other.succeed()
+    assert states(await follow(house, running))[-1] is JobState.SUCCEEDED
+    assert left[2].exists()
+
+
 async def test_a_process_that_died_with_the_daemon_is_started_again(house: House) -> None:
     job = await train(house)
     process = await house.runner.started.get()
