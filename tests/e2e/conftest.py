@@ -52,6 +52,11 @@ class House:
         self._process.send_signal(how)
         return self._process.wait(60)
 
+    def copy(self, role: str, place: Path, **environment: str) -> None:
+        """Runs `eyasd backup` or `eyasd restore`."""
+        command = [BIN / "eyasd", role, place, "--data-dir", self.data_dir]
+        subprocess.run(command, check=True, env=os.environ | environment)
+
     def eyas(self, *arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Runs the command; nothing it prints may be a traceback."""
         environment = os.environ | {"EYAS_ADDRESS": self.address, "COLUMNS": "100"}

@@ -151,8 +151,12 @@ def test_photographs_are_inspected(house: House, photos: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("killed", ["trainer", "daemon", "both", "daemon, gently"])
-def test_whatever_is_killed_there_is_one_version_in_the_end(house: House, photos: Path, killed: str) -> None:
-    house.start()
+def test_whatever_is_killed_there_is_one_version_in_the_end(
+    house: House, photos: Path, killed: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    # Once with the repository in an object store, and then, in the copy, in a folder.
+    where = {"EYASD_REGISTRY__URL": request.getfixturevalue("s3_address")} if killed == "both" else {}
+    house.start(**where)
     job = house.json("train", photos, "--model", "clothes", "--no-wait", *(LONG if killed == "daemon" else TINY))["id"]
     progress = house.data_dir / "jobs" / job / "progress.jsonl"
     deadline = time.monotonic() + 120
@@ -168,15 +172,25 @@ def test_whatever_is_killed_there_is_one_version_in_the_end(house: House, photos
     if killed in {"trainer", "both"}:
         os.killpg(trainer, signal.SIGKILL)
     if killed != "trainer":
-        house.start()
+        house.start(**where)
     done = house.json("jobs", "watch", job)
     assert done["state"] == "succeeded"
     assert done["attempt"] == (1 if killed == "daemon" else 2)
-    assert [path.name for path in (house.data_dir / "models/clothes").iterdir() if path.name.isdecimal()] == ["1"]
+    assert [version["name"] for version in house.json("models", "show", "clothes")["versions"]] == ["clothes/1"]
+    assert (house.data_dir / "models").exists() is not bool(where)
     with sqlite3.connect(house.data_dir / "jobs.sqlite") as rows:
         sequences = [n for (n,) in rows.execute("SELECT sequence FROM events WHERE job = ? ORDER BY sequence", (job,))]
     rows.close()
     assert sequences == list(range(1, len(sequences) + 1))
+    if where:
+        house.copy("backup", tmp_path / "backups", **where)
+        house.stop()
+        shutil.rmtree(house.data_dir)
+        house.copy("restore", tmp_path / "backups")
+        house.start()
+        assert house.json("jobs", "watch", job) == done
+        picture = next((photos / "test").glob("*/*"))
+        assert house.json("classify", "clothes", picture)["results"][0]["version"] == "clothes/1"
 
 
 def test_a_job_is_cancelled_while_it_runs(house: House, photos: Path) -> None:
