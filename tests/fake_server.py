@@ -18,6 +18,8 @@ from google.rpc import error_details_pb2, status_pb2
 
 from eyas.v1 import classification_service_pb2 as classification_pb2
 from eyas.v1 import (
+    dataset_pb2,
+    dataset_service_pb2,
     evaluation_pb2,
     job_pb2,
     job_service_pb2,
@@ -36,6 +38,7 @@ SERVICES = [
         (classification_pb2, "ClassificationService"),
         (training_service_pb2, "TrainingService"),
         (job_service_pb2, "JobService"),
+        (dataset_service_pb2, "DatasetService"),
         (model_service_pb2, "ModelService"),
     )
 ]
@@ -363,6 +366,17 @@ def model_message(name: str = "clothing") -> model_pb2.Model:
         name=f"models/{name}", aliases=[alias_message()], latest_version=f"models/{name}/versions/3", version_count=3
     )
     message.create_time.FromDatetime(NOW)
+    return message
+
+
+def dataset_message(version: int = 2) -> dataset_pb2.Dataset:
+    message = dataset_pb2.Dataset(
+        name=f"datasets/photos/versions/{version}", digest="ab" * 32, file_count=3781, size_bytes=98_000_000
+    )
+    message.actor = "ipv4:10.0.0.7:50000"
+    message.create_time.FromDatetime(NOW)
+    message.folders.add(path="train/shirt", file_count=3000)
+    message.folders.add(path="", file_count=781)
     return message
 
 

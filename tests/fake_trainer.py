@@ -28,6 +28,7 @@ from eyasd.jobs.scheduler import Scheduler
 from eyasd.jobs.store import JobStore
 from eyasd.registry.models import Models
 from eyasd.telemetry.metrics import Metrics
+from uploads import open_uploads
 
 CACHE = SharedCache("/cache", 1_000_000)
 SOURCES = Sources(fetched=SharedCache("/fetched", 1_000_000))
@@ -112,7 +113,8 @@ class House:
         options = AttemptOptions(retries=retries, stop_grace_seconds=1, weights=None, hub=False, cache=CACHE, sources=SOURCES)
         self.store = JobStore(self.folder / "jobs.sqlite", self._log)
         self.replica = Replica(self.folder / "replicas")
-        self.ledger = Ledger(self.store, self.models, self.folder / "jobs", self.replica, self.metrics, self._log)
+        uploads = open_uploads(self.folder)
+        self.ledger = Ledger(self.store, self.models, uploads, self.folder / "jobs", self.replica, self.metrics, self._log)
         queue = QueueOptions(devices=1)
         self.scheduler = Scheduler(self.ledger, self.runner, self.models, queue, options, self.metrics, self._log)
         self._running = asyncio.create_task(self.scheduler.run())

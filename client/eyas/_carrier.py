@@ -71,6 +71,11 @@ class Carrier:
         """The server's `HOST:PORT`."""
         return self._connection.address
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the server is on this machine, as far as its address tells."""
+        return self._connection.is_local
+
     def close(self) -> None:
         """Ends the connection; calls in flight fail."""
         self._channel.close()

@@ -22,6 +22,7 @@ _REPEATABLE: Final = {
     "ClassificationService": ["Classify"],
     "TrainingService": ["Train", "Evaluate", "InspectDataset"],
     "JobService": ["GetJob", "ListJobs", "CancelJob"],
+    "DatasetService": ["CheckUpload", "CreateDataset", "GetDataset", "ListDatasets"],
     "ModelService": [
         "ListModels",
         "GetModel",

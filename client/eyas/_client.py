@@ -13,6 +13,7 @@ import grpc
 
 from eyas import _calls, _images
 from eyas._channel import in_seconds
+from eyas._dataset_client import DatasetClient
 from eyas._errors import EyasError, Unavailable, from_rpc
 from eyas._images import Image
 from eyas._model_client import ModelClient
@@ -26,7 +27,7 @@ from eyas._watch import Watch
 T = TypeVar("T")
 
 
-class Client(ModelClient):
+class Client(ModelClient, DatasetClient):
     """A connection to an Eyas server; safe to share between threads, and to be closed.
 
     Every call has a deadline: `timeout` of the client, unless the call names its own. Calls that change nothing when repeated
@@ -203,7 +204,8 @@ class Client(ModelClient):
 
         Args:
             dataset: absolute path, on the trainer's machine, of a folder of class folders, or of train/, validation/ and test/;
-                of a manifest (.csv or .jsonl with the columns path and label); or of an archive (.zip, .tar ...) of either.
+                of a manifest (.csv or .jsonl with the columns path and label); or of an archive (.zip, .tar ...) of either. Or the
+                name of an uploaded one, see `upload_dataset`: `datasets/NAME`, the newest, or `datasets/NAME/versions/NUMBER`.
             model: the model that gets a version.
             preset: `fast`, `balanced` or `best`.
             budget: wall-clock time it may take, in seconds or as a timedelta.

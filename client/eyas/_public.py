@@ -3,6 +3,7 @@
 from eyas import aio
 from eyas._client import Client
 from eyas._comparison import ChangedPicture, Comparison, FigureDifference, LabelChange, VersionCost
+from eyas._dataset import Dataset, DatasetFolder, UploadProgress
 from eyas._errors import (
     AlreadyExists,
     Conflict,
@@ -74,6 +75,8 @@ __all__ = [
     "Conditions",
     "ConfidenceRule",
     "Conflict",
+    "Dataset",
+    "DatasetFolder",
     "DatasetReport",
     "DeadlineExceeded",
     "DistributionRule",
@@ -133,6 +136,7 @@ __all__ = [
     "UnknownRules",
     "UnreadableFile",
     "Unsupported",
+    "UploadProgress",
     "Variant",
     "VersionCost",
     "aio",

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 import grpc
 
 from eyas import _calls, _images
+from eyas._aio_dataset_client import DatasetClient
 from eyas._aio_model_client import ModelClient
 from eyas._aio_streaming import Images, Streaming
 from eyas._channel import in_seconds
@@ -28,7 +29,7 @@ T = TypeVar("T")
 _HIDDEN: Final = "Internal error from Core"
 
 
-class Client(ModelClient):
+class Client(ModelClient, DatasetClient):
     """A connection to an Eyas server, for one event loop; see `eyas.Client` for what each method does, takes and raises."""
 
     async def classify(

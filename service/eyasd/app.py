@@ -19,16 +19,19 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from eyasd.api.classify import ClassificationService
+from eyasd.api.datasets import DatasetService
 from eyasd.api.inference.service import InferenceService
 from eyasd.api.interceptors import CallInterceptor
 from eyasd.api.models import ModelService
 from eyasd.api.server import Server, Services, Tls
 from eyasd.api.streaming import StreamLimits
 from eyasd.api.training import JobService, TrainingService
+from eyasd.api.uploading import UploadLimits
 from eyasd.config import Settings
 from eyasd.core.errors import StartupFailed, StorageFailed
 from eyasd.core.processors import cpu_count
 from eyasd.core.tasks import SharedCache, Sources
+from eyasd.housekeeping import Housekeeping
 from eyasd.jobs.attempt import AttemptOptions
 from eyasd.jobs.ledger import Ledger
 from eyasd.jobs.outlook import Outlook
@@ -36,7 +39,7 @@ from eyasd.jobs.queue import QueueOptions
 from eyasd.jobs.replica import Replica
 from eyasd.jobs.retries import RetryOptions
 from eyasd.jobs.scheduler import Scheduler
-from eyasd.machine import fleet_options, make_writable, open_jobs
+from eyasd.machine import fleet_options, make_writable, open_datasets, open_jobs
 from eyasd.places import make_runner
 from eyasd.registry.models import Models
 from eyasd.serving.cache import Cache
@@ -107,11 +110,12 @@ class App:
         self._cluster: Cluster | None = None
         self._fleet: Fleet | None = None
         self._classifier: Classifier | None = None
-        self._streaming: list[ClassificationService | InferenceService] = []
+        self._housekeeping: Housekeeping | None = None
+        self._streaming: list[ClassificationService | InferenceService | DatasetService] = []
         self._shadows: Shadows | None = None
         self._background: list[asyncio.Task[None]] = []
         self._closers: list[Callable[[], None]] = []
-        services: list[ClassificationService | TrainingService | JobService | ModelService | InferenceService] = []
+        services: list[ClassificationService | TrainingService | JobService | DatasetService | ModelService | InferenceService] = []
         if role is not Role.SERVER:
             services += self._make_trainer()
         if role is not Role.TRAINER:
@@ -139,6 +143,8 @@ class App:
         """
         if self._scheduler is not None:
             self._background.append(asyncio.create_task(self._scheduler.run()))
+        if self._housekeeping is not None:
+            self._background.append(asyncio.create_task(self._housekeeping.run()))
         if self._fleet is not None:
             self._fleet.on_change = self._show_readiness
             try:
@@ -202,13 +208,27 @@ class App:
         )
         replica = Replica(folder / "replicas")
         self._closers.append(replica.close)
+        datasets = open_datasets(self._settings)
         ledger = Ledger(
-            store, self._models, folder / "jobs", replica, self._metrics, self._log, jobs.quota_queued, training.data_roots
+            store,
+            self._models,
+            datasets,
+            folder / "jobs",
+            replica,
+            self._metrics,
+            self._log,
+            jobs.quota_queued,
+            training.data_roots,
         )
         runner, self._cluster = make_runner(self._settings, self._log)
         scheduler = self._scheduler = Scheduler(ledger, runner, self._models, queue, options, self._metrics, self._log)
         outlook = Outlook(ledger, scheduler, queue)
-        return [TrainingService(ledger, outlook), JobService(ledger, outlook)]
+        self._housekeeping = Housekeeping(datasets, timedelta(days=self._settings.datasets.keep_days), self._log)
+        limits = UploadLimits(idle_seconds=self._settings.api.stream_idle_seconds)
+        uploads = DatasetService(datasets, ledger, limits, self._metrics, self._housekeeping.wake)
+        self._streaming.append(uploads)
+        self._closers.append(uploads.close)
+        return [TrainingService(ledger, outlook), JobService(ledger, outlook), uploads]
 
     def _make_server(self) -> Services:
         serving = self._settings.serving
@@ -236,8 +256,8 @@ class App:
             is_ready=lambda: self._server.is_ready,
             sees_all=self._share is None,
         )
-        self._streaming = [classification, inference]
-        return self._streaming
+        self._streaming += [classification, inference]
+        return [classification, inference]
 
     def _bind(self, services: Services, interceptor: CallInterceptor) -> Server:
         api = self._settings.api

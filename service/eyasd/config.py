@@ -83,6 +83,19 @@ class RegistrySettings(_Room):
     """How long a version cannot be deleted after the last alias has left it, so that a rollback finds it."""
 
 
+class DatasetsSettings(_Room):
+    """Datasets that clients upload."""
+
+    max_bytes: int = Field(default=200_000_000_000, ge=0)
+    """Most that all of them may take, in bytes, files that several hold alike counted once; 0 takes no uploads."""
+    max_dataset_bytes: int = Field(default=100_000_000_000, ge=1)
+    """Most that the files of one of them may have together, in bytes."""
+    max_files: int = Field(default=2_000_000, ge=1, le=100_000_000)
+    """Most files of one of them."""
+    keep_days: float = Field(default=7.0, gt=0, le=36_500)
+    """How long files are kept that no dataset names, of an upload that has not ended, so that it can go on."""
+
+
 class ServingSettings(_Room):
     """The path from picture to label."""
 
@@ -224,9 +237,10 @@ class Settings(BaseSettings):
     _file: ClassVar[Path | None] = None
 
     data_dir: Path = Path("eyas-data")
-    """Folder of the model repository (models/), jobs (jobs/, jobs.sqlite), decoded pictures (cache/), fetched data (fetched/)."""
+    """Folder of models/, uploads (datasets/, uploads/), jobs (jobs/, jobs.sqlite), decoded pictures (cache/) and fetched/ data."""
     api: ApiSettings = ApiSettings()
     registry: RegistrySettings = RegistrySettings()
+    datasets: DatasetsSettings = DatasetsSettings()
     serving: ServingSettings = ServingSettings()
     jobs: JobsSettings = JobsSettings()
     training: TrainingSettings = TrainingSettings()

@@ -1,4 +1,4 @@
-"""How this machine serves, by the settings and by what it has: for daemons, their supervisors, and the check of both."""
+"""How this machine serves, by the settings and by what it has, and what it keeps: for daemons and supervisors and their check."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from eyasd.core.errors import StartupFailed
 from eyasd.core.memory import memory_bytes
 from eyasd.core.processors import cpu_count
 from eyasd.jobs.gpus import visible_gpus
+from eyasd.registry.blobs import Blobs
+from eyasd.registry.datasets import DatasetLimits, Datasets
 from eyasd.serving.catalog import FleetOptions
 from eyasd.serving.engine.loading import EngineOptions
 from eyasd.serving.network.plan import Plan, plan
 from eyasd.serving.network.precision import check_wish
 from eyasd.serving.network.providers import CPU, DEFAULT_BATCH_SIZES, TENSORRT, choose_provider
 from eyasd.storage.address import open_store
+from eyasd.storage.local import LocalStore
 from eyasd.storage.store import Store
 
 if TYPE_CHECKING:
@@ -83,6 +86,13 @@ def open_database(settings: Settings, log: structlog.typing.FilteringBoundLogger
 def stores_of(settings: Settings) -> dict[str, Store]:
     """Returns what daemons keep objects in, by the names that back-ups know them by."""
     return {"models": open_store(settings.registry.url, settings.data_dir / "models")}
+
+
+def open_datasets(settings: Settings) -> Datasets:
+    """Returns the datasets that were uploaded, and takes up uploads that an earlier daemon left."""
+    folder, limits = settings.data_dir, settings.datasets
+    blobs = Blobs(LocalStore(folder / "datasets"), folder / "uploads", limits.max_bytes)
+    return Datasets(blobs, DatasetLimits(max_bytes=limits.max_dataset_bytes, max_files=limits.max_files))
 
 
 def open_jobs(settings: Settings, log: structlog.typing.FilteringBoundLogger, *, trial: bool = False) -> JobStore:

@@ -121,8 +121,10 @@ def test_photographs_through_both_phases_with_files_that_are_no_pictures(house: 
     manifest = json.loads((house.data_dir / "models/clothes/1/manifest.json").read_text())
     assert len(manifest["history"]) >= 1
     assert "efficientnet-lite0" in manifest["lineage"]["weights_source"]
-    evaluated = house.json("evaluate", "clothes", folder)
+    evaluated = house.json("evaluate", "clothes", folder, "--upload")
+    assert evaluated["dataset"] == "datasets/photos/versions/1"
     assert evaluated["evaluation"]["accuracy"] == trained["evaluation"]["accuracy"]
+    house.eyas("datasets", "delete", "photos")
     # One bad file does not keep the good ones from their labels.
     good = next((photos / "test" / label).iterdir())
     mixed = house.eyas("classify", "clothes", good, folder / "train" / label / "broken.jpg", check=False)

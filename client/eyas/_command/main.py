@@ -19,10 +19,11 @@ from typing import Any
 import click
 
 from eyas._command import render_answers, render_jobs
+from eyas._command.datasets import datasets, submitted, upload, upload_option
 from eyas._command.explain import places, write
 from eyas._command.follow import Interrupted, follow
 from eyas._command.label import label
-from eyas._command.measure import absolute, compare, evaluate
+from eyas._command.measure import compare, evaluate
 from eyas._command.registry import models, policy
 from eyas._command.reproduce import reproduce
 from eyas._command.session import Session, connected
@@ -103,6 +104,7 @@ def eyas(_: Session) -> None:
 
 @eyas.command()
 @click.argument("dataset")
+@upload_option
 @click.option("--model", required=True, metavar="NAME", help="The model that gets a new version.")
 @click.option("--preset", type=click.Choice(["fast", "balanced", "best"]), help="How much is done [balanced].")
 @click.option(
@@ -137,6 +139,7 @@ def train(
     session: Session,
     *,
     dataset: str,
+    upload: bool | None,
     model: str,
     alias: str | None,
     base_version: str | None,
@@ -150,27 +153,28 @@ def train(
     DATASET is a folder that holds one folder a label, or train/ and optionally validation/ and test/ that do; a manifest, .csv or
     .jsonl, with the columns path and label (or labels) and, optionally, split and group; an archive of either (.zip, .tar,
     .tar.gz, .tgz, .tar.bz2, .tar.xz); or tar shards, a folder of them or 'train-{000..099}.tar'. It is read by the trainer: it is
-    a path that leads to it there, or s3://BUCKET/..., gs://... or az://....
+    a path that leads to it there, or s3://BUCKET/..., gs://... or az://.... Where the server is on another machine, what lies here
+    is uploaded first. Or it is the name of an uploaded dataset, such as datasets/photos.
     """
     settings |= {name: value for name, value in named.items() if value is not None}
-    job = session.client.train(
-        absolute(dataset), model, alias=alias, base_version=base_version, priority=Priority(priority), **settings
-    )
+    asked: dict[str, Any] = {"alias": alias, "base_version": base_version, "priority": Priority(priority), **settings}
+    job = submitted(session, dataset, upload, lambda there: session.client.train(there, model, **asked))
     _follow(session, job, no_wait=no_wait)
 
 
 @eyas.command()
 @click.argument("dataset")
+@upload_option
 @click.option("--backbone", metavar="NAME", help="The network of timm whose features judge the labels.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, help="Of every random choice, as in train [0].")
 @click.option("--no-wait", is_flag=True, help="Return as soon as the job is accepted.")
 @connected
-def inspect(session: Session, *, dataset: str, backbone: str | None, seed: int, no_wait: bool) -> None:
+def inspect(session: Session, *, dataset: str, upload: bool | None, backbone: str | None, seed: int, no_wait: bool) -> None:
     """Look for what is wrong with a dataset: copies, leaks, wrong labels, unreadable files.
 
     Nothing is trained. DATASET is what `eyas train` takes.
     """
-    job = session.client.inspect(absolute(dataset), backbone=backbone, seed=seed)
+    job = submitted(session, dataset, upload, lambda there: session.client.inspect(there, backbone=backbone, seed=seed))
     _follow(session, job, no_wait=no_wait)
 
 
@@ -298,7 +302,7 @@ def report(session: Session, *, model: str, opens: bool, out: Path | None) -> No
     session.show({"version": found.version, "path": str(path)}, lambda: f"The report of {found.version} is in {path}")
 
 
-for _command in (models, policy, canary, shadow, traffic, evaluate, compare, reproduce):
+for _command in (models, policy, canary, shadow, traffic, evaluate, compare, reproduce, upload, datasets):
     eyas.add_command(_command)
 
 

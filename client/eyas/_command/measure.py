@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
+from eyas._command.datasets import submitted, upload_option
 from eyas._command.follow import follow
 from eyas._command.session import Session, connected
+from eyas._types import Job
 
 _data = click.option("--data", metavar="DATASET", help="What to measure on: as `eyas train` takes it.")
 _split = click.option(
@@ -22,8 +22,11 @@ _split = click.option(
 @click.argument("others", nargs=-1, metavar="[OTHER]... [DATASET]")
 @_data
 @_split
+@upload_option
 @connected
-def evaluate(session: Session, *, model: str, others: tuple[str, ...], data: str | None, split: str | None) -> None:
+def evaluate(
+    session: Session, *, model: str, others: tuple[str, ...], data: str | None, split: str | None, upload: bool | None
+) -> None:
     """Measure a model version on a dataset of labelled pictures, and others beside it.
 
     The dataset is the last argument, unless --data or --split names it. Where it has splits, its test split is scored. Each OTHER
@@ -34,7 +37,11 @@ def evaluate(session: Session, *, model: str, others: tuple[str, ...], data: str
             raise click.UsageError("What shall it be measured on? Name a dataset, or a --split of its training.")
         *named, last = others
         others, data = tuple(named), last
-    follow(session, session.client.evaluate(model, data and absolute(data), others=others, split=split))
+
+    def submit(dataset: str | None) -> Job:
+        return session.client.evaluate(model, dataset, others=others, split=split)
+
+    follow(session, submitted(session, data, upload, submit) if data else submit(None))
 
 
 @click.command()
@@ -42,15 +49,15 @@ def evaluate(session: Session, *, model: str, others: tuple[str, ...], data: str
 @click.argument("second")
 @_data
 @_split
+@upload_option
 @connected
-def compare(session: Session, *, first: str, second: str, data: str | None, split: str | None) -> None:
+def compare(session: Session, *, first: str, second: str, data: str | None, split: str | None, upload: bool | None) -> None:
     """Measure two model versions on the same pictures: what changed, and whether chance explains it.
 
     Without --data and --split the pictures are the test split of FIRST. Those that one alone was trained on are left out.
     """
-    follow(session, session.client.compare(first, second, data and absolute(data), split=split))
 
+    def submit(dataset: str | None) -> Job:
+        return session.client.compare(first, second, dataset, split=split)
 
-def absolute(dataset: str) -> str:
-    """Returns a path as the trainer needs it, and a URL as it is. Whether it leads anywhere only the trainer knows."""
-    return dataset if "://" in dataset else str(Path(dataset).expanduser().resolve())
+    follow(session, submitted(session, data, upload, submit) if data else submit(None))

@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from eyas._command import render_version
+from eyas._command.datasets import named
 from eyas._command.follow import followed
-from eyas._command.measure import absolute
 from eyas._command.reproduction import Verdict, checks, command_of, compared, conclusion, notes_of, settings_of
 from eyas._command.session import Session, connected
 from eyas._errors import EyasError, InvalidArgument, JobCancelled, JobFailed, NotFound, ServerError, Unsupported
@@ -31,7 +31,7 @@ def reproduce(session: Session, *, version: str, dataset: str | None, run: bool)
     if found.lineage is None:
         raise Unsupported("This daemon does not tell what a version was made of: update it.", reason="UNSUPPORTED")
     lineage = found.lineage
-    place = absolute(dataset) if dataset else lineage.dataset
+    place = named(dataset) if dataset else lineage.dataset
     command, notes = session.hint(command_of(found, lineage, place)), notes_of(lineage)
     if not session.json:
         session.print(command)

@@ -57,7 +57,10 @@ class CallInterceptor:
         if handler.request_streaming and asyncio.iscoroutinefunction(inner.stream_stream):
             conversation = self._conversation(method, handler, inner.stream_stream)
             return grpc.stream_stream_rpc_method_handler(conversation, None, handler.response_serializer)
-        if handler.request_streaming and handler.response_streaming:
+        if handler.request_streaming and not handler.response_streaming:
+            gathering = self._gathering(method, handler, inner.stream_unary)
+            return grpc.stream_unary_rpc_method_handler(gathering, None, handler.response_serializer)
+        if handler.request_streaming:
             streams = self._responses(method, handler, inner.stream_stream)
             return grpc.stream_stream_rpc_method_handler(streams, None, handler.response_serializer)
         if handler.response_streaming:
@@ -83,6 +86,15 @@ class CallInterceptor:
                 parsed = _parse_each(handler, request) if handler.request_streaming else _parse(handler, request)
                 async for response in behaviour(parsed, context):
                     yield response
+
+        return call
+
+    def _gathering(self, method: str, handler: Handler, behaviour: Any) -> Callable[[Any, Any], Awaitable[Message]]:
+        async def call(requests: Any, context: Any) -> Message:
+            await self._admit(context)
+            async with _Call(self, method, context):
+                response: Message = await behaviour(_parse_each(handler, requests), context)
+                return response
 
         return call
 

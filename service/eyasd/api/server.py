@@ -16,6 +16,8 @@ from grpc_reflection.v1alpha.reflection import SERVICE_NAME
 from eyas.v1 import (
     classification_service_pb2,
     classification_service_pb2_grpc,
+    dataset_service_pb2,
+    dataset_service_pb2_grpc,
     job_service_pb2,
     job_service_pb2_grpc,
     model_service_pb2,
@@ -24,6 +26,7 @@ from eyas.v1 import (
     training_service_pb2_grpc,
 )
 from eyasd.api.classify import ClassificationService
+from eyasd.api.datasets import DatasetService
 from eyasd.api.door import Door
 from eyasd.api.health import Health
 from eyasd.api.inference.messages import SERVICE, Descriptors
@@ -36,7 +39,7 @@ from eyasd.api.transport import options
 from eyasd.core.errors import StartupFailed
 from eyasd.core.names import model_name
 
-Services = Sequence[ClassificationService | TrainingService | JobService | ModelService | InferenceService]
+Services = Sequence[ClassificationService | TrainingService | JobService | DatasetService | ModelService | InferenceService]
 _REGISTER: Final[Mapping[type, tuple[Any, Any]]] = {
     ClassificationService: (
         classification_service_pb2_grpc.add_ClassificationServiceServicer_to_server,
@@ -44,6 +47,7 @@ _REGISTER: Final[Mapping[type, tuple[Any, Any]]] = {
     ),
     TrainingService: (training_service_pb2_grpc.add_TrainingServiceServicer_to_server, training_service_pb2.DESCRIPTOR),
     JobService: (job_service_pb2_grpc.add_JobServiceServicer_to_server, job_service_pb2.DESCRIPTOR),
+    DatasetService: (dataset_service_pb2_grpc.add_DatasetServiceServicer_to_server, dataset_service_pb2.DESCRIPTOR),
     ModelService: (model_service_pb2_grpc.add_ModelServiceServicer_to_server, model_service_pb2.DESCRIPTOR),
     InferenceService: (register_inference, SERVICE.file),
 }

@@ -62,6 +62,10 @@ class DatasetNotFound(NotFound):
     """There is no such folder or file on the trainer's machine."""
 
 
+class UploadNotFound(NotFound):
+    """There is no uploaded dataset of this name, or it has no such version."""
+
+
 class ModelNotFound(NotFound):
     """There is no such model."""
 
@@ -104,6 +108,30 @@ class NothingToRollBack(EyasError):
 
 class VersionInUse(EyasError):
     """An alias points to the version, or did so not long ago, so it is not deleted."""
+
+
+class DatasetInUse(EyasError):
+    """A job that has not ended uses the dataset, so it is not deleted."""
+
+
+class UploadTooLarge(EyasError):
+    """The dataset, or all of them together, would take more than the operator allows."""
+
+
+class DigestMismatch(EyasError):
+    """Content that was uploaded is not what its digest and size say."""
+
+
+class ContentMissing(EyasError):
+    """A dataset names content that is not there, or not any more: upload what is missing, then make the dataset."""
+
+
+class UploadConflict(EyasError):
+    """A piece does not continue what is there of its content: ask what is missing, and go on from there."""
+
+
+class DatasetConflict(EyasError):
+    """Somebody else made a version of the dataset at the same moment."""
 
 
 class JobEnded(EyasError):
@@ -173,7 +201,7 @@ class OutOfMemory(Unavailable):
 
 
 class StreamEnded(Unavailable):
-    """The server takes no more pictures of this stream; what it had taken is answered, the rest belongs on another stream."""
+    """The server takes no more of this stream; what it had taken is answered, or kept, and the rest belongs on another stream."""
 
 
 class StreamIdle(DeadlineExceeded):

@@ -3,6 +3,7 @@
     training.json    a TrainingTask, or
     evaluation.json  an EvaluationTask, or
     inspection.json  an InspectionTask: exactly one of the three, written before the program starts
+    uploaded.json    an UploadedDataset: where the files of the task's dataset are kept, if it was uploaded
     base/            manifest and weights of the version that a training starts from; or the manifest of the one whose training is
                      retraced by an inspection
     bundle/          the version to score in an evaluation; the version made in a training, complete once result.json exists
@@ -29,6 +30,7 @@ from eyasd.core.jobs import Progress
 TRAINING: Final = "training.json"
 EVALUATION: Final = "evaluation.json"
 INSPECTION: Final = "inspection.json"
+UPLOADED: Final = "uploaded.json"
 PROGRESS: Final = "progress.jsonl"
 RESULT: Final = "result.json"
 ERROR: Final = "error.json"

@@ -1,4 +1,4 @@
-"""Resource names: `models/{model}/versions/{version}`, `models/{model}/aliases/{alias}`, `jobs/{job}`.
+"""Resource names: `models/{model}/versions/{version}`, `models/{model}/aliases/{alias}`, `jobs/{job}`, `datasets/{dataset}`.
 
 A name is checked here once, at the border; behind it a model is a plain string that is safe as the name of a folder.
 """
@@ -15,6 +15,7 @@ PRODUCTION = "production"
 
 # Lower case only, so that two names never meet on a file system that ignores case; no separator, no leading dot.
 _IDENTIFIER = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
 _RULE = "1 to 64 characters of a-z, 0-9, '-', '_' and '.', with a letter or digit at both ends and no '..'"
 
 
@@ -29,6 +30,18 @@ class ModelRef:
     def __str__(self) -> str:
         """Returns the short form that people use: `clothing@production` or `clothing/3`."""
         return f"{self.model}/{self.version}" if self.version is not None else f"{self.model}@{self.alias}"
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetRef:
+    """A version of an uploaded dataset; None is the newest."""
+
+    dataset: str
+    version: int | None = None
+
+    def __str__(self) -> str:
+        """Returns the resource name."""
+        return f"datasets/{self.dataset}" + (f"/versions/{self.version}" if self.version is not None else "")
 
 
 def check_identifier(text: str, field: str, noun: str) -> str:
@@ -98,10 +111,31 @@ def parse_model_ref(name: str, field: str) -> ModelRef:
             return ModelRef(check_identifier(model, field, "a model"), alias=PRODUCTION)
         case ["models", model, "aliases", alias]:
             return ModelRef(check_identifier(model, field, "a model"), alias=check_identifier(alias, field, "an alias"))
-        case ["models", model, "versions", version] if re.fullmatch(r"[1-9][0-9]{0,8}", version):
+        case ["models", model, "versions", version] if _VERSION.fullmatch(version):
             return ModelRef(check_identifier(model, field, "a model"), version=int(version))
     raise InvalidArgument(
         field,
         f"{name[:200]!r} does not name a model version: write models/MODEL, models/MODEL/aliases/ALIAS or "
         "models/MODEL/versions/NUMBER.",
+    )
+
+
+def names_upload(dataset: str) -> bool:
+    """Tells whether the dataset of a request is meant to be an uploaded one; any other is a path, or a URL."""
+    return dataset.startswith("datasets/")
+
+
+def parse_dataset_ref(name: str, field: str) -> DatasetRef:
+    """Returns what `datasets/D` or `datasets/D/versions/V` refers to; the first means the newest version.
+
+    Raises:
+        InvalidArgument: the name has another form.
+    """
+    match name.split("/"):
+        case ["datasets", dataset]:
+            return DatasetRef(check_identifier(dataset, field, "a dataset"))
+        case ["datasets", dataset, "versions", version] if _VERSION.fullmatch(version):
+            return DatasetRef(check_identifier(dataset, field, "a dataset"), int(version))
+    raise InvalidArgument(
+        field, f"{name[:200]!r} does not name an uploaded dataset: write datasets/DATASET or datasets/DATASET/versions/NUMBER."
     )

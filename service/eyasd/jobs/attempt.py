@@ -18,7 +18,7 @@ from typing import Any, Final
 import structlog
 
 from eyasd.core import document, jobdir
-from eyasd.core.errors import EyasError, JobEnded, LeaseLost, StorageFailed, TrainerFailed
+from eyasd.core.errors import EyasError, JobEnded, LeaseLost, StorageFailed, TrainerFailed, UploadNotFound
 from eyasd.core.jobs import Job, JobError, JobEvent, JobState, JobType
 from eyasd.core.tasks import SharedCache, Sources
 from eyasd.jobs import folder
@@ -113,9 +113,17 @@ class Attempt:
         options = self._options
         try:
             await asyncio.to_thread(
-                folder.prepare, self._job_dir, self._job, self._models, options.weights, options.hub, options.cache, options.sources
+                folder.prepare,
+                self._job_dir,
+                self._job,
+                self._models,
+                self._ledger.datasets,
+                options.weights,
+                options.hub,
+                options.cache,
+                options.sources,
             )
-        except StorageFailed as error:
+        except (StorageFailed, UploadNotFound) as error:
             await self._settle(Ending(None), JobError(error.reason, error.message))
             return
         # On another machine the file of the attempts before is not there.

@@ -12,19 +12,36 @@ from eyasd.core import bundle, document, jobdir
 from eyasd.core.answers import ANSWERS
 from eyasd.core.errors import StorageFailed
 from eyasd.core.jobs import Job
-from eyasd.core.names import ModelRef
+from eyasd.core.names import ModelRef, names_upload, parse_dataset_ref
 from eyasd.core.tasks import EvaluationTask, InspectionTask, SharedCache, Sources, TrainingTask
+from eyasd.registry.datasets import Datasets
 from eyasd.registry.models import Models
 
 # What a person may ask about an ended job. The pictures, features and checkpoints go.
 _KEPT: Final = frozenset(
-    {jobdir.TRAINING, jobdir.EVALUATION, jobdir.INSPECTION, jobdir.PROGRESS, jobdir.RESULT, jobdir.ERROR, jobdir.LOG}
+    {
+        jobdir.TRAINING,
+        jobdir.EVALUATION,
+        jobdir.INSPECTION,
+        jobdir.UPLOADED,
+        jobdir.PROGRESS,
+        jobdir.RESULT,
+        jobdir.ERROR,
+        jobdir.LOG,
+    }
 )
 _LOG_TAIL_BYTES: Final = 4096
 
 
 def prepare(
-    job_dir: Path, job: Job, models: Models, weights: Path | None, hub: bool, cache: SharedCache | None, sources: Sources
+    job_dir: Path,
+    job: Job,
+    models: Models,
+    datasets: Datasets,
+    weights: Path | None,
+    hub: bool,
+    cache: SharedCache | None,
+    sources: Sources,
 ) -> None:
     """Writes what the process is told. A folder left by an earlier attempt keeps its checkpoints.
 
@@ -32,6 +49,7 @@ def prepare(
         job_dir: made if need be.
         job: about to run.
         models: where the versions come from that are evaluated, started from or retraced.
+        datasets: where the job's is, if it was uploaded.
         weights: file or folder of pre-trained weights given by the operator.
         hub: whether weights may be downloaded.
         cache: of decoded pictures, which jobs share.
@@ -40,10 +58,13 @@ def prepare(
     Raises:
         StorageFailed: the folder cannot be written.
         BrokenBundle: one of them is damaged.
+        UploadNotFound: the dataset was deleted meanwhile.
     """
     try:
         job_dir.mkdir(parents=True, exist_ok=True)
         (job_dir / jobdir.ERROR).unlink(missing_ok=True)
+        if names_upload(job.dataset):
+            (job_dir / jobdir.UPLOADED).write_text(document.dump(datasets.locate(parse_dataset_ref(job.dataset, "dataset"))))
         if job.spec is not None:
             training = TrainingTask(
                 job=job.id,

@@ -18,15 +18,16 @@ import structlog
 
 from eyasd.core import document
 from eyasd.core.answers import ANSWERS, Split
-from eyasd.core.errors import DatasetNotFound, InvalidArgument, Unavailable
+from eyasd.core.errors import DatasetInUse, DatasetNotFound, InvalidArgument, Unavailable, UploadNotFound
 from eyasd.core.form import form_at
 from eyasd.core.jobs import Job, JobEvent, JobPriority, JobState, JobType, Lease, Queued
-from eyasd.core.names import ModelRef
+from eyasd.core.names import DatasetRef, ModelRef, names_upload, parse_dataset_ref
 from eyasd.core.places import place_of
 from eyasd.core.spec import InspectionSpec, TrainSpec
 from eyasd.core.warmstart import inherited
 from eyasd.jobs import folder
 from eyasd.jobs.replica import Replica
+from eyasd.registry.datasets import Datasets
 from eyasd.registry.models import Models
 from eyasd.telemetry.metrics import Metrics
 
@@ -41,6 +42,7 @@ class Ledger:
         self,
         store: JobStore,
         models: Models,
+        datasets: Datasets,
         jobs_dir: Path,
         replica: Replica,
         metrics: Metrics,
@@ -52,6 +54,7 @@ class Ledger:
         self._store = store
         self._roots = roots
         self._models = models
+        self.datasets = datasets
         self._jobs_dir = jobs_dir
         self._replica = replica
         self._metrics = metrics
@@ -310,6 +313,24 @@ class Ledger:
             await self.tell()
         return after
 
+    async def refuse_if_used(self, dataset: DatasetRef) -> None:
+        """Raises DatasetInUse while a job that has not ended is to read an uploaded dataset, whichever version None is."""
+        for job in await self.in_state(*(state for state in JobState if not state.ended)):
+            if job.dataset == str(dataset) or (not dataset.version and job.dataset.startswith(f"{dataset}/")):
+                raise DatasetInUse(
+                    f"Job {job.id} is {job.state} and uses {job.dataset}: wait for its end, or cancel it first.",
+                    job=job.id,
+                    dataset=job.dataset,
+                )
+
+    def _named(self, dataset: str) -> str:
+        """Returns a dataset as its job names it: the place of one, or the version of an uploaded one that is meant now."""
+        if names_upload(dataset):
+            ref = parse_dataset_ref(dataset, "dataset")
+            return str(replace(ref, version=self.datasets.get(ref).version))
+        form_at(place_of(dataset), self._roots)
+        return dataset
+
     def _with_demanded_variants(self, model: str, spec: TrainSpec) -> TrainSpec:
         record = self._models.policies.get(model)
         demanded = record.policy.required_variants if record else ()
@@ -335,8 +356,8 @@ class Ledger:
                 "dataset", "Neither a dataset nor a split is named: name one, so that there is something to score."
             )
         try:
-            form_at(place_of(manifest.lineage.dataset), self._roots)
-        except DatasetNotFound:
+            self._named(manifest.lineage.dataset)
+        except (DatasetNotFound, UploadNotFound):
             raise DatasetNotFound(
                 f"{version} was trained on {manifest.lineage.dataset!r}, which is not there any more: name the dataset that holds "
                 "its pictures now.",
@@ -362,7 +383,7 @@ class Ledger:
         return versions
 
     async def _submit(self, job: Job, request_id: str | None, request: str) -> Job:
-        await asyncio.to_thread(form_at, place_of(job.dataset), self._roots)
+        job = replace(job, dataset=await asyncio.to_thread(self._named, job.dataset))
         if self.draining:
             raise Unavailable("The server is going down: send the request again.")
         accepted = await asyncio.to_thread(self._store.submit, job, request_id, request, self._quota_queued)

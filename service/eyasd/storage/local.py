@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
 import time
 from collections.abc import Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from eyasd.core.errors import StorageFailed
-from eyasd.storage.store import ABSENT, Sink
+from eyasd.storage.store import ABSENT, Found, Sink
 
 # More than any file system's unit of time, the 2 s of FAT included.
 _COARSE_SECONDS: Final = 3.0
 _PIECE_BYTES: Final = 1 << 20
+# Another file system, one that knows no links, or as many links as it knows.
+_UNLINKABLE: Final = {errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK}
 
 
 class LocalStore:
@@ -29,6 +32,11 @@ class LocalStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+
+    @property
+    def address(self) -> str:
+        """See `BlobStore.address`."""
+        return str(self._root.absolute())
 
     def read(self, key: str) -> bytes:
         """See `Store.read`."""
@@ -89,13 +97,7 @@ class LocalStore:
 
     def create(self, key: str, content: bytes) -> bool:
         """See `Store.create`."""
-        with _as_storage_failure(key), self._written(key, BytesIO(content)) as written:
-            try:
-                os.link(written, self._root / key)
-            except FileExistsError:
-                return False
-        _flush_folder((self._root / key).parent)
-        return True
+        return self._create(key, BytesIO(content))
 
     def write(self, key: str, content: bytes) -> None:
         """See `Store.write`."""
@@ -112,6 +114,57 @@ class LocalStore:
             (self._root / key).unlink(missing_ok=True)
             if (self._root / key).parent.is_dir():
                 _flush_folder((self._root / key).parent)
+
+    def create_from(self, key: str, path: Path) -> bool:
+        """See `BlobStore.create_from`. On the same file system nothing is copied."""
+        with _as_storage_failure(key), path.open("rb") as source:
+            _make_folder((self._root / key).parent)
+            os.fchmod(source.fileno(), 0o644)
+            os.fsync(source.fileno())
+            try:
+                os.link(path, self._root / key)
+            except FileExistsError:
+                return False
+            except OSError as error:
+                if error.errno not in _UNLINKABLE:
+                    raise
+                return self._create(key, source)
+        _flush_folder((self._root / key).parent)
+        return True
+
+    def size(self, key: str) -> int | None:
+        """See `BlobStore.size`."""
+        try:
+            with _as_storage_failure(key):
+                return (self._root / key).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def find(self, prefix: str) -> Iterator[Found]:
+        """See `BlobStore.find`. Hidden files are not listed."""
+        try:
+            with _as_storage_failure(prefix), os.scandir(self._root / prefix) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    key = f"{prefix}/{entry.name}" if prefix else entry.name
+                    if entry.is_dir():
+                        yield from self.find(key)
+                    else:
+                        with suppress(FileNotFoundError):  # it has gone
+                            status = entry.stat()
+                            yield Found(key, status.st_size, status.st_mtime)
+        except FileNotFoundError:
+            return
+
+    def _create(self, key: str, content: BinaryIO) -> bool:
+        with _as_storage_failure(key), self._written(key, content) as written:
+            try:
+                os.link(written, self._root / key)
+            except FileExistsError:
+                return False
+        _flush_folder((self._root / key).parent)
+        return True
 
     def _replace(self, key: str, content: BinaryIO) -> None:
         with _as_storage_failure(key), self._written(key, content) as written:

@@ -6,7 +6,8 @@ Two promises carry everything above: an object is seen whole or not at all, and 
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -19,6 +20,21 @@ class Sink(Protocol):
     def write(self, content: bytes, /) -> object:
         """Takes the next piece."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An object, as a listing tells of it.
+
+    Attributes:
+        key: of the object.
+        size_bytes: of its content.
+        modified: when it was written, seconds since 1970, by the clock of whoever keeps it.
+    """
+
+    key: str
+    size_bytes: int
+    modified: float
 
 
 class Store(Protocol):
@@ -77,4 +93,28 @@ class Store(Protocol):
 
     def delete(self, key: str) -> None:
         """Removes the object, if there is one."""
+        ...
+
+
+class BlobStore(Store, Protocol):
+    """A store whose objects may be too large for the memory, and too many for a list."""
+
+    @property
+    def address(self) -> str:
+        """Where it is, for another process: the absolute path of a folder."""
+        ...
+
+    def create_from(self, key: str, path: Path) -> bool:
+        """Makes an object of a file if there is none of this key, and returns whether it did; holds it nowhere in memory.
+
+        The file may share its bytes with the object afterwards, so it may only be removed.
+        """
+        ...
+
+    def size(self, key: str) -> int | None:
+        """Returns the bytes of the object; None where there is none."""
+        ...
+
+    def find(self, prefix: str) -> Iterator[Found]:
+        """Yields every object below `prefix`, in no order; one that comes or goes meanwhile may be missed."""
         ...

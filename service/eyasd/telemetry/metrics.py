@@ -80,6 +80,7 @@ class Metrics:
             "eyas_requests_total", "Classify requests answered, by gRPC status code.", ["model", "version", "code"], registry=r
         )
         self.streams = Gauge("eyas_open_streams", "ClassifyStream calls under way.", registry=r)
+        self.uploads = Gauge("eyas_open_uploads", "UploadDataset calls under way.", registry=r)
         self.images = _Counter(
             "eyas_images_total",
             "Pictures of Classify requests, by outcome: OK, why one is unknown, or an error's reason.",

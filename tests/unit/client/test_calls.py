@@ -9,9 +9,9 @@ import pytest
 from google.protobuf.descriptor_pool import Default as DescriptorPool
 
 import eyas
-from eyas import _calls, _convert, _model_calls
+from eyas import _calls, _convert, _dataset_calls, _model_calls
 from eyas._calls import Call
-from eyas.v1 import evaluation_pb2, model_service_pb2
+from eyas.v1 import dataset_service_pb2, evaluation_pb2, model_service_pb2
 from fake_server import SERVICES, job_message
 
 
@@ -40,6 +40,12 @@ CALLS: list[Call[Any]] = [
     _calls.resume_job("abc"),
     _calls.list_jobs(""),
     _calls.watch_job("abc", 1),
+    _dataset_calls.check_upload("photos", (), 1, 2),
+    _dataset_calls.upload_dataset(),
+    _dataset_calls.create_dataset("photos", dataset_service_pb2.Blob()),
+    _dataset_calls.get_dataset("photos/1"),
+    _dataset_calls.list_datasets(""),
+    _dataset_calls.delete_dataset("datasets/photos"),
     _model_calls.list_models(""),
     _model_calls.get_model("clothing"),
     _model_calls.list_model_versions("clothing", ""),

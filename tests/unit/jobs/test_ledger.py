@@ -10,14 +10,24 @@ import pytest
 from builders import kept_answers, lineage, write_bundle
 from eyasd.core import document, jobdir
 from eyasd.core.answers import ANSWERS, Split
-from eyasd.core.errors import DatasetNotFound, InvalidArgument, JobNotFound, ModelNotFound, VersionNotFound
+from eyasd.core.datasets import UploadedDataset
+from eyasd.core.errors import (
+    DatasetInUse,
+    DatasetNotFound,
+    InvalidArgument,
+    JobNotFound,
+    ModelNotFound,
+    UploadNotFound,
+    VersionNotFound,
+)
 from eyasd.core.jobs import Job
-from eyasd.core.names import ModelRef
+from eyasd.core.names import DatasetRef, ModelRef
 from eyasd.core.promotion import Policy
 from eyasd.core.spec import Preset, TrainSpec
 from eyasd.core.tasks import EvaluationTask
 from eyasd.core.variants import Precision
 from fake_trainer import House, follow, train
+from uploads import upload
 
 
 async def test_what_cannot_be_accepted(house: House) -> None:
@@ -44,6 +54,36 @@ async def test_a_training_makes_the_variants_that_the_policy_demands(house: Hous
     house.models.policies.set("colours", demanded, actor="ann")
     job = await house.ledger.submit_training(model="colours", dataset=str(house.photos), spec=asked, alias=None, request_id=None)
     assert job.spec == asked
+
+
+async def test_a_job_reads_the_version_of_an_uploaded_dataset_that_was_the_newest_and_nobody_deletes_it(house: House) -> None:
+    async def submit(dataset: str, request_id: str | None = None) -> Job:
+        return await house.ledger.submit_training(
+            model="colours", dataset=dataset, spec=TrainSpec(), alias=None, request_id=request_id
+        )
+
+    with pytest.raises(UploadNotFound, match="'photos'"):
+        await submit("datasets/photos")
+    upload(house.ledger.datasets, "photos", {"red/1.jpg": b"1"})
+    job = await submit("datasets/photos", "r")
+    assert job.dataset == "datasets/photos/versions/1"
+    process = await house.runner.started.get()
+    listed = document.load(UploadedDataset, (process.job_dir / jobdir.UPLOADED).read_bytes())
+    assert listed == house.ledger.datasets.locate(DatasetRef("photos"))
+    upload(house.ledger.datasets, "photos", {"red/2.jpg": b"2"})
+    assert (await submit("datasets/photos", "r")).id == job.id  # the same request, whatever came meanwhile
+    queued = await submit("datasets/photos")
+    assert queued.dataset == "datasets/photos/versions/2"
+    for used in (DatasetRef("photos"), DatasetRef("photos", 1), DatasetRef("photos", 2)):
+        with pytest.raises(DatasetInUse, match=r"uses datasets/photos/versions/\d: wait for its end"):
+            await house.ledger.refuse_if_used(used)
+    await house.ledger.refuse_if_used(DatasetRef("photo"))
+    house.ledger.datasets.delete(DatasetRef("photos", 2))  # at the very moment when the job was accepted
+    process.succeed()
+    ended = [event.job async for event in house.ledger.watch(queued.id, 1) if event.job][-1]
+    assert ended.error is not None
+    assert "has no version 2" in ended.error.message
+    await house.ledger.refuse_if_used(DatasetRef("photos"))
 
 
 async def test_versions_that_cannot_be_compared(house: House, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from eyasd.training.data.remote import RemoteDataset
 from eyasd.training.data.shards import Shard, read_shards, split_of_shard
 from eyasd.training.data.table import read_shard_table, read_table
 from eyasd.training.data.tree import Folder, LocalFolder
+from eyasd.training.data.uploaded import lay_out, uploaded_to, where_kept
 from eyasd.training.journal import Journal
 
 
@@ -41,7 +42,7 @@ def open_dataset(dataset: str, folder: Path, journal: Journal, sources: Sources)
     """Lists the files of a dataset, those of a bucket once they are fetched, and begins the stage `audit`.
 
     Args:
-        dataset: name of a folder, a manifest, shards or an archive.
+        dataset: name of a folder, a manifest, shards or an archive; of no matter where JOB_DIR says that it was uploaded.
         folder: JOB_DIR, into which an archive is unpacked.
         journal: hears of the fetching and unpacking.
         sources: where datasets may lie, and where what is fetched is kept.
@@ -52,6 +53,11 @@ def open_dataset(dataset: str, folder: Path, journal: Journal, sources: Sources)
         BadDataset: it holds nothing that can be trained on or scored, or what it holds is wrong.
         StorageFailed: it cannot be fetched, or kept.
     """
+    if uploaded := uploaded_to(folder):
+        journal.stage("audit")
+        path, form = lay_out(uploaded, folder, journal)
+        root = LocalFolder(path if form is Form.FOLDER else path.parent)
+        return where_kept(_open(root, path.name, form, folder, _Way(journal, confined=True)))
     place = place_of(dataset)
     form = form_at(place, sources.roots)
     if place.remote:

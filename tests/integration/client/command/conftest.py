@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from eyas._command import main
-from eyas.v1 import job_service_pb2, model_pb2, model_service_pb2, training_service_pb2
+from eyas.v1 import dataset_service_pb2, job_service_pb2, model_pb2, model_service_pb2, training_service_pb2
 from fake_server import (
     TRAINING_UPDATES,
     FakeServer,
     alias_message,
     classified,
+    dataset_message,
     inspected_message,
     job_message,
     model_message,
@@ -60,6 +61,11 @@ def server(server: FakeServer) -> FakeServer:
     server.answers("SetTraffic", model_service_pb2.SetTrafficResponse(traffic=routed))
     server.answers("ListTrafficRecords", model_service_pb2.ListTrafficRecordsResponse(records=[routed]))
     server.answers("RollbackAlias", model_service_pb2.RollbackAliasResponse(alias=undone))
+    server.answers("CheckUpload", dataset_service_pb2.CheckUploadResponse())
+    server.answers("CreateDataset", dataset_service_pb2.CreateDatasetResponse(dataset=dataset_message()))
+    server.answers("GetDataset", dataset_service_pb2.GetDatasetResponse(dataset=dataset_message()))
+    server.answers("ListDatasets", dataset_service_pb2.ListDatasetsResponse(datasets=[dataset_message(), dataset_message(1)]))
+    server.answers("DeleteDataset", dataset_service_pb2.DeleteDatasetResponse())
     server.answers("ListAliasRecords", model_service_pb2.ListAliasRecordsResponse(records=[undone, alias_message(reason="better")]))
     return server
 

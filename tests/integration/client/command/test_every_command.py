@@ -30,6 +30,10 @@ def commands(folder: Path) -> dict[str, tuple[tuple[object, ...], str]]:
         "inspect": (("inspect", folder), "id"),
         "inspect --no-wait": (("inspect", folder, "--no-wait"), "id"),
         "classify": (("classify", "clothing", folder / "a.jpg"), "results"),
+        "upload": (("upload", folder), "digest"),
+        "datasets": (("datasets",), "datasets"),
+        "datasets show": (("datasets", "show", "photos"), "folders"),
+        "datasets delete": (("datasets", "delete", "photos/1"), "deleted"),
         "jobs": (("jobs",), "jobs"),
         "jobs watch": (("jobs", "watch", "abc"), "id"),
         "jobs cancel": (("jobs", "cancel", "abc"), "id"),
@@ -80,6 +84,10 @@ METHODS = (
     "ListModelVersions",
     "GetReport",
     "GetModelVersion",
+    "CheckUpload",
+    "GetDataset",
+    "ListDatasets",
+    "DeleteDataset",
 )
 
 

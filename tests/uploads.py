@@ -1,0 +1,38 @@
+"""Uploaded datasets for tests: content, lists of files, and a registry that holds them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from eyasd.core.datasets import Blob, DatasetFile, DatasetRecord, manifest_lines
+from eyasd.registry.blobs import Blobs
+from eyasd.registry.datasets import DatasetLimits, Datasets
+from eyasd.storage.local import LocalStore
+
+
+def open_uploads(folder: Path, *, max_bytes: int = 10**9, max_dataset_bytes: int = 10**9, max_files: int = 1000) -> Datasets:
+    """The datasets that were uploaded to a daemon whose data folder this is."""
+    blobs = Blobs(LocalStore(folder / "datasets"), folder / "uploads", max_bytes)
+    return Datasets(blobs, DatasetLimits(max_bytes=max_dataset_bytes, max_files=max_files))
+
+
+def blob(content: bytes) -> Blob:
+    return Blob(hashlib.sha256(content).hexdigest(), len(content))
+
+
+def manifest(files: Mapping[str, bytes]) -> bytes:
+    return b"".join(manifest_lines(DatasetFile(path, blob(content)) for path, content in files.items()))
+
+
+def put(datasets: Datasets, files: Mapping[str, bytes]) -> Blob:
+    """Uploads content and the list of it, and returns the list."""
+    listed = manifest(files)
+    for content in (*files.values(), listed):
+        datasets.blobs.put(blob(content), content)
+    return blob(listed)
+
+
+def upload(datasets: Datasets, name: str, files: Mapping[str, bytes]) -> DatasetRecord:
+    return datasets.create(name, put(datasets, files), "test")
