@@ -17,15 +17,13 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from eyasd.core import document
-from eyasd.core.answers import ANSWERS, Split
-from eyasd.core.errors import DatasetInUse, DatasetNotFound, InvalidArgument, Unavailable, UploadNotFound
-from eyasd.core.form import form_at
+from eyasd.core.answers import Split
+from eyasd.core.errors import DatasetInUse, Unavailable
 from eyasd.core.jobs import Job, JobEvent, JobPriority, JobState, JobType, Lease, Queued
-from eyasd.core.names import DatasetRef, ModelRef, names_upload, parse_dataset_ref
-from eyasd.core.places import place_of
+from eyasd.core.names import DatasetRef, ModelRef
 from eyasd.core.spec import InspectionSpec, TrainSpec
-from eyasd.core.warmstart import inherited
 from eyasd.jobs import folder
+from eyasd.jobs.references import References
 from eyasd.jobs.replica import Replica
 from eyasd.registry.datasets import Datasets
 from eyasd.registry.models import Models
@@ -52,8 +50,7 @@ class Ledger:
     ) -> None:
         """Begins with the jobs of the store; datasets must lie below the roots, see `core.places`."""
         self._store = store
-        self._roots = roots
-        self._models = models
+        self._references = References(models, datasets, roots)
         self.datasets = datasets
         self._jobs_dir = jobs_dir
         self._replica = replica
@@ -93,9 +90,9 @@ class Ledger:
             create_time=datetime.now(UTC),
             model=model,
             dataset=dataset,
-            spec=await asyncio.to_thread(self._with_demanded_variants, model, spec),
+            spec=await asyncio.to_thread(self._references.with_demanded_variants, model, spec),
             alias=alias,
-            base_version=await asyncio.to_thread(self._base_version, base, spec) if base else None,
+            base_version=await asyncio.to_thread(self._references.base_version, base, spec) if base else None,
             priority=priority,
             owner=owner,
         )
@@ -129,14 +126,14 @@ class Ledger:
                 version, or versions cannot be compared; or the version did not note its splits.
             RequestIdReused: the request id belongs to another request.
         """
-        versions = await asyncio.to_thread(self._comparable, (ref, *others))
+        versions = await asyncio.to_thread(self._references.comparable, (ref, *others))
         job = Job(
             id=_new_id(),
             type=JobType.EVALUATION,
             create_time=datetime.now(UTC),
             model=ref.model,
             version=versions[0].version,
-            dataset=await asyncio.to_thread(self._dataset_of, versions[0], dataset, split),
+            dataset=await asyncio.to_thread(self._references.dataset_of, versions[0], dataset, split),
             others=versions[1:],
             split=split,
             owner=owner,
@@ -161,12 +158,7 @@ class Ledger:
         request = f"inspect {dataset} {document.dump(spec)}"
         if retraced is not None:
             request = f"{request} as {retraced}"
-            version = ModelRef(retraced.model, version=await asyncio.to_thread(self._models.resolve, retraced))
-            manifest = await asyncio.to_thread(self._models.manifest, version.model, version.version or 0)
-            dataset, spec = (
-                dataset or manifest.lineage.dataset,
-                InspectionSpec(manifest.lineage.backbone, manifest.lineage.seed, version),
-            )
+            dataset, spec = await asyncio.to_thread(self._references.retraced, retraced, dataset)
         job = Job(
             id=_new_id(),
             type=JobType.INSPECTION,
@@ -323,67 +315,8 @@ class Ledger:
                     dataset=job.dataset,
                 )
 
-    def _named(self, dataset: str) -> str:
-        """Returns a dataset as its job names it: the place of one, or the version of an uploaded one that is meant now."""
-        if names_upload(dataset):
-            ref = parse_dataset_ref(dataset, "dataset")
-            return str(replace(ref, version=self.datasets.get(ref).version))
-        form_at(place_of(dataset), self._roots)
-        return dataset
-
-    def _with_demanded_variants(self, model: str, spec: TrainSpec) -> TrainSpec:
-        record = self._models.policies.get(model)
-        demanded = record.policy.required_variants if record else ()
-        return replace(spec, variants=tuple(dict.fromkeys((*spec.variants, *demanded))))
-
-    def _base_version(self, ref: ModelRef, spec: TrainSpec) -> ModelRef:
-        """Returns the version that `ref` names now, by its number, and makes sure that a training can start from it."""
-        version = ModelRef(ref.model, version=self._models.resolve(ref))
-        inherited(spec, self._models.manifest(version.model, version.version or 0), str(version))
-        return version
-
-    def _dataset_of(self, version: ModelRef, dataset: str, split: Split | None) -> str:
-        """Returns the dataset to score a version on: the one that was named, or the one that it was trained on."""
-        manifest = self._models.manifest(version.model, version.version or 0)
-        if split and ANSWERS not in manifest.files:
-            raise InvalidArgument(
-                "split", f"{version} was published without {ANSWERS}, so its {split} split is not known: name a dataset alone."
-            )
-        if dataset:
-            return dataset
-        if not split:
-            raise InvalidArgument(
-                "dataset", "Neither a dataset nor a split is named: name one, so that there is something to score."
-            )
-        try:
-            self._named(manifest.lineage.dataset)
-        except (DatasetNotFound, UploadNotFound):
-            raise DatasetNotFound(
-                f"{version} was trained on {manifest.lineage.dataset!r}, which is not there any more: name the dataset that holds "
-                "its pictures now.",
-                dataset=manifest.lineage.dataset,
-            ) from None
-        return manifest.lineage.dataset
-
-    def _comparable(self, refs: tuple[ModelRef, ...]) -> tuple[ModelRef, ...]:
-        """Returns the versions that the references name now, by their numbers; each once, and all of one kind."""
-        versions = tuple(ModelRef(ref.model, version=self._models.resolve(ref)) for ref in refs)
-        several = [self._models.manifest(one.model, one.version or 0).thresholds is not None for one in versions]
-        for place, version in enumerate(versions[1:], 1):
-            if (same := versions.index(version)) < place:
-                raise InvalidArgument(
-                    "other_models", f"{refs[same]} and {refs[place]} are both {version}: name two versions, or only one of the two."
-                )
-            if several[place] is not several[0]:
-                single, multi = (versions[several.index(kind)] for kind in (False, True))
-                raise InvalidArgument(
-                    "other_models",
-                    f"{multi} gives a picture any number of labels, and {single} one, so they cannot be compared: name others.",
-                )
-        return versions
-
     async def _submit(self, job: Job, request_id: str | None, request: str) -> Job:
-        job = replace(job, dataset=await asyncio.to_thread(self._named, job.dataset))
+        job = replace(job, dataset=await asyncio.to_thread(self._references.named, job.dataset))
         if self.draining:
             raise Unavailable("The server is going down: send the request again.")
         accepted = await asyncio.to_thread(self._store.submit, job, request_id, request, self._quota_queued)

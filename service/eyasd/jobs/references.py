@@ -1,0 +1,122 @@
+"""What names in a request lead to now: versions by their numbers, datasets by their places; and whether a job can be made of them.
+
+An alias may move, and a dataset be uploaded anew, before the job begins: it keeps what was meant when it was accepted. Blocking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from eyasd.core.answers import ANSWERS, Split
+from eyasd.core.errors import DatasetNotFound, InvalidArgument, UploadNotFound
+from eyasd.core.form import form_at
+from eyasd.core.names import ModelRef, names_upload, parse_dataset_ref
+from eyasd.core.places import place_of
+from eyasd.core.spec import InspectionSpec, TrainSpec
+from eyasd.core.warmstart import inherited
+from eyasd.registry.datasets import Datasets
+from eyasd.registry.models import Models
+
+
+class References:
+    """What names lead to."""
+
+    def __init__(self, models: Models, datasets: Datasets, roots: Sequence[str]) -> None:
+        """Remembers where to look; datasets must lie below the roots, see `core.places`."""
+        self._models, self._datasets, self._roots = models, datasets, roots
+
+    def named(self, dataset: str) -> str:
+        """Returns a dataset as its job names it: the place of one, or the version of an uploaded one that is meant now.
+
+        Raises:
+            InvalidArgument: it is none that is read, or lies where it may not.
+            NotFound: there is no such dataset.
+        """
+        if names_upload(dataset):
+            ref = parse_dataset_ref(dataset, "dataset")
+            return str(replace(ref, version=self._datasets.get(ref).version))
+        form_at(place_of(dataset), self._roots)
+        return dataset
+
+    def with_demanded_variants(self, model: str, spec: TrainSpec) -> TrainSpec:
+        """Returns a specification with the variants that the model's policy demands, asked for or not."""
+        record = self._models.policies.get(model)
+        demanded = record.policy.required_variants if record else ()
+        return replace(spec, variants=tuple(dict.fromkeys((*spec.variants, *demanded))))
+
+    def base_version(self, ref: ModelRef, spec: TrainSpec) -> ModelRef:
+        """Returns the version that `ref` names now, by its number.
+
+        Raises:
+            NotFound: there is no such version.
+            InvalidArgument: a training as specified cannot start from it.
+        """
+        version = ModelRef(ref.model, version=self._models.resolve(ref))
+        inherited(spec, self._models.manifest(version.model, version.version or 0), str(version))
+        return version
+
+    def dataset_of(self, version: ModelRef, dataset: str, split: Split | None) -> str:
+        """Returns the dataset to score a version on: the one that was named, or the one that it was trained on.
+
+        Raises:
+            InvalidArgument: neither a dataset nor a split is named, or the version did not note its splits.
+            DatasetNotFound: what it was trained on is not there any more.
+        """
+        manifest = self._models.manifest(version.model, version.version or 0)
+        if split and ANSWERS not in manifest.files:
+            raise InvalidArgument(
+                "split", f"{version} was published without {ANSWERS}, so its {split} split is not known: name a dataset alone."
+            )
+        if dataset:
+            return dataset
+        if not split:
+            raise InvalidArgument(
+                "dataset", "Neither a dataset nor a split is named: name one, so that there is something to score."
+            )
+        try:
+            self.named(manifest.lineage.dataset)
+        except (DatasetNotFound, UploadNotFound):
+            raise DatasetNotFound(
+                f"{version} was trained on {manifest.lineage.dataset!r}, which is not there any more: name the dataset that holds "
+                "its pictures now.",
+                dataset=manifest.lineage.dataset,
+            ) from None
+        return manifest.lineage.dataset
+
+    def comparable(self, refs: tuple[ModelRef, ...]) -> tuple[ModelRef, ...]:
+        """Returns the versions that the references name now, by their numbers.
+
+        Raises:
+            NotFound: there is no such version.
+            InvalidArgument: two are the same, or they are not of one kind.
+        """
+        versions = tuple(ModelRef(ref.model, version=self._models.resolve(ref)) for ref in refs)
+        several = [self._models.manifest(one.model, one.version or 0).thresholds is not None for one in versions]
+        for place, version in enumerate(versions[1:], 1):
+            if (same := versions.index(version)) < place:
+                raise InvalidArgument(
+                    "other_models", f"{refs[same]} and {refs[place]} are both {version}: name two versions, or only one of the two."
+                )
+            if several[place] is not several[0]:
+                single, multi = (versions[several.index(kind)] for kind in (False, True))
+                raise InvalidArgument(
+                    "other_models",
+                    f"{multi} gives a picture any number of labels, and {single} one, so they cannot be compared: name others.",
+                )
+        return versions
+
+    def retraced(self, ref: ModelRef, dataset: str) -> tuple[str, InspectionSpec]:
+        """Returns the dataset and the specification by which the training of the version that `ref` names now is retraced.
+
+        Args:
+            ref: of the version.
+            dataset: where its dataset lies now; "" is where it was.
+
+        Raises:
+            NotFound: there is no such version.
+            BrokenBundle: its manifest is damaged.
+        """
+        version = ModelRef(ref.model, version=self._models.resolve(ref))
+        lineage = self._models.manifest(version.model, version.version or 0).lineage
+        return dataset or lineage.dataset, InspectionSpec(lineage.backbone, lineage.seed, version)
