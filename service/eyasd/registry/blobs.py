@@ -8,6 +8,7 @@ its digest is checked. Safe to use from several threads.
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import secrets
@@ -31,11 +32,11 @@ class Blobs:
     """The content in a store, and the folder in which it arrives."""
 
     def __init__(self, store: BlobStore, staging: Path, max_bytes: int) -> None:
-        """Takes up what an earlier daemon was receiving when it ended.
+        """Takes up what an earlier daemon was receiving when it ended; what another one is receiving now holds a lock.
 
         Args:
             store: that keeps it.
-            staging: folder on this machine, this daemon's alone; made when it is needed.
+            staging: folder that content arrives in; made when it is needed.
             max_bytes: of all content together, what is arriving included; 0 takes none.
         """
         self.store, self.staging = store, staging
@@ -43,7 +44,7 @@ class Blobs:
         self._parts = threading.Lock()
         self._arriving: dict[str, Arrival] = {}  # SHA-256 -> what receives it, and may be taken over
         for left in _files(staging):
-            if left.suffix != _PART:
+            if left.suffix != _PART and not _is_held(left):
                 _keep(left, left.with_suffix(_PART))
 
     def missing(self, wanted: Sequence[Blob]) -> list[tuple[int, int]]:
@@ -172,6 +173,7 @@ class Arrival:
         self._lock = threading.Lock()
         self._is_over = False
         self._file = FileIO(place, "a+")
+        fcntl.flock(self._file, fcntl.LOCK_EX)
 
     @property
     def is_whole(self) -> bool:
@@ -311,6 +313,16 @@ def _keep(file: Path, part: Path) -> int:
         return size
     file.replace(part)
     return kept or 0
+
+
+def _is_held(file: Path) -> bool:
+    """Tells whether a daemon is receiving into a file."""
+    with FileIO(file, "r") as opened:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def _size(file: Path) -> int | None:

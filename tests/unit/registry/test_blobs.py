@@ -58,6 +58,7 @@ def test_what_broke_off_is_gone_on_with_also_by_another_daemon(tmp_path: Path) -
     assert blobs.missing([LARGE]) == [(0, 1_000_000)]
     arrival = blobs.arrive(LARGE, 1_000_000)
     arrival.add(CONTENT[1_000_000:2_000_000])
+    assert opened(tmp_path).missing([LARGE]) == [(0, 0)]  # another daemon leaves it alone, as it is being received
     arrival._file.close()  # the daemon is killed
     again = opened(tmp_path)
     assert again.missing([LARGE]) == [(0, 2_000_000)]
