@@ -82,7 +82,7 @@ def _single(dataset: Path) -> LocalFile:
     if name.endswith(_MANIFESTS):
         raise InvalidArgument(
             f"{str(dataset)!r} names pictures that lie elsewhere: put it into a folder with one folder of its pictures, with paths "
-            "relative to it, and upload that folder."
+            "relative to it, and upload that folder; or, if the trainer reads it where it is, add --no-upload."
         )
     if not name.endswith(_ARCHIVES) or not dataset.is_file():
         raise InvalidArgument(f"{str(dataset)!r} is neither a folder nor an archive ({', '.join(_ARCHIVES)}): name one of these.")

@@ -78,6 +78,12 @@ async def test_a_folder_arrives_whole_and_once(app: App, photos: Path, sync: boo
     (photos / "hat" / "new.jpg").write_bytes(b"new")
     second = await upload(app.port, photos, sync=sync, on_progress=told.append)
     assert (second.name, told[-1].sent_bytes) == ("datasets/photos-of-2026/versions/2", 3)
+    async with eyas.aio.Client(f"127.0.0.1:{app.port}") as client:
+        await client.delete_dataset("photos-of-2026")
+    store = open_datasets(app._settings).blobs.store
+    async with asyncio.timeout(20):  # all of it goes by itself
+        while next(store.find("blobs"), None) is not None:
+            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("sync", [True, False])

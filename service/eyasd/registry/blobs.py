@@ -14,14 +14,15 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 from typing import Final
 
 from eyasd.core.datasets import Blob
-from eyasd.core.errors import DigestMismatch, InvalidArgument, StorageFailed, UploadConflict, UploadTooLarge
+from eyasd.core.errors import DigestMismatch, InvalidArgument, StorageFailed, UploadConflict
+from eyasd.registry.usage import Usage
 from eyasd.storage.store import BlobStore
 
 _PIECE_BYTES: Final = 1024 * 1024
@@ -254,55 +255,6 @@ class Arrival:
 def conflict(blob: Blob, offset: int) -> UploadConflict:
     """Returns the error for a piece that begins elsewhere than what is there ends."""
     return UploadConflict(f"No {offset:,} bytes of {blob.sha256} are there, or another stream goes on: ask what is missing.")
-
-
-class Usage:
-    """How many bytes all content takes, and how many it may."""
-
-    def __init__(self, most: int, count: Callable[[], int]) -> None:
-        """Counts nothing yet: that may take seconds, and not every daemon is sent anything.
-
-        Args:
-            most: bytes that may be taken; 0 takes no uploads.
-            count: finds out how many are.
-        """
-        self._most, self._count = most, count
-        self._lock = threading.Lock()
-        self._used: int | None = None
-
-    def reserve(self, size_bytes: int) -> None:
-        """Takes room. Raises UploadTooLarge where there is too little."""
-        with self._lock:
-            self._used = self._checked(size_bytes) + size_bytes
-
-    def check(self, size_bytes: int) -> None:
-        """Raises UploadTooLarge where there is too little room."""
-        with self._lock:
-            self._used = self._checked(size_bytes)
-
-    def release(self, size_bytes: int) -> None:
-        """Gives room back."""
-        with self._lock:
-            if self._used is not None:
-                self._used = max(0, self._used - size_bytes)
-
-    def recount(self) -> None:
-        """Finds out anew, as other daemons may use the store, too; next time somebody asks."""
-        with self._lock:
-            self._used = None
-
-    def _checked(self, size_bytes: int) -> int:
-        if self._most == 0:
-            raise UploadTooLarge("The server takes no uploads (datasets.max_bytes is 0): name a dataset that its trainer can read.")
-        used = self._count() if self._used is None else self._used
-        if used + size_bytes > self._most:
-            raise UploadTooLarge(
-                f"All uploaded datasets together may take {self._most:,} bytes; {used:,} are taken, and {size_bytes:,} more do not "
-                "fit: delete a dataset (`eyas datasets`), or have the operator raise datasets.max_bytes.",
-                max_bytes=self._most,
-                used_bytes=used,
-            )
-        return used
 
 
 def _keep(file: Path, part: Path) -> int:
