@@ -19,7 +19,7 @@ from eyasd.core.errors import BadDataset, StorageFailed
 from eyasd.storage.cache import Draft, ObjectCache, Piece, object_id
 from eyasd.storage.reading import Changed, Hitch, Object, Objects
 
-# Half of the time of one is the way: beyond 32 at a time a server on the same machine answers no more, see bench/fetch.py.
+# A server on the same machine answers hardly more beyond 16 at a time; the further away one is, the more have to be on the way.
 _AT_ONCE: Final = 32
 # A part is in memory until it is written; so is a pack.
 PART_BYTES: Final = 8 * 1024**2
