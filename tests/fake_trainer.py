@@ -42,6 +42,7 @@ class FakeProcess:
     ended: asyncio.Future[Ending] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     stops: int = 0
     reason: str = ""
+    threads: str = ""
 
     async def wait(self) -> Ending:
         return await asyncio.shield(self.ended)
@@ -52,6 +53,9 @@ class FakeProcess:
 
     def standing(self) -> Standing:
         return Standing(running=not self.reason, reason=self.reason)
+
+    async def stacks(self) -> str:
+        return self.threads
 
     def end(self, status: int | None, cause: Cause = Cause.PROGRAM, message: str = "") -> None:
         if not self.ended.done():

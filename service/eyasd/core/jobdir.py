@@ -9,6 +9,7 @@
     bundle/          the version to score in an evaluation; the version made in a training, complete once result.json exists
     others/N/        in an evaluation of several versions the further ones, from 1
     progress.jsonl   one ProgressLine a line, appended whole by the program
+    pulse.json       a `core.pulse.Pulse`, every two seconds
     result.json      TrainingOutcome, EvaluationOutcome or InspectionOutcome; written last, at once
     error.json       JobError; the program then ends with USER_ERROR
     lock             held, in the kernel's sense, for as long as the program lives
@@ -41,6 +42,7 @@ LOCK: Final = "lock"
 LOG: Final = "trainer.log"
 ENDING: Final = "ending.json"
 LEASE: Final = "lease"
+PULSE: Final = "pulse.json"
 
 # Exit codes of the program. Any other is a fault of its own or of its machine, and its standard error says more.
 OK: Final = 0
@@ -53,10 +55,12 @@ class ProgressLine:
     """One line of progress.jsonl: exactly one of `progress` and `message` is set.
 
     Attributes:
-        time: when it was written, UTC.
+        time: when it was put, UTC.
         message: a sentence for a person.
+        sequence: its number among the lines of its process, from 1; one that is missing was given up while the disk took none.
     """
 
     time: datetime
     progress: Progress | None = None
     message: str | None = None
+    sequence: int = 0

@@ -9,6 +9,7 @@ import ctypes
 import os
 import signal
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,20 @@ _PR_SET_CHILD_SUBREAPER: Final = 36
 
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 _PROC: Final = Path("/proc")
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a process has used since it began.
+
+    Attributes:
+        processor_seconds: of all its threads.
+        moved_bytes: read and written, whether by a disk or not; of what comes over a network, what is then written to a file.
+    """
+
+    processor_seconds: float
+    moved_bytes: int
 
 
 def end_with(parent: int) -> None:
@@ -59,6 +74,26 @@ def memory_bytes(processes: list[int], proc: Path = _PROC) -> int:
                 if name in {"RssAnon", "RssShmem"}:
                     held += int(value.split()[0]) * 1024
     return held
+
+
+def usage(processes: list[int], proc: Path = _PROC) -> dict[int, Usage]:
+    """Returns what each process has used; those that have ended are left out."""
+    found: dict[int, Usage] = {}
+    for process in processes:
+        with suppress(OSError):  # it may end at any moment
+            fields = (proc / str(process) / "stat").read_text().rpartition(")")[2].split()
+            counts = dict(line.split(": ") for line in (proc / str(process) / "io").read_text().splitlines())
+            found[process] = Usage((int(fields[11]) + int(fields[12])) / _TICKS, int(counts["rchar"]) + int(counts["wchar"]))
+    return found
+
+
+def catches(process: int, number: int, proc: Path = _PROC) -> bool:
+    """Returns whether a process has a handler for a signal: to most others, it would be the end."""
+    with suppress(OSError):
+        for line in (proc / str(process) / "status").read_text().splitlines():
+            if line.startswith("SigCgt:"):
+                return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+    return False
 
 
 def _prctl(option: int, value: int) -> None:

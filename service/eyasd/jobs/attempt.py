@@ -27,6 +27,7 @@ from eyasd.jobs.progress import read_progress
 from eyasd.jobs.publishing import Publisher
 from eyasd.jobs.retries import RetryOptions, fault_of, judge
 from eyasd.jobs.runner import Cause, Ending, Launch, Process, Runner
+from eyasd.jobs.stalls import StallWatch
 from eyasd.registry.models import Models
 from eyasd.telemetry.metrics import Metrics
 
@@ -71,6 +72,7 @@ class Attempt:
         self._job_dir = ledger.job_dir(job.id)
         self._ledger, self._runner, self._models = ledger, runner, models
         self._publisher = Publisher(ledger, models, log)
+        self._stalls = StallWatch(job.id, self._job_dir, metrics, log)
         self._options, self._metrics, self._log = options, metrics, log
         self.process: Process | None = None
         self._begun = self._asked = False
@@ -168,6 +170,7 @@ class Attempt:
                 await asyncio.wait({ending}, timeout=_LOOK_SECONDS)
                 await self._collect()
         finally:
+            self._stalls.close()
             if not ending.cancel():  # it has ended, and that stays known whatever fails from here on
                 self._ending = ending.result()
         if self._stopping is not None:
@@ -180,8 +183,11 @@ class Attempt:
         job = await self._ledger.get(self._job.id)
         if job.cancelling or job.pausing:
             self.stop()
-        if job.state is JobState.STARTING and process.standing().running:
+        running = process.standing().running
+        if job.state is JobState.STARTING and running:
             await self._ledger.update(self._lease, state=JobState.RUNNING)
+        if running and (said := await self._stalls.look(process)):
+            await self._say(said)
 
     async def _collect(self) -> None:
         """Stores what the process has reported since the last look."""
@@ -237,8 +243,7 @@ class Attempt:
         """
         now = datetime.now(UTC)
         if setback:
-            position = await self._ledger.progress_bytes(self._job.id)
-            await self._ledger.record(self._lease, [JobEvent(0, now, message=setback)], position)
+            await self._say(setback)
         await self._ledger.update(
             self._lease,
             state=JobState.INTERRUPTED,
@@ -247,6 +252,10 @@ class Attempt:
             worked=self._job.worked + timedelta(seconds=round(time.monotonic() - self._start)),
             **changes,
         )
+
+    async def _say(self, message: str) -> None:
+        position = await self._ledger.progress_bytes(self._job.id)
+        await self._ledger.record(self._lease, [JobEvent(0, datetime.now(UTC), message=message)], position)
 
     async def _give_up(self, error: EyasError) -> None:
         """Fails the job, whose bookkeeping has failed, once nothing of it runs any more."""

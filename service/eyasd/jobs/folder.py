@@ -62,7 +62,8 @@ def prepare(
     """
     try:
         job_dir.mkdir(parents=True, exist_ok=True)
-        (job_dir / jobdir.ERROR).unlink(missing_ok=True)
+        for left in (jobdir.ERROR, jobdir.PULSE):
+            (job_dir / left).unlink(missing_ok=True)
         if names_upload(job.dataset):
             (job_dir / jobdir.UPLOADED).write_text(document.dump(datasets.locate(parse_dataset_ref(job.dataset, "dataset"))))
         if job.spec is not None:

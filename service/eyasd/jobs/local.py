@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from eyasd.core import jobdir
+from eyasd.jobs import stacks
 from eyasd.jobs.gpus import open_lock, take
 from eyasd.jobs.runner import Cause, Ending, Launch, Process, Standing
 
@@ -95,6 +96,10 @@ class LocalProcess:
     def standing(self) -> Standing:
         """See `Process.standing`."""
         return Standing(running=True, place=self._place)
+
+    async def stacks(self) -> str:
+        """See `Process.stacks`."""
+        return await asyncio.to_thread(stacks.ask, self._pid, self._job_dir / jobdir.LOG)
 
 
 class LocalRunner:

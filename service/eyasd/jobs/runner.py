@@ -91,6 +91,10 @@ class Process(Protocol):
         """Returns what was last seen of it."""
         ...
 
+    async def stacks(self) -> str:
+        """Returns where its threads are, as `stacks.place` reads it; "" where nobody can ask."""
+        ...
+
 
 class Runner(Protocol):
     """Starts attempts, and finds those started before, by an earlier daemon, too."""

@@ -185,6 +185,7 @@ class Metrics:
         )
         self.jobs = _Counter("eyas_jobs_total", "Jobs that reached a state.", ["type", "state"], registry=r)
         self.queued_jobs = Gauge("eyas_queued_jobs", "Jobs that wait for their turn, at any trainer.", registry=r)
+        self.stalled_jobs = Gauge("eyas_stalled_jobs", "Jobs of this trainer whose training program hangs.", registry=r)
         self.failed_attempts = _Counter(
             "eyas_failed_attempts_total", "Attempts that ended without a result, by whose fault that was.", ["fault"], registry=r
         )

@@ -6,9 +6,12 @@ Under torchrun, or `eyasd.training.launch`, several of it fine-tune together; th
 from __future__ import annotations
 
 import errno
+import faulthandler
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from eyasd.core import document, jobdir
@@ -16,6 +19,7 @@ from eyasd.core.errors import EyasError, StorageFailed, TrainerOutOfMemory
 from eyasd.core.jobs import JobError
 from eyasd.core.tasks import EvaluationTask, InspectionTask, TrainingTask
 from eyasd.training import durable
+from eyasd.training.heartbeat import Heartbeat
 from eyasd.training.journal import (
     EVALUATION_SHARES,
     INSPECTION_SHARES,
@@ -60,41 +64,54 @@ def _run(folder: Path) -> object:
 def _train(folder: Path) -> object:
     restart_tuned()
     task = document.load(TrainingTask, (folder / jobdir.TRAINING).read_bytes())
-    journal = _journal(folder, task, training_shares(task.spec))
-    from eyasd.training.ranks import connect  # noqa: PLC0415 -- torch takes seconds, and an evaluation does without
-    from eyasd.training.together import assist  # noqa: PLC0415
-    from eyasd.training.train import train  # noqa: PLC0415
+    with _journal(folder, task, training_shares(task.spec)) as journal:
+        from eyasd.training.ranks import connect  # noqa: PLC0415 -- torch takes seconds, and an evaluation does without
+        from eyasd.training.together import assist  # noqa: PLC0415
+        from eyasd.training.train import train  # noqa: PLC0415
 
-    with connect() as ranks:
-        if ranks.first:
-            return train(task, folder, journal, ranks)
-        assist(journal, ranks)
+        with connect() as ranks:
+            if ranks.first:
+                return train(task, folder, journal, ranks)
+            assist(journal, ranks)
     return None
 
 
 def _evaluate(folder: Path) -> object:
     task = document.load(EvaluationTask, (folder / jobdir.EVALUATION).read_bytes())
-    journal = _journal(folder, task, EVALUATION_SHARES)
-    from eyasd.training.scoring.rescore import rescore  # noqa: PLC0415 -- ONNX Runtime is not needed to read a task
+    with _journal(folder, task, EVALUATION_SHARES) as journal:
+        from eyasd.training.scoring.rescore import rescore  # noqa: PLC0415 -- ONNX Runtime is not needed to read a task
 
-    return rescore(task, folder, journal)
+        return rescore(task, folder, journal)
 
 
 def _inspect(folder: Path) -> object:
     restart_tuned()
     task = document.load(InspectionTask, (folder / jobdir.INSPECTION).read_bytes())
-    journal = _journal(folder, task, RETRACING_SHARES if task.spec.version else INSPECTION_SHARES)
-    from eyasd.training.inspection import inspect  # noqa: PLC0415 -- torch takes seconds, and an evaluation does without
-    from eyasd.training.retrace import retrace  # noqa: PLC0415
+    with _journal(folder, task, RETRACING_SHARES if task.spec.version else INSPECTION_SHARES) as journal:
+        from eyasd.training.inspection import inspect  # noqa: PLC0415 -- torch takes seconds, and an evaluation does without
+        from eyasd.training.retrace import retrace  # noqa: PLC0415
 
-    return retrace(task, folder, journal) if task.spec.version else inspect(task, folder, journal)
+        return retrace(task, folder, journal) if task.spec.version else inspect(task, folder, journal)
 
 
-def _journal(folder: Path, task: TrainingTask | EvaluationTask | InspectionTask, shares: dict[str, int]) -> Journal:
+@contextmanager
+def _journal(folder: Path, task: TrainingTask | EvaluationTask | InspectionTask, shares: dict[str, int]) -> Iterator[Journal]:
+    faulthandler.register(signal.SIGUSR1)  # says in the log where each thread is, whatever holds them up
+    first = rank_and_world()[0] == 0
     # One process of a group tells what happens; the others have nothing to add.
-    journal = Journal(Path(os.devnull) if rank_and_world()[0] else folder / jobdir.PROGRESS, with_fetching(shares, task.dataset))
+    journal = Journal(folder / jobdir.PROGRESS if first else Path(os.devnull), with_fetching(shares, task.dataset))
     signal.signal(signal.SIGTERM, lambda *_: journal.stop())
-    return journal
+    if not first:
+        yield journal
+        return
+    heartbeat = Heartbeat(folder / jobdir.PULSE, journal)
+    journal.lines.start()
+    heartbeat.start()
+    try:
+        yield journal
+    finally:
+        heartbeat.close()
+        journal.lines.close()
 
 
 def _explained(error: Exception) -> EyasError | None:

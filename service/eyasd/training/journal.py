@@ -1,25 +1,23 @@
-"""progress.jsonl: what the program says while it works, and how it hears that it shall stop.
+"""What the program says while it works, line by line, and how it hears that it shall stop.
 
 Knows how much of a job each stage usually is, not what the stages do.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from eyasd.core import document
 from eyasd.core.evaluation import EpochMetrics
-from eyasd.core.jobdir import ProgressLine
 from eyasd.core.jobs import Progress
 from eyasd.core.places import is_remote
 from eyasd.core.spec import TrainSpec
+from eyasd.training.lines import Lines
 
 _MIN_INTERVAL_SECONDS: Final = 0.5
 # Shares of the wall-clock time; they need not sum to 1. Measured on the 3,781 pictures of the clothing data set, 2 cores.
@@ -75,6 +73,8 @@ class Journal:
     Attributes:
         path: of progress.jsonl.
         shares: each stage's share of the job, in the order of the stages.
+        lines: where what it says goes.
+        moves: how often it has heard that the program goes on.
     """
 
     path: Path
@@ -88,8 +88,8 @@ class Journal:
         self._stage_start = 0.0  # seconds after the start
         self._measured = False
         self._progress = Progress(stage=next(iter(self.shares)))
-        if self.path.exists() and self.path.read_bytes()[-1:] not in (b"", b"\n"):
-            self._append("")  # an earlier attempt died in the middle of it
+        self.moves = 0
+        self.lines = Lines(self.path)
 
     def stop(self) -> None:
         """Asks the program to stop at the next step; safe in a signal handler."""
@@ -97,12 +97,19 @@ class Journal:
 
     def check(self) -> None:
         """Raises Interrupted once somebody asked the program to stop."""
+        self.moves += 1
         if self.agree(self._stop.is_set()):
             raise Interrupted
 
     def message(self, text: str) -> None:
         """Tells a person something, in a sentence."""
-        self._append(document.dump(ProgressLine(datetime.now(UTC), message=text)))
+        self.moves += 1
+        self.lines.put(message=text)
+
+    @property
+    def current_stage(self) -> str:
+        """The stage under way."""
+        return self._progress.stage
 
     def stage(self, stage: str) -> None:
         """Begins a stage."""
@@ -144,7 +151,7 @@ class Journal:
         known = fraction > 0.02 and (self._measured or "fine-tune" not in self._to_come())
         left = timedelta(seconds=round(elapsed * (1 - fraction) / fraction, 1)) if known else None
         self._progress = replace(self._progress, fraction=round(fraction, 4), time_left=left)
-        self._append(document.dump(ProgressLine(datetime.now(UTC), progress=self._progress)))
+        self.lines.put(progress=self._progress)
 
     def _before(self) -> float:
         """Returns the shares of the stages that are over."""
@@ -154,11 +161,3 @@ class Journal:
         """Returns the stage under way and those after it."""
         stages = list(self.shares)
         return stages[stages.index(self._progress.stage) :]
-
-    def _append(self, line: str) -> None:
-        # One write to a file opened for appending is one line, whoever else reads or writes at the moment.
-        file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            os.write(file, (line + "\n").encode())
-        finally:
-            os.close(file)

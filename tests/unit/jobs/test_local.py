@@ -16,7 +16,7 @@ from typing import TypeVar
 import pytest
 
 from eyasd.core import jobdir
-from eyasd.jobs import guard, local
+from eyasd.jobs import guard, local, stacks
 from eyasd.jobs.local import LocalOptions, LocalRunner
 from eyasd.jobs.runner import Cause, Ending, Launch, Process
 
@@ -220,3 +220,14 @@ async def test_a_job_has_its_gpus_alone_where_there_are_enough(house: House) -> 
 def test_a_training_alone_takes_several_processes(options: dict[str, object], launch: dict[str, object], processes: int) -> None:
     runner = LocalRunner(LocalOptions(locks=Path("gpus"), **options))  # type: ignore[arg-type]
     assert runner._processes(Launch(job="j", attempt=1, job_dir=Path("j"), **launch)) == processes  # type: ignore[arg-type]
+
+
+async def test_it_says_where_its_threads_are_whatever_holds_them_up(house: House) -> None:
+    """A process that would be ended by the question is not asked."""
+    program = "import faulthandler\nfaulthandler.register(signal.SIGUSR1)\n" + CHILD.format(SAY + SLEEP)
+    process = await house.start(f"{program}\ndef hangs():\n    {SAY}{SLEEP}\nhangs()")
+    _, *_ = both = await house.said(2)
+    assert stacks.place(await process.stacks()) == "hangs (<string>:5)"
+    assert all(alive(one) for one in both)
+    await process.stop(10)
+    assert await process.stacks() == ""

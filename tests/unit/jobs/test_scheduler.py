@@ -17,10 +17,11 @@ from eyasd.core.findings import DatasetReport, LabelCounts
 from eyasd.core.jobs import Job, JobPriority, JobState, JobType, Progress, Waiting
 from eyasd.core.names import ModelRef
 from eyasd.core.promotion import Policy
+from eyasd.core.pulse import IDLE_SECONDS, Pulse
 from eyasd.core.spec import InspectionSpec, Preset, TrainSpec
 from eyasd.core.tasks import Conditions, EvaluationOutcome, EvaluationTask, InspectionOutcome, InspectionTask, TrainingTask
 from eyasd.jobs import attempt as attempt_module
-from eyasd.jobs import folder, publishing
+from eyasd.jobs import folder, publishing, stalls
 from eyasd.jobs import scheduler as scheduler_module
 from eyasd.jobs.outlook import Outlook
 from eyasd.jobs.queue import QueueOptions
@@ -581,3 +582,29 @@ async def test_a_database_that_fails_for_a_while_loses_nothing(house: House, mon
     assert states(events)[-1] is JobState.SUCCEEDED
     assert [event.message for event in events if event.message] == ["first"]
     assert len(tries) >= 3
+
+
+async def test_a_training_that_hangs_is_told_with_where_and_that_it_goes_on(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stalls, "_LOOK_SECONDS", 0.0)
+    job = await train(house)
+    process = await house.runner.started.get()
+    process.threads = 'Process 7:\nCurrent thread 0x1 (most recent call first):\n  File "feed.py", line 5 in take\n'
+
+    async def beat(number: int, seconds: float, awaited: int) -> str:
+        (process.job_dir / jobdir.PULSE).write_text(document.dump(Pulse(number, "head", seconds, seconds)))
+        said: list[str] = []
+        async for event in house.ledger.watch(job.id, 1):
+            said += [event.message] if event.message else []
+            if len(said) == awaited:
+                break
+        return said[-1]
+
+    said = await beat(1, IDLE_SECONDS, 1)
+    assert "hangs in stage 'head'" in said
+    assert said.endswith(" It is at take (feed.py:5).")
+    assert house.metrics.registry.get_sample_value("eyas_stalled_jobs") == 1
+    assert "goes on" in await beat(2, 0.0, 2)
+    await beat(3, IDLE_SECONDS, 3)
+    process.succeed()
+    await follow(house, job)
+    assert house.metrics.registry.get_sample_value("eyas_stalled_jobs") == 0

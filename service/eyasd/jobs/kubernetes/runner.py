@@ -84,6 +84,10 @@ class KubernetesProcess:
         """See `Process.standing`."""
         return self._standing
 
+    async def stacks(self) -> str:
+        """See `Process.stacks`: the process is on another machine."""
+        return ""
+
     async def wait(self) -> Ending:
         """See `Process.wait`."""
         looking = asyncio.create_task(self._look())
