@@ -227,7 +227,7 @@ async def test_it_says_where_its_threads_are_whatever_holds_them_up(house: House
     program = "import faulthandler\nfaulthandler.register(signal.SIGUSR1)\n" + CHILD.format(SAY + SLEEP)
     process = await house.start(f"{program}\ndef hangs():\n    {SAY}{SLEEP}\nhangs()")
     _, *_ = both = await house.said(2)
-    assert stacks.place(await process.stacks()) == "hangs (<string>:5)"
+    assert stacks.place(await process.stacks()) == "hangs (<string>:6)"
     assert all(alive(one) for one in both)
     await process.stop(10)
     assert await process.stacks() == ""

@@ -405,8 +405,8 @@ class TestExitCodes:
         [
             (OSError(errno.ENOSPC, "No space left on device"), "STORAGE_FAILED"),
             (OSError(errno.EACCES, "Permission denied"), "STORAGE_FAILED"),
-            (MemoryError(), "TRAINER_FAILED"),
-            (torch.OutOfMemoryError("CUDA out of memory"), "TRAINER_FAILED"),
+            (MemoryError(), "TRAINER_OUT_OF_MEMORY"),
+            (torch.OutOfMemoryError("CUDA out of memory"), "TRAINER_OUT_OF_MEMORY"),
         ],
     )
     def test_faults_of_the_machine_are_explained(
