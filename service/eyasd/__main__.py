@@ -19,7 +19,7 @@ _ROLES = {
     "server": "classify pictures; needs nothing but the repository in --data-dir",
 }
 _COPIES = {
-    "backup": "copy models, aliases and jobs, also while daemons run",
+    "backup": "copy models, uploaded datasets and jobs, also while daemons run",
     "restore": "bring them back into an empty place, of whichever kind",
 }
 

@@ -6,6 +6,7 @@ is what `eyasd config` prints beside it.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -277,7 +278,7 @@ def read_settings(file: Path | None, overrides: dict[str, Any]) -> Settings:
         settings: Settings = reader(**overrides)
     except ValidationError as error:
         wrong = "; ".join(
-            f"{'.'.join(str(part) for part in e['loc'])} ({e.get('input')!r}): {e['msg'].removeprefix('Value error, ')}"
+            f"{'.'.join(str(part) for part in e['loc'])} ({_shown(e.get('input'))}): {e['msg'].removeprefix('Value error, ')}"
             for e in error.errors()
         )
         raise StartupFailed(f"The configuration is wrong: {wrong}. `eyasd config` prints every setting.") from None
@@ -286,6 +287,11 @@ def read_settings(file: Path | None, overrides: dict[str, Any]) -> Settings:
     if (settings.api.tls_certificate is None) != (settings.api.tls_key is None):
         raise StartupFailed("The configuration is wrong: api.tls_certificate and api.tls_key are set together or not at all.")
     return settings
+
+
+def _shown(value: object) -> str:
+    """Returns a wrong value, without what is before the @ of an address: it may be a password."""
+    return re.sub(r"(\w+://)[^/]*@", r"\1***@", repr(value))
 
 
 def revealed(settings: Settings) -> dict[str, Any]:

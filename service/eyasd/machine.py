@@ -85,7 +85,8 @@ def open_database(settings: Settings, log: structlog.typing.FilteringBoundLogger
 
 def stores_of(settings: Settings) -> dict[str, Store]:
     """Returns what daemons keep objects in, by the names that back-ups know them by."""
-    return {"models": open_store(settings.registry.url, settings.data_dir / "models")}
+    folder = settings.data_dir
+    return {"models": open_store(settings.registry.url, folder / "models"), "datasets": LocalStore(folder / "datasets")}
 
 
 def open_datasets(settings: Settings) -> Datasets:

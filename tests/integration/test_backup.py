@@ -21,10 +21,11 @@ from eyasd.core.errors import StartupFailed, StorageFailed
 from eyasd.core.jobs import Job, JobEvent, JobType
 from eyasd.core.names import ModelRef
 from eyasd.core.traffic import Canary
-from eyasd.machine import open_jobs, stores_of
+from eyasd.machine import open_datasets, open_jobs, stores_of
 from eyasd.registry.models import Models
 from eyasd.storage.local import LocalStore
 from postgres import Postgres
+from uploads import upload
 
 ANN: dict[str, Any] = {"actor": "ann", "reason": ""}
 Log = structlog.typing.FilteringBoundLogger
@@ -53,8 +54,7 @@ def models_of(settings: Settings) -> Models:
 
 
 def objects(settings: Settings) -> dict[str, bytes]:
-    store = stores_of(settings)["models"]
-    return {key: store.read(key) for key in store.keys("")}
+    return {f"{name}/{key}": store.read(key) for name, store in stores_of(settings).items() for key in store.keys("")}
 
 
 def jobs(settings: Settings, log: Log, *, more: int = 0) -> list[tuple[Job, list[JobEvent]]]:
@@ -79,6 +79,7 @@ def filled(tmp_path: Path, log: Log) -> Settings:
     models.rollback("colours", "production", **ANN)
     models.set_traffic("colours", Canary(ModelRef("colours", version=3), 5.0), None, **ANN)
     models.delete("colours", 1, timedelta(0))
+    upload(open_datasets(settings), "photos", {"shirt/1.jpg": b"one", "hat/1.jpg": b"two"})
     store = open_jobs(settings, log)
     for number in range(3):
         store.submit(job(f"job{number}"), f"request{number}", "{}")
@@ -92,6 +93,7 @@ def test_from_folder_to_bucket_and_back_and_from_sqlite_to_postgres_and_back(
 ) -> None:
     monkeypatch.setattr("eyasd.jobs.export._ROWS_A_LINE", 2)
     kept, told = objects(filled), jobs(filled, log)
+    stores_of(filled)["datasets"].write("pending/upload", b"sha256")  # which is not kept
     assert f"{len(kept)} objects of " in save(filled, f"{s3_address}/backups", log)
     assert "; 0 were not in" in save(filled, f"{s3_address}/backups", log)
     shared = settings_of(tmp_path / "shared", f"{s3_address}/models", postgres.url(postgres.create()))
@@ -183,7 +185,7 @@ def test_a_damaged_back_up_is_named_and_not_restored(filled: Settings, tmp_path:
     name = save(filled, where, log).partition(":")[0]
     with pytest.raises(StartupFailed, match=f"There is no back-up other in .*; the newest are {name}"):
         bring(empty, where, log, "other")
-    network = objects(filled)["colours/2/model.onnx"]
+    network = objects(filled)["models/colours/2/model.onnx"]
     blob = where / "blobs" / hashlib.sha256(network).hexdigest()
     content = blob.read_bytes()
     blob.write_bytes(content[:-1] + b"?")

@@ -18,6 +18,7 @@ from eyasd.check import check
 from eyasd.config import read_settings
 from eyasd.jobs.kubernetes.rights import RIGHTS
 from eyasd.registry.models import Models
+from eyasd.storage.address import open_store
 from fake_cluster import FakeCluster
 
 Log = structlog.typing.FilteringBoundLogger
@@ -73,6 +74,17 @@ async def test_what_is_not_there_yet(data_dir: Path, tmp_path: Path, log: Log, m
     assert status == 1
     assert rows["data folder"][0] == "failed"
     assert rows["training"] == ("failed", "Trainings need no_such_package: install 'eyas[trainer]'.")
+
+
+async def test_a_repository_in_an_object_store(data_dir: Path, tiny_bundle: Path, log: Log, s3_address: str) -> None:
+    models = Models(open_store(s3_address, data_dir))
+    models.publish("colours", tiny_bundle, "job1")
+    models.aliases.set("colours", "production", 1, actor="test", reason="")
+    status, rows, _ = await told(Role.SERVER, data_dir, log, registry={"url": s3_address})
+    assert (status, rows["registry"][1]) == (0, f"{s3_address} has 1 model; aliases lead to 1 version")
+    assert rows["colours/1"][0] == "ok"
+    status, rows, _ = await told(Role.SERVER, data_dir, log, registry={"url": "s3://nobodys"})
+    assert (status, rows["registry"]) == (1, ("failed", "There is no bucket of s3://nobodys: make it, or name another."))
 
 
 async def test_a_cluster_says_what_the_trainer_may_do(data_dir: Path, log: Log) -> None:

@@ -27,6 +27,8 @@ def test_the_command_line_beats_the_environment_and_that_the_file(tmp_path: Path
         ("[serving]\nmax_bach_size = 3", r"serving\.max_bach_size \(3\): Extra inputs"),
         ("[serving]\nmax_batch_size = -1", r"serving\.max_batch_size \(-1\): .* greater than or equal to 0"),
         ("[training]\ncache_bytes = -1", r"training\.cache_bytes \(-1\): .* greater than or equal to 0"),
+        ('[registry]\nurl = "/srv"', r"registry\.url \('/srv'\): '/srv' is no address of a store"),
+        ('[registry]\nurl = "s3://k:secret@bucket"', r"registry\.url \('s3://\*\*\*@bucket'\): s3://bucket has more than a bucket"),
         ('[api]\nlisten = "here"', "'here' is not HOST:PORT"),
         ('[api]\ntls_key = "k"', "tls_certificate and api.tls_key are set together"),
         ("[[", "is not TOML"),

@@ -23,6 +23,8 @@ from eyasd.machine import database_of, open_database, stores_of
 from eyasd.storage.store import Store
 
 OBJECTS_AT_ONCE: Final = 8
+# Of uploads that are about to be finished, and content that is about to be collected: both are begun again.
+_PASSING: Final = {"datasets": ("pending/", "doomed/")}
 _TRIES: Final = 5
 
 
@@ -82,7 +84,7 @@ def _objects(name: str, store: Store, place: Place, folder: str) -> list[tuple[K
     anything was deleted meanwhile, all is done again; what was copied already is there.
     """
     for _ in range(_TRIES):
-        listed = [store.keys("") for _ in RANKS]
+        listed = [[key for key in store.keys("") if not key.startswith(_PASSING.get(name, ()))] for _ in RANKS]
         if not set(listed[0]) <= set(listed[-1]):
             continue
         keys = [key for one, seen in zip(RANKS, reversed(listed), strict=True) for key in seen if rank(key) == one]
