@@ -6,6 +6,7 @@ Pictures of several sizes, made here or taken from FOLDER, become 224 x 224 pixe
     OpenCV       whole decode, cut, INTER_AREA; where `cv2` is installed
     Eyas, old    `load_image` of bundles that do not say how pictures are resized: Pillow, within bounds
     Eyas         `load_image` as new trainings have it: libjpeg-turbo and a resize by products of matrices
+    nvJPEG       the same with `--gpu`, as `serving.decoder = "gpu"` has it; wait for the second table, as a card's time is nobody's
     decode only  libjpeg-turbo, whole, which is what no way that decodes the whole picture can beat
 
 Milliseconds of processor time a picture, the median over the rounds; then the pictures/s of several threads on all cores.
@@ -31,6 +32,7 @@ from PIL import Image, ImageOps
 
 from eyasd.core.errors import UndecodableImage
 from eyasd.core.preprocess import Preprocess, Resize, load_image
+from eyasd.serving.nvjpeg import GpuDecoder
 
 try:
     import cv2
@@ -49,6 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", help="of pictures to measure as well; at most 64 are taken")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--gpu", action="store_true", help="measure decoding on a GPU as well")
     options = parser.parse_args()
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, [min(cores)])
@@ -66,6 +69,9 @@ def main() -> None:
     if cv2:
         ways["OpenCV"] = by_opencv
     ways |= {"Eyas, old": lambda content: load_image(content, OLD), "Eyas": lambda content: load_image(content, NEW)}
+    if options.gpu:
+        by_card = GpuDecoder(lambda _: None).decode
+        ways["nvJPEG"] = lambda content: load_image(content, NEW, decode=by_card)
     ways["decode only"] = decode_only
     versions = f"Pillow {PIL.__version__}, simplejpeg {simplejpeg.__version__}" + (f", OpenCV {cv2.__version__}" if cv2 else "")
     print(f"{machine.describe()}, one core, {versions}\n\n`python bench/decode.py`, ms a picture\n")
@@ -85,7 +91,7 @@ def main() -> None:
         + "|"
     )
     contents = sets["500 x 375, JPEG"]
-    for name in ("Pillow", "Eyas, old", "Eyas"):
+    for name in [name for name in ("Pillow", "Eyas, old", "Eyas", "nvJPEG") if name in ways]:
         rates = [statistics.median(in_threads(contents, ways[name], count) for _ in range(options.rounds)) for count in counts]
         print(f"| {name} | " + " | ".join(f"{rate:.0f}" for rate in rates) + " |", flush=True)
 

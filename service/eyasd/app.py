@@ -39,7 +39,7 @@ from eyasd.jobs.queue import QueueOptions
 from eyasd.jobs.replica import Replica
 from eyasd.jobs.retries import RetryOptions
 from eyasd.jobs.scheduler import Scheduler
-from eyasd.machine import fleet_options, make_writable, open_datasets, open_jobs
+from eyasd.machine import decoder_of, fleet_options, make_writable, open_datasets, open_jobs
 from eyasd.places import make_runner
 from eyasd.registry.models import Models
 from eyasd.serving.cache import Cache
@@ -241,7 +241,8 @@ class App:
         self._shadows = Shadows(self._fleet, self._metrics, self._log)
         cache = Cache(serving.cache_bytes // of) if serving.cache_bytes else None
         admission = Admission(most, threads)
-        classifier = Classifier(self._fleet, admission, self._shadows, cache, self._metrics, threads=threads)
+        decode = decoder_of(self._settings, self._metrics)
+        classifier = Classifier(self._fleet, admission, self._shadows, cache, self._metrics, threads=threads, decode=decode)
         self._classifier = classifier
         self._closers.append(classifier.close)
         api = self._settings.api

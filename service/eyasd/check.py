@@ -24,7 +24,7 @@ from eyasd.config import Settings
 from eyasd.core.errors import EyasError, StartupFailed
 from eyasd.daemon import check_acceptors
 from eyasd.jobs.gpus import gpu_count
-from eyasd.machine import database_of, fleet_options, make_writable, open_jobs
+from eyasd.machine import database_of, decoder_of, fleet_options, make_writable, open_jobs
 from eyasd.places import check_cluster
 from eyasd.registry.models import Models
 from eyasd.serving.catalog import FleetOptions
@@ -140,7 +140,8 @@ class _Checks:
     async def device(self) -> str:
         self.options = fleet_options(self._settings)
         engine = self.options.engine
-        return f"{engine.provider}, {_count(engine.count, 'engine')} a version, {_count(engine.threads, 'thread')} each"
+        decoder = ", JPEGs by nvJPEG" if decoder_of(self._settings, Metrics()) else ""
+        return f"{engine.provider}, {_count(engine.count, 'engine')} a version, {_count(engine.threads, 'thread')} each{decoder}"
 
     async def version(self, model: str, version: int) -> str:
         assert self.options is not None  # noqa: S101 - versions are tried once the device is known

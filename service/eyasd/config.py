@@ -114,6 +114,8 @@ class ServingSettings(_Room):
     """Pictures in flight beyond which a call is refused with RESOURCE_EXHAUSTED: at half as many if its priority is low."""
     engines: Transport = Transport.PROCESS
     """`process`: each loaded version has a process of its own, which may crash alone; `thread`: all live in this one."""
+    decoder: Literal["cpu", "gpu"] = "cpu"
+    """`gpu` decodes with nvJPEG what is not decoded at a part of its size, up to 4 levels off. Needs the extra `gpu-decode`."""
     optimize: Optimize = Optimize.LATENCY
     """`latency`: an engine runs a picture on all cores, up to 8; `throughput`: a version has an engine a core, and their memory."""
     engines_per_version: int = Field(default=0, ge=0, le=64)

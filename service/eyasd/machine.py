@@ -10,6 +10,7 @@ import structlog
 
 from eyasd.config import Settings
 from eyasd.core.errors import StartupFailed
+from eyasd.core.jpeg import Decode
 from eyasd.core.memory import memory_bytes
 from eyasd.core.processors import cpu_count
 from eyasd.jobs.gpus import visible_gpus
@@ -20,9 +21,11 @@ from eyasd.serving.engine.loading import EngineOptions
 from eyasd.serving.network.plan import Plan, plan
 from eyasd.serving.network.precision import check_wish
 from eyasd.serving.network.providers import CPU, DEFAULT_BATCH_SIZES, TENSORRT, choose_provider
+from eyasd.serving.nvjpeg import GpuDecoder
 from eyasd.storage.address import open_store
 from eyasd.storage.local import LocalStore
 from eyasd.storage.store import Store
+from eyasd.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from eyasd.jobs.database import Database
@@ -63,6 +66,17 @@ def fleet_options(settings: Settings) -> FleetOptions:
         retry_interval_seconds=serving.retry_interval_seconds,
         memory_bytes=serving.memory_bytes or memory_bytes() // 2,
     )
+
+
+def decoder_of(settings: Settings, metrics: Metrics) -> Decode | None:
+    """Returns what decodes JPEGs instead of libjpeg-turbo, if anything shall.
+
+    Raises:
+        StartupFailed: it cannot.
+    """
+    if settings.serving.decoder == "cpu":
+        return None
+    return GpuDecoder(lambda done: metrics.gpu_decodes.labels("done" if done else "declined").inc()).decode
 
 
 def database_of(settings: Settings) -> Path | str:

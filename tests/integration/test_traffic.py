@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from nvidia import nvimgcodec
 
 import eyas
 from builders import COLOURS, colour_network, picture, write_bundle
+from eyasd import machine
 from eyasd.core.errors import StorageFailed
 from eyasd.core.names import ModelRef
 from eyasd.core.traffic import Bounds, Canary
 from eyasd.registry.models import Models
+from eyasd.serving.nvjpeg import GpuDecoder
 from eyasd.serving.traffic.routing import is_in
 from eyasd.storage.local import LocalStore
 
@@ -92,8 +96,12 @@ async def test_a_shadow_sees_what_production_answered_and_answers_nobody(daemon:
         assert app._metrics.registry.get_sample_value("eyas_shadow_flips_total", flip) == seen("different")
 
 
-async def test_the_same_picture_is_run_once(daemon: Any, published: Models) -> None:
-    async with daemon(serving={"cache_bytes": 100_000}) as app, eyas.aio.Client(f"127.0.0.1:{app.port}") as client:
+async def test_the_same_picture_is_run_once(daemon: Any, published: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "GpuDecoder", partial(GpuDecoder, device=nvimgcodec.NVIMGCODEC_DEVICE_CPU_ONLY))
+    async with (
+        daemon(serving={"cache_bytes": 100_000, "decoder": "gpu"}) as app,
+        eyas.aio.Client(f"127.0.0.1:{app.port}") as client,
+    ):
 
         def looked(result: str) -> float:
             labels = {"model": "colours", "result": result}
@@ -108,4 +116,7 @@ async def test_the_same_picture_is_run_once(daemon: Any, published: Models) -> N
             assert answer.predictions == all_three.predictions[:2]
         assert isinstance(answers[8], eyas.UndecodableImage)
         assert app._metrics.registry.get_sample_value("eyas_cache_bytes") == 712
+        for colour in ("red", "green", "red"):  # too large for the event loop, too small to be decoded at a part
+            assert (await client.classify("colours", picture(COLOURS[colour], (120, 70), "JPEG"))).label == colour
+        assert app._metrics.registry.get_sample_value("eyas_gpu_decodes_total", {"outcome": "done"}) == 2
         assert (await client.classify("colours", picture(COLOURS["blue"]))).label == "blue"

@@ -6,6 +6,7 @@ judged by one program, with one sentence for each kind of damage.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -18,6 +19,9 @@ FORMATS: Final = ("JPEG", "MPO")
 # as the whole (24 KB, 533 x 400 pixels, AVX2).
 _DIVISORS: Final = (8, 4, 2)
 _START: Final = b"\xff\xd8\xff"
+
+# What `decode` is; another may take its place.
+Decode = Callable[[bytes, tuple[int, int], int], NDArray[np.uint8] | None]
 
 
 def divisor(size: tuple[int, int], needed_px: int) -> int:
@@ -42,6 +46,15 @@ def plain_size(encoded: bytes) -> tuple[int, int] | None:
     except ValueError:
         return None
     return (width, height) if colours in {"YCbCr", "Gray"} else None
+
+
+def sampling(encoded: bytes) -> str | None:
+    """Returns how a JPEG's chroma is sampled, such as 420, or Gray; None where its colours are neither YCbCr nor grey."""
+    try:
+        _, _, colours, sampled = simplejpeg.decode_jpeg_header(encoded)
+    except ValueError:
+        return None
+    return str(sampled) if colours in {"YCbCr", "Gray"} else None
 
 
 def decode(encoded: bytes, size: tuple[int, int], divided_by: int) -> NDArray[np.uint8] | None:

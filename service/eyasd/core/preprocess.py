@@ -95,7 +95,11 @@ class Preprocess:
 
 
 def load_image(
-    encoded: bytes, spec: Preprocess, out: NDArray[np.uint8] | None = None, size: tuple[int, int] | None = None
+    encoded: bytes,
+    spec: Preprocess,
+    out: NDArray[np.uint8] | None = None,
+    size: tuple[int, int] | None = None,
+    decode: jpeg.Decode | None = None,
 ) -> NDArray[np.uint8]:
     """Decodes one picture into the shape the network expects.
 
@@ -104,6 +108,7 @@ def load_image(
         spec: taken from the bundle of the model that will see the result.
         out: uint8 [H, W, 3] to write the result into, such as a slot in shared memory; untouched where the picture is refused.
         size: what `tiny_size` says of it, where it has been asked.
+        decode: decodes JPEGs, after the limits; None is `jpeg.decode`.
 
     Returns:
         uint8 [H, W, 3], RGB, 0..255, with H = W = `spec.crop_px`; `out` where it was given.
@@ -115,7 +120,7 @@ def load_image(
     if len(encoded) > MAX_ENCODED_BYTES:
         raise ImageTooLarge(f"The picture has {len(encoded):,} bytes; at most {MAX_ENCODED_BYTES:,} are read. Send a smaller copy.")
     try:
-        return _decode(encoded, spec, out, size or jpeg.plain_size(encoded))
+        return _decode(encoded, spec, out, size or jpeg.plain_size(encoded), decode or jpeg.decode)
     except UndecodableImage:
         raise
     except UnidentifiedImageError:
@@ -135,15 +140,17 @@ def tiny_size(encoded: bytes) -> tuple[int, int] | None:
     return size if size is not None and size[0] * size[1] <= _TINY_PIXELS else None
 
 
-def _decode(encoded: bytes, spec: Preprocess, out: NDArray[np.uint8] | None, size: tuple[int, int] | None) -> NDArray[np.uint8]:
+def _decode(
+    encoded: bytes, spec: Preprocess, out: NDArray[np.uint8] | None, size: tuple[int, int] | None, decode: jpeg.Decode
+) -> NDArray[np.uint8]:
     if size is not None:
         divisor = _check_jpeg(encoded, size, spec)
-        pixels = jpeg.decode(encoded, size, divisor)
+        pixels = decode(encoded, size, divisor)
         if pixels is not None:
             return _cut_square(pixels, spec, out)
     picture: Image.Image = Image.open(BytesIO(encoded), formats=FORMATS)
     _check_size(picture.size, spec)
-    pixels = _decode_jpeg(encoded, picture, spec) if picture.format in jpeg.FORMATS else None
+    pixels = _decode_jpeg(encoded, picture, spec, decode) if picture.format in jpeg.FORMATS else None
     return _cut_square(_rgb(ImageOps.exif_transpose(picture)) if pixels is None else pixels, spec, out)
 
 
@@ -168,12 +175,12 @@ def _check_jpeg(encoded: bytes, size: tuple[int, int], spec: Preprocess) -> int:
     return jpeg.divisor(size, round(spec.oversampling * spec.crop_px / spec.crop_fraction))
 
 
-def _decode_jpeg(encoded: bytes, picture: Image.Image, spec: Preprocess) -> NDArray[np.uint8] | None:
+def _decode_jpeg(encoded: bytes, picture: Image.Image, spec: Preprocess, decode: jpeg.Decode) -> NDArray[np.uint8] | None:
     """Returns uint8 [H, W, 3], upright; None where Pillow shall decode the picture, of which it then knows the scale."""
     divisor = _check_jpeg(encoded, picture.size, spec)
     # To hand an array to Pillow's resize costs what libjpeg-turbo saves by not being called through Pillow.
     direct = spec.resize == Resize.MATRIX and picture.mode in {"RGB", "L"}
-    pixels = jpeg.decode(encoded, picture.size, divisor) if direct else None
+    pixels = decode(encoded, picture.size, divisor) if direct else None
     if pixels is None:
         # Bundles made with Pillow's resize saw the MPO files of telephones, which Pillow counts as another format, at full size.
         if picture.format == "JPEG" or spec.resize == Resize.MATRIX:

@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from eyasd.core.errors import DeadlineExceeded, EyasError, InvalidArgument, NotExplainable, NoUnknownRule, UndecodableImage
+from eyasd.core.jpeg import Decode
 from eyasd.core.names import PRODUCTION
 from eyasd.serving.answer import Classified, Labelled, Timing
 from eyasd.serving.cache import Cache
@@ -34,7 +35,15 @@ class Classifier:
     """Labels pictures with the fleet's versions."""
 
     def __init__(
-        self, fleet: Fleet, admission: Admission, shadows: Shadows, cache: Cache | None, metrics: Metrics, *, threads: int
+        self,
+        fleet: Fleet,
+        admission: Admission,
+        shadows: Shadows,
+        cache: Cache | None,
+        metrics: Metrics,
+        *,
+        threads: int,
+        decode: Decode | None = None,
     ) -> None:
         """Starts the decoders.
 
@@ -45,13 +54,14 @@ class Classifier:
             cache: keeps what networks said; None keeps nothing.
             metrics: where each stage's time is shown.
             threads: how many pictures are decoded at once. Pillow releases the interpreter lock while it decodes and resizes.
+            decode: decodes JPEGs in these threads; None is libjpeg-turbo.
         """
         self._fleet = fleet
         self._admission = admission
         self._metrics = metrics
         self._shadows = shadows
         self._decoders = Decoders(threads)
-        self._runs = Runs(self._decoders, admission, cache, metrics)
+        self._runs = Runs(self._decoders, admission, cache, metrics, decode)
 
     async def classify(self, question: Question) -> Classified:
         """Labels the pictures of one request.

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyasd.core.errors import DeadlineExceeded
+from eyasd.core.jpeg import Decode
 from eyasd.core.preprocess import load_image, tiny_size
 from eyasd.serving.answer import Timing
 from eyasd.serving.cache import Cache, Said, digest
@@ -43,7 +44,9 @@ class Run(NamedTuple):
 class Runs:
     """Runs pictures. Belongs to one event loop."""
 
-    def __init__(self, decoders: Decoders, admission: Admission, cache: Cache | None, metrics: Metrics) -> None:
+    def __init__(
+        self, decoders: Decoders, admission: Admission, cache: Cache | None, metrics: Metrics, decode: Decode | None = None
+    ) -> None:
         """Remembers what to use.
 
         Args:
@@ -51,11 +54,13 @@ class Runs:
             admission: learns how long that and the network took.
             cache: keeps what networks said; None keeps nothing.
             metrics: where its hits are shown.
+            decode: decodes JPEGs in the decoders' threads; None is libjpeg-turbo.
         """
         self._decoders = decoders
         self._admission = admission
         self._cache = cache
         self._metrics = metrics
+        self._decode = decode
         if cache is not None:
             metrics.cache_bytes.set_function(lambda: cache.size_bytes)
 
@@ -99,7 +104,7 @@ class Runs:
             elif (size := tiny_size(picture)) is not None:
                 _decode(loaded, picture, deadline, slot.pixels, size)
             else:
-                began, ended = await slot.in_thread(decoders, _decode, loaded, picture, deadline, slot.pixels)
+                began, ended = await slot.in_thread(decoders, _decode, loaded, picture, deadline, slot.pixels, None, self._decode)
                 self._admission.decoded(ended - began, time.monotonic() - ended)
             decoded = time.monotonic()
             answer = await slot.infer(deadline, priority=question.priority, caller=question.caller, explain=question.explain)
@@ -114,11 +119,16 @@ class Runs:
 
 
 def _decode(
-    loaded: LoadedVersion, encoded: bytes, deadline: float, out: NDArray[np.uint8], size: tuple[int, int] | None = None
+    loaded: LoadedVersion,
+    encoded: bytes,
+    deadline: float,
+    out: NDArray[np.uint8],
+    size: tuple[int, int] | None = None,
+    decode: Decode | None = None,
 ) -> tuple[float, float]:
     """Returns when it began and ended. Runs in a decoder's thread; the wait for it may have used up the time."""
     start = time.monotonic()
     if start >= deadline:
         raise DeadlineExceeded("The deadline passed while the picture waited to be decoded: allow more time, or send less.")
-    load_image(encoded, loaded.manifest.preprocess, out, size)
+    load_image(encoded, loaded.manifest.preprocess, out, size, decode)
     return start, time.monotonic()

@@ -141,6 +141,12 @@ class Metrics:
             registry=r,
         )
         self.cache_bytes = Gauge("eyas_cache_bytes", "Memory that the response cache takes.", registry=r)
+        self.gpu_decodes = _Counter(
+            "eyas_gpu_decodes_total",
+            "JPEGs that were given to a GPU's decoder, by outcome: done, or declined, and then decoded by the processor.",
+            ["outcome"],
+            registry=r,
+        )
         self.batch_images = _Histogram("eyas_batch_images", "Pictures in a batch.", ["model"], buckets=BATCH_BUCKETS, registry=r)
         self.queue_images = Gauge("eyas_queue_images", "Pictures that the engines have.", ["model", "version"], registry=r)
         self.loaded_versions = Gauge(
