@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
@@ -61,6 +62,11 @@ class Subject:
     def file(self) -> Path:
         """The network's."""
         return self.data_dir / "models" / self.model / str(self.version) / MODEL
+
+    def copy_to(self, folder: Path) -> Subject:
+        """Copies the model, and no other that may lie beside it, into a registry of its own in a folder."""
+        shutil.copytree(self.data_dir / "models" / self.model, folder / "models" / self.model)
+        return replace(self, data_dir=folder)
 
     def task(self, folder: Path, **more: object) -> Path:
         """Writes what the contestants of other houses are told, with `more`; returns the file."""

@@ -14,14 +14,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import machine
@@ -63,9 +61,7 @@ def upheaval(options: argparse.Namespace, rows: Rows, subject: Subject, environm
 def _copy(subject: Subject) -> Iterator[Subject]:
     """Copies the model into a registry of its own, in which it has two versions."""
     with machine.scratch() as scratch:
-        place = Path(scratch, "models")
-        shutil.copytree(subject.data_dir / "models" / subject.model, place / subject.model)
-        copied = replace(subject, data_dir=Path(scratch))
+        copied = subject.copy_to(Path(scratch))
         copied.models.publish(subject.model, copied.file.parent, "bench again")
         yield copied
 
