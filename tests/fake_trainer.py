@@ -102,8 +102,11 @@ class FakeRunner:
 class House:
     """A ledger and a scheduler with what they need; `restart` is a daemon that was killed and started again."""
 
-    def __init__(self, folder: Path, models: Models, log: structlog.typing.FilteringBoundLogger) -> None:
+    def __init__(
+        self, folder: Path, models: Models, log: structlog.typing.FilteringBoundLogger, database: Path | str | None = None
+    ) -> None:
         self.folder = folder
+        self.database = database or folder / "jobs.sqlite"
         self.models = models
         self.runner = FakeRunner()
         self.metrics = Metrics()
@@ -115,7 +118,7 @@ class House:
     def _begin(self) -> None:
         retries = RetryOptions(max_attempts=3, wait=timedelta(0))
         options = AttemptOptions(retries=retries, stop_grace_seconds=1, weights=None, hub=False, cache=CACHE, sources=SOURCES)
-        self.store = JobStore(self.folder / "jobs.sqlite", self._log)
+        self.store = JobStore(self.database, self._log)
         self.replica = Replica(self.folder / "replicas")
         uploads = open_uploads(self.folder)
         self.ledger = Ledger(self.store, self.models, uploads, self.folder / "jobs", self.replica, self.metrics, self._log)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +18,8 @@ from sqlalchemy import Connection, text
 from eyasd.core.errors import DatabaseAway, StorageFailed
 from eyasd.core.jobs import Job, JobEvent, JobState, JobType, Lease
 from eyasd.jobs.store import JobStore
+from eyasd.registry.models import Models
+from fake_trainer import House, at_work, follow, train
 from postgres import Postgres
 from wire import Wire
 
@@ -122,3 +126,37 @@ def test_connections_that_the_server_ended_are_made_anew(store: JobStore, postgr
     with psycopg.connect(postgres.url("postgres"), autocommit=True) as other:
         other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'eyasd'")
     assert store.leases.renew("r") == {"a"}
+
+
+async def test_while_a_database_says_nothing_callers_are_told_in_time_and_jobs_go_on(
+    postgres: Postgres, wire: Wire, tmp_path: Path, models: Models, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eyasd.jobs.attempt._STORAGE_RETRY_SECONDS", 0.05)
+    house = House(tmp_path, models, log, postgres.url(postgres.create(), wire.folder))
+    made = await train(house, request_id="r")
+    process = await house.runner.started.get()
+    await at_work(house, made)
+    wire.hold()
+    process.say(message="nobody hears")
+    calls = (house.ledger.get(made.id), house.ledger.page(None, 9), train(house, request_id="s"), follow(house, made))
+    start = time.monotonic()
+    told = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(one) for one in told] == [DatabaseAway] * 4
+    assert time.monotonic() - start < 1 + 1  # of a busy machine's
+    process.succeed()
+    await asyncio.sleep(3)  # as long as a follower waits
+    wire.let_go()
+    events = await follow_through(house, made)
+    assert [event.message for event in events if event.message] == ["nobody hears"]
+    assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+    assert (await house.ledger.get(made.id)).version == 1
+    again = await train(house, request_id="s")
+    assert [one.id for one in (await house.ledger.page(None, 9))[0]] == [again.id, made.id]
+    await house.end()
+
+
+async def follow_through(house: House, made: Job) -> list[JobEvent]:
+    """Watches a job as a client does, that begins again where nobody answered."""
+    while True:
+        with contextlib.suppress(DatabaseAway):
+            return await follow(house, made)

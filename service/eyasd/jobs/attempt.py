@@ -195,7 +195,7 @@ class Attempt:
         events, end = await asyncio.to_thread(read_progress, self._job_dir / jobdir.PROGRESS, position)
         if end == position:
             return
-        await self._ledger.record(self._lease, events, end)
+        await self._ledger.record(self._lease, events, end, since=position)
         for event in events:
             if event.progress is not None and self._job.type is JobType.TRAINING:
                 self._metrics.observe_progress(self._job.id, event.progress)

@@ -21,10 +21,10 @@ from sqlalchemy.pool import QueuePool
 
 from eyasd.core.errors import DatabaseAway, StartupFailed, StorageFailed
 from eyasd.jobs.migrations import migrate
+from eyasd.jobs.threads import THREADS
 
 T = TypeVar("T")
 
-CONNECTIONS: Final = 8  # to PostgreSQL; as many as the ledger has threads, so that none waits for one
 _BUSY_SECONDS: Final = 5  # another process may write as long before SQLite gives up
 _REPEAT_SECONDS: Final = (0.0, 0.05, 0.2)  # an old connection breaks at once, and a new one is there at once
 _CLOSE_SECONDS: Final = 5
@@ -45,7 +45,11 @@ _POSTGRES_ARGUMENTS: Final[dict[str, Any]] = {
 
 
 class Database:
-    """The database of one daemon's jobs, wherever it is."""
+    """The database of one daemon's jobs, wherever it is.
+
+    Attributes:
+        is_sqlite: whether it is a file of this machine.
+    """
 
     def __init__(self, place: str | Path, log: structlog.typing.FilteringBoundLogger, *, trial: bool = False) -> None:
         """Connects, makes the tables if there are none, and changes those that an earlier version made.
@@ -64,9 +68,9 @@ class Database:
         self._closed = False
         self._away = False
         url = _parsed(place)
-        self._is_sqlite = url.drivername == "sqlite"
-        name = str(url.database) if self._is_sqlite else url.render_as_string()  # with its password masked
-        self._engine = _sqlite(url) if self._is_sqlite else _postgres(url)
+        self.is_sqlite = url.drivername == "sqlite"
+        name = str(url.database) if self.is_sqlite else url.render_as_string()  # with its password masked
+        self._engine = _sqlite(url) if self.is_sqlite else _postgres(url)
         try:
             with self._engine.connect() as connection:
                 migrate(connection, name)
@@ -80,7 +84,7 @@ class Database:
             raise
         # One statement sees one state by itself, so reading from PostgreSQL takes no BEGIN and no COMMIT over the network.
         self._reading = self._engine.execution_options(
-            **({"eyasd_reads": True} if self._is_sqlite else {"isolation_level": "AUTOCOMMIT"})
+            **({"eyasd_reads": True} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"})
         )
 
     def close(self) -> None:
@@ -106,7 +110,7 @@ class Database:
 
     def snapshot(self, work: Callable[[Connection], T]) -> T:
         """Does what `read` does, for work of several statements: all of them see one state."""
-        seeing = self._reading if self._is_sqlite else self._engine.execution_options(isolation_level="REPEATABLE READ")
+        seeing = self._reading if self.is_sqlite else self._engine.execution_options(isolation_level="REPEATABLE READ")
 
         def once() -> T:
             with seeing.connect() as connection:
@@ -128,7 +132,7 @@ class Database:
                 return unheard[-1][1]
             with self._engine.connect() as connection:
                 result = work(connection)
-                if not self._is_sqlite:
+                if not self.is_sqlite:
                     transaction = connection.scalar(text("SELECT CAST(pg_current_xact_id_if_assigned() AS text)"))
                     if transaction is not None:  # something was written
                         unheard.append((transaction, result))
@@ -169,7 +173,7 @@ class Database:
 
     def _is_away(self, error: Exception) -> bool:
         """Returns whether it is the connection that failed, not what was asked."""
-        if self._is_sqlite:
+        if self.is_sqlite:
             return False
         state = _state(error)
         return not isinstance(error, DBAPIError) or error.connection_invalidated or state is None or state.startswith(_AWAY)
@@ -245,7 +249,7 @@ def _sqlite(url: URL) -> Engine:
 def _postgres(url: URL) -> Engine:
     arguments = {name: value for name, value in _POSTGRES_ARGUMENTS.items() if name not in url.query}
     try:
-        return create_engine(url, pool_size=CONNECTIONS, max_overflow=0, connect_args=arguments)
+        return create_engine(url, pool_size=THREADS, max_overflow=0, connect_args=arguments)
     except ModuleNotFoundError:
         raise StartupFailed("jobs.database is PostgreSQL, which needs psycopg: install 'eyas[postgres]'.") from None
 

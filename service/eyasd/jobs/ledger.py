@@ -23,8 +23,10 @@ from eyasd.core.jobs import Job, JobEvent, JobPriority, JobState, JobType, Lease
 from eyasd.core.names import DatasetRef, ModelRef
 from eyasd.core.spec import InspectionSpec, TrainSpec
 from eyasd.jobs import folder
+from eyasd.jobs.news import News
 from eyasd.jobs.references import References
 from eyasd.jobs.replica import Replica
+from eyasd.jobs.threads import DatabaseThreads
 from eyasd.registry.datasets import Datasets
 from eyasd.registry.models import Models
 from eyasd.telemetry.metrics import Metrics
@@ -57,8 +59,8 @@ class Ledger:
         self._metrics = metrics
         self._log = log
         self._quota_queued = quota_queued
-        self._news = asyncio.Condition()
-        self.changes = 0
+        self._threads = DatabaseThreads(may_hang=store.is_remote)
+        self._news = News(partial(self._threads.run, store.newest))
         self.draining = False
 
     async def submit_training(
@@ -172,11 +174,11 @@ class Ledger:
 
     async def get(self, job: str) -> Job:
         """Returns a job. Raises JobNotFound."""
-        return await asyncio.to_thread(self._store.get, job)
+        return await self._threads.answer(self._store.get, job)
 
     async def page(self, before: int | None, size: int) -> tuple[list[Job], int | None]:
         """See `JobStore.page`."""
-        return await asyncio.to_thread(self._store.page, before, size)
+        return await self._threads.answer(self._store.page, before, size)
 
     async def cancel(self, job: str) -> Job:
         """Ends a job that waits, and asks one that is at work to end; see `JobStore.cancel`."""
@@ -196,26 +198,31 @@ class Ledger:
         Raises:
             JobNotFound: there is no such job.
             Unavailable: the daemon is going down.
+            DatabaseAway: the database does not answer.
         """
-        following = max(1, from_sequence)
-        while True:
-            seen = self.changes
-            events = await asyncio.to_thread(self._store.events, job, following)
-            for event in events:
-                yield event
-                following = event.sequence + 1
-            if events:
-                continue
-            if (await self.get(job)).state.ended and seen == self.changes:
-                return
-            await self.changed_since(seen)
-            if self.draining:
-                raise Unavailable("The server is going down: watch again from the next sequence number.")
+        following, ended = max(1, from_sequence), False
+        with self._news.of(job) as news:
+            while True:
+                news.clear()
+                events = await self._threads.answer(self._store.events, job, following)
+                for event in events:
+                    yield event
+                    following = event.sequence + 1
+                if events:
+                    ended = events[-1].job is not None and events[-1].job.state.ended
+                elif ended:
+                    return  # nothing comes after the end, and there was nothing when it was known to have ended
+                elif (await self.get(job)).state.ended:
+                    ended = True
+                elif self.draining:
+                    raise Unavailable("The server is going down: watch again from the next sequence number.")
+                else:
+                    await news.wait()
 
     async def drain(self) -> None:
         """Accepts no more, and ends every watch, so that their callers re-attach elsewhere."""
         self.draining = True
-        await self.tell()
+        self._news.end()
 
     def job_dir(self, job: str) -> Path:
         """Returns where a job's folder is, or will be."""
@@ -223,15 +230,15 @@ class Ledger:
 
     async def in_state(self, *states: JobState) -> list[Job]:
         """See `JobStore.in_state`."""
-        return await asyncio.to_thread(self._store.in_state, *states)
+        return await self._threads.run(self._store.in_state, *states)
 
     async def queued(self) -> list[Queued]:
         """See `JobStore.queued`."""
-        return await asyncio.to_thread(self._store.queued)
+        return await self._threads.run(self._store.queued)
 
     async def wake(self) -> list[Job]:
         """See `JobStore.wake`."""
-        woken = await asyncio.to_thread(self._store.wake)
+        woken = await self._threads.run(self._store.wake)
         for job in woken:
             await self._moved(job)
         return woken
@@ -242,14 +249,14 @@ class Ledger:
 
     async def claim(self, jobs: Sequence[str]) -> Job | None:
         """See `Leases.claim`."""
-        claimed = await asyncio.to_thread(self._store.leases.claim, self._replica.id, jobs)
+        claimed = await self._threads.run(self._store.leases.claim, self._replica.id, jobs)
         if claimed is not None:
             await self._moved(claimed)
         return claimed
 
     async def renew(self) -> set[str]:
         """See `Leases.renew`."""
-        return await asyncio.to_thread(self._store.leases.renew, self._replica.id)
+        return await self._threads.run(self._store.leases.renew, self._replica.id)
 
     async def take_over(self) -> list[Job]:
         """Returns the jobs that another replica held which is no more, and that this one holds now; see `Leases.take_over`."""
@@ -260,15 +267,15 @@ class Ledger:
             self._replica.forget(gone)
             return taken
 
-        return await asyncio.to_thread(work)
+        return await self._threads.run(work)
 
     async def release(self) -> None:
         """See `Leases.release`."""
-        await asyncio.to_thread(self._store.leases.release, self._replica.id)
+        await self._threads.run(self._store.leases.release, self._replica.id)
 
     async def update(self, lease: Lease, **changes: Any) -> Job:
         """Changes a job's row; see `JobStore.update`. The folder of one that ends with that is cleared."""
-        updated = await asyncio.to_thread(partial(self._store.update, lease, **changes))
+        updated = await self._threads.run(self._store.update, lease, **changes)
         if "state" in changes:
             await self._moved(updated)
         else:
@@ -277,28 +284,30 @@ class Ledger:
 
     async def progress_bytes(self, job: str) -> int:
         """See `JobStore.progress_bytes`."""
-        return await asyncio.to_thread(self._store.progress_bytes, job)
+        return await self._threads.run(self._store.progress_bytes, job)
 
-    async def record(self, lease: Lease, events: list[JobEvent], progress_bytes: int) -> None:
+    async def record(self, lease: Lease, events: list[JobEvent], progress_bytes: int, since: int | None = None) -> None:
         """See `JobStore.record`."""
-        await asyncio.to_thread(self._store.record, lease, events, progress_bytes)
-        await self.tell()
+        await self._threads.run(self._store.record, lease, events, progress_bytes, since)
+        self._news.tell(lease.job)
+
+    @property
+    def changes(self) -> int:
+        """How many changes this daemon has made."""
+        return self._news.changes
 
     async def changed_since(self, seen: int) -> None:
-        """Waits until something has changed since `changes` was `seen`."""
-        async with self._news:
-            await self._news.wait_for(lambda: self.changes != seen)
+        """Waits until this daemon has changed something since `changes` was `seen`."""
+        await self._news.since(seen)
 
     async def tell(self) -> None:
         """Wakes whoever waits for a change of any job."""
-        async with self._news:
-            self.changes += 1
-            self._news.notify_all()
+        self._news.tell()
 
     async def _asked(self, call: Callable[[str], Job], job: str) -> Job:
         """Does what a caller asks of a job, and counts the state that it comes to."""
         before = await self.get(job)
-        after = await asyncio.to_thread(call, job)
+        after = await self._threads.answer(call, job)
         if after.state is not before.state:
             await self._moved(after)
         else:
@@ -319,7 +328,7 @@ class Ledger:
         job = replace(job, dataset=await asyncio.to_thread(self._references.named, job.dataset))
         if self.draining:
             raise Unavailable("The server is going down: send the request again.")
-        accepted = await asyncio.to_thread(self._store.submit, job, request_id, request, self._quota_queued)
+        accepted = await self._threads.answer(self._store.submit, job, request_id, request, self._quota_queued)
         if accepted.id == job.id:
             self._log.info("job accepted", job=job.id, type=job.type, model=job.model, dataset=job.dataset)
             await self._moved(accepted)
@@ -328,7 +337,7 @@ class Ledger:
     async def _moved(self, job: Job) -> None:
         """Counts and tells the state that a job has reached. An event that says so is never lost, a folder may be left."""
         self._metrics.jobs.labels(job.type, job.state).inc()
-        await self.tell()
+        self._news.tell(job.id)
         if job.state.ended:
             self._log.info("job ended", job=job.id, state=job.state, error=job.error.message if job.error else None)
             await asyncio.to_thread(folder.clear, self.job_dir(job.id))

@@ -6,7 +6,7 @@ Knows rows, not processes. Blocking; the ledger calls it in threads.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +32,11 @@ class JobStore:
         """Opens the database, and makes it if there is none; see `Database`."""
         self._database = Database(place, log, trial=trial)
         self.leases = Leases(self._database)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the database is another process, which may not answer."""
+        return not self._database.is_sqlite
 
     def close(self) -> None:
         """See `Database.close`."""
@@ -186,13 +191,14 @@ class JobStore:
 
         return self._database.write(work) if self._database.read(lambda connection: connection.scalar(asked)) else []
 
-    def record(self, lease: Lease, events: list[JobEvent], progress_bytes: int) -> None:
+    def record(self, lease: Lease, events: list[JobEvent], progress_bytes: int, since: int | None = None) -> None:
         """Adds events of a job's process, and how far its progress file has been read: both or neither.
 
         Args:
             lease: of the replica that has read it.
             events: their sequence numbers are given here.
             progress_bytes: where the next read begins.
+            since: where this one began: if that is not where it should have, all this has been recorded before.
 
         Raises:
             JobNotFound: there is no such job.
@@ -201,6 +207,8 @@ class JobStore:
 
         def work(connection: Connection) -> None:
             current = rows.held(connection, lease)
+            if since not in (None, connection.scalar(select(JOBS.c.progress_bytes).where(JOBS.c.id == current.id))):
+                return
             for event in events:
                 rows.append(connection, current.id, event)
             newest: Progress | None = next((event.progress for event in reversed(events) if event.progress), None)
@@ -232,3 +240,9 @@ class JobStore:
             return found
 
         return [document.load(JobEvent, text) for text in self._database.read(work)]
+
+    def newest(self, jobs: Collection[str]) -> dict[str, int]:
+        """Returns the number of the newest event of each of these jobs."""
+        asked = select(EVENTS.c.job, func.max(EVENTS.c.sequence)).where(EVENTS.c.job.in_(jobs)).group_by(EVENTS.c.job)
+        found = self._database.read(lambda connection: connection.execute(asked).all())
+        return {str(job): int(number) for job, number in found}

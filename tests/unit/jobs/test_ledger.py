@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import structlog
 
 from builders import kept_answers, lineage, write_bundle
 from eyasd.core import document, jobdir
@@ -20,13 +22,15 @@ from eyasd.core.errors import (
     UploadNotFound,
     VersionNotFound,
 )
-from eyasd.core.jobs import Job
+from eyasd.core.jobs import Job, JobEvent
 from eyasd.core.names import DatasetRef, ModelRef
 from eyasd.core.promotion import Policy
 from eyasd.core.spec import Preset, TrainSpec
 from eyasd.core.tasks import EvaluationTask
 from eyasd.core.variants import Precision
-from fake_trainer import House, follow, train
+from eyasd.jobs.ledger import Ledger
+from eyasd.jobs.store import JobStore
+from fake_trainer import House, at_work, follow, train
 from uploads import upload
 
 
@@ -165,3 +169,22 @@ async def test_a_watch_is_taken_up_where_it_ended(house: House) -> None:
     rest = await follow(house, job, seen[-1].sequence + 1)
     assert [event.sequence for event in seen + rest] == list(range(1, len(seen + rest) + 1))
     assert await follow(house, job, rest[-1].sequence + 1) == []
+
+
+async def test_what_another_replica_does_reaches_a_watch(house: House, log: structlog.typing.FilteringBoundLogger) -> None:
+    job = await train(house)
+    process = await house.runner.started.get()
+    await at_work(house, job)
+    other = JobStore(house.database, log)
+    elsewhere = Ledger(other, house.models, house.ledger.datasets, house.folder / "jobs", house.replica, house.metrics, log)
+    watching = asyncio.create_task(all_of(elsewhere, job))
+    process.say(message="hello")
+    process.succeed()
+    seen = await watching
+    assert seen == await follow(house, job)
+    assert seen == await all_of(elsewhere, job)  # which has ended
+    other.close()
+
+
+async def all_of(ledger: Ledger, job: Job) -> list[JobEvent]:
+    return [event async for event in ledger.watch(job.id, 1)]

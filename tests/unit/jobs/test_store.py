@@ -104,6 +104,17 @@ def test_progress_is_recorded_with_the_position_and_numbered_without_gaps(store:
     assert [event.message for event in store.events("a", 4, limit=1)] == ["hello"]
 
 
+def test_what_was_recorded_by_a_call_that_was_given_up_is_not_recorded_again(store: JobStore) -> None:
+    store.submit(job("a"), None, "")
+    lease = start(store, "a")
+    said = JobEvent(0, datetime.now(UTC), message="hello")
+    for _ in range(2):
+        store.record(lease, [said], 77, since=0)
+    assert [event.message for event in store.events("a", 4)] == ["hello"]
+    store.record(lease, [said], 99, since=77)
+    assert (store.progress_bytes("a"), store.newest(["a", "b"])) == (99, {"a": 5})
+
+
 @pytest.mark.parametrize("call", ["get", "events", "update", "record", "cancel", "pause", "resume"])
 def test_an_unknown_job(store: JobStore, call: str) -> None:
     lease = Lease("x", 1, "r")
