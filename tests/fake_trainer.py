@@ -41,8 +41,10 @@ class FakeProcess:
     job_dir: Path
     ended: asyncio.Future[Ending] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     stops: int = 0
+    stays: bool = False
     reason: str = ""
     threads: str = ""
+    place: str = ""
 
     async def wait(self) -> Ending:
         return await asyncio.shield(self.ended)
@@ -52,7 +54,7 @@ class FakeProcess:
         self.end(jobdir.TERMINATED)
 
     def standing(self) -> Standing:
-        return Standing(running=not self.reason, reason=self.reason)
+        return Standing(running=not self.reason, place=self.place, reason=self.reason)
 
     async def stacks(self) -> str:
         return self.threads
@@ -87,9 +89,10 @@ class FakeRunner:
     def __init__(self) -> None:
         self.started: asyncio.Queue[FakeProcess] = asyncio.Queue()
         self.alive: dict[str, FakeProcess] = {}
+        self.reason = ""
 
     async def start(self, launch: Launch) -> FakeProcess:
-        process = FakeProcess(launch.job_dir)
+        process = FakeProcess(launch.job_dir, reason=self.reason)
         self.alive[launch.job] = process
         self.started.put_nowait(process)
         return process

@@ -79,6 +79,7 @@ class Attempt:
         self._stopping: asyncio.Task[None] | None = None
         self._ending: Ending | None = None
         self._start = time.monotonic()
+        self._said = ""
 
     async def see_through(self, *, begun: bool) -> None:
         """Sees the attempt through; returns early where another replica has taken it over.
@@ -102,6 +103,11 @@ class Attempt:
                 self._log.exception("job failed", job=self._job.id)
                 failure = error if isinstance(error, EyasError) else TrainerFailed(f"The job could not be run: {error}.")
                 work = partial(self._give_up, failure)
+
+    @property
+    def stays(self) -> bool:
+        """Whether its process goes on without this daemon."""
+        return self.process is not None and self.process.stays
 
     def stop(self) -> asyncio.Task[None] | None:
         """Ends the attempt at its next checkpoint, or before it begins; returns what ends with its process, None without one."""
@@ -183,10 +189,14 @@ class Attempt:
         job = await self._ledger.get(self._job.id)
         if job.cancelling or job.pausing:
             self.stop()
-        running = process.standing().running
-        if job.state is JobState.STARTING and running:
+        standing = process.standing()
+        where = f"It runs on {standing.place}." if standing.running and standing.place else ""
+        if (said := standing.reason or where) and said != self._said:
+            self._said = said
+            await self._say(said)
+        if job.state is JobState.STARTING and standing.running:
             await self._ledger.update(self._lease, state=JobState.RUNNING)
-        if running and (said := await self._stalls.look(process)):
+        if standing.running and (said := await self._stalls.look(process)):
             await self._say(said)
 
     async def _collect(self) -> None:

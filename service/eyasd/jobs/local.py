@@ -57,6 +57,8 @@ class LocalOptions:
 class LocalProcess:
     """A guard of this machine and all that descends from it, a child or one that outlived an earlier daemon."""
 
+    stays = False  # whoever ends a daemon wants its machine
+
     def __init__(self, pid: int, job_dir: Path, child: asyncio.subprocess.Process | None = None) -> None:
         self._pid = pid
         self._job_dir = job_dir

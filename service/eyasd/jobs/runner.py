@@ -77,7 +77,14 @@ class Standing:
 
 
 class Process(Protocol):
-    """An attempt under way."""
+    """An attempt under way.
+
+    Attributes:
+        stays: whether it goes on when the daemon goes down, to be found by the next; one that does not is stopped.
+    """
+
+    @property
+    def stays(self) -> bool: ...  # noqa: D102 -- an attribute, which none may set
 
     async def wait(self) -> Ending:
         """Returns how it ended, once nothing of it runs any more."""

@@ -103,9 +103,16 @@ class Scheduler:
                     await asyncio.to_thread(folder.clear, self._ledger.job_dir(name))
 
     async def close(self) -> None:
-        """Stops the processes at their next checkpoint; their jobs are queued, and go on where a daemon is."""
+        """Stops the processes at their next checkpoint; their jobs are queued, and go on where a daemon is.
+
+        Processes of other machines are left at work, for the next daemon to find.
+        """
         await self._ledger.drain()
-        await asyncio.gather(*(stopping for attempt in self._attempts.values() if (stopping := attempt.stop())))
+        for name, attempt in self._attempts.items():
+            if attempt.stays:
+                self._tasks[name].cancel()
+        ended = [stopping for attempt in self._attempts.values() if not attempt.stays and (stopping := attempt.stop())]
+        await asyncio.gather(*ended)
         if tasks := list(self._tasks.values()):
             _, left = await asyncio.wait(tasks, timeout=_CLOSE_SECONDS)
             for task in left:

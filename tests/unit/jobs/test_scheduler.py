@@ -25,7 +25,7 @@ from eyasd.jobs import folder, publishing, stalls
 from eyasd.jobs import scheduler as scheduler_module
 from eyasd.jobs.outlook import Outlook
 from eyasd.jobs.queue import QueueOptions
-from eyasd.jobs.runner import Cause
+from eyasd.jobs.runner import Cause, Standing
 from eyasd.registry.models import Models
 from fake_trainer import CACHE, SOURCES, House, at_work, follow, states, train
 
@@ -508,6 +508,41 @@ async def test_going_down_ends_watches_and_queues_jobs_for_the_next_daemon(house
     (await house.runner.started.get()).succeed()
     assert states(await follow(house, job))[-1] is JobState.SUCCEEDED
     assert (await house.ledger.get(job.id)).lost == 0
+
+
+async def test_a_process_of_another_machine_is_left_at_work_and_found_by_the_next_daemon(house: House) -> None:
+    job = await train(house)
+    process = await house.runner.started.get()
+    process.stays = True
+    await at_work(house, job)
+    await house.scheduler.close()
+    assert process.stops == 0
+    assert house.store.get(job.id).state is JobState.RUNNING
+    await house.restart()
+    process.succeed()
+    assert states(await follow(house, job))[-1] is JobState.SUCCEEDED
+    assert (await house.ledger.get(job.id)).attempt == 1
+
+
+async def test_what_keeps_a_process_from_its_work_is_told_once_and_then_where_it_works(house: House) -> None:
+    house.runner.reason = "No node has room."
+    job = await train(house)
+    process = await house.runner.started.get()
+    await until_said(house, job, "No node has room.")
+    process.reason = "The image is pulled."
+    await until_said(house, job, "The image is pulled.")
+    assert house.store.get(job.id).state is JobState.STARTING
+    process.reason, process.place = "", "node gpu-7"
+    await at_work(house, job)
+    process.succeed()
+    said = [event.message for event in await follow(house, job) if event.message]
+    assert said == ["No node has room.", "The image is pulled.", "It runs on node gpu-7."]
+
+
+async def until_said(house: House, job: Job, message: str) -> None:
+    async for event in house.ledger.watch(job.id, 1):
+        if event.message == message:
+            return
 
 
 async def test_an_attempt_that_was_taken_over_neither_reports_nor_publishes(house: House) -> None:

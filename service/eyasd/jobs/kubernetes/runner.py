@@ -49,6 +49,8 @@ class KubernetesRunner:
 class KubernetesProcess:
     """An attempt as a Job."""
 
+    stays = True
+
     def __init__(
         self,
         launch: Launch,
