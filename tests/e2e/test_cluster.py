@@ -71,8 +71,9 @@ async def test_a_training_of_two_processes(house: House, digits: Path, tmp_path:
             "EYASD_KUBERNETES__GPU_RESOURCE": "",
             "EYASD_KUBERNETES__GPUS": "2",
         }
-        await asyncio.to_thread(lambda: house.start("all", **settings))
-        arguments = ("--model", "digits", "--preset", "fast", "--set", "image_size_px=32")
+        await asyncio.to_thread(lambda: house.start("trainer", **settings))
+        arguments = ("--model", "digits", "--backbone", "test_resnet", "--set", "pretrained=false", "--set", "image_size_px=32")
+        arguments += ("--set", "epochs=1")
         trained = await asyncio.to_thread(house.json, "train", folder, *arguments)
         assert trained["state"] == "succeeded"
         job = trained["id"]

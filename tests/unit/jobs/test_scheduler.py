@@ -25,7 +25,7 @@ from eyasd.jobs import folder, publishing, stalls
 from eyasd.jobs import scheduler as scheduler_module
 from eyasd.jobs.outlook import Outlook
 from eyasd.jobs.queue import QueueOptions
-from eyasd.jobs.runner import Cause, Standing
+from eyasd.jobs.runner import Cause
 from eyasd.registry.models import Models
 from fake_trainer import CACHE, SOURCES, House, at_work, follow, states, train
 
