@@ -196,8 +196,8 @@ class Attempt:
             await self._say(said)
         if job.state is JobState.STARTING and standing.running:
             await self._ledger.update(self._lease, state=JobState.RUNNING)
-        if standing.running and (said := await self._stalls.look(process)):
-            await self._say(said)
+        if standing.running and (stalled := await self._stalls.look(process)):
+            await self._say(stalled)
 
     async def _collect(self) -> None:
         """Stores what the process has reported since the last look."""
