@@ -77,6 +77,7 @@ bench: setup ## measure, beside other tools; DATA=FOLDER with train/, validation
 	$(BIN)/python bench/stages.py '$(DATA)'
 	$(BIN)/python bench/decode.py '$(DATA)'
 	$(BIN)/python bench/registry.py
+	$(BIN)/python bench/jobs.py
 	$(BIN)/python bench/explain.py
 	$(BIN)/python bench/variants.py '$(DATA)' --backbone tf_efficientnet_lite0 --random resnet50
 
