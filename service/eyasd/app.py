@@ -40,8 +40,8 @@ from eyasd.jobs.replica import Replica
 from eyasd.jobs.retries import RetryOptions
 from eyasd.jobs.scheduler import Scheduler
 from eyasd.machine import decoder_of, fleet_options, make_writable, open_datasets, open_jobs
-from eyasd.places import make_runner
 from eyasd.registry.models import Models
+from eyasd.runners import make_runner
 from eyasd.serving.cache import Cache
 from eyasd.serving.classifier import Classifier
 from eyasd.serving.engine.channel import Channel

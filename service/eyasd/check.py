@@ -25,8 +25,8 @@ from eyasd.core.errors import EyasError, StartupFailed
 from eyasd.daemon import check_acceptors
 from eyasd.jobs.gpus import gpu_count
 from eyasd.machine import database_of, decoder_of, fleet_options, make_writable, open_jobs
-from eyasd.places import check_cluster
 from eyasd.registry.models import Models
+from eyasd.runners import check_cluster
 from eyasd.serving.catalog import FleetOptions
 from eyasd.serving.engine.loading import Loader
 from eyasd.storage.address import open_store

@@ -60,7 +60,7 @@ DOORS = {
             "eyasd.app",
             "eyasd.daemon",
             "eyasd.machine",
-            "eyasd.places",
+            "eyasd.runners",
             "eyasd.check",
             "eyasd.supervisor",
             "eyasd.acceptor",

@@ -1,4 +1,4 @@
-"""places: where jobs run, by the settings."""
+"""runners: where jobs run, by the settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from eyasd.config import Settings
 from eyasd.core.errors import StartupFailed
 from eyasd.jobs.kubernetes.runner import KubernetesRunner
 from eyasd.jobs.local import LocalRunner
-from eyasd.places import make_runner, pod_options
+from eyasd.runners import make_runner, pod_options
 
 KUBERNETES: dict[str, Any] = {"image": "eyas-trainer:1", "api_url": "http://127.0.0.1:1/", "namespace": "ml"}
 
