@@ -28,6 +28,7 @@ from eyasd.core.errors import StartupFailed
 from eyasd.daemon import serve
 from eyasd.registry.models import Models
 from eyasd.supervisor import Supervisor
+from processes import children
 
 CLASSIFY = pb.ClassifyRequest(model="models/colours", images=[pb.Image(content=picture())])
 
@@ -53,13 +54,7 @@ async def supervisor(
         yield made
     finally:
         await made.stop()
-    assert children() == []
-
-
-def children(of: str = "eyasd.") -> list[int]:
-    """Returns the processes that this one has started."""
-    found = [int(pid) for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()]
-    return [pid for pid in found if of.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert children("eyasd.") == []
 
 
 async def connect(stack: AsyncExitStack, port: int) -> list[grpc.aio.Channel]:

@@ -33,6 +33,7 @@ from eyasd.serving.engine.process import EngineProcess
 from eyasd.serving.network.memory import Part, run_in_parts
 from eyasd.serving.network.providers import CPU
 from eyasd.telemetry.metrics import Metrics
+from processes import children
 
 OPTIONS = EngineOptions(provider=CPU, precision="auto", threads=1, max_batch_size=4, max_delay_seconds=0, slots=16)
 
@@ -48,12 +49,6 @@ def load(models: Models, metrics: Metrics, tmp_path: Any) -> Callable[..., Any]:
     return loaded
 
 
-def processes() -> list[int]:
-    """Returns the engines that this process has started; other children may be servers that other tests use, too."""
-    children = [int(pid) for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()]
-    return [pid for pid in children if b"eyasd.serving.engine" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-
-
 async def ask(loaded: LoadedVersion, row: int) -> None:
     async with loaded.engine.slot(math.inf) as slot:
         slot.pixels[:] = golden().images[row]
@@ -65,7 +60,7 @@ async def test_a_killed_engine_loses_what_it_had_and_is_back(load: Callable[...,
     with capture_logs() as logs:
         loaded: LoadedVersion = await load()
         assert loaded.memory_bytes > 10_000_000
-        (pid,) = processes()
+        (pid,) = children("eyasd.serving.engine")
         for number in (signal.SIGINT, signal.SIGTERM):  # of the terminal, or to the whole group: the daemon drains it first
             os.kill(pid, number)
         await asyncio.gather(*(ask(loaded, n % 3) for n in range(40)))
@@ -84,7 +79,7 @@ async def test_a_killed_engine_loses_what_it_had_and_is_back(load: Callable[...,
                     os.kill(pid, signal.SIGSEGV)
 
         await asyncio.gather(*(caller(n % 3) for n in range(8)))
-        (new,) = processes()
+        (new,) = children("eyasd.serving.engine")
         assert new != pid
         assert lost <= OPTIONS.max_batch_size  # what it ran
         await loaded.close()
