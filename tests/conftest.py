@@ -18,6 +18,11 @@ from postgres import Postgres
 from s3_server import BUCKET, Proxy, S3Server, environment, proxied
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds what the tests of faults are told."""
+    parser.addoption("--all-faults", action="store_true", help="try every fault that docs/reliability.md counts, not a part of them")
+
+
 def pytest_configure() -> None:
     """Lets Ctrl-C arrive: a shell starts what it puts in the background with the interrupt ignored, and children inherit that."""
     signal.signal(signal.SIGINT, signal.default_int_handler)

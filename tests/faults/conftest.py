@@ -1,0 +1,37 @@
+"""What the tests of faults share: how much of them is done, and the table of what they did, for docs/reliability.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import pytest
+
+_ROW: Final = "faults"
+
+# Of a test: what was done to the product, how often, and what was found.
+Tell = Callable[[str, str, str], None]
+
+
+@pytest.fixture(scope="session")
+def all_faults(request: pytest.FixtureRequest) -> bool:
+    """Whether everything is to be tried that docs/reliability.md counts, and not only what every change can wait for."""
+    return bool(request.config.getoption("all_faults"))
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Tell:
+    """Adds a row to the table at the end."""
+
+    def row(done: str, count: str, found: str) -> None:
+        record_property(_ROW, f"| {done} | {count} | {found} |")
+
+    return row
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints the rows, as docs/reliability.md has them."""
+    reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    rows = [row for report in reports for name, row in report.user_properties if name == _ROW and report.when == "call"]
+    for row in dict.fromkeys(rows):
+        terminalreporter.write_line(row)
