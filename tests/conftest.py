@@ -20,7 +20,7 @@ from s3_server import BUCKET, Proxy, S3Server, environment, proxied
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds what the tests of faults are told."""
-    parser.addoption("--all-faults", action="store_true", help="try every fault that docs/reliability.md counts, not a part of them")
+    parser.addoption("--all-faults", action="store_true", help="try every fault that docs/reliability.md counts")
 
 
 def pytest_configure() -> None:
