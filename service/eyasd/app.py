@@ -25,7 +25,7 @@ from eyasd.api.interceptors import CallInterceptor
 from eyasd.api.models import ModelService
 from eyasd.api.server import Server, Services, Tls
 from eyasd.api.streaming import StreamLimits
-from eyasd.api.training import JobService, TrainingService
+from eyasd.api.training import REPORT_PROGRESS, JobService, TrainingService
 from eyasd.api.uploading import UploadLimits
 from eyasd.config import Settings
 from eyasd.core.errors import StartupFailed, StorageFailed
@@ -35,6 +35,7 @@ from eyasd.housekeeping import Housekeeping
 from eyasd.jobs.attempt import AttemptOptions
 from eyasd.jobs.ledger import Ledger
 from eyasd.jobs.outlook import Outlook
+from eyasd.jobs.permits import Permits, kept_key
 from eyasd.jobs.queue import QueueOptions
 from eyasd.jobs.replica import Replica
 from eyasd.jobs.retries import RetryOptions
@@ -107,6 +108,7 @@ class App:
         self.metrics = self._metrics = Metrics()
         self._models = Models(open_store(settings.registry.url, settings.data_dir / "models"))
         self._scheduler: Scheduler | None = None
+        self._permits: Permits | None = None
         self._cluster: Cluster | None = None
         self._fleet: Fleet | None = None
         self._classifier: Classifier | None = None
@@ -123,7 +125,8 @@ class App:
         keep = timedelta(days=settings.registry.keep_days)
         services.append(ModelService(self._models, self._fleet, keep))
         token = settings.api.token.get_secret_value() if settings.api.token else None
-        interceptor = CallInterceptor(token=token, metrics=self._metrics, log=log)
+        own = {REPORT_PROGRESS: self._reports} if self._permits else {}
+        interceptor = CallInterceptor(token=token, metrics=self._metrics, log=log, own=own)
         self._server = self._bind(services, interceptor)
         self.port = self._server.port
         self._web = self._make_web(interceptor)
@@ -158,6 +161,9 @@ class App:
             await self._web.start()
         if self._share is None:
             self._log.info("serving", address=self._settings.api.listen, port=self.port, metrics_port=self.metrics_port)
+
+    def _reports(self, token: str) -> bool:
+        return self._permits is not None and self._permits.read(token) is not None
 
     def share_engines(self, channel: Channel) -> RemoteLoader:
         """Returns what loads versions at the other end of the channel; to be called before `start`."""
@@ -206,6 +212,8 @@ class App:
                 SharedCache(str((training.fetched_dir or folder / "fetched").resolve()), training.fetched_bytes),
             ),
         )
+        key = jobs.report_key
+        self._permits = Permits(key.get_secret_value().encode() if key else kept_key(folder / "report.key"))
         replica = Replica(folder / "replicas")
         self._closers.append(replica.close)
         datasets = open_datasets(self._settings)
@@ -228,7 +236,7 @@ class App:
         uploads = DatasetService(datasets, ledger, limits, self._metrics, self._housekeeping.wake)
         self._streaming.append(uploads)
         self._closers.append(uploads.close)
-        return [TrainingService(ledger, outlook), JobService(ledger, outlook), uploads]
+        return [TrainingService(ledger, outlook), JobService(ledger, outlook, self._permits), uploads]
 
     def _make_server(self) -> Services:
         serving = self._settings.serving

@@ -142,6 +142,8 @@ class JobsSettings(_Room):
 
     database: SecretStr | None = None
     """Where the jobs are: `postgresql://user@host/database`, or unset for SQLite in data_dir. Needs the extra `postgres`."""
+    report_key: SecretStr | None = Field(default=None, min_length=16)
+    """Signs the tokens with which pods report, the same at all trainers of one database; unset is kept in data_dir."""
     max_running: int = Field(default=1, ge=1, le=64)
     """Jobs that run at the same time; on one GPU, or on a laptop, one at a time is fastest."""
     max_attempts: int = Field(default=3, ge=1, le=10)
@@ -299,7 +301,7 @@ def _shown(value: object) -> str:
 def revealed(settings: Settings) -> dict[str, Any]:
     """Returns the settings with their secrets, as JSON has them, for another process of this daemon: `read_settings(None, ...)`."""
     values: dict[str, Any] = settings.model_dump(mode="json")
-    for room, name in (("api", "token"), ("jobs", "database")):
+    for room, name in (("api", "token"), ("jobs", "database"), ("jobs", "report_key")):
         secret: SecretStr | None = getattr(getattr(settings, room), name)
         if secret is not None:
             values[room][name] = secret.get_secret_value()

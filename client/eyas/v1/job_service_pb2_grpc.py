@@ -65,6 +65,11 @@ class JobServiceStub(object):
                 request_serializer=eyas_dot_v1_dot_job__service__pb2.ResumeJobRequest.SerializeToString,
                 response_deserializer=eyas_dot_v1_dot_job__service__pb2.ResumeJobResponse.FromString,
                 _registered_method=True)
+        self.ReportProgress = channel.stream_stream(
+                '/eyas.v1.JobService/ReportProgress',
+                request_serializer=eyas_dot_v1_dot_job__service__pb2.ReportProgressRequest.SerializeToString,
+                response_deserializer=eyas_dot_v1_dot_job__service__pb2.ReportProgressResponse.FromString,
+                _registered_method=True)
 
 
 class JobServiceServicer(object):
@@ -118,6 +123,17 @@ class JobServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportProgress(self, request_iterator, context):
+        """For a job's own training program, which bears the token of its attempt and no other: takes down what it says, and tells what is
+        wanted of it. Each request is answered; the first may be empty, to ask which lines are known. Lines are known once however
+        often they are sent, so after a broken stream all that was not answered is sent again.
+        Errors: UNAUTHENTICATED for another token; FAILED_PRECONDITION once the attempt is over, when the program is to end;
+        INVALID_ARGUMENT for lines without a number, or too many.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_JobServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -150,6 +166,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.ResumeJob,
                     request_deserializer=eyas_dot_v1_dot_job__service__pb2.ResumeJobRequest.FromString,
                     response_serializer=eyas_dot_v1_dot_job__service__pb2.ResumeJobResponse.SerializeToString,
+            ),
+            'ReportProgress': grpc.stream_stream_rpc_method_handler(
+                    servicer.ReportProgress,
+                    request_deserializer=eyas_dot_v1_dot_job__service__pb2.ReportProgressRequest.FromString,
+                    response_serializer=eyas_dot_v1_dot_job__service__pb2.ReportProgressResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -315,6 +336,33 @@ class JobService(object):
             '/eyas.v1.JobService/ResumeJob',
             eyas_dot_v1_dot_job__service__pb2.ResumeJobRequest.SerializeToString,
             eyas_dot_v1_dot_job__service__pb2.ResumeJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportProgress(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/eyas.v1.JobService/ReportProgress',
+            eyas_dot_v1_dot_job__service__pb2.ReportProgressRequest.SerializeToString,
+            eyas_dot_v1_dot_job__service__pb2.ReportProgressResponse.FromString,
             options,
             channel_credentials,
             insecure,

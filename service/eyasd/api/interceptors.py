@@ -10,8 +10,9 @@ import asyncio
 import hmac
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any, Final
 
 import grpc
@@ -35,14 +36,23 @@ _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 class CallInterceptor:
     """Wraps each handler of the service."""
 
-    def __init__(self, *, token: str | None, metrics: Metrics, log: structlog.typing.FilteringBoundLogger) -> None:
+    def __init__(
+        self,
+        *,
+        token: str | None,
+        metrics: Metrics,
+        log: structlog.typing.FilteringBoundLogger,
+        own: Mapping[str, Callable[[str], bool]] = MappingProxyType({}),
+    ) -> None:
         """Remembers what calls are checked against and reported to.
 
         Args:
             token: callers must bear it; None lets everyone in.
             metrics: counts and times each call.
             log: gets one access line a call.
+            own: by the path of a method that has tokens of its own, and takes no other, whether a token is one.
         """
+        self._own = own
         self._expected = f"Bearer {token}".encode() if token is not None else None
         self._metrics = metrics
         self._log = log
@@ -52,65 +62,68 @@ class CallInterceptor:
         """Returns the handler to use for a method, once for all of its calls."""
         if path.startswith(_OPEN):
             return handler
-        method = _method(path)
         inner: Any = handler
         if handler.request_streaming and asyncio.iscoroutinefunction(inner.stream_stream):
-            conversation = self._conversation(method, handler, inner.stream_stream)
+            conversation = self._conversation(path, handler, inner.stream_stream)
             return grpc.stream_stream_rpc_method_handler(conversation, None, handler.response_serializer)
         if handler.request_streaming and not handler.response_streaming:
-            gathering = self._gathering(method, handler, inner.stream_unary)
+            gathering = self._gathering(path, handler, inner.stream_unary)
             return grpc.stream_unary_rpc_method_handler(gathering, None, handler.response_serializer)
         if handler.request_streaming:
-            streams = self._responses(method, handler, inner.stream_stream)
+            streams = self._responses(path, handler, inner.stream_stream)
             return grpc.stream_stream_rpc_method_handler(streams, None, handler.response_serializer)
         if handler.response_streaming:
-            responses = self._responses(method, handler, inner.unary_stream)
+            responses = self._responses(path, handler, inner.unary_stream)
             return grpc.unary_stream_rpc_method_handler(responses, None, handler.response_serializer)
         return grpc.unary_unary_rpc_method_handler(
-            self._response(method, handler, inner.unary_unary), None, handler.response_serializer
+            self._response(path, handler, inner.unary_unary), None, handler.response_serializer
         )
 
-    def _response(self, method: str, handler: Handler, behaviour: Any) -> Callable[[bytes, Any], Awaitable[Message]]:
+    def _response(self, path: str, handler: Handler, behaviour: Any) -> Callable[[bytes, Any], Awaitable[Message]]:
         async def call(request: bytes, context: Any) -> Message:
-            await self._admit(context)
-            async with _Call(self, method, context):
+            await self._admit(context, path)
+            async with _Call(self, _method(path), context):
                 response: Message = await behaviour(_parse(handler, request), context)
                 return response
 
         return call
 
-    def _responses(self, method: str, handler: Handler, behaviour: Any) -> Callable[[Any, Any], AsyncIterator[Message]]:
+    def _responses(self, path: str, handler: Handler, behaviour: Any) -> Callable[[Any, Any], AsyncIterator[Message]]:
         async def call(request: Any, context: Any) -> AsyncIterator[Message]:
-            await self._admit(context)
-            async with _Call(self, method, context):
+            await self._admit(context, path)
+            async with _Call(self, _method(path), context):
                 parsed = _parse_each(handler, request) if handler.request_streaming else _parse(handler, request)
                 async for response in behaviour(parsed, context):
                     yield response
 
         return call
 
-    def _gathering(self, method: str, handler: Handler, behaviour: Any) -> Callable[[Any, Any], Awaitable[Message]]:
+    def _gathering(self, path: str, handler: Handler, behaviour: Any) -> Callable[[Any, Any], Awaitable[Message]]:
         async def call(requests: Any, context: Any) -> Message:
-            await self._admit(context)
-            async with _Call(self, method, context):
+            await self._admit(context, path)
+            async with _Call(self, _method(path), context):
                 response: Message = await behaviour(_parse_each(handler, requests), context)
                 return response
 
         return call
 
-    def _conversation(self, method: str, handler: Handler, behaviour: Any) -> Callable[[Any, Any], Awaitable[None]]:
+    def _conversation(self, path: str, handler: Handler, behaviour: Any) -> Callable[[Any, Any], Awaitable[None]]:
         """Is for a handler that writes for itself."""
 
         async def call(requests: Any, context: Any) -> None:
-            await self._admit(context)
-            async with _Call(self, method, context):
+            await self._admit(context, path)
+            async with _Call(self, _method(path), context):
                 await behaviour(_parse_each(handler, requests), context)
 
         return call
 
-    async def _admit(self, context: Any) -> None:
+    async def _admit(self, context: Any, path: str) -> None:
         """Ends a call that does not bear the token, before its request is parsed."""
-        if self._expected is not None and not self.admits(str(dict(context.invocation_metadata()).get("authorization", ""))):
+        own = self._own.get(path)
+        if own is None and self._expected is None:
+            return
+        authorization = str(dict(context.invocation_metadata()).get("authorization", ""))
+        if not (own(authorization.removeprefix("Bearer ")) if own is not None else self.admits(authorization)):
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, UNAUTHENTICATED)
 
     def admits(self, authorization: str) -> bool:

@@ -17,9 +17,12 @@ from eyasd.core.names import ModelRef, check_identifier, parse_job, parse_model,
 from eyasd.core.spec import InspectionSpec
 from eyasd.jobs.ledger import Ledger
 from eyasd.jobs.outlook import Outlook
+from eyasd.jobs.permits import Permits
 
 _MAX_REQUEST_ID = 64
 _MOST_OTHERS = 9
+_MOST_LINES = 1000
+REPORT_PROGRESS = "/eyas.v1.JobService/ReportProgress"
 
 
 class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
@@ -78,9 +81,24 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
 class JobService(job_service_pb2_grpc.JobServiceServicer):
     """See protos/eyas/v1/job_service.proto."""
 
-    def __init__(self, ledger: Ledger, outlook: Outlook) -> None:
+    def __init__(self, ledger: Ledger, outlook: Outlook, permits: Permits) -> None:
         self._ledger = ledger
         self._outlook = outlook
+        self._permits = permits
+
+    async def ReportProgress(  # noqa: N802 - gRPC's form
+        self, requests: AsyncIterator[job_service_pb2.ReportProgressRequest], context: Any
+    ) -> AsyncIterator[job_service_pb2.ReportProgressResponse]:
+        """Takes down what a training program says, and answers each request with what is wanted of it."""
+        token = str(dict(context.invocation_metadata()).get("authorization", "")).removeprefix("Bearer ")
+        job, attempt = self._permits.read(token) or ("", 0)  # whoever has none was not let in
+        async for request in requests:
+            if len(request.lines) > _MOST_LINES or (request.lines and request.first < 1):
+                raise InvalidArgument(
+                    "lines", f"{len(request.lines)} lines from number {request.first}: send at most {_MOST_LINES}, counted from 1."
+                )
+            stored, stop = await self._ledger.report(job, attempt, request.first, request.lines)
+            yield job_service_pb2.ReportProgressResponse(stored=stored, stop=stop)
 
     async def GetJob(self, request: job_service_pb2.GetJobRequest, context: Any) -> job_service_pb2.GetJobResponse:  # noqa: N802, ARG002
         """Returns a job."""

@@ -264,8 +264,7 @@ class Attempt:
         )
 
     async def _say(self, message: str) -> None:
-        position = await self._ledger.progress_bytes(self._job.id)
-        await self._ledger.record(self._lease, [JobEvent(0, datetime.now(UTC), message=message)], position)
+        await self._ledger.record(self._lease, [JobEvent(0, datetime.now(UTC), message=message)], None)
 
     async def _give_up(self, error: EyasError) -> None:
         """Fails the job, whose bookkeeping has failed, once nothing of it runs any more."""

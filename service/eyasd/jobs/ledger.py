@@ -24,6 +24,7 @@ from eyasd.core.names import DatasetRef, ModelRef
 from eyasd.core.spec import InspectionSpec, TrainSpec
 from eyasd.jobs import folder
 from eyasd.jobs.news import News
+from eyasd.jobs.progress import event_of
 from eyasd.jobs.references import References
 from eyasd.jobs.replica import Replica
 from eyasd.jobs.threads import DatabaseThreads
@@ -286,7 +287,7 @@ class Ledger:
         """See `JobStore.progress_bytes`."""
         return await self._threads.run(self._store.progress_bytes, job)
 
-    async def record(self, lease: Lease, events: list[JobEvent], progress_bytes: int, since: int | None = None) -> None:
+    async def record(self, lease: Lease, events: list[JobEvent], progress_bytes: int | None, since: int | None = None) -> None:
         """See `JobStore.record`."""
         await self._threads.run(self._store.record, lease, events, progress_bytes, since)
         self._news.tell(lease.job)
@@ -295,6 +296,21 @@ class Ledger:
     def changes(self) -> int:
         """How many changes this daemon has made."""
         return self._news.changes
+
+    async def report(self, job: str, attempt: int, first: int, lines: Sequence[str]) -> tuple[int, bool]:
+        """Takes down lines of a training program that shares no folder with this daemon; see `JobStore.report`.
+
+        Returns:
+            The number of the last line that is known, and whether the program is to end.
+        """
+        events = [event_of(line) for line in lines]
+        known, found = await self._threads.run(self._store.report, job, attempt, first, events)
+        for event in events:
+            if event is not None and event.progress is not None and found.type is JobType.TRAINING:
+                self._metrics.observe_progress(job, event.progress)
+        if events:
+            self._news.tell(job)
+        return known, found.cancelling or found.pausing
 
     async def changed_since(self, seen: int) -> None:
         """Waits until this daemon has changed something since `changes` was `seen`."""

@@ -26,11 +26,12 @@ def read_progress(path: Path, position: int) -> tuple[list[JobEvent], int]:
     except FileNotFoundError:
         return [], position
     whole, newline, _ = content.rpartition(b"\n")
-    events = [event for line in whole.split(b"\n") if (event := _event(line)) is not None]
+    events = [event for line in whole.split(b"\n") if (event := event_of(line)) is not None]
     return events, position + len(whole) + len(newline)
 
 
-def _event(line: bytes) -> JobEvent | None:
+def event_of(line: str | bytes) -> JobEvent | None:
+    """Returns what a line says, without a sequence number; None for one that is damaged."""
     try:
         read = document.load(ProgressLine, line)
     except ValueError:

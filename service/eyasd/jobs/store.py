@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy import Connection, func, select, update
 
 from eyasd.core import document
-from eyasd.core.errors import JobEnded, QuotaExceeded, RequestIdReused
+from eyasd.core.errors import JobEnded, LeaseLost, QuotaExceeded, RequestIdReused
 from eyasd.core.jobs import Job, JobEvent, JobPriority, JobState, JobType, Lease, Progress, Queued
 from eyasd.core.wording import counted
 from eyasd.jobs import rows
@@ -191,13 +191,13 @@ class JobStore:
 
         return self._database.write(work) if self._database.read(lambda connection: connection.scalar(asked)) else []
 
-    def record(self, lease: Lease, events: list[JobEvent], progress_bytes: int, since: int | None = None) -> None:
+    def record(self, lease: Lease, events: list[JobEvent], progress_bytes: int | None, since: int | None = None) -> None:
         """Adds events of a job's process, and how far its progress file has been read: both or neither.
 
         Args:
             lease: of the replica that has read it.
             events: their sequence numbers are given here.
-            progress_bytes: where the next read begins.
+            progress_bytes: where the next read begins; None where nothing was read.
             since: where this one began: if that is not where it should have, all this has been recorded before.
 
         Raises:
@@ -212,12 +212,51 @@ class JobStore:
             for event in events:
                 rows.append(connection, current.id, event)
             newest: Progress | None = next((event.progress for event in reversed(events) if event.progress), None)
-            values: dict[str, Any] = {"progress_bytes": progress_bytes}
+            values: dict[str, Any] = {} if progress_bytes is None else {"progress_bytes": progress_bytes}
             if newest is not None:
                 values["document"] = document.dump(replace(current, progress=newest))
-            connection.execute(update(JOBS).where(JOBS.c.id == current.id).values(values))
+            if values:
+                connection.execute(update(JOBS).where(JOBS.c.id == current.id).values(values))
 
         self._database.write(work)
+
+    def report(self, job: str, attempt: int, first: int, events: Sequence[JobEvent | None]) -> tuple[int, Job]:
+        """Adds what an attempt without a progress file here has reported, each line once; whoever holds the job.
+
+        Args:
+            job: its id.
+            attempt: the one that reports.
+            first: number of the first line, counted from 1 within the attempt.
+            events: of the lines; None of one that says nothing.
+
+        Returns:
+            The number of the last line that is known, which stands in the row as the position in the file would, and the job.
+
+        Raises:
+            JobNotFound: there is no such job.
+            LeaseLost: the attempt is over.
+        """
+
+        def work(connection: Connection) -> tuple[int, Job]:
+            current = rows.get(connection, job, lock=True)
+            if current.attempt != attempt or not current.state.at_work:
+                raise LeaseLost(
+                    f"Attempt {attempt} of job {job} is over: nothing more is taken down of it.", job=job, attempt=attempt
+                )
+            known = int(connection.execute(select(JOBS.c.progress_bytes).where(JOBS.c.id == job)).scalar_one())
+            last = max(known, first + len(events) - 1)
+            if last == known:
+                return known, current
+            new = [event for event in events[max(0, known + 1 - first) :] if event is not None]
+            for event in new:
+                rows.append(connection, job, event)
+            newest = next((event.progress for event in reversed(new) if event.progress), None)
+            current = replace(current, progress=newest or current.progress)
+            values = {"progress_bytes": last, "document": document.dump(current)}
+            connection.execute(update(JOBS).where(JOBS.c.id == job).values(values))
+            return last, current
+
+        return self._database.write(work)
 
     def progress_bytes(self, job: str) -> int:
         """Returns how far the job's progress file has been read."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from eyasd.core.errors import JobEnded, JobNotFound, QuotaExceeded, RequestIdReused, StartupFailed, StorageFailed
+from eyasd.core.errors import JobEnded, JobNotFound, LeaseLost, QuotaExceeded, RequestIdReused, StartupFailed, StorageFailed
 from eyasd.core.jobs import Job, JobEvent, JobPriority, JobState, JobType, Lease, Progress, Queued
 from eyasd.jobs.store import JobStore
 from eyasd.jobs.tables import EVENTS
@@ -201,3 +201,31 @@ def test_a_full_disk_loses_nothing_that_was_promised(tmp_path: Path, log: Log) -
 def limit(store: JobStore, pages: int) -> None:
     """Makes the disk full, by SQLite's own means, or gives it room."""
     store._database.read(lambda connection: connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}").all())
+
+
+def test_lines_that_are_reported_count_once_however_often_they_come(store: JobStore) -> None:
+    store.submit(job("a"), None, "r")
+    lease = start(store, "a")
+    lines = [JobEvent(0, datetime.now(UTC), message=f"{number}") for number in range(1, 6)]
+    assert store.report("a", 1, 0, [])[0] == 0
+    assert store.report("a", 1, 1, lines[:3])[0] == 3
+    assert store.report("a", 1, 1, lines[:3])[0] == 3
+    store.record(lease, [JobEvent(0, datetime.now(UTC), message="between")], None)
+    assert store.report("a", 1, 2, [*lines[1:4], None])[0] == 5  # the last one was damaged
+    assert [event.message for event in store.events("a", 1) if event.message] == ["1", "2", "3", "between", "4"]
+    further = JobEvent(0, datetime.now(UTC), progress=Progress(stage="head"))
+    assert store.report("a", 1, 6, [further])[1].progress == Progress(stage="head")
+    assert store.get("a").progress == Progress(stage="head")
+
+
+def test_an_attempt_that_is_over_reports_in_vain(store: JobStore) -> None:
+    store.submit(job("a"), None, "r")
+    lease = start(store, "a")
+    line = JobEvent(0, datetime.now(UTC), message="late")
+    for attempt in (0, 2):
+        with pytest.raises(LeaseLost):
+            store.report("a", attempt, 1, [line])
+    store.update(lease, state=JobState.INTERRUPTED, resume_time=None)
+    with pytest.raises(LeaseLost):
+        store.report("a", 1, 1, [line])
+    assert [event.message for event in store.events("a", 1) if event.message] == []
