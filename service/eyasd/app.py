@@ -125,8 +125,7 @@ class App:
         keep = timedelta(days=settings.registry.keep_days)
         services.append(ModelService(self._models, self._fleet, keep))
         token = settings.api.token.get_secret_value() if settings.api.token else None
-        own = {REPORT_PROGRESS: self._reports} if self._permits else {}
-        interceptor = CallInterceptor(token=token, metrics=self._metrics, log=log, own=own)
+        interceptor = CallInterceptor(token=token, metrics=self._metrics, log=log, own={REPORT_PROGRESS: self._reports})
         self._server = self._bind(services, interceptor)
         self.port = self._server.port
         self._web = self._make_web(interceptor)
