@@ -43,6 +43,7 @@ LOG: Final = "trainer.log"
 ENDING: Final = "ending.json"
 LEASE: Final = "lease"
 PULSE: Final = "pulse.json"
+CHECKPOINT: Final = "checkpoint.safetensors"
 
 # Exit codes of the program. Any other is a fault of its own or of its machine, and its standard error says more.
 OK: Final = 0
