@@ -1,6 +1,7 @@
 """`python -m eyasd.pod --trainer ADDRESS --store URL --job ID --attempt N`: one attempt, from its inputs to its result.
 
-Its exit status is the training program's, see `core.jobdir`. SIGTERM lets that write a checkpoint, which is handed over before the end.
+Its exit status is the training program's, see `core.jobdir`. SIGTERM lets that write a checkpoint, which is handed over before
+the end.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from eyasd.pod.reporter import Reporter
 from eyasd.storage.address import check_address, open_store
 from eyasd.storage.store import Store
 
-TOKEN: Final = "EYAS_REPORT_TOKEN"
+TOKEN: Final = "EYAS_REPORT_TOKEN"  # noqa: S105 -- the name of a variable
 _LOOK_SECONDS: Final = 0.2
 _CHECKPOINT_SECONDS: Final = 60.0
 _HANDOVER_SECONDS: Final = 300.0  # in which a store or a trainer that is away may come back, once the program has ended

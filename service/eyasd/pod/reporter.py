@@ -34,7 +34,7 @@ class Reporter:
             lines: progress.jsonl, which may not be there yet.
             stop: called, perhaps more than once, when the program is to end.
         """
-        self._stub = job_service_pb2_grpc.JobServiceStub(channel)
+        self._stub = job_service_pb2_grpc.JobServiceStub(channel)  # type: ignore[no-untyped-call]
         self._metadata = (("authorization", f"Bearer {token}"),)
         self._path, self._stop = lines, stop
         self._base: int | None = None  # lines of an earlier process of this attempt; None until the trainer has said
