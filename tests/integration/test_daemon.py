@@ -144,6 +144,8 @@ async def test_without_the_token_nobody_gets_in(daemon: Any, published: Models, 
             "backbone is resnet50, but that of colours/1 is colours",
         ),
         ({"model": "models/m", "dataset": "/", "request_id": "x" * 65}, "INVALID_ARGUMENT", "request_id has 65 characters"),
+        ({"model": "models/m", "dataset": "/", "request_id": "x\0"}, "INVALID_ARGUMENT", "request_id has a NUL character"),
+        ({"model": "models/m", "dataset": "/\0", "request_id": "x"}, "INVALID_ARGUMENT", "dataset has a NUL character"),
     ],
 )
 async def test_a_training_that_cannot_be_accepted(channel: grpc.aio.Channel, sent: dict[str, Any], code: str, says: str) -> None:
@@ -159,6 +161,7 @@ async def test_a_training_that_cannot_be_accepted(channel: grpc.aio.Channel, sen
         ({"dataset": "/", "other_models": ["colours"]}, "INVALID_ARGUMENT", "'colours' does not name a model version"),
         ({"dataset": "/", "other_models": ["models/colours/versions/7"]}, "NOT_FOUND", "Model 'colours' has no version 7"),
         ({"dataset": "/", "other_models": ["models/colours/versions/1"]}, "INVALID_ARGUMENT", "are both colours/1: name two"),
+        ({"dataset": "/\0"}, "INVALID_ARGUMENT", "dataset has a NUL character, which cannot be kept: leave it out."),
         ({"dataset": "/", "split": 9}, "INVALID_ARGUMENT", "9 is not a split: use one of train, validation, test."),
         ({"dataset": "/", "split": 3}, "INVALID_ARGUMENT", "published without answers.npz, so its test split is not known"),
         ({}, "INVALID_ARGUMENT", "Neither a dataset nor a split is named"),

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 from eyasd.api.errors import code_of
 from eyasd.core.errors import EyasError, InvalidArgument, NotFound
+from eyasd.core.names import check_text
 from eyasd.serving.answer import Classified
 from eyasd.serving.classifier import Classifier
 from eyasd.serving.question import Question
@@ -20,10 +21,10 @@ _MAX_ROUTING_KEY: Final = 256
 
 
 def caller_of(context: Any) -> str:
-    """Returns who makes a call: what it says of itself, or the host that it comes from."""
+    """Returns who makes a call: what it says of itself, or the host that it comes from. Raises InvalidArgument."""
     for key, value in context.invocation_metadata() or ():
         if key == CALLER_KEY:
-            return str(value)[:MAX_CALLER]
+            return check_text(str(value)[:MAX_CALLER], CALLER_KEY)
     peer: str = context.peer()
     return unquote(peer.rpartition(":")[0] or peer)
 

@@ -13,7 +13,7 @@ from eyasd.api.messages.specification import train_spec
 from eyasd.core.answers import Split
 from eyasd.core.errors import InvalidArgument
 from eyasd.core.jobs import Job
-from eyasd.core.names import ModelRef, check_identifier, parse_job, parse_model, parse_model_ref
+from eyasd.core.names import ModelRef, check_identifier, check_text, parse_job, parse_model, parse_model_ref
 from eyasd.core.spec import InspectionSpec
 from eyasd.jobs.ledger import Ledger
 from eyasd.jobs.outlook import Outlook
@@ -157,4 +157,4 @@ def _split(number: int) -> Split | None:
 def _request_id(text: str) -> str | None:
     if len(text) > _MAX_REQUEST_ID:
         raise InvalidArgument("request_id", f"request_id has {len(text)} characters; at most {_MAX_REQUEST_ID} are allowed.")
-    return text or None
+    return check_text(text, "request_id") or None

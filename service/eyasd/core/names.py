@@ -55,6 +55,17 @@ def check_identifier(text: str, field: str, noun: str) -> str:
     return text
 
 
+def check_text(text: str, field: str) -> str:
+    """Returns `text` if it can be kept: PostgreSQL takes every character but NUL.
+
+    Raises:
+        InvalidArgument: it cannot.
+    """
+    if "\0" in text:
+        raise InvalidArgument(field, f"{field} has a NUL character, which cannot be kept: leave it out.")
+    return text
+
+
 def model_name(model: str) -> str:
     """Returns `models/{model}`."""
     return f"models/{model}"

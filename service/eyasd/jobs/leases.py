@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, select, update
 
 from eyasd.core.jobs import Job, JobState
 from eyasd.jobs import rows
@@ -22,6 +22,8 @@ from eyasd.jobs.replica import LEASE_SECONDS
 from eyasd.jobs.tables import JOBS
 
 _GAP_SECONDS: Final = 3.0  # who has not looked for longer does not know what happened meanwhile, and begins anew
+
+_QUOTA_LOCK: Final = 0x65796173  # PostgreSQL's advisory locks are numbers, shared by all that use the database
 
 _AT_WORK: Final = [state for state in JobState if state.at_work]
 _Seen = tuple[str, str | None, int]  # job, replica, renewals
@@ -37,18 +39,29 @@ class Leases:
         self._since: dict[_Seen, float] = {}  # when a lease was first seen as it is
         self._looked = float("-inf")
 
-    def claim(self, replica: str, jobs: Sequence[str]) -> Job | None:
+    def claim(self, replica: str, jobs: Sequence[str], quota: int = 0) -> Job | None:
         """Begins the next attempt of the first of these jobs that is still queued, and returns it; None where none is.
 
         What another replica is about to claim is passed over, not waited for.
+
+        Args:
+            replica: will hold it.
+            jobs: their ids, in the order of their turns.
+            quota: most jobs of one owner that may be at work; a further one is passed over. 0 is no bound.
         """
 
         def work(connection: Connection) -> Job | None:
+            if quota and not self._database.is_sqlite:  # whose transactions that write come one after the other
+                # One claim at a time, until its transaction ends: two would each not see what the other begins.
+                connection.execute(select(func.pg_advisory_xact_lock(_QUOTA_LOCK)))
             for job in jobs:
                 wanted = select(JOBS.c.id).where(JOBS.c.id == job, JOBS.c.state == JobState.QUEUED)
                 if connection.scalar(wanted.with_for_update(skip_locked=True)) is None:
                     continue
                 before = rows.get(connection, job)
+                at_work = select(func.count()).where(JOBS.c.state.in_(_AT_WORK), JOBS.c.owner == before.owner)
+                if quota and (connection.scalar(at_work) or 0) >= quota:
+                    continue
                 attempt, start = before.attempt + 1, before.start_time or datetime.now(UTC)
                 return rows.change(connection, before, held_by=replica, state=JobState.STARTING, attempt=attempt, start_time=start)
             return None

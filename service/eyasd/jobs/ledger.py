@@ -248,9 +248,9 @@ class Ledger:
         """Returns what this daemon names with what it writes of a job's attempt, if it holds the job."""
         return Lease(job.id, job.attempt, self._replica.id)
 
-    async def claim(self, jobs: Sequence[str]) -> Job | None:
+    async def claim(self, jobs: Sequence[str], quota: int) -> Job | None:
         """See `Leases.claim`."""
-        claimed = await self._threads.run(self._store.leases.claim, self._replica.id, jobs)
+        claimed = await self._threads.run(self._store.leases.claim, self._replica.id, jobs, quota)
         if claimed is not None:
             await self._moved(claimed)
         return claimed

@@ -11,7 +11,7 @@ from dataclasses import replace
 from eyasd.core.answers import ANSWERS, Split
 from eyasd.core.errors import DatasetNotFound, InvalidArgument, UploadNotFound
 from eyasd.core.form import form_at
-from eyasd.core.names import ModelRef, names_upload, parse_dataset_ref
+from eyasd.core.names import ModelRef, check_text, names_upload, parse_dataset_ref
 from eyasd.core.places import place_of
 from eyasd.core.spec import InspectionSpec, TrainSpec
 from eyasd.core.warmstart import inherited
@@ -36,7 +36,7 @@ class References:
         if names_upload(dataset):
             ref = parse_dataset_ref(dataset, "dataset")
             return str(replace(ref, version=self._datasets.get(ref).version))
-        form_at(place_of(dataset), self._roots)
+        form_at(place_of(check_text(dataset, "dataset")), self._roots)
         return dataset
 
     def with_demanded_variants(self, model: str, spec: TrainSpec) -> TrainSpec:

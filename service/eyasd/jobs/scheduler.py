@@ -132,7 +132,7 @@ class Scheduler:
             if not queued:
                 return
             running = await self._ledger.in_state(JobState.STARTING, JobState.RUNNING)
-            claimed = await self._ledger.claim(next_up(queued, running, self.here, self._queue))
+            claimed = await self._ledger.claim(next_up(queued, running, self.here, self._queue), self._queue.quota_running)
             if claimed is None:
                 return
             self._spawn(claimed, begun=False)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from eyasd.api.asking import caller_of
+from eyasd.core.errors import InvalidArgument
 
 
 class Context:
@@ -40,3 +41,5 @@ def test_a_caller_is_its_host_whatever_connection_it_comes_over(peer: str, calle
 def test_or_what_it_says_of_itself_up_to_a_length() -> None:
     assert caller_of(Context("ipv4:192.0.2.7:1", [("user-agent", "grpc"), ("eyas-caller", "shop")])) == "shop"
     assert caller_of(Context("ipv4:192.0.2.7:1", [("eyas-caller", "x" * 1000)])) == "x" * 128
+    with pytest.raises(InvalidArgument, match="eyas-caller has a NUL character"):
+        caller_of(Context("ipv4:192.0.2.7:1", [("eyas-caller", "a\0")]))

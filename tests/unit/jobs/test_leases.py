@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 import structlog
@@ -92,6 +94,26 @@ def test_replicas_that_claim_at_once_share_the_jobs(postgres: Postgres, log: Log
         shares = list(threads.map(claim_all, stores))
     assert sorted(job for share in shares for job in share) == sorted(jobs)
     assert all(event.sequence == 2 for job in jobs for event in stores["a"].events(job, 2))
+    for store in stores.values():
+        store.close()
+
+
+def test_replicas_that_claim_at_once_keep_the_quota_of_an_owner(database: Path | str, log: Log) -> None:
+    stores = {name: JobStore(database, log) for name in "abcdefgh"}
+    jobs = [f"{owner}{number}" for number in range(6) for owner in ("ann", "bob")]
+    for name in jobs:
+        made = Job(id=name, type=JobType.TRAINING, create_time=datetime.now(UTC), model="m", dataset="/d", owner=name[:3])
+        stores["a"].submit(made, None, "")
+    together = Barrier(len(stores))
+
+    def claim(replica: str) -> str | None:
+        stores[replica].get(jobs[0])  # connects
+        together.wait(10)
+        job = stores[replica].leases.claim(replica, jobs, quota=2)
+        return job and job.owner
+
+    with ThreadPoolExecutor(len(stores)) as threads:
+        assert Counter(threads.map(claim, stores)) == {"ann": 2, "bob": 2, None: 4}
     for store in stores.values():
         store.close()
 

@@ -225,7 +225,7 @@ async def test_a_training_is_retraced_with_what_its_version_says_of_it(house: Ho
 async def test_a_job_that_was_about_to_begin_when_the_daemon_went_down_is_left_as_it_was(house: House) -> None:
     await house.ledger.drain()
     job = await asyncio.to_thread(house.store.submit, a_job(house), None, "")
-    claimed = await house.ledger.claim([job.id])
+    claimed = await house.ledger.claim([job.id], 0)
     assert claimed is not None
     house.scheduler._spawn(claimed, begun=False)
     await house.scheduler.close()  # before the first step of the task
