@@ -15,13 +15,16 @@ class Proxy:
         cuts: how many bytes each of the next connections lets through; a connection after them has no bound.
         broken: how many were cut.
         passed_bytes: to the server, over all connections.
+        away: whether nobody gets through; see `leave`.
     """
 
     def __init__(self, target: int, cuts: list[int]) -> None:
         self.port = 0
         self.cuts = cuts
         self.broken = self.passed_bytes = 0
+        self.away = False
         self._target = target
+        self._ends: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -35,7 +38,17 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def leave(self) -> None:
+        """Cuts what is there, and lets nobody through until `away` is unset."""
+        self.away = True
+        for end in self._ends:
+            end.transport.abort()
+
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.away:
+            writer.transport.abort()
+            return
+        self._ends.add(writer)
         there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._target)
         left = self.cuts.pop(0) if self.cuts else None
         back = asyncio.create_task(self._copy(there_reader, writer))
@@ -53,6 +66,7 @@ class Proxy:
         except ConnectionError:
             pass
         finally:
+            self._ends.discard(writer)
             back.cancel()
             for end in (writer, there_writer):
                 end.transport.abort()

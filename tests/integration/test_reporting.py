@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 from datetime import UTC, datetime
 
 import grpc
@@ -12,15 +10,11 @@ import pytest
 
 from eyas.v1 import job_service_pb2, job_service_pb2_grpc
 from eyasd.app import App, Role
-from eyasd.core import document, jobdir
+from eyasd.core import document
 from eyasd.core.jobdir import ProgressLine
-from eyasd.core.jobs import Job, JobError, JobState, JobType, Lease
-from eyasd.core.spec import InspectionSpec
-from eyasd.core.tasks import InspectionTask
+from eyasd.core.jobs import Job, JobState, JobType, Lease
 from eyasd.jobs.permits import Permits, kept_key
 from eyasd.jobs.store import JobStore
-from eyasd.pod.layout import place, receive, send
-from eyasd.storage.local import LocalStore
 
 
 def line(text: str) -> str:
@@ -81,39 +75,3 @@ async def test_an_attempt_reports_by_its_own_token_and_hears_that_it_is_to_end(d
             assert elsewhere.value.code() is grpc.StatusCode.UNAUTHENTICATED
         finally:
             await asyncio.to_thread(store.close)
-
-
-async def test_the_command_line_of_a_pod_hands_over_what_it_did(daemon, data_dir, tmp_path, log) -> None:
-    shared, inputs = LocalStore(tmp_path / "store"), tmp_path / "inputs"
-    inputs.mkdir()
-    for label in ("dark", "light"):  # too few pictures
-        (tmp_path / "photos" / label).mkdir(parents=True)
-        (tmp_path / "photos" / label / "broken.jpg").write_bytes(b"no picture")
-    task = InspectionTask(job="j1", attempt=1, dataset=str(tmp_path / "photos"), spec=InspectionSpec(None, 1))
-    (inputs / jobdir.INSPECTION).write_text(document.dump(task))
-    send(shared, place("j1", 1, "in"), inputs, [inputs / jobdir.INSPECTION])
-    async with daemon(Role.TRAINER) as app:
-        store = JobStore(data_dir / "jobs.sqlite", log)
-        try:
-            lease = at_work(store)
-            token = Permits(kept_key(data_dir / "report.key")).make("j1", lease.attempt)
-            where = (
-                "--trainer",
-                f"127.0.0.1:{app.port}",
-                "--store",
-                f"file://{tmp_path / 'store'}",
-                "--scratch",
-                str(tmp_path / "s"),
-            )
-            program = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "eyasd.pod", *where, "--job", "j1", "--attempt", "1"),
-                env={**os.environ, "EYAS_REPORT_TOKEN": token},
-            )
-            assert await program.wait() == jobdir.USER_ERROR
-            stages = [event.progress.stage for event in store.events("j1", 1) if event.progress]
-            assert stages[0] == "audit"
-        finally:
-            await asyncio.to_thread(store.close)
-    assert receive(shared, place("j1", 1, "out"), tmp_path / "back")
-    told = document.load(JobError, (tmp_path / "back" / jobdir.ERROR).read_text())
-    assert "picture" in told.message

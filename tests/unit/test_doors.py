@@ -44,6 +44,13 @@ DOORS = {
         ("asyncio", "eyasd.telemetry", "prometheus_client", "pydantic", "structlog"),
     ),
     "jobs": (modules("jobs"), (*TORCH, *NO_GRPC, "onnxruntime", "eyasd.serving", *TRAINER_PARTS)),
+    # It tells its trainer by the contract what it does, and starts the training program.
+    "pod": (
+        [*modules("pod"), "eyasd.pod.__main__"],
+        (*TORCH, "onnxruntime", "eyasd.api", "eyasd.jobs", "eyasd.registry", "eyasd.serving", "eyasd.telemetry", *TRAINER_PARTS),
+    ),
+    # Of it jobs know how folders are handed over.
+    "pod/layout": (["eyasd.pod.layout"], NO_GRPC),
     # google.protobuf comes in with onnx, which is a protobuf.
     "training": (modules("training"), ("grpc", "eyas.v1", "eyasd.registry", "eyasd.serving", "eyasd.jobs", "eyasd.api")),
     "training/data": (modules("training/data"), (*TORCH, *training("outcome", "scoring", "tuning", "head", "choice"))),

@@ -15,6 +15,7 @@
     lock             held, in the kernel's sense, for as long as the program lives
     ending.json      how it ended, in the words of who started it
     lease            touched by the daemon that owns the job; where the program is told so, it ends once that is not done any more
+    checkpoint.safetensors  where a training stands, from which a later attempt goes on
     trainer.log      its standard output and standard error
 
 Whatever else lies there is the program's own: a later attempt in the same folder goes on from it.
@@ -48,6 +49,7 @@ CHECKPOINT: Final = "checkpoint.safetensors"
 # Exit codes of the program. Any other is a fault of its own or of its machine, and its standard error says more.
 OK: Final = 0
 USER_ERROR: Final = 42
+PASSING: Final = 75  # EX_TEMPFAIL of sysexits.h, of a pod: the store was away, or the disk; another attempt may succeed
 TERMINATED: Final = 143  # 128 + SIGTERM, as a shell reports it
 
 

@@ -1,4 +1,4 @@
-"""JOB_DIR/pulse.json: signs of life of a training program, and what their absence means. Pure.
+"""JOB_DIR/pulse.json: signs of life of a training program, and what their absence means. Pure but for the reading.
 
 A long step is not a stall. What hangs shows in one of three ways: it gives no sign at all; it neither computes, reads nor writes;
 or it computes for far longer than any step takes. All durations are by clocks that never jump.
@@ -10,7 +10,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
+from pathlib import Path
 from typing import Final
+
+from eyasd.core import document
 
 BEAT_SECONDS: Final = 2.0
 # A library that serialises a large network holds Python's lock, and the pulse with it, for seconds.
@@ -38,6 +41,14 @@ class Pulse:
     stage: str
     still_seconds: float
     idle_seconds: float
+
+
+def read_pulse(path: Path) -> Pulse | None:
+    """Returns what a file holds; None where it is not there yet, or half written."""
+    try:
+        return document.load(Pulse, path.read_text())
+    except (OSError, ValueError):
+        return None
 
 
 class Watchdog:

@@ -21,8 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from eyasd.core import jobdir
-from eyasd.jobs import stacks
+from eyasd.core import jobdir, stacks
 from eyasd.jobs.gpus import open_lock, take
 from eyasd.jobs.runner import Cause, Ending, Launch, Process, Standing
 

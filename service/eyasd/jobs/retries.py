@@ -24,6 +24,7 @@ _MICRO_BATCHES: Final = 2
 _MEMORY: Final = reason_of(TrainerOutOfMemory)
 # What a later attempt may find mended: a disk, an object store.
 _PASSING: Final = frozenset(map(reason_of, (StorageFailed, Unavailable)))
+_BLAMELESS: Final = (jobdir.PASSING, jobdir.TERMINATED)
 # The last line of a program that the driver or a neighbour took down; a fresh process gets a fresh context.
 _DEVICE_FAULT: Final = re.compile(
     r"CUDA error|CUDA driver error|cuDNN error|CUBLAS_STATUS|NCCL|uncorrectable ECC|Connection (closed|reset) by peer"
@@ -110,7 +111,7 @@ def fault_of(ending: Ending, told: JobError | None, last_words: str) -> Fault:
         case Cause.TIME_LIMIT | Cause.REFUSED:
             return Fault.JOB
         case Cause.PROGRAM:
-            crashed = ending.status is not None and ending.status > 0 and ending.status != jobdir.TERMINATED
+            crashed = ending.status is not None and ending.status > 0 and ending.status not in _BLAMELESS
             return Fault.JOB if crashed and not _DEVICE_FAULT.search(last_words) else Fault.MACHINE
 
 
@@ -123,6 +124,8 @@ def described(ending: Ending, last_words: str) -> str:
         return "The training program was lost, and nobody saw how."
     if status == jobdir.TERMINATED:
         return "The training program was told to end, by whom is not known."
+    if status == jobdir.PASSING:
+        return f"The training program could not go on: {last_words}"
     if status < 0:
         memory = ", perhaps for want of memory" if status == -signal.SIGKILL else ""
         return f"The training program was ended by signal {-status} ({signal.strsignal(-status)}){memory}."

@@ -9,9 +9,8 @@ from typing import Final
 
 import structlog
 
-from eyasd.core import document, jobdir
-from eyasd.core.pulse import Pulse, Watchdog
-from eyasd.jobs import stacks
+from eyasd.core import jobdir, stacks
+from eyasd.core.pulse import Watchdog, read_pulse
 from eyasd.jobs.runner import Process
 from eyasd.telemetry.metrics import Metrics
 
@@ -33,7 +32,7 @@ class StallWatch:
             return None
         self._next = time.monotonic() + _LOOK_SECONDS
         was = self._watchdog.stalled
-        said = self._watchdog.look(await asyncio.to_thread(_read, self._path))
+        said = self._watchdog.look(await asyncio.to_thread(read_pulse, self._path))
         self._metrics.stalled_jobs.inc(self._watchdog.stalled - was)
         if said is None:
             return None
@@ -48,10 +47,3 @@ class StallWatch:
         """Watches no more."""
         self._metrics.stalled_jobs.dec(self._watchdog.stalled)
         self._watchdog = Watchdog()
-
-
-def _read(path: Path) -> Pulse | None:
-    try:
-        return document.load(Pulse, path.read_text())
-    except (OSError, ValueError):  # not there yet, or half written
-        return None

@@ -15,8 +15,8 @@ from typing import TypeVar
 
 import pytest
 
-from eyasd.core import jobdir
-from eyasd.jobs import guard, local, stacks
+from eyasd.core import jobdir, stacks
+from eyasd.jobs import guard, local
 from eyasd.jobs.local import LocalOptions, LocalRunner
 from eyasd.jobs.runner import Cause, Ending, Launch, Process
 

@@ -35,6 +35,7 @@ MEMORY = JobError("TRAINER_OUT_OF_MEMORY", "The GPU ran out of memory; choose a 
         (Ending(None, Cause.LOST, "The node was drained."), None, "", Fault.MACHINE),
         (Ending(None), None, "", Fault.MACHINE),
         (Ending(jobdir.TERMINATED), None, "", Fault.MACHINE),
+        (Ending(jobdir.PASSING), None, "s3://photos could not be used.", Fault.MACHINE),
         (Ending(-9), None, "", Fault.MACHINE),
         (Ending(-11), None, "", Fault.MACHINE),
         (Ending(1), None, LAST, Fault.JOB),

@@ -22,12 +22,12 @@ from safetensors.torch import load_file, save_file
 from eyasd.core import document, jobdir
 from eyasd.core.bundle import MANIFEST, read_manifest
 from eyasd.core.evaluation import EpochMetrics
+from eyasd.core.jobdir import CHECKPOINT
 from eyasd.core.jobs import JobError
 from eyasd.core.spec import TrainSpec
 from eyasd.training.ranks import ALONE, Ranks
 from eyasd.training.tuning.augment import Augmentation
 from eyasd.training.tuning.batches import Batches
-from eyasd.training.tuning.checkpoint import CHECKPOINT
 
 from .tuning.colours import EVERY_CHANGE, colours, recipe_of
 

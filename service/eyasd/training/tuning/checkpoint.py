@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from eyasd.core import document
 from eyasd.core.evaluation import EpochMetrics
+from eyasd.core.jobdir import CHECKPOINT
 from eyasd.training import durable
 from eyasd.training.tuning.average import State
 
-CHECKPOINT: Final = "checkpoint.safetensors"
 _NETWORK: Final = "network."
 _BEST: Final = "best."
 _AVERAGE: Final = "average."

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from eyasd.core.jobdir import CHECKPOINT
 from eyasd.core.spec import Optimizer, Schedule
 from eyasd.training.journal import Interrupted
 from eyasd.training.recipe import Recipe
 from eyasd.training.tuning.batches import Batch
-from eyasd.training.tuning.checkpoint import CHECKPOINT
 from eyasd.training.tuning.loop import FineTuning
 
 from .colours import EVERY_CHANGE, HOPELESS, PERFECT, Tuning, equal, recipe_of, short_rounds

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from eyasd.core.errors import TrainerFailed
+from eyasd.core.jobdir import CHECKPOINT
 from eyasd.core.spec import Loss
 from eyasd.training.tuning.batches import Batch
-from eyasd.training.tuning.checkpoint import CHECKPOINT
 from eyasd.training.tuning.loop import FineTuning
 from eyasd.training.tuning.validate import logits_of, measure
 

@@ -1,8 +1,8 @@
-"""jobs.stacks: what is read out of faulthandler's words; test_local asks a real process."""
+"""core.stacks: what is read out of faulthandler's words; test_local asks a real process."""
 
 from __future__ import annotations
 
-from eyasd.jobs.stacks import place
+from eyasd.core.stacks import place
 
 WORDS = """Process 12:
 Thread 0x00007f01 (most recent call first):
