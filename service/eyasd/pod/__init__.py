@@ -1,4 +1,4 @@
 """`python -m eyasd.pod`: an attempt on a machine that shares no disk with its trainer.
 
-Imports `core`, `storage` and the contract; knows neither jobs nor the registry, and starts the training program as the trainer would.
+Imports `core`, `storage` and the contract; knows neither jobs nor the registry. Starts the training program as the trainer would.
 """
