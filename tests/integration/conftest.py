@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import pytest
 import structlog
+import trustme
 
 from builders import write_bundle
 from eyasd.app import App, Role
@@ -87,3 +88,18 @@ def free_ports() -> tuple[int, int]:
 @pytest.fixture
 def free_port(free_ports: tuple[int, int]) -> int:
     return free_ports[0]
+
+
+@pytest.fixture
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def tls_files(authority: trustme.CA, tmp_path: Path) -> dict[str, str]:
+    """A certificate for localhost and its key, as the daemon's settings."""
+    issued = authority.issue_cert("localhost")
+    issued.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    for part in issued.cert_chain_pems:
+        part.write_to_path(str(tmp_path / "chain.pem"), append=True)
+    return {"tls_key": str(tmp_path / "key.pem"), "tls_certificate": str(tmp_path / "chain.pem")}

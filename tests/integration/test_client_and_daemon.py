@@ -21,21 +21,6 @@ from eyasd.core.variants import Precision, Variant
 from eyasd.registry.models import Models
 
 
-@pytest.fixture
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
-def tls_files(authority: trustme.CA, tmp_path: Path) -> dict[str, str]:
-    """A certificate for localhost and its key, as the daemon's settings."""
-    issued = authority.issue_cert("localhost")
-    issued.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
-    for part in issued.cert_chain_pems:
-        part.write_to_path(str(tmp_path / "chain.pem"), append=True)
-    return {"tls_key": str(tmp_path / "key.pem"), "tls_certificate": str(tmp_path / "chain.pem")}
-
-
 async def test_pictures_are_labelled_in_order_with_errors_in_their_places(app: App) -> None:
     images = [picture(colour) for colour in COLOURS.values()] * 30
     images[7] = b"no picture"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import trustme
 from PIL import Image
 
 from eyasd.app import App, Role
@@ -52,8 +53,8 @@ class House:
         jobs.update(self.lease, state=JobState.RUNNING)
         self._token = Permits(kept_key(tmp_path / "data" / "report.key")).make("j1", 1)
 
-    async def pod(self, name: str, port: int, *more: str) -> asyncio.subprocess.Process:
-        where = ("--trainer", f"127.0.0.1:{port}", "--store", self.address, "--scratch", str(self._folder / name), *more)
+    async def pod(self, name: str, trainer: str, *more: str | Path) -> asyncio.subprocess.Process:
+        where = ("--trainer", trainer, "--store", self.address, "--scratch", str(self._folder / name), *more)
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "eyasd.pod", *where, "--job", "j1", "--attempt", "1"),
             env={**os.environ, "EYAS_REPORT_TOKEN": self._token},
@@ -83,8 +84,8 @@ def house(daemon: Daemon, data_dir: Path, tmp_path: Path, s3_address: str, log) 
             Image.fromarray(np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)).save(path)
 
     @asynccontextmanager
-    async def run(epochs: int) -> AsyncIterator[House]:
-        async with daemon(Role.TRAINER) as app:
+    async def run(epochs: int, **api: str) -> AsyncIterator[House]:
+        async with daemon(Role.TRAINER, api=api) as app:
             jobs = JobStore(data_dir / "jobs.sqlite", log)
             made = House(app, jobs, s3_address, tmp_path, epochs)
 
@@ -121,7 +122,7 @@ def said(lines: list[JobEvent] | list[ProgressLine]) -> tuple[list[str], list[st
 
 async def test_a_pod_trains_as_a_process_does_and_tells_all_once_its_trainer_is_back(house, tmp_path: Path) -> None:
     async with house(epochs=2) as it, Proxy(it.port, []) as way:
-        pod, program = await it.pod("scratch", way.port), await it.program(it.inputs)
+        pod, program = await it.pod("scratch", f"127.0.0.1:{way.port}"), await it.program(it.inputs)
         await until(lambda: said(it.events())[0], pod)
         way.leave()
         await until(it.out, pod)  # the result waits for nobody
@@ -142,21 +143,25 @@ async def test_a_pod_trains_as_a_process_does_and_tells_all_once_its_trainer_is_
         assert {file.relative_to(bundle).as_posix() for file in bundle.rglob("*") if file.is_file()} == {*manifest.files, MANIFEST}
         assert manifest.history == read_manifest((it.inputs / jobdir.BUNDLE / MANIFEST).read_bytes()).history
 
-        again = await it.pod("again", it.port)  # its end was not seen
+        again = await it.pod("again", f"127.0.0.1:{it.port}")  # its end was not seen
         assert await again.wait() == jobdir.OK
         assert it.out() == ["jobs/j1/1/out/1"]
 
 
-async def test_a_pod_that_has_to_make_way_leaves_a_checkpoint_and_one_that_was_given_up_leaves_nothing(house) -> None:
-    async with house(epochs=1000) as it:
-        pod = await it.pod("scratch", it.port)
+async def test_a_pod_that_has_to_make_way_leaves_a_checkpoint_and_one_that_was_given_up_leaves_nothing(
+    house, authority: trustme.CA, tls_files: dict[str, str], tmp_path: Path
+) -> None:
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    async with house(epochs=1000, **tls_files) as it:
+        trainer = (f"localhost:{it.port}", "--ca", tmp_path / "ca.pem")
+        pod = await it.pod("scratch", *trainer)
         await until(lambda: any(event.progress and (event.progress.epoch or 0) > 2 for event in it.events()), pod)
         pod.terminate()
         assert await pod.wait() == jobdir.TERMINATED
         assert newest(it.store, checkpoints("j1")) == ["jobs/j1/checkpoint/1-1-1"]
         assert [paths(it.store, out) for out in it.out()] == [{jobdir.LOG}]
 
-        pod = await it.pod("next", it.port)
+        pod = await it.pod("next", *trainer)
         await until(lambda: any(message.startswith("Went on from the checkpoint") for message in it.messages()), pod)
         it.jobs.update(it.lease, state=JobState.CANCELLED, end_time=datetime.now(UTC))
         assert await pod.wait() == jobdir.TERMINATED
