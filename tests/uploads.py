@@ -9,12 +9,14 @@ from pathlib import Path
 from eyasd.core.datasets import Blob, DatasetFile, DatasetRecord, manifest_lines
 from eyasd.registry.blobs import Blobs
 from eyasd.registry.datasets import DatasetLimits, Datasets
-from eyasd.storage.local import LocalStore
+from eyasd.storage.address import open_store
 
 
-def open_uploads(folder: Path, *, max_bytes: int = 10**9, max_dataset_bytes: int = 10**9, max_files: int = 1000) -> Datasets:
+def open_uploads(
+    folder: Path, address: str | None = None, *, max_bytes: int = 10**9, max_dataset_bytes: int = 10**9, max_files: int = 1000
+) -> Datasets:
     """The datasets that were uploaded to a daemon whose data folder this is."""
-    blobs = Blobs(LocalStore(folder / "datasets"), folder / "uploads", max_bytes)
+    blobs = Blobs(open_store(address, folder / "datasets"), folder / "uploads", max_bytes)
     return Datasets(blobs, DatasetLimits(max_bytes=max_dataset_bytes, max_files=max_files))
 
 

@@ -24,7 +24,7 @@ from eyasd.config import Settings
 from eyasd.core.errors import EyasError, StartupFailed
 from eyasd.daemon import check_acceptors
 from eyasd.jobs.gpus import gpu_count
-from eyasd.machine import database_of, decoder_of, fleet_options, make_writable, open_jobs
+from eyasd.machine import database_of, datasets_url, decoder_of, fleet_options, make_writable, open_jobs
 from eyasd.registry.models import Models
 from eyasd.runners import check_cluster
 from eyasd.serving.catalog import FleetOptions
@@ -42,7 +42,12 @@ async def check(role: Role, settings: Settings, log: structlog.typing.FilteringB
     checks = _Checks(settings, log)
     attempts: list[tuple[str, Attempt]] = [("settings", partial(checks.settings, role))]
     if role is not Role.SERVER:
-        attempts += [("data folder", checks.folder), ("jobs", checks.jobs), ("training", checks.training)]
+        attempts += [
+            ("data folder", checks.folder),
+            ("jobs", checks.jobs),
+            ("training", checks.training),
+            ("uploads", checks.uploads),
+        ]
     attempts += [("registry", checks.registry), ("address", checks.address), ("metrics address", checks.metrics_address)]
     if role is not Role.TRAINER:
         attempts += [("HTTP address", checks.http_address)] if settings.api.http_listen else []
@@ -113,6 +118,11 @@ class _Checks:
             raise StartupFailed(f"There is no {weights}: name a file or a folder of weights in training.weights.")
         count = gpu_count(os.environ)
         return f"the packages are installed; {f'{count} GPU' + 's' * (count > 1) if count else 'no GPU'}"
+
+    async def uploads(self) -> str:
+        url, folder = datasets_url(self._settings), self._settings.data_dir / "datasets"
+        names = await asyncio.to_thread(open_store(url, folder).children, "names")
+        return f"{url or folder} has {_count(len(names), 'dataset')}"
 
     async def registry(self) -> str:
         url, folder = self._settings.registry.url, self._settings.data_dir / "models"

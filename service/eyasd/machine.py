@@ -22,8 +22,7 @@ from eyasd.serving.network.plan import Plan, plan
 from eyasd.serving.network.precision import check_wish
 from eyasd.serving.network.providers import CPU, DEFAULT_BATCH_SIZES, TENSORRT, choose_provider
 from eyasd.serving.nvjpeg import GpuDecoder
-from eyasd.storage.address import open_store
-from eyasd.storage.local import LocalStore
+from eyasd.storage.address import beside, open_store
 from eyasd.storage.store import Store
 from eyasd.telemetry.metrics import Metrics
 
@@ -100,13 +99,41 @@ def open_database(settings: Settings, log: structlog.typing.FilteringBoundLogger
 def stores_of(settings: Settings) -> dict[str, Store]:
     """Returns what daemons keep objects in, by the names that back-ups know them by."""
     folder = settings.data_dir
-    return {"models": open_store(settings.registry.url, folder / "models"), "datasets": LocalStore(folder / "datasets")}
+    return {
+        "models": open_store(settings.registry.url, folder / "models"),
+        "datasets": open_store(datasets_url(settings), folder / "datasets"),
+    }
+
+
+def datasets_url(settings: Settings) -> str | None:
+    """Returns where uploads are; None is a folder of this machine's.
+
+    Trainers that share a repository share jobs, or may one day, and any of them has to find what was uploaded to another. So
+    unless it is said where, uploads are beside the models: s3://BUCKET/models has s3://BUCKET/models-datasets. Not in the
+    repository, which others read, too, Triton among them, and take every folder in it for a model.
+
+    Raises:
+        StartupFailed: there is no place beside the models, or one is within the other.
+    """
+    models, url = settings.registry.url, settings.datasets.url
+    if url is None:
+        try:
+            return beside(models, "datasets") if models else None
+        except ValueError as error:
+            raise StartupFailed(
+                f"Uploaded datasets lie beside the models, and registry.url = {error}: set datasets.url, to another bucket."
+            ) from None
+    if models and (f"{url}/".startswith(f"{models}/") or f"{models}/".startswith(f"{url}/")):
+        raise StartupFailed(
+            f"registry.url = {models} and datasets.url = {url} lie within each other: give each a prefix of its own."
+        )
+    return url
 
 
 def open_datasets(settings: Settings) -> Datasets:
-    """Returns the datasets that were uploaded, and takes up uploads that an earlier daemon left."""
+    """Returns the datasets that were uploaded, and takes up uploads that an earlier daemon left. Raises StartupFailed."""
     folder, limits = settings.data_dir, settings.datasets
-    blobs = Blobs(LocalStore(folder / "datasets"), folder / "uploads", limits.max_bytes)
+    blobs = Blobs(open_store(datasets_url(settings), folder / "datasets"), folder / "uploads", limits.max_bytes)
     return Datasets(blobs, DatasetLimits(max_bytes=limits.max_dataset_bytes, max_files=limits.max_files))
 
 

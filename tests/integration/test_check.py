@@ -39,7 +39,7 @@ async def test_a_daemon_that_can_start(published: Models, data_dir: Path, log: L
     assert (status, last) == (0, "eyasd all can start.")
     assert {state for state, _ in rows.values()} == {"ok"}
     assert list(rows) == [
-        *("settings", "data folder", "jobs", "training", "registry", "address", "metrics address", "device", "colours/1")
+        *("settings", "data folder", "jobs", "training", "uploads", "registry", "address", "metrics address", "device", "colours/1")
     ]
     assert rows["registry"][1].endswith("models has 1 model; aliases lead to 1 version")
     assert "gives its recorded answers in fp32" in rows["colours/1"][1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from io import BytesIO
 from pathlib import Path
 
@@ -12,19 +13,19 @@ import pytest
 from eyasd.core.errors import StorageFailed
 from eyasd.storage.address import open_store
 from eyasd.storage.bucket import PART_BYTES, Bucket
-from eyasd.storage.store import Store
+from eyasd.storage.store import BlobStore
 from s3_server import Fault, Proxy
 
 
 @pytest.fixture(params=["local", "memory", "s3"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
     address = {"local": None, "memory": "memory://"}.get(request.param) or (
         request.getfixturevalue("s3_address") if request.param == "s3" else None
     )
     return open_store(address, tmp_path / "root")
 
 
-def test_write_replaces_and_create_does_not(store: Store) -> None:
+def test_write_replaces_and_create_does_not(store: BlobStore) -> None:
     store.write("a/b", b"1")
     store.write("a/b", b"2")
     assert not store.create("a/b", b"3")
@@ -37,7 +38,7 @@ def test_write_replaces_and_create_does_not(store: Store) -> None:
     assert store.read("empty") == b""
 
 
-def test_what_is_listed(store: Store) -> None:
+def test_what_is_listed(store: BlobStore) -> None:
     for key in ("m/1/model.onnx", "m/1/manifest.json", "m/10/claim", "m/2/claim", "n/aliases/p/1.json", "top"):
         store.write(key, b"x")
     store.tell()
@@ -53,7 +54,7 @@ def test_what_is_listed(store: Store) -> None:
     ]
 
 
-def test_what_is_not_there(store: Store) -> None:
+def test_what_is_not_there(store: BlobStore) -> None:
     store.write("a", b"")
     assert (store.children("nothing"), store.children("a"), store.keys("nothing"), store.keys("a")) == ([], [], [], [])
     for key in ("nothing", "a/below"):
@@ -63,7 +64,7 @@ def test_what_is_not_there(store: Store) -> None:
                 read(key)
 
 
-def test_what_is_deleted_is_gone_and_may_be_deleted_again(store: Store) -> None:
+def test_what_is_deleted_is_gone_and_may_be_deleted_again(store: BlobStore) -> None:
     store.write("a/b", b"1")
     store.write("a/c", b"2")
     for key in ("a/b", "a/b", "nowhere/d"):
@@ -73,15 +74,16 @@ def test_what_is_deleted_is_gone_and_may_be_deleted_again(store: Store) -> None:
 
 
 @pytest.mark.parametrize("store", ["memory", "s3"], indirect=True)
-def test_pages_of_a_thousand(store: Store) -> None:
+def test_pages_of_a_thousand(store: BlobStore) -> None:
     for number in range(1005):
         store.write(f"many/{number:04d}/x", b"")
     assert store.children("many") == [f"{number:04d}" for number in range(1005)]
     assert len(store.keys("many")) == 1005
+    assert [found.key for found in store.find("many")] == store.keys("many")
 
 
 @pytest.mark.parametrize("size", [PART_BYTES, 2 * PART_BYTES + 1])
-def test_a_large_object_goes_and_comes_in_parts(store: Store, tmp_path: Path, size: int) -> None:
+def test_a_large_object_goes_and_comes_in_parts(store: BlobStore, tmp_path: Path, size: int) -> None:
     content = os.urandom(1 << 20) * (size >> 20) + b"x" * (size & 0xFFFFF)
     (tmp_path / "large").write_bytes(content)
     store.write_file("a/large", tmp_path / "large")
@@ -91,9 +93,15 @@ def test_a_large_object_goes_and_comes_in_parts(store: Store, tmp_path: Path, si
     assert store.read("a/large") == content
     with pytest.raises(FileNotFoundError, match="no such file"):
         store.write_file("a/other", tmp_path / "no such file")
+    assert store.create_from("b/large", tmp_path / "large")
+    assert not store.create_from("b/large", tmp_path / "large")
+    assert (store.size("b/large"), store.size("b/none")) == (size, None)
+    (found,) = store.find("b")
+    assert (found.key, found.size_bytes) == ("b/large", size)
+    assert abs(found.modified - time.time()) < 60
 
 
-def test_create_has_one_winner(store: Store) -> None:
+def test_create_has_one_winner(store: BlobStore) -> None:
     start, wins = threading.Barrier(8), []
 
     def race(number: int) -> None:
@@ -109,7 +117,7 @@ def test_create_has_one_winner(store: Store) -> None:
     assert len(wins) == 10
 
 
-def test_news(store: Store) -> None:
+def test_news(store: BlobStore) -> None:
     if store.news() is None:
         assert store.stamp("") is not None
         return
@@ -135,6 +143,8 @@ def test_what_is_lost_on_the_way_is_done_once(bucket: Bucket, s3_proxy: Proxy, f
         lambda: bucket.write("ours", b"new"),
         lambda: bucket.read("ours"),
         lambda: bucket.keys(""),
+        lambda: bucket.size("ours"),
+        lambda: list(bucket.find("")),
         lambda: bucket.delete("a"),
     ):
         s3_proxy.first(1, fault)
@@ -149,7 +159,7 @@ def test_parts_that_are_lost_are_sent_again(bucket: Bucket, s3_proxy: Proxy, tmp
     content = os.urandom(PART_BYTES + 5)
     (tmp_path / "large").write_bytes(content)
     s3_proxy.first(1, "lose", method)
-    Bucket(bucket.address, patience_seconds=5.0, pause_seconds=0.01).write_file("large", tmp_path / "large")
+    assert Bucket(bucket.address, patience_seconds=5.0, pause_seconds=0.01).create_from("large", tmp_path / "large")
     assert bucket.read("large") == content
 
 

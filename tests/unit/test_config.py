@@ -10,6 +10,7 @@ import pytest
 from eyasd.__main__ import main
 from eyasd.config import describe, read_settings
 from eyasd.core.errors import StartupFailed
+from eyasd.machine import datasets_url
 
 
 def test_the_command_line_beats_the_environment_and_that_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,3 +68,18 @@ def test_what_is_printed_can_be_read_again_and_holds_no_secret(
 
 def test_every_setting_is_described() -> None:
     assert "# None" not in describe(read_settings(None, {}))
+
+
+def test_where_uploads_are() -> None:
+    def url(models: str | None, datasets: str | None = None) -> str | None:
+        return datasets_url(read_settings(None, {"registry": {"url": models}, "datasets": {"url": datasets}}))
+
+    assert url(None) is None
+    assert url("s3://falcons/models") == "s3://falcons/models-datasets"
+    assert url("s3://falcons/models", "s3://falcons/photos") == "s3://falcons/photos"
+    assert url(None, "gs://falcons") == "gs://falcons"
+    with pytest.raises(StartupFailed, match="registry.url = s3://falcons has no place beside it: set datasets.url"):
+        url("s3://falcons")
+    for within in (("s3://falcons", "s3://falcons/a"), ("s3://falcons/a/b", "s3://falcons/a"), ("file:///srv", "file:///srv")):
+        with pytest.raises(StartupFailed, match="lie within each other: give each a prefix"):
+            url(*within)

@@ -7,12 +7,13 @@ the content is spared, or the version waits, finds that it is missing, and has i
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from array import array
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
 import numpy as np
@@ -26,6 +27,8 @@ from eyasd.storage.store import Found
 
 # Doomed at a time: a version that has some of it waits for so many to be removed.
 _BATCH: Final = 1000
+# Whatever else somebody may have put into the same place of a bucket is none of it.
+_CONTENT: Final = re.compile(r"blobs/([0-9a-f]{2})/\1[0-9a-f]{62}")
 # What a daemon that was killed left of a collection, or of a version: neither takes so long.
 _STALE_SECONDS: Final = 86_400.0
 
@@ -49,7 +52,7 @@ def collect(datasets: Datasets, keep: timedelta) -> int:
     datasets.blobs.forget_parts(keep.total_seconds())
     named = _Named(datasets)
     removed = 0
-    for candidates in (_left_by_deleted(datasets), _old(store.find("blobs"), keep)):
+    for candidates in chain(_left_by_deleted(datasets), [_old(store.find("blobs"), keep)]):
         while some := list(islice(candidates, _BATCH)):
             removed += _remove(datasets, named, [some[place] for place in named.lacks(some)])
     datasets.blobs.usage.recount()
@@ -64,8 +67,7 @@ def _remove(datasets: Datasets, named: _Named, blobs: list[Blob]) -> int:
     try:
         named.look()  # at what has become pending, or a version, before it could see that this is doomed
         doomed = [blobs[place] for place in named.lacks(blobs)]
-        for blob in doomed:
-            datasets.blobs.delete(blob)
+        datasets.blobs.delete(doomed)
     finally:
         store.delete(key)
     return len(doomed)
@@ -85,11 +87,18 @@ class _Named:
         fresh = array("Q")
         for manifest in self._manifests():
             if manifest.sha256 not in self._seen:
-                fresh.append(_prefix(manifest))
-                fresh.extend(_prefix(file.blob) for file in self._datasets.files(manifest))
+                fresh.extend(self._prefixes_of(manifest))
                 self._seen.add(manifest.sha256)
         if fresh:
             self._prefixes = np.union1d(self._prefixes, np.frombuffer(fresh, np.uint64))
+
+    def _prefixes_of(self, manifest: Blob) -> list[int]:
+        try:
+            return [_prefix(manifest), *(_prefix(file.blob) for file in self._datasets.files(manifest))]
+        except StorageFailed:
+            if manifest in self._manifests():
+                raise
+            return []  # meanwhile it was deleted, and another daemon has collected it
 
     def lacks(self, blobs: list[Blob]) -> list[int]:
         """Returns the places of the blobs that no dataset names."""
@@ -107,22 +116,29 @@ class _Named:
                 raise StorageFailed(f"The record {PENDING}/{child} is damaged ({error}): remove it.") from error
             if store.exists(pending.key):  # else whoever wrote this is about to find out that it is not
                 yield pending
-        for name in self._datasets.names():
-            for record in self._datasets.versions(name):
-                yield record.manifest
+        for record in self._datasets.everything():
+            yield record.manifest
 
 
-def _left_by_deleted(datasets: Datasets) -> Iterator[Blob]:
-    """Yields what deleted versions named; each list after all that it names, so one that is there tells of work left."""
+def _left_by_deleted(datasets: Datasets) -> Iterator[Iterator[Blob]]:
+    """Yields what deleted versions named, each list once that is removed: so one that is there tells of work left."""
     for record in datasets.deleted():
         if datasets.blobs.store.exists(record.manifest.key):
-            yield from (file.blob for file in datasets.files(record.manifest))
-            yield record.manifest
+            yield _listed(datasets, record.manifest)
+            yield iter([record.manifest])
+
+
+def _listed(datasets: Datasets, manifest: Blob) -> Iterator[Blob]:
+    try:
+        yield from (file.blob for file in datasets.files(manifest))
+    except StorageFailed:
+        if datasets.blobs.store.exists(manifest.key):
+            raise  # else another daemon was quicker
 
 
 def _old(found: Iterable[Found], keep: timedelta) -> Iterator[Blob]:
     for one in found:
-        if time.time() - one.modified > keep.total_seconds():
+        if _CONTENT.fullmatch(one.key) and time.time() - one.modified > keep.total_seconds():
             yield Blob(one.key.rpartition("/")[2], one.size_bytes)
 
 

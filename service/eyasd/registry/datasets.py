@@ -16,7 +16,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -44,8 +43,6 @@ DOOMED: Final = "doomed"
 _PATIENCE_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 0.05
 _ATTEMPTS: Final = 10
-# An object store answers one question in tens of milliseconds, and many at a time.
-_ASKING: Final = 16
 _BATCH: Final = 4096
 
 
@@ -64,6 +61,7 @@ class Datasets:
         self.blobs = blobs
         self._store = blobs.store
         self._limits = limits
+        self._known: dict[str, DatasetRecord] = {}  # by their keys; a record never changes, and its key is not given again
 
     def check_limits(self, files: int, size_bytes: int) -> None:
         """Refuses a dataset that has more than it may. Raises UploadTooLarge."""
@@ -113,18 +111,30 @@ class Datasets:
 
     def names(self) -> list[str]:
         """Returns the datasets that have a version, sorted."""
-        return [name for name in self._store.children("names") if self._numbers(name, ".json")]
+        return sorted({name for name, _ in self._all()})
 
     def versions(self, name: str) -> list[DatasetRecord]:
         """Returns the versions of a dataset, oldest first; none where there is no such dataset."""
         records = (self._read(_key(name, number)) for number in self._numbers(name, ".json"))
         return [record for record in records if record is not None]
 
+    def everything(self) -> Iterator[DatasetRecord]:
+        """Yields the versions of all datasets."""
+        for name, number in self._all():
+            if (record := self._read(_key(name, number))) is not None:
+                yield record
+
     def get(self, ref: DatasetRef) -> DatasetRecord:
         """Returns the version that is meant. Raises UploadNotFound."""
         numbers = self._numbers(ref.dataset, ".json")
         number = ref.version or (numbers[-1] if numbers else 0)
         record = self._read(_key(ref.dataset, number)) if number in numbers else None
+        if record is None and ref.version and self._store.exists(_deleted(_key(ref.dataset, ref.version))):
+            raise UploadNotFound(
+                f"Version {ref.version} of the uploaded dataset {ref.dataset!r} was deleted: upload it again (`eyas upload`), or "
+                "name another one (`eyas datasets`).",
+                dataset=str(ref),
+            )
         if record is None:
             known = ", ".join(self.names()[:10]) or "none yet"
             what = f"{ref.dataset!r} has no version {number}" if numbers else f"There is no uploaded dataset {ref.dataset!r}"
@@ -161,15 +171,23 @@ class Datasets:
         newest = self.get(ref)
         for record in [newest] if ref.version else self.versions(ref.dataset):
             key = _key(ref.dataset, record.version)
-            self._store.create(key.replace(".json", ".deleted"), document.dump(record).encode())
+            self._store.create(_deleted(key), document.dump(record).encode())
             self._store.delete(key)
 
     def deleted(self) -> Iterator[DatasetRecord]:
         """Yields what is known of the versions that were deleted."""
         for name in self._store.children("names"):
             for number in self._numbers(name, ".deleted"):
-                if (record := self._read(_key(name, number).replace(".json", ".deleted"))) is not None:
+                if (record := self._read(_deleted(_key(name, number)))) is not None:
                     yield record
+
+    def _all(self) -> Iterator[tuple[str, int]]:
+        """Yields the name and number of every version, by one listing: of an object store each takes tens of milliseconds."""
+        for key in self._store.keys("names"):
+            _, name, record = key.split("/")
+            number, ending = record.split(".")
+            if ending == "json":
+                yield name, int(number)
 
     def _numbers(self, name: str, *endings: str) -> list[int]:
         return sorted(int(child.partition(".")[0]) for child in self._store.children(f"names/{name}") if child.endswith(endings))
@@ -178,8 +196,10 @@ class Datasets:
         return next((record for record in self.versions(name) if record.manifest == manifest), None)
 
     def _read(self, key: str) -> DatasetRecord | None:
+        if (known := self._known.get(key)) is not None:
+            return known
         try:
-            return document.load(DatasetRecord, self._store.read(key))
+            return self._known.setdefault(key, document.load(DatasetRecord, self._store.read(key)))
         except FileNotFoundError:
             return None
         except ValueError as error:
@@ -215,18 +235,16 @@ class Datasets:
     def _refuse_missing(self, manifest: Blob) -> None:
         missing = 0
         first = ""
-        with ThreadPoolExecutor(_ASKING) as pool:
-            files = self.files(manifest)
-            while some := list(islice(files, _BATCH)):
-                sizes = pool.map(self._store.size, [file.blob.key for file in some])
-                for file, size in zip(some, sizes, strict=True):
-                    if size is None:
-                        missing, first = missing + 1, first or file.path
-                    elif size != file.blob.size_bytes:
-                        raise InvalidArgument(
-                            "manifest_sha256",
-                            f"The content of {file.path!r} has {size:,} bytes, not {file.blob.size_bytes:,} as listed.",
-                        )
+        files = self.files(manifest)
+        while some := list(islice(files, _BATCH)):
+            for file, size in zip(some, self.blobs.sizes([file.blob for file in some]), strict=True):
+                if size is None:
+                    missing, first = missing + 1, first or file.path
+                elif size != file.blob.size_bytes:
+                    raise InvalidArgument(
+                        "manifest_sha256",
+                        f"The content of {file.path!r} has {size:,} bytes, not {file.blob.size_bytes:,} as listed.",
+                    )
         if missing:
             raise ContentMissing(
                 f"The content of {missing:,} files of the dataset is not there, such as that of {first!r}: upload it first."
@@ -235,3 +253,7 @@ class Datasets:
 
 def _key(name: str, number: int) -> str:
     return f"names/{name}/{number:08d}.json"
+
+
+def _deleted(key: str) -> str:
+    return f"{key.removesuffix('.json')}.deleted"

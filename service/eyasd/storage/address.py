@@ -19,7 +19,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from eyasd.storage.local import LocalStore
-from eyasd.storage.store import Store
+from eyasd.storage.store import BlobStore
 
 _CLOUDS: Final = ("s3", "gs", "az")
 # What all three clouds allow in a bucket's name, dots of S3 and underscores of Google included.
@@ -55,7 +55,21 @@ def check_address(text: str) -> str:
     return f"{url.scheme}://{url.netloc}/{prefix}".rstrip("/")
 
 
-def open_store(address: str | None, folder: Path) -> Store:
+def beside(address: str, name: str) -> str:
+    """Returns the address of a store beside another one, whose name it has with a further word.
+
+    Raises:
+        ValueError: the other one is all of a bucket, or of a disk.
+    """
+    url = urlsplit(address)
+    if address == "memory://":
+        return address
+    if not url.path.strip("/"):
+        raise ValueError(f"{address} has no place beside it")
+    return f"{address}-{name}"
+
+
+def open_store(address: str | None, folder: Path) -> BlobStore:
     """Returns the store of an address; nothing is connected to yet.
 
     Args:

@@ -51,7 +51,7 @@ class BucketReader:
         """Reads the environment; connects to nothing.
 
         Args:
-            url: `s3://`, `gs://` or `az://` and the bucket's name.
+            url: `s3://`, `gs://` or `az://` and the bucket's name; with a prefix, all keys are below that.
 
         Raises:
             StorageFailed: the environment does not say how to reach it.
@@ -83,7 +83,7 @@ class BucketReader:
         with _told(self.url, wanted.key):
             answer = obstore.get(self._store, wanted.key, options=options)
             # Not every store heeds the condition.
-            if answer.meta["size"] != wanted.size_bytes or (answer.meta["e_tag"] or "") != wanted.version:
+            if answer.meta["size"] != wanted.size_bytes or (wanted.version and answer.meta["e_tag"] != wanted.version):
                 raise Changed(wanted.key)
             if end - start <= _CHUNK_BYTES:  # in one go, which takes a tenth less of the processor
                 yield answer.bytes().to_bytes()

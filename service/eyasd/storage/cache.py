@@ -200,6 +200,10 @@ class ObjectCache:
         """Notes that a part of a draft is on the disk."""
         self._index.execute("INSERT OR REPLACE INTO parts VALUES (?, ?, ?)", (object_, start, digest))
 
+    def forget_parts(self, object_: bytes) -> None:
+        """Notes that no part of a draft is worth anything."""
+        self._index.execute("DELETE FROM parts WHERE object = ?", (object_,))
+
     def publish_draft(self, object_: bytes, path: Path, size_bytes: int, digest: bytes) -> None:
         """Makes a pack of the draft of a large object, whose SHA-256 that is."""
         with self._alone():
@@ -356,8 +360,8 @@ class Draft:
         """Notes a part that was written."""
         self._cache.note_part(self._object, start, digest)
 
-    def publish(self, part_bytes: int) -> None:
-        """Reads all of it back, and makes it known.
+    def read_back(self, part_bytes: int) -> bytes:
+        """Reads all of it back, and returns its SHA-256.
 
         Raises:
             StorageFailed: the disk does not give what was written to it.
@@ -368,7 +372,15 @@ class Draft:
             if hashlib.sha256(content).digest() != noted.get(start):
                 raise StorageFailed("The disk of training.fetched_dir does not keep what is written to it: use another.")
             whole.update(content)
-        self._cache.publish_draft(self._object, self._path, self._size_bytes, whole.digest())
+        return whole.digest()
+
+    def publish(self, digest: bytes) -> None:
+        """Makes it known by its SHA-256."""
+        self._cache.publish_draft(self._object, self._path, self._size_bytes, digest)
+
+    def discard(self) -> None:
+        """Forgets which parts were finished."""
+        self._cache.forget_parts(self._object)
 
     def _read(self, start: int, part_bytes: int) -> bytes:
         return os.pread(self._descriptor, min(part_bytes, self._size_bytes - start), start)

@@ -90,7 +90,7 @@ def fetch(bucket: Objects, wanted: Sequence[Object], cache: ObjectCache, max_byt
         listener: hears of the progress.
 
     Raises:
-        BadDataset: an object was changed or removed since it was listed.
+        BadDataset: an object was changed or removed since it was listed, or is not what its SHA-256 says.
         StorageFailed: an object cannot be fetched, or kept.
     """
     total = sum(one.size_bytes for one in wanted)
@@ -159,7 +159,11 @@ class _Fetching:
             )
             for start, digest in parts:
                 draft.note(start, digest)
-            draft.publish(PART_BYTES)
+            digest = draft.read_back(PART_BYTES)
+            if one.sha256 not in {"", digest.hex()}:
+                draft.discard()
+                raise _changed(self._bucket, one, "damaged")
+            draft.publish(digest)
 
     def _ahead(
         self, items: Sequence[_Item], size_of: Callable[[_Item], int], work: Callable[[_Item], _Result]
@@ -180,7 +184,10 @@ class _Fetching:
 
     def _whole(self, one: Object) -> tuple[bytes, bytes]:
         content = self._range(one, 0, one.size_bytes)
-        return content, hashlib.sha256(content).digest()
+        digest = hashlib.sha256(content).digest()
+        if one.sha256 not in {"", digest.hex()}:
+            raise _changed(self._bucket, one, "damaged")
+        return content, digest
 
     def _part(self, one: Object, start: int, draft: Draft) -> bytes:
         return draft.write(start, self._range(one, start, min(start + PART_BYTES, one.size_bytes)))
@@ -234,6 +241,8 @@ def _tried(work: Callable[[], None], what: str, come: Callable[[], int], stop: t
 
 
 def _changed(bucket: Objects, one: Object, how: str) -> BadDataset:
+    if one.sha256:  # it was uploaded, and whoever did may do so again
+        return BadDataset(f"The content {bucket.url}/{one.key} of the uploaded dataset was {how}: upload the dataset again.")
     return BadDataset(
         f"{bucket.url}/{one.key} was {how} while the dataset was read: wait until nobody writes to it, and try again."
     )

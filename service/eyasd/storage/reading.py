@@ -17,12 +17,14 @@ class Object:
     Attributes:
         key: in its bucket.
         size_bytes: of all of it.
-        version: its ETag, which changes with its content; "" where the store has none.
+        version: its ETag, which changes with its content; "" where the store has none, or it is known by its content.
+        sha256: of its content, hexadecimal, where that was known before it was read; else "".
     """
 
     key: str
     size_bytes: int
     version: str
+    sha256: str = ""
 
 
 class Hitch(Exception):

@@ -101,13 +101,14 @@ class BlobStore(Store, Protocol):
 
     @property
     def address(self) -> str:
-        """Where it is, for another process: the absolute path of a folder."""
+        """Where it is, for another process: the absolute path of a folder, or the address of a bucket."""
         ...
 
     def create_from(self, key: str, path: Path) -> bool:
         """Makes an object of a file if there is none of this key, and returns whether it did; holds it nowhere in memory.
 
-        The file may share its bytes with the object afterwards, so it may only be removed.
+        A key stands for one content: of two who make a large object at the same moment, a bucket tells both that they did. The
+        file may share its bytes with the object afterwards, so it may only be removed.
         """
         ...
 

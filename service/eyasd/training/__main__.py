@@ -19,6 +19,7 @@ from eyasd.core.errors import EyasError, StorageFailed, TrainerOutOfMemory
 from eyasd.core.jobs import JobError
 from eyasd.core.tasks import EvaluationTask, InspectionTask, TrainingTask
 from eyasd.training import durable
+from eyasd.training.data.uploaded import uploaded_to
 from eyasd.training.heartbeat import Heartbeat
 from eyasd.training.journal import (
     EVALUATION_SHARES,
@@ -99,7 +100,9 @@ def _journal(folder: Path, task: TrainingTask | EvaluationTask | InspectionTask,
     faulthandler.register(signal.SIGUSR1)  # says in the log where each thread is, whatever holds them up
     first = rank_and_world()[0] == 0
     # One process of a group tells what happens; the others have nothing to add.
-    journal = Journal(folder / jobdir.PROGRESS if first else Path(os.devnull), with_fetching(shares, task.dataset))
+    uploaded = uploaded_to(folder)
+    stages = with_fetching(shares, uploaded.store if uploaded else task.dataset)
+    journal = Journal(folder / jobdir.PROGRESS if first else Path(os.devnull), stages)
     signal.signal(signal.SIGTERM, lambda *_: journal.stop())
     if not first:
         yield journal

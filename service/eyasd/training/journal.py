@@ -57,9 +57,9 @@ def training_shares(spec: TrainSpec) -> dict[str, int]:
     return found
 
 
-def with_fetching(shares: Mapping[str, float], dataset: str) -> dict[str, float]:
+def with_fetching(shares: Mapping[str, float], place: str) -> dict[str, float]:
     """Returns the shares of a job's stages, with that of the fetching where its dataset lies in a bucket."""
-    return {**({"fetch": _FETCH_SHARE} if is_remote(dataset) else {}), **shares}
+    return {**({"fetch": _FETCH_SHARE} if is_remote(place) else {}), **shares}
 
 
 class Interrupted(Exception):

@@ -160,7 +160,7 @@ def test_all_of_it_together_is_bounded(tmp_path: Path) -> None:
         opened(tmp_path, 2500).put(blob(bytes(200)), bytes(200))
     blobs.forget_parts(-1)
     blobs.put(blob(bytes(1500)), bytes(1500))
-    blobs.delete(blob(bytes(1000)))
+    blobs.delete([blob(bytes(1000))])
     blobs.put(blob(bytes(900)), bytes(900))
     with pytest.raises(UploadTooLarge, match="takes no uploads"):
         opened(tmp_path, 0).put(blob(b"a"), b"a")

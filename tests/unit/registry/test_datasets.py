@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -25,9 +26,9 @@ DAY = timedelta(days=1)
 AT_ONCE = timedelta(seconds=-1)
 
 
-@pytest.fixture
-def datasets(tmp_path: Path) -> Datasets:
-    return open_uploads(tmp_path)
+@pytest.fixture(params=[None, "memory://"], ids=["a folder", "a bucket"])
+def datasets(request: pytest.FixtureRequest, tmp_path: Path) -> Datasets:
+    return open_uploads(tmp_path, request.param)
 
 
 def content(datasets: Datasets) -> set[str]:
@@ -112,6 +113,8 @@ def test_a_number_is_not_given_again(datasets: Datasets) -> None:
     with pytest.raises(UploadNotFound):
         datasets.get(DatasetRef("photos"))
     assert datasets.names() == []
+    with pytest.raises(UploadNotFound, match=r"Version 2 of the uploaded dataset 'photos' was deleted: upload it again \(`eyas"):
+        datasets.get(DatasetRef("photos", 2))
     assert upload(datasets, "photos", MORE).version == 3
 
 
@@ -159,12 +162,12 @@ def test_a_dataset_that_is_made_during_a_collection_is_spared_or_waits(datasets:
 
     waiting = threading.Thread(target=create)
 
-    def delete(one: Blob) -> None:  # it is doomed, and now somebody makes a version of it
+    def delete(some: Sequence[Blob]) -> None:  # they are doomed, and now somebody makes a version of them
         if not waiting.ident:
             waiting.start()
             while not datasets.blobs.store.children(registry.PENDING):
                 time.sleep(0.001)
-        doom(one)
+        doom(some)
 
     monkeypatch.setattr(datasets.blobs, "delete", delete)
     assert collect(datasets, AT_ONCE) == 4
@@ -173,6 +176,12 @@ def test_a_dataset_that_is_made_during_a_collection_is_spared_or_waits(datasets:
     assert datasets.names() == []
     monkeypatch.undo()
     upload(datasets, "photos", PHOTOS)  # and so its client sends it again
+
+
+def test_what_others_put_into_the_same_place_is_left_alone(datasets: Datasets) -> None:
+    for key in ("blobs/photos/1.jpg", f"blobs/00/{'1' * 64}", f"blobs/{'1' * 64}"):
+        datasets.blobs.store.create(key, b"theirs")
+    assert collect(datasets, AT_ONCE) == 0
 
 
 def test_what_is_pending_is_not_collected(datasets: Datasets, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,6 +204,7 @@ def test_what_is_pending_is_not_collected(datasets: Datasets, monkeypatch: pytes
     assert datasets.names() == ["photos"]
 
 
+@pytest.mark.parametrize("datasets", [None], indirect=True)
 def test_a_version_does_not_wait_for_ever(datasets: Datasets, monkeypatch: pytest.MonkeyPatch) -> None:
     listed = put(datasets, PHOTOS)
     datasets.blobs.store.create(f"{registry.DOOMED}/1", blob(b"one").sha256.encode())

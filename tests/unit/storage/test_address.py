@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from eyasd.core.errors import StartupFailed
-from eyasd.storage.address import check_address, open_store
+from eyasd.storage.address import beside, check_address, open_store
 from eyasd.storage.local import LocalStore
 
 
@@ -50,6 +50,14 @@ def test_a_secret_in_an_address_is_not_repeated() -> None:
     with pytest.raises(ValueError, match="s3://bucket has more than") as caught:
         check_address("s3://key:secret@bucket/a")
     assert "secret" not in str(caught.value)
+
+
+def test_what_lies_beside_a_store() -> None:
+    assert beside("s3://models/team/eyas", "datasets") == "s3://models/team/eyas-datasets"
+    assert beside("file:///srv/models", "datasets") == "file:///srv/models-datasets"
+    for address in ("s3://models", "file:///"):
+        with pytest.raises(ValueError, match=f"{address} has no place beside it"):
+            beside(address, "datasets")
 
 
 def test_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

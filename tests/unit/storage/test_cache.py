@@ -198,7 +198,7 @@ class TestDrafts:
             for start in parts:
                 draft.note(start, draft.write(start, content[start : start + self.PART]))
             if done | set(parts) == set(range(0, len(content), self.PART)):
-                draft.publish(self.PART)
+                draft.publish(draft.read_back(self.PART))
 
     def test_a_later_process_goes_on(self, opened: Opened) -> None:
         self.draft(opened(), b"0123456789", [0, 8])

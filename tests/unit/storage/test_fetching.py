@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from eyasd.core.errors import BadDataset, StorageFailed
 from eyasd.storage import fetching
 from eyasd.storage.cache import ObjectCache
 from eyasd.storage.fetching import PART_BYTES, fetch, find_objects, look_at
-from eyasd.storage.reading import Hitch
+from eyasd.storage.reading import Hitch, Object
 
 BIG = bytes(range(256)) * (3 * PART_BYTES // 256) + b"tail"
 CONTENTS = {"a.jpg": b"aaa", "sub/b.jpg": b"bb", "sub/ü #?%25.jpg": b"c" * 70_000, "empty.jpg": b"", "sub/big.tar": BIG}
@@ -126,6 +127,19 @@ def test_what_was_changed_since_it_was_listed_is_noticed(tmp_path: Path, change:
     bucket.contents = {"b.jpg": b"bbb", **change}
     with pytest.raises(BadDataset, match=f"s3://photos/a.jpg was {how} while the dataset was read: wait until nobody writes to it"):
         fetch(bucket, wanted, ObjectCache(tmp_path, 1e9, "job"), 1e9, Quiet())
+
+
+def test_what_is_not_what_its_digest_says_is_not_kept(tmp_path: Path) -> None:
+    cache, content = ObjectCache(tmp_path / "cache", 1e9, "job"), os.urandom(PART_BYTES + 5)
+    for size in (5, len(content)):
+        one = Object("a", size, "", hashlib.sha256(content[:size]).hexdigest())
+        bucket = FakeBucket({"a": bytes(size)}, versions=False)
+        with pytest.raises(BadDataset, match="content s3://photos/a of the uploaded dataset was damaged: upload the dataset again"):
+            fetch(bucket, [one], cache, 1e9, Quiet())
+        bucket.contents["a"] = content[:size]
+        (piece,) = fetch(bucket, [one], cache, 1e9, Quiet())
+        assert piece.sha256 == one.sha256
+    cache.close()
 
 
 def test_more_than_the_cache_may_hold_is_refused_at_once(brought: Brought) -> None:

@@ -9,15 +9,15 @@ from pathlib import Path
 
 from eyasd.core.errors import BadDataset
 from eyasd.core.form import MANIFESTS, SHARD, Form, expanded, form_at
-from eyasd.core.places import Place, place_of, real_roots
+from eyasd.core.places import is_remote, place_of, real_roots
 from eyasd.core.tasks import Sources
-from eyasd.training.data import archive, remote
+from eyasd.training.data import archive, fetched
 from eyasd.training.data.listing import SPLIT_NAMES, Listing, is_picture, list_folder, names, split_of
 from eyasd.training.data.remote import RemoteDataset
 from eyasd.training.data.shards import Shard, read_shards, split_of_shard
 from eyasd.training.data.table import read_shard_table, read_table
 from eyasd.training.data.tree import Folder, LocalFolder
-from eyasd.training.data.uploaded import lay_out, uploaded_to, where_kept
+from eyasd.training.data.uploaded import UploadInBucket, lay_out, uploaded_to, where_kept
 from eyasd.training.journal import Journal
 
 
@@ -54,6 +54,10 @@ def open_dataset(dataset: str, folder: Path, journal: Journal, sources: Sources)
         StorageFailed: it cannot be fetched, or kept.
     """
     if uploaded := uploaded_to(folder):
+        if is_remote(uploaded.store):
+            journal.stage("fetch")
+            upload = UploadInBucket(uploaded, folder, journal, sources)
+            return _fetched(upload, upload.form, folder, journal)
         journal.stage("audit")
         path, form = lay_out(uploaded, folder, journal)
         root = LocalFolder(path if form is Form.FOLDER else path.parent)
@@ -61,9 +65,8 @@ def open_dataset(dataset: str, folder: Path, journal: Journal, sources: Sources)
     place = place_of(dataset)
     form = form_at(place, sources.roots)
     if place.remote:
-        listing = _open_remote(place, form, folder, journal, sources)
-        journal.stage("audit")
-        return listing
+        journal.stage("fetch")
+        return _fetched(RemoteDataset(place, form, folder, journal, sources), form, folder, journal)
     journal.stage("audit")
     path, roots = Path(place.path), real_roots(sources.roots)
     root = LocalFolder(path if form is Form.FOLDER else path.parent, roots)
@@ -73,16 +76,15 @@ def open_dataset(dataset: str, folder: Path, journal: Journal, sources: Sources)
 def discard(folder: Path, sources: Sources) -> None:
     """Removes from JOB_DIR what opening a dataset left there; the decoded pictures are all that is read from now on."""
     archive.discard(folder)
-    remote.discard(folder, sources)
+    fetched.discard(folder, sources)
 
 
-def _open_remote(place: Place, form: Form, folder: Path, journal: Journal, sources: Sources) -> Listing:
-    journal.stage("fetch")
-    there = RemoteDataset(place, form, folder, journal, sources)
+def _fetched(there: RemoteDataset | UploadInBucket, form: Form, folder: Path, journal: Journal) -> Listing:
     listing = _open(there.root, there.name, form, folder, _Way(journal, confined=True, known=True))
-    if form is Form.ARCHIVE or listing.files[0].size_bytes is not None:  # unpacked, or pieces of shards
-        return listing
-    return there.completed(listing)
+    if form is not Form.ARCHIVE and listing.files[0].size_bytes is None:  # neither unpacked, nor pieces of shards
+        listing = there.completed(listing)
+    journal.stage("audit")
+    return listing
 
 
 def _open(root: Folder, name: str, form: Form, folder: Path, way: _Way) -> Listing:
