@@ -15,6 +15,7 @@ from eyasd.jobs.kubernetes.objects import Object
 JOBS = kmock.resource("batch/v1/jobs")
 PODS = kmock.resource("v1/pods")
 SERVICES = kmock.resource("v1/services")
+SECRETS = kmock.resource("v1/secrets")
 NAMESPACE = "ml"
 
 
@@ -30,7 +31,7 @@ class FakeCluster(kmock.KubernetesEmulator):
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
-        for resource in (JOBS, PODS, SERVICES):
+        for resource in (JOBS, PODS, SERVICES, SECRETS):
             self.resources[resource] = kmock.ResourceInfo(namespaced=True)
         self.faults: list[tuple[str, web.Response | None, bool]] = []
         self.log = "a line\n"

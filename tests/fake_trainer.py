@@ -19,6 +19,7 @@ from eyasd.core.jobs import Job, JobError, JobEvent, JobPriority, JobState, Prog
 from eyasd.core.spec import Preset, TrainSpec
 from eyasd.core.tasks import SharedCache, Sources, TrainingOutcome
 from eyasd.jobs.attempt import AttemptOptions
+from eyasd.jobs.exchange import Exchange
 from eyasd.jobs.ledger import Ledger
 from eyasd.jobs.queue import QueueOptions
 from eyasd.jobs.replica import Replica
@@ -106,9 +107,15 @@ class House:
     """A ledger and a scheduler with what they need; `restart` is a daemon that was killed and started again."""
 
     def __init__(
-        self, folder: Path, models: Models, log: structlog.typing.FilteringBoundLogger, database: Path | str | None = None
+        self,
+        folder: Path,
+        models: Models,
+        log: structlog.typing.FilteringBoundLogger,
+        database: Path | str | None = None,
+        exchange: Exchange | None = None,
     ) -> None:
         self.folder = folder
+        self.exchange = exchange
         self.database = database or folder / "jobs.sqlite"
         self.models = models
         self.runner = FakeRunner()
@@ -124,7 +131,16 @@ class House:
         self.store = JobStore(self.database, self._log)
         self.replica = Replica(self.folder / "replicas")
         uploads = open_uploads(self.folder)
-        self.ledger = Ledger(self.store, self.models, uploads, self.folder / "jobs", self.replica, self.metrics, self._log)
+        self.ledger = Ledger(
+            self.store,
+            self.models,
+            uploads,
+            self.folder / "jobs",
+            self.replica,
+            self.metrics,
+            self._log,
+            exchange=self.exchange,
+        )
         queue = QueueOptions(devices=1)
         self.scheduler = Scheduler(self.ledger, self.runner, self.models, queue, options, self.metrics, self._log)
         self._running = asyncio.create_task(self.scheduler.run())

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -42,7 +43,7 @@ from eyasd.jobs.retries import RetryOptions
 from eyasd.jobs.scheduler import Scheduler
 from eyasd.machine import decoder_of, fleet_options, make_writable, open_datasets, open_jobs
 from eyasd.registry.models import Models
-from eyasd.runners import make_runner
+from eyasd.runners import make_exchange, make_runner
 from eyasd.serving.cache import Cache
 from eyasd.serving.classifier import Classifier
 from eyasd.serving.engine.channel import Channel
@@ -198,17 +199,20 @@ class App:
         self._closers.append(store.close)
         jobs, training = self._settings.jobs, self._settings.training
         queue = QueueOptions(devices=jobs.max_running, quota_running=jobs.quota_running)
+        exchange = make_exchange(self._settings)
+        # On the machine of a pod that shares no folder with this one.
+        elsewhere = Path("/tmp") if exchange else None  # noqa: S108 -- the one folder of a pod that can be written
         options = AttemptOptions(
             retries=RetryOptions(jobs.max_attempts, timedelta(seconds=jobs.retry_seconds)),
             stop_grace_seconds=jobs.stop_grace_seconds,
             weights=training.weights.resolve() if training.weights else None,
             hub=training.hub,
             cache=SharedCache(str((training.cache_dir or folder / "cache").resolve()), training.cache_bytes)
-            if training.cache_bytes
+            if training.cache_bytes and not elsewhere
             else None,
             sources=Sources(
                 training.data_roots,
-                SharedCache(str((training.fetched_dir or folder / "fetched").resolve()), training.fetched_bytes),
+                SharedCache(str((training.fetched_dir or (elsewhere or folder) / "fetched").resolve()), training.fetched_bytes),
             ),
         )
         key = jobs.report_key
@@ -226,8 +230,9 @@ class App:
             self._log,
             jobs.quota_queued,
             training.data_roots,
+            exchange,
         )
-        runner, self._cluster = make_runner(self._settings, self._log)
+        runner, self._cluster = make_runner(self._settings, self._permits, self._log)
         scheduler = self._scheduler = Scheduler(ledger, runner, self._models, queue, options, self._metrics, self._log)
         outlook = Outlook(ledger, scheduler, queue)
         self._housekeeping = Housekeeping(datasets, timedelta(days=self._settings.datasets.keep_days), self._log)

@@ -40,6 +40,7 @@ def _root(text: str) -> str:
 
 
 Root = Annotated[str, AfterValidator(_root)]
+StoreAddress = Annotated[str, AfterValidator(check_address)]
 
 
 class _Room(BaseModel):
@@ -78,7 +79,7 @@ class ApiSettings(_Room):
 class RegistrySettings(_Room):
     """The model repository."""
 
-    url: Annotated[str, AfterValidator(check_address)] | None = None
+    url: StoreAddress | None = None
     """Where it is: file:///DIR, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX; unset is models/ in data_dir."""
     keep_days: float = Field(default=30.0, ge=0, le=36_500)
     """How long a version cannot be deleted after the last alias has left it, so that a rollback finds it."""
@@ -195,7 +196,15 @@ class KubernetesSettings(_Room):
     api_url: str | None = None
     """API server that needs no token, such as http://127.0.0.1:8001 of `kubectl proxy`; unset is the trainer's own cluster's."""
     volumes: dict[str, str] = {}
-    """Persistent volume claims by the path where pods mount them, the same as in the trainer; data_dir must lie in one."""
+    """Persistent volume claims by the path where pods mount them, as the trainer does; without store, data_dir lies in one."""
+    store: StoreAddress | None = None
+    """Object store, s3://BUCKET/PREFIX, through which pods get their work and give what they made; unset, they share data_dir."""
+    trainer: Address | None = None
+    """Where pods reach the trainer, such as eyas-trainer.ml:50051; to be set with store."""
+    trainer_ca: Path | None = None
+    """PEM file of the authority that has signed the trainer's certificate; unset, pods trust those that their image trusts."""
+    secrets: list[str] = []
+    """Names of the Secrets whose keys are variables of the program, such as AWS_ACCESS_KEY_ID of store."""
     gpus: int = Field(default=1, ge=0, le=1024)
     """GPUs of one training; 0 trains on the CPU."""
     gpus_per_node: int = Field(default=8, ge=1, le=64)

@@ -16,7 +16,7 @@ from builders import write_bundle
 from eyasd.app import App, Role
 from eyasd.check import check
 from eyasd.config import read_settings
-from eyasd.jobs.kubernetes.rights import RIGHTS
+from eyasd.jobs.kubernetes.rights import RIGHTS, RIGHTS_APART
 from eyasd.registry.models import Models
 from eyasd.storage.address import open_store
 from fake_cluster import FakeCluster
@@ -87,7 +87,7 @@ async def test_a_repository_in_an_object_store(data_dir: Path, tiny_bundle: Path
     assert (status, rows["registry"]) == (1, ("failed", "There is no bucket of s3://nobodys: make it, or name another."))
 
 
-async def test_a_cluster_says_what_the_trainer_may_do(data_dir: Path, log: Log) -> None:
+async def test_a_cluster_says_what_the_trainer_may_do(data_dir: Path, log: Log, s3_address: str) -> None:
     async with FakeCluster() as cluster, kmock.Server(cluster):
         cluster.forbidden = {"delete jobs", "get pods/log"}
         kubernetes = {"image": "eyas-trainer:1", "api_url": str(cluster.url), "namespace": "ml", "volumes": {str(data_dir): "data"}}
@@ -98,6 +98,15 @@ async def test_a_cluster_says_what_the_trainer_may_do(data_dir: Path, log: Log) 
         cluster.forbidden = set()
         status, rows, _ = await told(Role.TRAINER, data_dir, log, kubernetes=kubernetes)
         assert (status, rows["training"]) == (0, ("ok", "the trainer may do what it has to in the namespace 'ml'"))
+        cluster.forbidden = {"create secrets"}
+        apart = {**kubernetes, "trainer": "eyas:50051", "store": f"file://{data_dir}/jobs"}
+        _, rows, _ = await told(Role.TRAINER, data_dir, log, kubernetes=apart)
+        assert rows["training"][1].startswith("The trainer may not create secrets in")
+        cluster.forbidden = set()
+        _, rows, _ = await told(Role.TRAINER, data_dir, log, kubernetes={**apart, "store": "s3://nobodys"})
+        assert (
+            rows["training"][1] == "kubernetes.store cannot be used: There is no bucket of s3://nobodys: make it, or name another."
+        )
     status, rows, _ = await told(Role.TRAINER, data_dir, log, kubernetes=kubernetes)
     assert rows["training"][1].startswith("The cluster cannot be asked: the API server at http://127.0.0.1:")
 
@@ -108,5 +117,5 @@ def test_the_role_in_the_documents_is_what_is_checked() -> None:
     rules = {
         (group, name): tuple(rule["verbs"]) for rule in role["rules"] for group in rule["apiGroups"] for name in rule["resources"]
     }
-    assert rules == RIGHTS
+    assert rules == {**RIGHTS, **RIGHTS_APART}
     assert kubernetes_validate.validate({**role, "metadata": {"name": "eyas-trainer"}}, "1.36", strict=True) == "1.36"

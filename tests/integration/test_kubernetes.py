@@ -16,14 +16,17 @@ from eyasd.core import jobdir
 from eyasd.core.errors import StartupFailed
 from eyasd.jobs.kubernetes import api, runner
 from eyasd.jobs.kubernetes.api import Access, Cluster
-from eyasd.jobs.kubernetes.objects import PodOptions
+from eyasd.jobs.kubernetes.objects import Apart, PodOptions
 from eyasd.jobs.kubernetes.runner import KubernetesProcess, KubernetesRunner
+from eyasd.jobs.permits import Permits
 from eyasd.jobs.runner import Cause, Ending, Launch
-from fake_cluster import JOBS, NAMESPACE, PODS, SERVICES, FakeCluster
+from fake_cluster import JOBS, NAMESPACE, PODS, SECRETS, SERVICES, FakeCluster
 from pods import condition, ended, running, waiting
 
 _T = TypeVar("_T")
 OPTIONS = PodOptions(namespace=NAMESPACE, image="eyas-trainer:1", volumes={"/data": "data"})
+APART = replace(OPTIONS, volumes={}, apart=Apart(store="s3://photos/jobs", trainer="eyas.ml:50051"))
+PERMITS = Permits(b"a key")
 NAME = "eyas-j1-1"
 
 
@@ -38,11 +41,11 @@ class House:
         self._log = log
 
     async def start(self) -> tuple[KubernetesProcess, asyncio.Task[Ending]]:
-        process = await KubernetesRunner(self.client, self.options, self._log).start(self.launch)
+        process = await KubernetesRunner(self.client, self.options, PERMITS, self._log).start(self.launch)
         return process, asyncio.create_task(process.wait())
 
     async def attach(self) -> tuple[KubernetesProcess, asyncio.Task[Ending]]:
-        process = await KubernetesRunner(self.client, self.options, self._log).attach(self.launch)
+        process = await KubernetesRunner(self.client, self.options, PERMITS, self._log).attach(self.launch)
         assert process is not None
         return process, asyncio.create_task(process.wait())
 
@@ -130,6 +133,53 @@ async def test_a_job_that_was_made_before_is_found_and_its_service_made(house: H
     assert house.cluster.read(JOBS, NAME)["metadata"]["uid"] == uid
     await house.succeed()
     assert await ending == Ending(0)
+
+
+async def test_pods_apart_report_with_a_token_that_goes_with_their_job(house: House) -> None:
+    house.options = replace(APART, devices=16)
+    _, ending = await house.start()
+    await until(lambda: house.cluster.names(SECRETS))
+    secret = house.cluster.read(SECRETS, NAME)
+    assert PERMITS.read(secret["stringData"]["token"]) == ("j1", 1)
+    assert secret["metadata"]["ownerReferences"][0]["uid"] == house.cluster.read(JOBS, NAME)["metadata"]["uid"]
+    assert house.cluster.names(SERVICES) == [NAME]
+    await house.succeed()
+    assert await ending == Ending(0)
+
+
+@pytest.mark.parametrize("repeated", [False, True])
+async def test_what_goes_with_a_job_is_made_by_whoever_finds_it(house: House, repeated: bool) -> None:
+    """Its trainer was killed when the Job was made; another one takes the attempt up, once or twice."""
+    house.options = APART
+    house.cluster.cut("create", after=True)
+    house.cluster.fail("create", times=1000)
+    _, first = await house.start()
+    await house.made()
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    house.cluster.faults.clear()
+    assert house.cluster.names(SECRETS) == []
+    _, ending = await house.attach()
+    await until(lambda: house.cluster.names(SECRETS))
+    if repeated:
+        ending.cancel()
+        await asyncio.gather(ending, return_exceptions=True)
+        _, ending = await house.attach()
+    await house.pod(running())
+    await house.succeed()
+    assert await ending == Ending(0)
+    assert house.cluster.names(SECRETS) == [NAME]
+
+
+async def test_a_trainer_that_may_make_no_secrets_says_so(house: House) -> None:
+    house.options = APART
+    house.cluster.faults.append(("create", None, True))  # of the Job, whose answer is lost
+    house.cluster.fail("create", 409, reason="AlreadyExists", message="there is one already")
+    house.cluster.fail("create", 403, reason="Forbidden", message="cannot create resource secrets")
+    _, ending = await house.start()
+    await house.made()
+    await house.end_foreground()
+    assert (await ending).message == "The cluster refused to run the job: cannot create resource secrets"
 
 
 async def test_a_request_whose_answer_is_lost_is_made_once(house: House) -> None:

@@ -10,10 +10,13 @@ import structlog
 
 from eyasd.config import Settings
 from eyasd.core.errors import StartupFailed
+from eyasd.jobs.kubernetes.objects import Apart
 from eyasd.jobs.kubernetes.runner import KubernetesRunner
 from eyasd.jobs.local import LocalRunner
-from eyasd.runners import make_runner, pod_options
+from eyasd.jobs.permits import Permits
+from eyasd.runners import make_exchange, make_runner, pod_options
 
+PERMITS = Permits(b"a key")
 KUBERNETES: dict[str, Any] = {"image": "eyas-trainer:1", "api_url": "http://127.0.0.1:1/", "namespace": "ml"}
 
 
@@ -26,13 +29,13 @@ def settings(data_dir: str = "/var/lib/eyas/data", **kubernetes: Any) -> Setting
 
 
 def test_jobs_are_processes_of_this_machine_unless_an_image_is_named(log: structlog.typing.FilteringBoundLogger) -> None:
-    runner, cluster = make_runner(settings(), log)
+    runner, cluster = make_runner(settings(), PERMITS, log)
     assert isinstance(runner, LocalRunner)
     assert cluster is None
 
 
 async def test_with_an_image_they_are_jobs_of_a_cluster(log: structlog.typing.FilteringBoundLogger) -> None:
-    runner, cluster = make_runner(settings(**KUBERNETES), log)
+    runner, cluster = make_runner(settings(**KUBERNETES), PERMITS, log)
     assert isinstance(runner, KubernetesRunner)
     assert cluster is not None
     await cluster.close()
@@ -45,16 +48,36 @@ async def test_with_an_image_they_are_jobs_of_a_cluster(log: structlog.typing.Fi
         ("/var/lib/eyas/data", {"image": "eyas-trainer:1"}, "no pod with a service account"),
         ("/var/lib/eyasdata", KUBERNETES, "Pods would not see data_dir '/var/lib/eyasdata'"),
         ("eyas-data", KUBERNETES, "absolute path"),
+        ("/data", {**KUBERNETES, "store": "memory://", "trainer": "eyas:50051"}, "would not see kubernetes.store 'memory://'"),
+        ("/data", {**KUBERNETES, "store": "file:///mnt/jobs", "trainer": "eyas:50051"}, "'file:///mnt/jobs'"),
+        ("/data", {**KUBERNETES, "store": "s3://photos"}, "name HOST:PORT at which pods reach this trainer"),
+        (
+            "/data",
+            {**KUBERNETES, "store": "s3://photos", "trainer": "e:1", "trainer_ca": "/nowhere.pem"},
+            "'/nowhere.pem' cannot be",
+        ),
     ],
 )
 def test_what_is_missing_is_said_at_the_start(
     data_dir: str, kubernetes: dict[str, Any], says: str, log: structlog.typing.FilteringBoundLogger
 ) -> None:
     with pytest.raises(StartupFailed, match=says):
-        make_runner(settings(data_dir, **kubernetes), log)
+        make_runner(settings(data_dir, **kubernetes), PERMITS, log)
 
 
 def test_the_settings_of_jobs_bound_pods_too() -> None:
     options = pod_options(settings(**KUBERNETES, gpus=16, queue="research"), "ml")
     assert (options.memory, options.time_limit_seconds, options.grace_seconds) == ("64000000000", 60, 30)
     assert (options.devices, options.queue, options.image) == (16, "research", "eyas-trainer:1")
+
+
+def test_pods_need_no_volume_where_a_store_is_between(tmp_path: Path) -> None:
+    authority = tmp_path / "ca.pem"
+    authority.write_text("PEM")
+    apart = {"volumes": {}, "store": "s3://photos/jobs/", "trainer": "eyas.ml:50051", "secrets": ["s3-key"]}
+    options = pod_options(settings("eyas-data", **KUBERNETES, **apart, trainer_ca=authority), "ml")
+    assert options.apart == Apart(store="s3://photos/jobs", trainer="eyas.ml:50051", authority="PEM")
+    assert options.secrets == ("s3-key",)
+    assert make_exchange(settings(**KUBERNETES)) is None
+    assert make_exchange(settings(store="s3://photos")) is None
+    assert make_exchange(settings("/var/lib/eyas", **KUBERNETES, store="file:///var/lib/eyas/jobs")) is not None

@@ -84,7 +84,7 @@ class UploadedDataset:
     """Where the training program finds an uploaded dataset.
 
     Attributes:
-        store: absolute path of the folder that holds its content.
+        store: path of the folder that holds its content, absolute or below JOB_DIR.
         manifest: its list of files.
     """
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 import structlog
 
 from eyasd.core import document, jobdir
-from eyasd.core.errors import EyasError, JobEnded, LeaseLost, StorageFailed, TrainerFailed, UploadNotFound
+from eyasd.core.errors import EyasError, JobEnded, LeaseLost, StorageFailed, TrainerFailed, UploadNotFound, reason_of
 from eyasd.core.jobs import Job, JobError, JobEvent, JobState, JobType
 from eyasd.core.tasks import SharedCache, Sources
 from eyasd.jobs import folder
@@ -33,8 +33,11 @@ from eyasd.telemetry.metrics import Metrics
 
 _LOOK_SECONDS: Final = 0.25
 _STORAGE_RETRY_SECONDS: Final = 2.0
+_RECEIVE_RETRY_SECONDS: Final = (1, 2, 5, 10, 30)
+_RECEIVE_SECONDS: Final = 1800.0  # for which what pods have left is asked for in vain
 _WENT_DOWN: Final = "The trainer that had it went down; it goes on from its checkpoint."
 _RESUMED: Final = "It was paused, and resumed before its process had ended."
+_UNDONE: Final = "The pods have done their work, and the store has nothing whole of it: somebody has deleted or changed it there."
 _GONE: Final = Ending(None, Cause.LOST, "The trainer that ran it is gone, and its process with it.")
 
 
@@ -131,11 +134,14 @@ class Attempt:
                 options.cache,
                 options.sources,
             )
+            if (exchange := self._ledger.exchange) is not None:
+                await asyncio.to_thread(exchange.give, self._job, self._job_dir, self._ledger.datasets)
         except (StorageFailed, UploadNotFound) as error:
             await self._settle(Ending(None), JobError(error.reason, error.message))
             return
-        # On another machine the file of the attempts before is not there.
-        await self._ledger.record(self._lease, [], await asyncio.to_thread(_size, self._job_dir / jobdir.PROGRESS))
+        # On another machine the file of the attempts before is not there; lines that are reported are counted anew.
+        position = 0 if exchange else await asyncio.to_thread(_size, self._job_dir / jobdir.PROGRESS)
+        await self._ledger.record(self._lease, [], position)
         if self._asked:
             await self._conclude(Ending(None))
             return
@@ -196,11 +202,14 @@ class Attempt:
             await self._say(said)
         if job.state is JobState.STARTING and standing.running:
             await self._ledger.update(self._lease, state=JobState.RUNNING)
-        if standing.running and (stalled := await self._stalls.look(process)):
+        # A program that cannot be seen is watched by its pod.
+        if standing.running and self._ledger.exchange is None and (stalled := await self._stalls.look(process)):
             await self._say(stalled)
 
     async def _collect(self) -> None:
-        """Stores what the process has reported since the last look."""
+        """Stores what the process has reported since the last look, unless it does so by itself."""
+        if self._ledger.exchange is not None:
+            return
         position = await self._ledger.progress_bytes(self._job.id)
         events, end = await asyncio.to_thread(read_progress, self._job_dir / jobdir.PROGRESS, position)
         if end == position:
@@ -212,9 +221,12 @@ class Attempt:
 
     async def _conclude(self, ending: Ending) -> None:
         """Decides what the end of the process means."""
+        lost = await self._receive()
         job = await self._ledger.get(self._job.id)
         if job.cancelling:
             await self._end(JobState.CANCELLED)
+        elif lost:
+            await self._settle(ending, JobError(reason_of(StorageFailed), lost))
         elif (self._job_dir / jobdir.RESULT).exists():
             if job.state is JobState.STARTING:  # it was quicker than the looks at it
                 job = await self._ledger.update(self._lease, state=JobState.RUNNING)
@@ -229,10 +241,36 @@ class Attempt:
         else:
             await self._settle(ending, None)
 
+    async def _receive(self) -> str:
+        """Brings what pods have left into the folder, once their store has it to give; returns why it does not, or ""."""
+        exchange = self._ledger.exchange
+        if exchange is None or not self._begun:
+            return ""
+        limit, tries = time.monotonic() + _RECEIVE_SECONDS, 0
+        while not (await self._ledger.get(self._job.id)).cancelling:
+            try:
+                await asyncio.to_thread(exchange.take, self._job.id, self._job.attempt, self._job_dir)
+                break
+            except StorageFailed as error:
+                self._log.warning("what pods have left could not be fetched yet", job=self._job.id, error=error.message)
+                if time.monotonic() > limit:
+                    return (
+                        f"What the attempt has left could not be fetched for {_RECEIVE_SECONDS / 60:.0f} minutes: {error.message}"
+                    )
+                if tries == 0:
+                    await self._say(f"{error.message} What the attempt has left is fetched as soon as that is possible.")
+            await asyncio.sleep(_RECEIVE_RETRY_SECONDS[min(tries, len(_RECEIVE_RETRY_SECONDS) - 1)])
+            tries += 1
+        return ""
+
     async def _settle(self, ending: Ending, told: JobError | None) -> None:
         """Makes another attempt follow one that brought no result, or the failure of the job."""
         job = await self._ledger.get(self._job.id)
         last_words = await asyncio.to_thread(folder.last_words, self._job_dir)
+        if told is None and ending.status == jobdir.PASSING:
+            told = JobError(reason_of(StorageFailed), last_words)
+        if told is None and ending.status == jobdir.OK and self._ledger.exchange is not None:
+            told = JobError(reason_of(StorageFailed), _UNDONE)
         verdict = judge(job, ending, told, last_words, self._options.retries)
         self._metrics.failed_attempts.labels(fault_of(ending, told, last_words)).inc()
         if isinstance(verdict, JobError):

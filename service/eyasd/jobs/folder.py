@@ -131,11 +131,16 @@ def _lay_out_version(place: Path, ref: ModelRef, files: tuple[str, ...], models:
 
 def last_words(job_dir: Path) -> str:
     """Returns the last line of a trainer's log, which is the exception where it crashed."""
+    return last_line(job_dir / jobdir.LOG)[:300] or "it left no word."
+
+
+def last_line(log: Path) -> str:
+    """Returns the last line of a log that says anything; "" where none does."""
     lines: list[str] = []
-    with suppress(FileNotFoundError), (job_dir / jobdir.LOG).open("rb") as file:
+    with suppress(FileNotFoundError), log.open("rb") as file:
         file.seek(max(0, file.seek(0, 2) - _LOG_TAIL_BYTES))
         lines = file.read().decode(errors="replace").strip().splitlines()
-    return lines[-1][:300] if lines else "it left no word."
+    return lines[-1] if lines else ""
 
 
 def uncleared(jobs_dir: Path) -> list[str]:

@@ -23,6 +23,7 @@ from eyasd.core.jobs import Job, JobEvent, JobPriority, JobState, JobType, Lease
 from eyasd.core.names import DatasetRef, ModelRef
 from eyasd.core.spec import InspectionSpec, TrainSpec
 from eyasd.jobs import folder
+from eyasd.jobs.exchange import Exchange
 from eyasd.jobs.news import News
 from eyasd.jobs.progress import event_of
 from eyasd.jobs.references import References
@@ -50,11 +51,15 @@ class Ledger:
         log: structlog.typing.FilteringBoundLogger,
         quota_queued: int = 0,
         roots: Sequence[str] = (),
+        exchange: Exchange | None = None,
     ) -> None:
-        """Begins with the jobs of the store; datasets must lie below the roots, see `core.places`."""
+        """Begins with the jobs of the store; datasets must lie below the roots, see `core.places`.
+
+        The exchange is None where training programs see the folders of jobs.
+        """
         self._store = store
         self._references = References(models, datasets, roots)
-        self.datasets = datasets
+        self.datasets, self.exchange = datasets, exchange
         self._jobs_dir = jobs_dir
         self._replica = replica
         self._metrics = metrics

@@ -111,5 +111,4 @@ class Publisher:
         return version, ""
 
     async def _report(self, lease: Lease, **what: Any) -> None:
-        position = await self._ledger.progress_bytes(lease.job)
-        await self._ledger.record(lease, [JobEvent(0, datetime.now(UTC), **what)], position)
+        await self._ledger.record(lease, [JobEvent(0, datetime.now(UTC), **what)], None)

@@ -27,6 +27,7 @@ from eyasd.registry.models import Models
 from eyasd.telemetry.metrics import Metrics
 
 _PASS_SECONDS: Final = 1.0  # other replicas' jobs, and times that come, tell of themselves to nobody
+_TIDY_SECONDS: Final = 3600.0  # between looks for what ended jobs have left in a store
 _CLOSE_SECONDS: Final = 5.0  # what is left when the processes have ended waits for a disk or a database
 
 
@@ -46,6 +47,7 @@ class Scheduler:
         self._ledger, self._runner, self._models = ledger, runner, models
         self._queue, self._options = queue, options
         self._metrics, self._log = metrics, log
+        self._ended = asyncio.Event()  # an attempt has
         self._attempts: dict[str, Attempt] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -61,7 +63,7 @@ class Scheduler:
 
     async def run(self) -> None:
         """Takes up what earlier daemons left, then runs queued jobs until cancelled."""
-        beside = [asyncio.create_task(work) for work in (self._touch(), self._sweep())]
+        beside = [asyncio.create_task(work) for work in (self._touch(), self._sweep(), self._tidy())]
         try:
             await self._serve()
         finally:
@@ -101,6 +103,22 @@ class Scheduler:
             with contextlib.suppress(JobNotFound, StorageFailed):  # of another database; or the next daemon finds it again
                 if (await self._ledger.get(name)).state.ended:
                     await asyncio.to_thread(folder.clear, self._ledger.job_dir(name))
+
+    async def _tidy(self) -> None:
+        """Deletes what was handed over for jobs that have ended, or by them, here or where a trainer was killed at that moment."""
+        exchange = self._ledger.exchange
+        while exchange is not None:
+            self._ended.clear()
+            try:
+                for name in await asyncio.to_thread(exchange.jobs):
+                    with contextlib.suppress(JobNotFound):  # of another database
+                        if (await self._ledger.get(name)).state.ended:
+                            await asyncio.to_thread(exchange.forget, name)
+            except StorageFailed as error:
+                self._log.warning("what ended jobs have left was not deleted", error=error.message)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_TIDY_SECONDS):
+                    await self._ended.wait()
 
     async def close(self) -> None:
         """Stops the processes at their next checkpoint; their jobs are queued, and go on where a daemon is.
@@ -160,6 +178,7 @@ class Scheduler:
                 await attempt.see_through(begun=begun)
             finally:
                 del self._attempts[job.id], self._tasks[job.id]
+                self._ended.set()
                 await self._ledger.tell()
 
         self._attempts[job.id] = attempt

@@ -1,4 +1,4 @@
-"""The API server of a cluster, in JSON: five verbs, and objects that are followed as they change.
+"""The API server of a cluster, in JSON: four verbs, and objects that are followed as they change.
 
 On aiohttp, which Eyas has already, rather than on a client of 50 to 100 MB: such clients leave what is hard to their callers, to
 begin a watch again where it was dropped or forgotten. Authentication is the token of the pod that the daemon runs in; anybody else
@@ -41,6 +41,7 @@ _NOT_FOUND: Final = 404
 JOBS: Final = "/apis/batch/v1/namespaces/{}/jobs"
 PODS: Final = "/api/v1/namespaces/{}/pods"
 SERVICES: Final = "/api/v1/namespaces/{}/services"
+SECRETS: Final = "/api/v1/namespaces/{}/secrets"
 
 
 class ApiFailed(Exception):
@@ -138,10 +139,6 @@ class Cluster:
     async def create(self, collection: str, body: Object) -> Object:
         """Makes an object; returns it as it was made."""
         return await self._call("POST", collection, json=body)
-
-    async def get(self, collection: str, name: str) -> Object:
-        """Returns an object."""
-        return await self._call("GET", f"{collection}/{name}")
 
     async def list(self, collection: str, **selectors: str) -> Object:
         """Returns the list of the objects that selectors match, `labelSelector` or `fieldSelector`."""

@@ -1,4 +1,6 @@
-"""An attempt as objects of Kubernetes: a `batch/v1` Job, and a Service where it has several pods. Pure.
+"""An attempt as objects of Kubernetes. Pure.
+
+A `batch/v1` Job; with it go a Service where it has several pods, and a Secret where these share no folder with the trainer.
 
 The names follow from job and attempt, so that creating them again changes nothing. Kubernetes moves a pod off a node that is
 drained; whether a failed attempt is followed by another is for the scheduler, which numbers them.
@@ -31,6 +33,27 @@ _JOB_NAME: Final = "batch.kubernetes.io/job-name"
 _LABEL_CHARACTERS: Final = 63
 _SHARED_MEMORY: Final = "shared-memory"
 _SCRATCH: Final = "scratch"
+_REPORT: Final = "report"
+_REPORT_PATH: Final = "/var/run/eyas"
+_TOKEN: Final = "token"  # noqa: S105 -- names of keys, and so files
+_AUTHORITY: Final = "ca.crt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Apart:
+    """How pods that share no folder with the trainer speak to it.
+
+    Attributes:
+        store: address of the objects through which they get their work, and hand over what they made.
+        trainer: HOST:PORT that takes their reports.
+        tls: whether that speaks TLS.
+        authority: PEM of who has signed its certificate; "" are those that the image trusts.
+    """
+
+    store: str
+    trainer: str
+    tls: bool = False
+    authority: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +64,7 @@ class PodOptions:
         namespace: where everything is.
         image: of the training program.
         volumes: names of persistent volume claims by the path that each is mounted at, as it is in the daemon's container.
+        apart: how they speak to the trainer; None where they share its folder.
         devices: GPUs of a training that does not say; 0 is none, and then one process does it.
         devices_per_node: most that one pod asks for; more are several pods on several nodes.
         gpu_resource: what the cluster calls a GPU; "" asks for none, and so many processes train on the CPU.
@@ -52,8 +76,9 @@ class PodOptions:
         pull_secrets: names of Secrets with which the image is pulled.
         queue: Kueue's LocalQueue; "" is none.
         environment: variables of the program.
+        secrets: names of Secrets whose keys are further ones.
         user: numeric user and group that the program runs as.
-        grace_seconds: how long a pod has to write a checkpoint and end in.
+        grace_seconds: how long the program has to write a checkpoint and end in.
         time_limit_seconds: most that an attempt runs; 0 is no bound.
         keep_seconds: how long an ended Job stays to be looked at.
     """
@@ -61,6 +86,7 @@ class PodOptions:
     namespace: str
     image: str
     volumes: Mapping[str, str]
+    apart: Apart | None = None
     devices: int = 1
     devices_per_node: int = 8
     gpu_resource: str = "nvidia.com/gpu"
@@ -73,6 +99,7 @@ class PodOptions:
     pull_secrets: tuple[str, ...] = ()
     queue: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
     user: int = 1000
     grace_seconds: float = 30.0
     time_limit_seconds: float = 0.0
@@ -80,7 +107,7 @@ class PodOptions:
 
 
 def name(launch: Launch) -> str:
-    """Returns the name of the attempt's Job and Service."""
+    """Returns the name of the attempt's Job, Service and Secret."""
     return f"eyas-{launch.job}-{launch.attempt}"
 
 
@@ -99,15 +126,41 @@ def layout(launch: Launch, options: PodOptions) -> tuple[int, int]:
 def command(launch: Launch, options: PodOptions) -> list[str]:
     """Returns the command line of the attempt's pods, the same for each."""
     pods, devices = layout(launch, options)
+    if options.apart is not None:
+        return _command_apart(launch, options, options.apart)
     program = ["-m", "eyasd.training", str(launch.job_dir)]
     if pods == 1 and devices <= 1:  # whose exit status is its own: torchrun ends with 1, whatever was amiss
         return ["python", *program]
     # The pods meet at the first of them, by its name, as addresses are not known yet. Each is told its number rather than left to
     # find out by its own address whether it is the first: its name may not be known yet, either.
-    own = name(launch)
-    meeting = ["--rdzv-backend=static", f"--rdzv-endpoint={own}-0.{own}:{RENDEZVOUS_PORT}", f"--rdzv-id={own}"]
+    meeting = ["--rdzv-backend=static", f"--rdzv-endpoint={_meeting(launch)}", f"--rdzv-id={name(launch)}"]
     several = [f"--nnodes={pods}", "--node-rank=$(JOB_COMPLETION_INDEX)", *meeting, f"--rdzv-conf=timeout={_MEETING_SECONDS}"]
     return ["torchrun", *(["--standalone"] if pods == 1 else several), f"--nproc-per-node={devices}", *program]
+
+
+def _command_apart(launch: Launch, options: PodOptions, apart: Apart) -> list[str]:
+    pods, devices = layout(launch, options)
+    words = ["--trainer", apart.trainer, "--token", f"{_REPORT_PATH}/{_TOKEN}"]
+    if apart.authority:
+        words += ["--ca", f"{_REPORT_PATH}/{_AUTHORITY}"]
+    elif apart.tls:
+        words += ["--tls"]
+    words += ["--store", apart.store, "--job", launch.job, "--attempt", str(launch.attempt)]
+    words += ["--scratch", "/tmp/job", "--grace", str(_grace_seconds(options))]  # noqa: S108 -- a path in the container
+    if devices > 1:
+        words += ["--processes", str(devices)]
+    if pods > 1:
+        words += ["--nodes", str(pods), "--node", "$(JOB_COMPLETION_INDEX)", "--meeting", _meeting(launch)]
+    return ["python", "-m", "eyasd.pod", *words]
+
+
+def _meeting(launch: Launch) -> str:
+    return f"{name(launch)}-0.{name(launch)}:{RENDEZVOUS_PORT}"
+
+
+def _grace_seconds(options: PodOptions) -> int:
+    # What a program has written goes through the network then.
+    return ceil(options.grace_seconds * (2 if options.apart else 1))
 
 
 def job(launch: Launch, options: PodOptions) -> Object:
@@ -154,20 +207,48 @@ def service(launch: Launch, options: PodOptions, owner: Object) -> Object | None
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {
-            "name": name(launch),
-            "namespace": options.namespace,
-            "labels": _labels(launch, options),
-            "ownerReferences": [
-                {"apiVersion": "batch/v1", "kind": "Job", "name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"]}
-            ],
-        },
+        "metadata": _owned(launch, options, owner),
         "spec": {
             "clusterIP": "None",
             "publishNotReadyAddresses": True,  # they meet before they are ready
             "selector": {_JOB_NAME: name(launch)},
             "ports": [{"name": "rendezvous", "port": RENDEZVOUS_PORT}],
         },
+    }
+
+
+def secret(launch: Launch, options: PodOptions, owner: Object, token: str) -> Object | None:
+    """Returns the Secret with which the pods report; None where they do not.
+
+    A pod that finds none yet waits for it, as it is mounted; as a variable it would be an error of the pod's.
+
+    Args:
+        launch: the attempt.
+        options: how its pods are asked for.
+        owner: the Job as it was created, with which the Secret goes.
+        token: good for the attempt alone.
+    """
+    if options.apart is None:
+        return None
+    content = {_TOKEN: token}
+    if options.apart.authority:
+        content[_AUTHORITY] = options.apart.authority
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": _owned(launch, options, owner),
+        "immutable": True,
+        "stringData": content,
+    }
+
+
+def _owned(launch: Launch, options: PodOptions, owner: Object) -> Object:
+    made = owner["metadata"]
+    return {
+        "name": name(launch),
+        "namespace": options.namespace,
+        "labels": _labels(launch, options),
+        "ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "name": made["name"], "uid": made["uid"]}],
     }
 
 
@@ -206,7 +287,7 @@ def _pod(launch: Launch, options: PodOptions) -> Object:
     claims = {f"data-{number}": path for number, path in enumerate(options.volumes)}
     spec: Object = {
         "restartPolicy": "Never",
-        "terminationGracePeriodSeconds": ceil(options.grace_seconds),
+        "terminationGracePeriodSeconds": _grace_seconds(options),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": {
@@ -243,6 +324,12 @@ def _pod(launch: Launch, options: PodOptions) -> Object:
             ),
         ],
     }
+    (container,) = spec["containers"]
+    if options.secrets:
+        container["envFrom"] = [{"secretRef": {"name": secret}} for secret in options.secrets]
+    if options.apart is not None:
+        container["volumeMounts"].append({"name": _REPORT, "mountPath": _REPORT_PATH, "readOnly": True})
+        spec["volumes"].append({"name": _REPORT, "secret": {"secretName": name(launch), "defaultMode": 0o440}})
     if pods > 1:
         spec["subdomain"] = name(launch)
     if options.service_account:

@@ -8,22 +8,29 @@ from eyasd.jobs.kubernetes.api import Cluster
 
 # Verbs by API group and resource, as a Role has them.
 RIGHTS: Final = {
-    ("batch", "jobs"): ("create", "get", "list", "watch", "delete"),
+    ("batch", "jobs"): ("create", "list", "watch", "delete"),
     ("", "pods"): ("list", "watch"),
     ("", "pods/log"): ("get",),
-    ("", "services"): ("create", "get"),
+    ("", "services"): ("create",),
 }
+# Besides, where pods share no folder with the trainer. What it makes goes with its Job: it need neither read nor delete any.
+RIGHTS_APART: Final = {("", "secrets"): ("create",)}
 _REVIEWS: Final = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
-async def missing(cluster: Cluster, namespace: str) -> list[str]:
+async def missing(cluster: Cluster, namespace: str, *, apart: bool) -> list[str]:
     """Returns what the trainer may not do, such as `create jobs`.
+
+    Args:
+        cluster: is asked.
+        namespace: where.
+        apart: whether pods share no folder with the trainer.
 
     Raises:
         ApiFailed: the API server does not say.
     """
     refused = []
-    for (group, resource), verbs in RIGHTS.items():
+    for (group, resource), verbs in {**RIGHTS, **(RIGHTS_APART if apart else {})}.items():
         name, _, part = resource.partition("/")
         for verb in verbs:
             asked = {"namespace": namespace, "verb": verb, "group": group, "resource": name, "subresource": part}

@@ -18,8 +18,9 @@ import structlog
 
 from eyasd.core import jobdir
 from eyasd.jobs.kubernetes import objects, reasons
-from eyasd.jobs.kubernetes.api import JOBS, PODS, SERVICES, ApiFailed, Cluster, Pauses
+from eyasd.jobs.kubernetes.api import JOBS, PODS, SECRETS, SERVICES, ApiFailed, Cluster, Pauses
 from eyasd.jobs.kubernetes.objects import Object, PodOptions
+from eyasd.jobs.permits import Permits
 from eyasd.jobs.runner import Cause, Ending, Launch, Process, Standing
 
 _Answer = TypeVar("_Answer")
@@ -32,18 +33,23 @@ _LOG_BYTES: Final = 256 * 1024
 class KubernetesRunner:
     """Starts attempts in a cluster."""
 
-    def __init__(self, cluster: Cluster, options: PodOptions, log: structlog.typing.FilteringBoundLogger) -> None:
+    def __init__(self, cluster: Cluster, options: PodOptions, permits: Permits, log: structlog.typing.FilteringBoundLogger) -> None:
         self._cluster = cluster
         self._options = options
+        self._permits = permits
         self._log = log
 
     async def start(self, launch: Launch) -> Process:
         """Returns the attempt, which is asked for when it is waited for."""
-        return KubernetesProcess(launch, self._cluster, self._options, self._log, create=True)
+        return self._process(launch, create=True)
 
     async def attach(self, launch: Launch) -> Process | None:
         """Returns the attempt; if there is none, waiting for it says so."""
-        return KubernetesProcess(launch, self._cluster, self._options, self._log, create=False)
+        return self._process(launch, create=False)
+
+    def _process(self, launch: Launch, *, create: bool) -> KubernetesProcess:
+        token = self._permits.make(launch.job, launch.attempt)
+        return KubernetesProcess(launch, self._cluster, self._options, token, self._log, create=create)
 
 
 class KubernetesProcess:
@@ -56,6 +62,7 @@ class KubernetesProcess:
         launch: Launch,
         cluster: Cluster,
         options: PodOptions,
+        token: str,
         log: structlog.typing.FilteringBoundLogger,
         *,
         create: bool,
@@ -66,15 +73,18 @@ class KubernetesProcess:
             launch: the attempt.
             cluster: where it runs.
             options: how its pods are asked for.
+            token: with which they report.
             log: what goes wrong, and is tried again, goes there.
             create: whether its Job is to be made if there is none.
         """
         self._launch = launch
         self._cluster = cluster
         self._options = options
+        self._token = token
         self._create = create
         self._name = objects.name(launch)
-        self._jobs, self._pods, self._services = (one.format(options.namespace) for one in (JOBS, PODS, SERVICES))
+        collections = (one.format(options.namespace) for one in (JOBS, PODS, SERVICES, SECRETS))
+        self._jobs, self._pods, self._services, self._secrets = collections
         self._log = log.bind(job=launch.job, attempt=launch.attempt)
         self._stopping = False
         self._impossible = ""
@@ -112,37 +122,39 @@ class KubernetesProcess:
         await self._gone([self._name])
 
     async def _begin(self) -> bool:
-        """Makes the Job, and what it needs, unless that was done before; returns whether it is still wanted.
+        """Makes the Job, unless that was done before; returns whether it is still wanted.
 
         No earlier attempt is at work then: where the daemon was killed while it was to end one, it ends it now.
         """
         if self._launch.attempt > 1:
             await self._end_earlier()
-        made = await self._persist(self._made)
-        if made is None:
-            return False
-        if service := objects.service(self._launch, self._options, made):
-            await self._persist(partial(self._ensure, self._services, service))
-        return True
+        return await self._persist(self._made)
 
-    async def _made(self) -> Object | None:
-        """Returns the Job, made unless it is there; None where the attempt was stopped meanwhile."""
+    async def _made(self) -> bool:
+        """Makes the Job unless it is there; returns whether the attempt was not stopped meanwhile."""
         if self._stopping:
-            return None
-        made = await self._ensure(self._jobs, objects.job(self._launch, self._options))
+            return False
+        await self._ensure(self._jobs, objects.job(self._launch, self._options))
         if self._stopping:  # it may have been deleted before it was made
             await self._delete()
-            return None
-        return made
+            return False
+        return True
 
-    async def _ensure(self, collection: str, body: Object) -> Object:
-        """Returns an object, made unless it is there."""
+    async def _furnish(self, job: Object) -> None:
+        """Makes what the pods of a Job need beside it, unless that was done before, by whoever was killed in between."""
+        service = objects.service(self._launch, self._options, job)
+        secret = objects.secret(self._launch, self._options, job, self._token)
+        for collection, body in ((self._services, service), (self._secrets, secret)):
+            if body is not None:
+                await self._persist(partial(self._ensure, collection, body))
+
+    async def _ensure(self, collection: str, body: Object) -> None:
+        """Makes an object unless it is there."""
         try:
-            return await self._cluster.create(collection, body)
+            await self._cluster.create(collection, body)
         except ApiFailed as error:
             if not error.exists:
                 raise
-            return await self._cluster.get(collection, body["metadata"]["name"])
 
     async def _delete(self) -> None:
         try:
@@ -173,6 +185,7 @@ class KubernetesProcess:
                             break
 
     async def _follow(self) -> Ending:
+        furnished = False
         async with aclosing(self._cluster.follow(self._jobs, fieldSelector=f"metadata.name={self._name}")) as looks:
             async for found in looks:
                 self._job = found.get(self._name)
@@ -180,6 +193,9 @@ class KubernetesProcess:
                     break
                 if reasons.ended(self._job):
                     return await self._ending(self._job)
+                if not furnished:
+                    await self._furnish(self._job)
+                    furnished = True
         await self._gone([self._name])
         if self._stopping:
             return Ending(jobdir.TERMINATED)

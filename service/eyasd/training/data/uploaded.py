@@ -47,7 +47,7 @@ def lay_out(uploaded: UploadedDataset, folder: Path, journal: Journal) -> tuple[
         BadDataset: a file is not where it is kept.
         OSError: the disk is full, or cannot be written.
     """
-    place, store = folder / _PLACE, Path(uploaded.store)
+    place, store = folder / _PLACE, folder / uploaded.store
     if place.exists():  # of an earlier attempt, which may not have come to its end
         shutil.rmtree(place)
     place.mkdir()

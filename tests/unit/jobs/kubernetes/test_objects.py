@@ -11,7 +11,7 @@ import pytest
 
 from eyasd.core import jobdir
 from eyasd.jobs.kubernetes import objects
-from eyasd.jobs.kubernetes.objects import Object, PodOptions
+from eyasd.jobs.kubernetes.objects import Apart, Object, PodOptions
 from eyasd.jobs.runner import Launch
 
 LAUNCH = Launch(job="4f0c2a91de", attempt=3, job_dir=Path("/var/lib/eyas/jobs/4f0c2a91de"), training=True)
@@ -30,11 +30,18 @@ FULL = replace(
     environment={"NCCL_SOCKET_IFNAME": "eth0"},
     time_limit_seconds=3600.5,
 )
+APART = replace(
+    FULL,
+    volumes={},
+    secrets=("s3-key",),
+    apart=Apart(store="s3://photos/jobs", trainer="eyas.ml:50051", tls=True, authority="-----BEGIN CERTIFICATE-----"),
+)
 MADE = {"metadata": {"name": "eyas-4f0c2a91de-3", "uid": "0b2f"}}
 
 
 def made(launch: Launch, options: PodOptions) -> list[Object]:
-    return [one for one in (objects.job(launch, options), objects.service(launch, options, MADE)) if one is not None]
+    every = objects.job(launch, options), objects.service(launch, options, MADE), objects.secret(launch, options, MADE, "a token")
+    return [one for one in every if one is not None]
 
 
 def pod_of(job: Object) -> Object:
@@ -43,7 +50,7 @@ def pod_of(job: Object) -> Object:
 
 
 @pytest.mark.parametrize("version", ["1.31", "1.36"])
-@pytest.mark.parametrize("options", [PLAIN, replace(PLAIN, devices=0), replace(PLAIN, devices=8), FULL])
+@pytest.mark.parametrize("options", [PLAIN, replace(PLAIN, devices=0), replace(PLAIN, devices=8), FULL, APART])
 def test_every_object_keeps_kubernetes_own_schema_strictly(options: PodOptions, version: str) -> None:
     for one in made(LAUNCH, options):
         assert kubernetes_validate.validate(one, version, strict=True) == version
@@ -125,6 +132,35 @@ def test_a_disruption_is_no_failure_a_wrong_request_is_final_and_two_pods_never_
     assert disrupted == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
     assert (spec["podReplacementPolicy"], spec["backoffLimit"]) == ("Failed", 0)
     assert pod_of(objects.job(LAUNCH, PLAIN))["restartPolicy"] == "Never"
+
+
+def test_pods_apart_are_told_where_their_work_is_and_whom_to_report_to() -> None:
+    alone = replace(PLAIN, apart=Apart(store="s3://photos/jobs", trainer="eyas.ml:50051"))
+    assert " ".join(objects.command(LAUNCH, alone)) == (
+        "python -m eyasd.pod --trainer eyas.ml:50051 --token /var/run/eyas/token --store s3://photos/jobs --job 4f0c2a91de "
+        "--attempt 3 --scratch /tmp/job --grace 60"
+    )
+    assert "--tls" in objects.command(LAUNCH, replace(alone, apart=Apart(store="s3://photos", trainer="eyas.ml:50051", tls=True)))
+    job, service, _ = made(LAUNCH, APART)
+    assert " ".join(pod_of(job)["containers"][0]["command"]).endswith(
+        " --ca /var/run/eyas/ca.crt --store s3://photos/jobs --job 4f0c2a91de --attempt 3 --scratch /tmp/job --grace 60 "
+        "--processes 8 --nodes 2 --node $(JOB_COMPLETION_INDEX) --meeting eyas-4f0c2a91de-3-0.eyas-4f0c2a91de-3:29500"
+    )
+    assert pod_of(job)["subdomain"] == service["metadata"]["name"]
+    assert pod_of(job)["terminationGracePeriodSeconds"] == 60  # half of it to hand over what the program has written
+
+
+def test_what_is_secret_is_in_secrets_alone() -> None:
+    job, _, secret = made(LAUNCH, APART)
+    assert secret["stringData"] == {"token": "a token", "ca.crt": "-----BEGIN CERTIFICATE-----"}
+    assert secret["metadata"]["ownerReferences"] == [{"apiVersion": "batch/v1", "kind": "Job", **MADE["metadata"]}]
+    assert "a token" not in str(job)
+    (container,) = pod_of(job)["containers"]
+    assert container["envFrom"] == [{"secretRef": {"name": "s3-key"}}]
+    # Mounted, not a variable: where it is not there yet, the pod waits.
+    assert pod_of(job)["volumes"][-1] == {"name": "report", "secret": {"secretName": "eyas-4f0c2a91de-3", "defaultMode": 0o440}}
+    assert container["volumeMounts"][-1] == {"name": "report", "mountPath": "/var/run/eyas", "readOnly": True}
+    assert objects.secret(LAUNCH, PLAIN, MADE, "a token") is None
 
 
 def test_what_the_settings_say_reaches_the_pod() -> None:
