@@ -43,6 +43,11 @@ def rank_and_world() -> tuple[int, int]:
     return (int(os.environ["RANK"]) if world > 1 else 0), world
 
 
+def local_rank() -> int:
+    """Returns the number of this process among those of its machine, from 0, as torchrun says it."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
 def tuned_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Returns the environment in which training is fast; what the given one decides, it keeps."""
     return {**_SETTINGS, **environment}

@@ -5,8 +5,11 @@ So all that is read, decided and written beside the steps is done once, by the p
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
@@ -21,11 +24,13 @@ from eyasd.training.device import tune
 from eyasd.training.head.fold import fold
 from eyasd.training.head.start import Start
 from eyasd.training.journal import Journal
+from eyasd.training.machine import local_rank
 from eyasd.training.network import Network, input_format, pick_device
 from eyasd.training.ranks import Ranks
 from eyasd.training.recipe import Recipe
 from eyasd.training.tuning.loop import FineTuning
 
+_PIECE_BYTES: Final = 16 << 20
 Tuned = tuple[tuple[EpochMetrics, ...], NDArray[np.float32] | None]
 
 
@@ -37,10 +42,10 @@ class Task:
         recipe: of the fine-tuning.
         data: which pictures are for training, and what they show.
         budget: when it has to end.
-        folder: of the checkpoint, on a disk that all processes see.
+        folder: of the checkpoint, the same in all processes, on a disk that they share or on one of each machine's own.
         key: names everything that decides the training.
         head: figures of the head on the frozen backbone.
-        pixels: the file of the decoded pictures, on such a disk.
+        pixels: the file of the decoded pictures, on such a disk; a machine that has none gets one, see `reach`.
         shape: of these, [N, H, W, 3].
         names: of the network's parameters and buffers.
         micro_batches: see `TrainingTask`.
@@ -90,6 +95,7 @@ def fine_tune(start: Start, budget: Budget, folder: Path, journal: Journal, rank
         start.micro_batches,
     )
     ranks.call(task)
+    reach(task.pixels, task.shape, ranks, start.images)
     return _run(task, start.network, start.images, journal, ranks, start.logits)
 
 
@@ -99,7 +105,39 @@ def assist(journal: Journal, ranks: Ranks) -> None:
         network = Network(task.recipe, input_format(task.recipe.backbone), len(task.data.labels))
         if tuple(network.state_dict()) != task.names:
             fold(network.body, task.recipe.image_size_px)  # as that of the first process was
+        reach(task.pixels, task.shape, ranks)
         _run(task, network.to(pick_device()), open_pixels(task.pixels, task.shape), journal, ranks)
+
+
+def reach(path: Path, shape: tuple[int, ...], ranks: Ranks, images: NDArray[np.uint8] | None = None) -> None:
+    """Has every machine see the decoded pictures; one that does not share the first process's disk gets a file of its own.
+
+    Args:
+        path: of the file, the same everywhere; its name tells its content.
+        shape: of the pictures, [N, H, W, 3].
+        ranks: the processes, each of which calls this.
+        images: the pictures, uint8 of that shape; in the first process.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    seen = path.is_file() and path.stat().st_size >= prod(shape)
+    if not ranks.any(not seen):
+        return
+    rows = max(1, _PIECE_BYTES // prod(shape[1:]))
+    draft = path.with_suffix(".coming")
+    with ExitStack() as files:
+        file = None
+        if not seen and local_rank() == 0:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = files.enter_context(draft.open("wb"))
+        for start in range(0, shape[0], rows):
+            piece = ranks.broadcast(np.array(images[start : start + rows]) if images is not None else None)
+            if file is not None and piece is not None:
+                file.write(piece.data)
+    if file is not None:
+        draft.replace(path)
+    ranks.wait()
 
 
 def _run(
