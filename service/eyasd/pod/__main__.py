@@ -44,6 +44,7 @@ def main() -> int:
     """Does an attempt; returns the exit status."""
     reader = argparse.ArgumentParser(prog="python -m eyasd.pod", description="Runs one attempt of a job, apart from its trainer.")
     reader.add_argument("--trainer", required=True, help="HOST:PORT of the trainer")
+    reader.add_argument("--token", type=Path, help=f"file with the attempt's token; without one, {TOKEN} has it")
     reader.add_argument("--tls", action="store_true", help="speak TLS to it, and check its certificate")
     reader.add_argument("--ca", type=Path, help="PEM of the authority to trust; implies --tls")
     reader.add_argument("--store", required=True, type=check_address, help="where the trainer keeps the model repository")
@@ -112,7 +113,7 @@ class _Pod:
 
     def _see_through(self, program: Program, checkpoints: Checkpoints, number: int) -> int:
         """Reports until the program ends, and hands over what it leaves, while the last lines are on their way."""
-        reporter = Reporter(self._channel, os.environ.get(TOKEN, ""), self._folder / jobdir.PROGRESS, program.stop)
+        reporter = Reporter(self._channel, _token(self._asked.token), self._folder / jobdir.PROGRESS, program.stop)
         reporter.start()
         try:
             while program.look(reporter.say):
@@ -155,6 +156,11 @@ class _Pod:
 
 def _say(message: str) -> None:
     sys.stderr.write(f"{message}\n")
+
+
+def _token(path: Path | None) -> str:
+    """Returns the token. Raises OSError."""
+    return path.read_text().strip() if path is not None else os.environ.get(TOKEN, "")
 
 
 def _channel(asked: argparse.Namespace) -> grpc.Channel:
