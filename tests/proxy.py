@@ -12,6 +12,7 @@ class Proxy:
 
     Attributes:
         port: that clients connect to.
+        target: port that they get through to.
         cuts: how many bytes each of the next connections lets through; a connection after them has no bound.
         broken: how many were cut.
         passed_bytes: to the server, over all connections.
@@ -23,7 +24,7 @@ class Proxy:
         self.cuts = cuts
         self.broken = self.passed_bytes = 0
         self.away = False
-        self._target = target
+        self.target = target
         self._ends: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -49,7 +50,7 @@ class Proxy:
             writer.transport.abort()
             return
         self._ends.add(writer)
-        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self.target)
         left = self.cuts.pop(0) if self.cuts else None
         back = asyncio.create_task(self._copy(there_reader, writer))
         self._tasks.add(back)

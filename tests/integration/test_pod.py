@@ -11,12 +11,16 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import kmock
 import numpy as np
 import pytest
+import structlog
 import trustme
 from PIL import Image
 
+import eyas.aio
 from eyasd.app import App, Role
 from eyasd.core import document, jobdir
 from eyasd.core.bundle import MANIFEST, read_manifest
@@ -26,12 +30,18 @@ from eyasd.core.spec import TrainSpec
 from eyasd.core.tasks import TrainingTask
 from eyasd.jobs.permits import Permits, kept_key
 from eyasd.jobs.store import JobStore
-from eyasd.pod.layout import checkpoints, newest, paths, place, receive_newest, send
+from eyasd.pod.layout import checkpoints, newest, paths, place, receive, send
+from eyasd.registry.models import Models
 from eyasd.storage.address import open_store
+from eyasd.storage.local import LocalStore
 from eyasd.storage.store import Store
+from fake_cluster import NAMESPACE, FakeCluster
+from kubelet import BIN, Kubelet
 from proxy import Proxy
 
 from .conftest import Daemon
+
+WISHES: dict[str, Any] = {"backbone": "test_resnet", "pretrained": False, "image_size_px": 32}
 
 
 class House:
@@ -43,7 +53,7 @@ class House:
         self.port = app.port
         self.inputs = tmp_path / "inputs"
         self.inputs.mkdir()
-        spec = TrainSpec(backbone="test_resnet", pretrained=False, image_size_px=32, epochs=epochs, early_stopping_patience=epochs)
+        spec = TrainSpec(epochs=epochs, early_stopping_patience=epochs, **WISHES)
         task = TrainingTask(job="j1", attempt=1, model="m", dataset=str(tmp_path / "photos"), spec=spec, hub=False)
         (self.inputs / jobdir.TRAINING).write_text(document.dump(task))
         send(self.store, place("j1", 1, "in"), self.inputs, [self.inputs / jobdir.TRAINING])
@@ -60,10 +70,6 @@ class House:
             env={**os.environ, "EYAS_REPORT_TOKEN": self._token},
         )
 
-    async def program(self, folder: Path) -> asyncio.subprocess.Process:
-        """The same as a process of this machine has it."""
-        return await asyncio.create_subprocess_exec(sys.executable, "-m", "eyasd.training", str(folder))
-
     def events(self) -> list[JobEvent]:
         return self.jobs.events("j1", 1)
 
@@ -75,14 +81,20 @@ class House:
 
 
 @pytest.fixture
-def house(daemon: Daemon, data_dir: Path, tmp_path: Path, s3_address: str, log) -> Callable[..., AsyncIterator[House]]:
+def photos(tmp_path: Path) -> Path:
     for label, colour in (("red", (220, 30, 30)), ("green", (30, 200, 40))):
         for seed in range(12):
             noise = np.random.default_rng((seed, *colour)).integers(-30, 30, (40, 40, 3))
             path = tmp_path / "photos" / label / f"{seed}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)).save(path)
+    return tmp_path / "photos"
 
+
+@pytest.fixture
+def house(
+    daemon: Daemon, photos: Path, data_dir: Path, tmp_path: Path, s3_address: str, log: structlog.typing.FilteringBoundLogger
+) -> Callable[..., AsyncIterator[House]]:
     @asynccontextmanager
     async def run(epochs: int, **api: str) -> AsyncIterator[House]:
         async with daemon(Role.TRAINER, api=api) as app:
@@ -106,10 +118,10 @@ def house(daemon: Daemon, data_dir: Path, tmp_path: Path, s3_address: str, log) 
     return run
 
 
-async def until(holds: Callable[[], object], process: asyncio.subprocess.Process) -> None:
+async def until(holds: Callable[[], object], process: asyncio.subprocess.Process | None = None) -> None:
     end = time.monotonic() + 100
     while not await asyncio.to_thread(holds):
-        assert process.returncode is None
+        assert process is None or process.returncode is None
         assert time.monotonic() < end
         await asyncio.sleep(0.05)
 
@@ -120,32 +132,51 @@ def said(lines: list[JobEvent] | list[ProgressLine]) -> tuple[list[str], list[st
     return stages, [line.message for line in lines if line.message]
 
 
-async def test_a_pod_trains_as_a_process_does_and_tells_all_once_its_trainer_is_back(house, tmp_path: Path) -> None:
-    async with house(epochs=2) as it, Proxy(it.port, []) as way:
-        pod, program = await it.pod("scratch", f"127.0.0.1:{way.port}"), await it.program(it.inputs)
-        await until(lambda: said(it.events())[0], pod)
-        way.leave()
-        await until(it.out, pod)  # the result waits for nobody
-        known = len(it.events())
-        way.away = False
-        assert (await pod.wait(), await program.wait()) == (jobdir.OK, jobdir.OK)
+async def test_a_training_in_a_pod_is_that_of_a_process_though_its_trainer_goes_away(
+    daemon: Daemon, photos: Path, data_dir: Path, tmp_path: Path, s3_address: str, log: structlog.typing.FilteringBoundLogger
+) -> None:
+    store = open_store(s3_address, tmp_path)
+    async with FakeCluster() as cluster, kmock.Server(cluster), Proxy(0, []) as way:
+        kubelet = Kubelet(cluster, tmp_path / "node")
+        kubernetes = {"image": "eyas-trainer:1", "api_url": str(cluster.url), "namespace": NAMESPACE, "gpu_resource": ""}
+        kubernetes |= {"store": s3_address, "trainer": f"127.0.0.1:{way.port}", "volumes": {str(photos): "photos"}}
+        async with daemon(Role.TRAINER, kubernetes=kubernetes, training={"hub": False}) as app:
+            jobs = JobStore(data_dir / "jobs.sqlite", log)
+            way.target = app.port
+            working = asyncio.create_task(kubelet.work())
+            async with eyas.aio.Client(f"127.0.0.1:{app.port}") as client:
+                job = (await client.train(photos, "m", epochs=2, **WISHES)).id
+                await until(lambda: said(jobs.events(job, 1))[0])
+                own = tmp_path / "own"
+                assert receive(store, place(job, 1, "in"), own)
+                program = await asyncio.create_subprocess_exec(sys.executable, "-m", "eyasd.training", str(own))
+                way.leave()
+                out = place(job, 1, "out")
+                await until(lambda: newest(store, out))  # what is left waits for nobody
+                known = len(jobs.events(job, 1))
+                (command,) = kubelet.started  # its end was not seen, and it is made again
+                scratch = command.index("--scratch") + 1
+                command[scratch] += "-again"
+                again = await asyncio.create_subprocess_exec(BIN / command[0], *command[1:])
+                assert await again.wait() == jobdir.OK
+                assert newest(store, out) == [f"{out}/1"]
+                way.away = False
+                ended = await client.wait(job)
+            assert (ended.state, ended.version, await program.wait()) == (eyas.JobState.SUCCEEDED, "m/1", jobdir.OK)
+            await until(lambda: not store.keys("jobs"))
+            events = jobs.events(job, 1)
+            jobs.close()
+            working.cancel()
 
-        lines = [document.load(ProgressLine, line) for line in (tmp_path / "scratch" / jobdir.PROGRESS).read_text().splitlines()]
-        told = [event for event in it.events() if event.progress or event.message]
-        assert [(event.progress, event.message) for event in told] == [(line.progress, line.message) for line in lines]
-        assert known < len(it.events())
-        own = [document.load(ProgressLine, line) for line in (it.inputs / jobdir.PROGRESS).read_text().splitlines()]
-        assert said(told) == said(own)
-        assert receive_newest(it.store, place("j1", 1, "out"), tmp_path / "back") == "jobs/j1/1/out/1"
-        assert (tmp_path / "back" / jobdir.RESULT).read_bytes() == (it.inputs / jobdir.RESULT).read_bytes()
-        bundle = tmp_path / "back" / jobdir.BUNDLE
-        manifest = read_manifest((bundle / MANIFEST).read_bytes())
-        assert {file.relative_to(bundle).as_posix() for file in bundle.rglob("*") if file.is_file()} == {*manifest.files, MANIFEST}
-        assert manifest.history == read_manifest((it.inputs / jobdir.BUNDLE / MANIFEST).read_bytes()).history
-
-        again = await it.pod("again", f"127.0.0.1:{it.port}")  # its end was not seen
-        assert await again.wait() == jobdir.OK
-        assert it.out() == ["jobs/j1/1/out/1"]
+    assert known < len(events)
+    lines = [document.load(ProgressLine, line) for line in (own / jobdir.PROGRESS).read_text().splitlines()]
+    stages, sentences = said(events)
+    own_stages, own_sentences = said(lines)
+    assert [stage for stage in stages if stage != "publish"] == [stage for stage in own_stages if stage != "publish"]
+    assert [sentence for sentence in sentences if sentence in own_sentences] == own_sentences
+    version = Models(LocalStore(data_dir / "models")).manifest("m", 1)
+    assert version.history == read_manifest((own / jobdir.BUNDLE / MANIFEST).read_bytes()).history
+    assert {(data_dir / "models" / "m" / "1" / file).exists() for file in version.files} == {True}
 
 
 async def test_a_pod_that_has_to_make_way_leaves_a_checkpoint_and_one_that_was_given_up_leaves_nothing(

@@ -1,0 +1,85 @@
+"""The kubelet of a cluster that the test plays: it runs the pod of each Job on this machine, by its very command line."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from fake_cluster import JOBS, PODS, SECRETS, FakeCluster
+from pods import condition, ended, running
+
+BIN = Path(sys.executable).parent
+
+
+class Kubelet:
+    """Runs pods, as far as that is a matter of their command line, their environment and their Secret.
+
+    Attributes:
+        commands: of the containers, as they were asked for.
+        started: how they were started here, where a folder is another one than in a container.
+    """
+
+    def __init__(self, cluster: FakeCluster, folder: Path) -> None:
+        self.cluster, self._folder = cluster, folder
+        self.commands: list[list[str]] = []
+        self.started: list[list[str]] = []
+
+    async def work(self) -> None:
+        while True:
+            for job in self.cluster.names(JOBS):
+                if "status" not in self.cluster.read(JOBS, job):
+                    await self._run(self.cluster.read(JOBS, job))
+            await asyncio.sleep(0.02)
+
+    async def _run(self, job: dict[str, Any]) -> None:
+        name = job["metadata"]["name"]
+        labels = {"batch.kubernetes.io/job-name": name}
+        pod = job["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        await self.cluster.put(JOBS, {"metadata": {"name": name}, "status": {"active": 1}})
+        folders = await self._mount(pod, container)
+        await self._put(running(), labels)
+        self.commands.append(container["command"])
+        self.started.append([_here(word, folders) for word in container["command"]])
+        program, *arguments = self.started[-1]
+        environment = {**os.environ, **{one["name"]: one["value"] for one in container["env"]}}
+        process = await asyncio.create_subprocess_exec(
+            BIN / program, *arguments, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        said, _ = await process.communicate()
+        self.cluster.log = said.decode()
+        await self._put(ended(process.returncode or 0), labels)
+        conditions = [condition("Failed" if process.returncode else "Complete")]
+        await self.cluster.put(JOBS, {"metadata": {"name": name}, "status": {"active": 0, "conditions": conditions}})
+
+    async def _mount(self, pod: dict[str, Any], container: dict[str, Any]) -> dict[str, Path]:
+        """Returns where the folders of a pod are here, by where they are in its container; claims are in the same place."""
+        paths = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+        folders = {path: Path(path) for path in paths.values()}
+        for volume in pod["volumes"]:
+            folder = self._folder / volume["name"]
+            if "emptyDir" in volume:
+                folder.mkdir(parents=True, exist_ok=True)
+            elif "secret" in volume:
+                while (secret := volume["secret"]["secretName"]) not in self.cluster.names(SECRETS):
+                    await asyncio.sleep(0.01)
+                folder.mkdir(parents=True)
+                for key, value in self.cluster.read(SECRETS, secret)["stringData"].items():
+                    (folder / key).write_text(value)
+            else:
+                continue
+            folders[paths[volume["name"]]] = folder
+        return folders
+
+    async def _put(self, pod: dict[str, Any], labels: dict[str, str]) -> None:
+        await self.cluster.put(PODS, {**pod, "metadata": {**pod["metadata"], "labels": labels}})
+
+
+def _here(word: str, folders: dict[str, Path]) -> str:
+    for there in sorted(folders, key=len, reverse=True):
+        if word.startswith(f"{there}/"):
+            return f"{folders[there]}{word.removeprefix(there)}"
+    return word
