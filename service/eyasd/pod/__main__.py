@@ -47,7 +47,7 @@ def main() -> int:
     reader.add_argument("--token", type=Path, help=f"file with the attempt's token; without one, {TOKEN} has it")
     reader.add_argument("--tls", action="store_true", help="speak TLS to it, and check its certificate")
     reader.add_argument("--ca", type=Path, help="PEM of the authority to trust; implies --tls")
-    reader.add_argument("--store", required=True, type=check_address, help="where the trainer keeps the model repository")
+    reader.add_argument("--store", required=True, type=check_address, help="what is between it and this pod")
     reader.add_argument("--job", required=True)
     reader.add_argument("--attempt", required=True, type=int)
     reader.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()) / "eyas-job", help="folder of this pod alone")
