@@ -41,7 +41,7 @@ from eyasd.jobs.queue import QueueOptions
 from eyasd.jobs.replica import Replica
 from eyasd.jobs.retries import RetryOptions
 from eyasd.jobs.scheduler import Scheduler
-from eyasd.machine import decoder_of, fleet_options, make_writable, open_datasets, open_jobs
+from eyasd.machine import decoder_of, fleet_options, make_writable, open_datasets, open_jobs, stores_of
 from eyasd.registry.models import Models
 from eyasd.runners import make_exchange, make_runner
 from eyasd.serving.cache import Cache
@@ -235,7 +235,8 @@ class App:
         runner, self._cluster = make_runner(self._settings, self._permits, self._log)
         scheduler = self._scheduler = Scheduler(ledger, runner, self._models, queue, options, self._metrics, self._log)
         outlook = Outlook(ledger, scheduler, queue)
-        self._housekeeping = Housekeeping(datasets, timedelta(days=self._settings.datasets.keep_days), self._log)
+        keep = timedelta(days=self._settings.datasets.keep_days)
+        self._housekeeping = Housekeeping(datasets, list(stores_of(self._settings).values()), keep, self._log)
         limits = UploadLimits(idle_seconds=self._settings.api.stream_idle_seconds)
         uploads = DatasetService(datasets, ledger, limits, self._metrics, self._housekeeping.wake)
         self._streaming.append(uploads)

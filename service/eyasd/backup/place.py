@@ -7,12 +7,13 @@ PLACE/backups/TIME.json      a back-up: what there was under which key, created 
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Final
 
-from eyasd.core import document
+from eyasd.core import document, room
 from eyasd.core.bundle import MANIFEST
 from eyasd.core.errors import StartupFailed, StorageFailed
 from eyasd.storage.address import check_address, open_store
@@ -20,6 +21,8 @@ from eyasd.storage.local import LocalStore
 from eyasd.storage.store import Store
 
 FORMAT: Final = 1
+# No content takes so long to write.
+_STALE_SECONDS: Final = 86_400.0
 # What leans on what: 0 is content, 1 a version's manifest, which names content, 2 a record that leads to versions or content.
 RANKS: Final = (0, 1, 2)
 
@@ -95,6 +98,10 @@ class Place:
         except ValueError as error:
             raise StartupFailed(f"{error}.") from None
 
+    def sweep(self) -> None:
+        """Removes what back-ups that were killed have left half."""
+        self._store.sweep(_STALE_SECONDS)
+
     def put(self, path: Path) -> tuple[str, bool]:
         """Returns the SHA-256 of a file's content, which the place gives back undamaged now, and whether it is new there.
 
@@ -157,6 +164,12 @@ def rank(key: str) -> int:
     """Returns which of `RANKS` an object is of."""
     name = key.rpartition("/")[2]
     return 1 if name == MANIFEST else 2 if name.endswith(".json") else 0
+
+
+def on_the_way(error: OSError) -> StorageFailed:
+    """Returns what to tell where the folder in which copies are made on their way could not be used."""
+    folder = Path(tempfile.gettempdir())
+    return StorageFailed(f"{folder}, which copies go through, cannot be used: {room.told(error, folder)}. Free it, or set TMPDIR.")
 
 
 class _Both:

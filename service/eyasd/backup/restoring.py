@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, TextIO
 
 import structlog
 
-from eyasd.backup.place import RANKS, Backup, Digest, Kept, Place, rank
+from eyasd.backup.place import RANKS, Backup, Digest, Kept, Place, on_the_way, rank
 from eyasd.backup.saving import OBJECTS_AT_ONCE
 from eyasd.config import Settings
 from eyasd.core.errors import StartupFailed
@@ -53,6 +53,8 @@ def restore(settings: Settings, where: str, name: str | None, log: structlog.typ
                     list(threads.map(partial(_bring, place, folder, stores), objects))
             if database is not None:
                 _bring_jobs(place, folder, backup, database)
+    except OSError as error:
+        raise on_the_way(error) from error
     finally:
         if database is not None:
             database.close()

@@ -16,7 +16,7 @@ from typing import Final, TextIO
 
 import structlog
 
-from eyasd.backup.place import FORMAT, RANKS, Backup, Kept, Place, rank
+from eyasd.backup.place import FORMAT, RANKS, Backup, Kept, Place, on_the_way, rank
 from eyasd.config import Settings
 from eyasd.core.errors import StorageFailed
 from eyasd.machine import database_of, open_database, stores_of
@@ -42,9 +42,13 @@ def back_up(settings: Settings, where: str, log: structlog.typing.FilteringBound
         StorageFailed: a store failed. There is no new back-up then.
     """
     place, begun = Place(where), datetime.now(UTC)
-    with tempfile.TemporaryDirectory(prefix="eyas-backup-") as folder:
-        jobs, count, schema = _jobs(settings, place, folder, log)
-        copied = [one for name, store in stores_of(settings).items() for one in _objects(name, store, place, folder)]
+    place.sweep()
+    try:
+        with tempfile.TemporaryDirectory(prefix="eyas-backup-") as folder:
+            jobs, count, schema = _jobs(settings, place, folder, log)
+            copied = [one for name, store in stores_of(settings).items() for one in _objects(name, store, place, folder)]
+    except OSError as error:
+        raise on_the_way(error) from error
     backup = Backup(
         format=FORMAT,
         time=begun,

@@ -49,6 +49,7 @@ CHECKPOINT: Final = "checkpoint.safetensors"
 # Exit codes of the program. Any other is a fault of its own or of its machine, and its standard error says more.
 OK: Final = 0
 USER_ERROR: Final = 42
+NO_ROOM: Final = 74  # sysexits.h: an error while doing I/O; the disk did not even take error.json
 PASSING: Final = 75  # EX_TEMPFAIL of sysexits.h, of a pod: the store was away, or the disk; another attempt may succeed
 TERMINATED: Final = 143  # 128 + SIGTERM, as a shell reports it
 

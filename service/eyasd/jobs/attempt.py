@@ -148,6 +148,9 @@ class Attempt:
         self._begun = True
         try:
             process = await self._runner.start(self._launch())
+        except StorageFailed as error:
+            await self._settle(Ending(None), JobError(error.reason, error.message))
+            return
         except BlockingIOError:  # one that was given up, as nobody was seen to hold it, has not ended yet
             stale = await self._runner.attach(self._launch())
             if stale is not None:

@@ -19,6 +19,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
+from eyasd.core import room
 from eyasd.core.errors import DatabaseAway, StartupFailed, StorageFailed
 from eyasd.jobs.migrations import migrate
 from eyasd.jobs.threads import THREADS
@@ -70,6 +71,7 @@ class Database:
         url = _parsed(place)
         self.is_sqlite = url.drivername == "sqlite"
         name = str(url.database) if self.is_sqlite else url.render_as_string()  # with its password masked
+        self._file = Path(name) if self.is_sqlite else None
         self._engine = _sqlite(url) if self.is_sqlite else _postgres(url)
         try:
             with self._engine.connect() as connection:
@@ -78,7 +80,7 @@ class Database:
                     connection.commit()
         except SQLAlchemyError as error:
             self._engine.dispose()
-            raise StartupFailed(f"The job database {name} cannot be used: {_reason(error)}.") from error
+            raise StartupFailed(f"The job database {name} cannot be used: {self._said(error)}.") from error
         except StartupFailed:
             self._engine.dispose()
             raise
@@ -164,7 +166,7 @@ class Database:
                         raise DatabaseAway("The job database does not answer: try again in some seconds.") from error
                     else:
                         raise StorageFailed(
-                            f"The job database could not be used ({_reason(error)}): free or mend its disk, then try again."
+                            f"The job database could not be used ({self._said(error)}): free or mend its disk, then try again."
                         ) from error
                 else:
                     self._tell(away=False)
@@ -177,6 +179,12 @@ class Database:
             return False
         state = _state(error)
         return not isinstance(error, DBAPIError) or error.connection_invalidated or state is None or state.startswith(_AWAY)
+
+    def _said(self, error: Exception) -> str:
+        """Returns what the driver said, and of a full disk how much room it has."""
+        if self._file is None or not isinstance(error, DBAPIError):
+            return _reason(error)
+        return room.told_by_sqlite(error.orig, _reason(error), self._file)
 
     def _tell(self, *, away: bool, error: Exception | None = None) -> None:
         if away is not self._away:

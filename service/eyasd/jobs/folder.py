@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from eyasd.core import bundle, document, jobdir
+from eyasd.core import bundle, document, jobdir, room
 from eyasd.core.answers import ANSWERS
 from eyasd.core.errors import StorageFailed
 from eyasd.core.jobs import Job
@@ -114,7 +114,14 @@ def prepare(
             )
             (job_dir / jobdir.EVALUATION).write_text(document.dump(evaluation))
     except OSError as error:
-        raise StorageFailed(f"The job's folder could not be written: {error.strerror}. Free the disk, then try again.") from error
+        raise unwritable(job_dir, error) from error
+
+
+def unwritable(job_dir: Path, error: OSError) -> StorageFailed:
+    """Returns what to tell where a job's folder could not be written."""
+    return StorageFailed(
+        f"The job's folder could not be written: {room.told(error, job_dir)}. Free the disk of data_dir, then try again."
+    )
 
 
 def _lay_out_version(place: Path, ref: ModelRef, files: tuple[str, ...], models: Models) -> None:

@@ -22,10 +22,12 @@ from pathlib import Path
 from typing import Final
 
 from eyasd.core import jobdir, stacks
+from eyasd.jobs import folder
 from eyasd.jobs.gpus import open_lock, take
 from eyasd.jobs.runner import Cause, Ending, Launch, Process, Standing
 
 _POLL_SECONDS: Final = 0.5
+_PID_BYTES: Final = 16
 _LAST_SECONDS: Final = 0.02  # between the end of a guard that was killed, and of what the kernel kills with it
 _LAST_GRACE_SECONDS: Final = 5.0
 
@@ -114,16 +116,23 @@ class LocalRunner:
 
         Raises:
             BlockingIOError: a trainer works on the folder already.
+            StorageFailed: the folder cannot be written.
         """
         job_dir = launch.job_dir
         with contextlib.ExitStack() as files:  # the guard's copies keep the locks
-            descriptor = open_lock(job_dir / jobdir.LOCK)
-            files.callback(os.close, descriptor)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            (job_dir / jobdir.ENDING).unlink(missing_ok=True)
+            try:
+                descriptor = open_lock(job_dir / jobdir.LOCK)
+                files.callback(os.close, descriptor)
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.pwrite(descriptor, b" " * _PID_BYTES, 0)  # room for what is written when the guard runs, and must be
+                (job_dir / jobdir.ENDING).unlink(missing_ok=True)
+                log = files.enter_context((job_dir / jobdir.LOG).open("ab"))
+            except BlockingIOError:
+                raise
+            except OSError as error:
+                raise folder.unwritable(job_dir, error) from error
             processes = self._processes(launch)
             gpus, held = take(self._options.gpus, processes, self._options.locks, files)
-            log = files.enter_context((job_dir / jobdir.LOG).open("ab"))
             child = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
@@ -142,8 +151,7 @@ class LocalRunner:
                 start_new_session=True,
                 pass_fds=(descriptor, *held),
             )
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, str(child.pid).encode(), 0)
+            os.pwrite(descriptor, str(child.pid).encode().ljust(_PID_BYTES), 0)
         return LocalProcess(child.pid, job_dir, child)
 
     async def attach(self, launch: Launch) -> Process | None:

@@ -24,7 +24,7 @@ _MICRO_BATCHES: Final = 2
 _MEMORY: Final = reason_of(TrainerOutOfMemory)
 # What a later attempt may find mended: a disk, an object store.
 _PASSING: Final = frozenset(map(reason_of, (StorageFailed, Unavailable)))
-_BLAMELESS: Final = (jobdir.PASSING, jobdir.TERMINATED)
+_BLAMELESS: Final = (jobdir.NO_ROOM, jobdir.PASSING, jobdir.TERMINATED)
 # The last line of a program that the driver or a neighbour took down; a fresh process gets a fresh context.
 _DEVICE_FAULT: Final = re.compile(
     r"CUDA error|CUDA driver error|cuDNN error|CUBLAS_STATUS|NCCL|uncorrectable ECC|Connection (closed|reset) by peer"
@@ -95,7 +95,7 @@ def judge(job: Job, ending: Ending, told: JobError | None, last_words: str, opti
         reason = told.reason if told else reason_of(TrainerFailed)
         return JobError(reason, f"{what} That was attempt {lost} of {options.max_attempts} that were lost." if lost > 1 else what)
     # What was lost with its machine can go on elsewhere at once; a full disk takes its time.
-    waits = lost if told else lost - 1
+    waits = lost if told or ending.status == jobdir.NO_ROOM else lost - 1
     return Again(min(options.wait * 2 ** (waits - 1), _LONGEST) if waits else timedelta(0), what, lost, job.micro_batches)
 
 
@@ -122,6 +122,8 @@ def described(ending: Ending, last_words: str) -> str:
         return ending.message
     if status is None:
         return "The training program was lost, and nobody saw how."
+    if status == jobdir.NO_ROOM:
+        return "The disk of the job's folder is so full that the training program could not even say so: free the disk of data_dir."
     if status == jobdir.TERMINATED:
         return "The training program was told to end, by whom is not known."
     if status == jobdir.PASSING:

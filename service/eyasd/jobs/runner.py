@@ -107,7 +107,7 @@ class Runner(Protocol):
     """Starts attempts, and finds those started before, by an earlier daemon, too."""
 
     async def start(self, launch: Launch) -> Process:
-        """Starts an attempt; one that was started already is found instead where that is possible."""
+        """Starts an attempt; one that was started already is found instead where that is possible. Raises StorageFailed."""
         ...
 
     async def attach(self, launch: Launch) -> Process | None:

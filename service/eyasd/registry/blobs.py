@@ -21,6 +21,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Final
 
+from eyasd.core import room
 from eyasd.core.datasets import Blob
 from eyasd.core.errors import DigestMismatch, InvalidArgument, StorageFailed, UploadConflict
 from eyasd.registry.usage import Usage
@@ -110,7 +111,7 @@ class Blobs:
             StorageFailed: the staging folder could not be used.
         """
         self.usage.check(blob.size_bytes - offset)
-        with _as_storage_failure():
+        with _as_storage_failure(self.staging):
             self.staging.mkdir(parents=True, exist_ok=True)
             with self._parts:
                 known = self._arriving.get(blob.sha256)
@@ -125,20 +126,20 @@ class Blobs:
 
     def left(self, arrival: Arrival) -> None:
         """Keeps what came of content, for a stream to come, unless more of it is kept already."""
-        with _as_storage_failure(), self._parts:
+        with _as_storage_failure(self.staging), self._parts:
             self._forget(arrival)
             self.usage.release(_keep(arrival.place, self._part(arrival.blob)))
 
     def ended(self, arrival: Arrival, released: int) -> None:
         """Removes what came of content; so much of it is not content now."""
-        with _as_storage_failure(), self._parts:
+        with _as_storage_failure(self.staging), self._parts:
             self._forget(arrival)
             self.usage.release(released)
             arrival.place.unlink(missing_ok=True)
 
     def forget_parts(self, older_than_seconds: float) -> None:
         """Removes what came of content that nobody went on with for so long."""
-        with _as_storage_failure(), self._parts:
+        with _as_storage_failure(self.staging), self._parts:
             for file in _files(self.staging):
                 status = file.stat()
                 if file.suffix == _PART and time.time() - status.st_mtime > older_than_seconds:
@@ -221,7 +222,7 @@ class Arrival:
         if self.received + len(content) > self.blob.size_bytes:
             self.discard()
             raise _mismatch(self.blob)
-        with self._lock, _as_storage_failure():
+        with self._lock, _as_storage_failure(self.place.parent):
             if self._is_over:
                 raise conflict(self.blob, self.received)
             self._blobs.usage.reserve(len(content))
@@ -318,8 +319,10 @@ def _mismatch(blob: Blob) -> DigestMismatch:
 
 
 @contextmanager
-def _as_storage_failure() -> Iterator[None]:
+def _as_storage_failure(staging: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageFailed(f"An upload could not be written: {error.strerror}. Free or mend the disk, then try again.") from error
+        raise StorageFailed(
+            f"An upload could not be written: {room.told(error, staging)}. Free or mend the disk of data_dir, then try again."
+        ) from error

@@ -24,6 +24,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
+from eyasd.core import room
 from eyasd.core.errors import StorageFailed
 
 _INDEX: Final = "index-1.sqlite"
@@ -94,10 +95,12 @@ class ObjectCache:
                 self._sweep()
         except OSError as error:
             raise StorageFailed(
-                f"The folder of fetched data cannot be used: {error.strerror}. Check training.fetched_dir."
+                f"The folder of fetched data cannot be used: {room.told(error, folder)}. Check training.fetched_dir."
             ) from error
         except sqlite3.Error as error:
-            raise StorageFailed(f"The index of fetched data cannot be used ({error}): empty training.fetched_dir.") from error
+            raise StorageFailed(
+                f"The index of fetched data cannot be used ({self._said(error)}): free its disk, or empty training.fetched_dir."
+            ) from error
 
     def close(self) -> None:
         """Closes the index; what is used stays in use."""
@@ -198,7 +201,8 @@ class ObjectCache:
 
     def note_part(self, object_: bytes, start: int, digest: bytes) -> None:
         """Notes that a part of a draft is on the disk."""
-        self._index.execute("INSERT OR REPLACE INTO parts VALUES (?, ?, ?)", (object_, start, digest))
+        with self._index_told():
+            self._index.execute("INSERT OR REPLACE INTO parts VALUES (?, ?, ?)", (object_, start, digest))
 
     def forget_parts(self, object_: bytes) -> None:
         """Notes that no part of a draft is worth anything."""
@@ -256,7 +260,8 @@ class ObjectCache:
                     removed = self._remove_idle()
                 if not removed:
                     raise StorageFailed(
-                        "The disk of training.fetched_dir is full, and jobs use all that was fetched: free some of it, or wait."
+                        f"The disk of training.fetched_dir is full ({room.room(self._folder)}), and jobs use all that was fetched: "
+                        "free some of it, or wait."
                     ) from error
 
     def _make_room(self, size_bytes: int) -> None:
@@ -327,17 +332,27 @@ class ObjectCache:
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         """Keeps other processes from changing the index; all is done, or nothing."""
+        with self._index_told():
+            try:
+                self._index.execute("BEGIN IMMEDIATE")
+                yield
+                self._index.execute("COMMIT")
+            finally:
+                if self._index.in_transaction:
+                    self._index.execute("ROLLBACK")
+
+    def _said(self, error: sqlite3.Error) -> str:
+        return room.told_by_sqlite(error, str(error), self._folder)
+
+    @contextlib.contextmanager
+    def _index_told(self) -> Iterator[None]:
         try:
-            self._index.execute("BEGIN IMMEDIATE")
             yield
-            self._index.execute("COMMIT")
         except sqlite3.Error as error:
             raise StorageFailed(
-                f"The index of fetched data cannot be used ({error}): free the disk of training.fetched_dir, or empty that folder."
+                f"The index of fetched data cannot be used ({self._said(error)}): free the disk of "
+                "training.fetched_dir, or empty that folder."
             ) from error
-        finally:
-            if self._index.in_transaction:
-                self._index.execute("ROLLBACK")
 
 
 class Draft:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 import tempfile
@@ -13,12 +14,14 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from eyasd.core import room
 from eyasd.core.errors import StorageFailed
 from eyasd.storage.store import ABSENT, Found, Sink
 
 # More than any file system's unit of time, the 2 s of FAT included.
 _COARSE_SECONDS: Final = 3.0
 _PIECE_BYTES: Final = 1 << 20
+_WRITING: Final = ".writing-"
 # Another file system, one that knows no links, or as many links as it knows.
 _UNLINKABLE: Final = {errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK}
 
@@ -27,7 +30,8 @@ class LocalStore:
     """Objects as files below a folder.
 
     Content is written to a hidden file beside its place, flushed to the disk, and then linked (create) or renamed (write) into
-    place, and the folder is flushed too: when a call returns, a power cut does not undo it.
+    place, and the folder is flushed too: when a call returns, a power cut does not undo it. Of a writer that was killed the hidden
+    file stays; while he lives, he holds a lock on it, by which `sweep` knows.
     """
 
     def __init__(self, root: Path) -> None:
@@ -40,13 +44,20 @@ class LocalStore:
 
     def read(self, key: str) -> bytes:
         """See `Store.read`."""
-        with _as_storage_failure(key):
+        with self._told(key):
             return (self._root / key).read_bytes()
 
     def read_into(self, key: str, sink: Sink) -> None:
         """See `Store.read_into`."""
-        with _as_storage_failure(key), (self._root / key).open("rb") as source:
-            shutil.copyfileobj(source, sink, _PIECE_BYTES)
+        with self._told(key):
+            source = (self._root / key).open("rb")
+        with source:
+            while True:
+                with self._told(key):
+                    piece = source.read(_PIECE_BYTES)
+                if not piece:
+                    return
+                sink.write(piece)  # whose failure is none of this store's
 
     def exists(self, key: str) -> bool:
         """See `Store.exists`."""
@@ -55,7 +66,7 @@ class LocalStore:
     def children(self, prefix: str) -> list[str]:
         """See `Store.children`. Hidden files, such as those being written, are not listed."""
         try:
-            with _as_storage_failure(prefix):
+            with self._told(prefix):
                 return sorted(name for name in os.listdir(self._root / prefix) if not name.startswith("."))  # noqa: PTH208 - a third of iterdir's time
         except (FileNotFoundError, NotADirectoryError):
             return []
@@ -72,7 +83,7 @@ class LocalStore:
                 raise error
 
         found: list[str] = []
-        with _as_storage_failure(prefix):
+        with self._told(prefix):
             for place, folders, files in os.walk(self._root / prefix, onerror=fail):
                 folders[:] = [name for name in folders if not name.startswith(".")]
                 below = Path(place).relative_to(self._root)
@@ -110,14 +121,20 @@ class LocalStore:
 
     def delete(self, key: str) -> None:
         """See `Store.delete`."""
-        with _as_storage_failure(key):
+        with self._told(key):
             (self._root / key).unlink(missing_ok=True)
             if (self._root / key).parent.is_dir():
                 _flush_folder((self._root / key).parent)
 
+    def sweep(self, older_than_seconds: float) -> int:
+        """See `Store.sweep`."""
+        with self._told(""):
+            left = [Path(place, name) for place, _, names in os.walk(self._root) for name in names if name.startswith(_WRITING)]
+            return sum(_removed(path, older_than_seconds) for path in left)
+
     def create_from(self, key: str, path: Path) -> bool:
         """See `BlobStore.create_from`. On the same file system nothing is copied."""
-        with _as_storage_failure(key), path.open("rb") as source:
+        with self._told(key), path.open("rb") as source:
             _make_folder((self._root / key).parent)
             os.fchmod(source.fileno(), 0o644)
             os.fsync(source.fileno())
@@ -129,13 +146,13 @@ class LocalStore:
                 if error.errno not in _UNLINKABLE:
                     raise
                 return self._create(key, source)
-        _flush_folder((self._root / key).parent)
+            _flush_folder((self._root / key).parent)
         return True
 
     def size(self, key: str) -> int | None:
         """See `BlobStore.size`."""
         try:
-            with _as_storage_failure(key):
+            with self._told(key):
                 return (self._root / key).stat().st_size
         except FileNotFoundError:
             return None
@@ -143,7 +160,7 @@ class LocalStore:
     def find(self, prefix: str) -> Iterator[Found]:
         """See `BlobStore.find`. Hidden files are not listed."""
         try:
-            with _as_storage_failure(prefix), os.scandir(self._root / prefix) as entries:
+            with self._told(prefix), os.scandir(self._root / prefix) as entries:
                 for entry in entries:
                     if entry.name.startswith("."):
                         continue
@@ -158,32 +175,50 @@ class LocalStore:
             return
 
     def _create(self, key: str, content: BinaryIO) -> bool:
-        with _as_storage_failure(key), self._written(key, content) as written:
+        with self._told(key), self._written(key, content) as written:
             try:
                 os.link(written, self._root / key)
             except FileExistsError:
                 return False
-        _flush_folder((self._root / key).parent)
+            _flush_folder((self._root / key).parent)
         return True
 
     def _replace(self, key: str, content: BinaryIO) -> None:
-        with _as_storage_failure(key), self._written(key, content) as written:
+        with self._told(key), self._written(key, content) as written:
             os.replace(written, self._root / key)  # noqa: PTH105 - the twin of os.link above
-        _flush_folder((self._root / key).parent)
+            _flush_folder((self._root / key).parent)
+
+    @contextmanager
+    def _told(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except NotADirectoryError as error:
+            raise FileNotFoundError(key) from error
+        except OSError as error:
+            raise StorageFailed(
+                f"The repository could not be used at {f'{self._root.name}/{key}'!r}: {room.told(error, self._root)}. "
+                "Free or mend its disk, then try again."
+            ) from error
 
     @contextmanager
     def _written(self, key: str, content: BinaryIO) -> Iterator[str]:
         """Yields the name of a flushed hidden file with the content, and removes it if it is still there afterwards."""
         folder = (self._root / key).parent
-        _make_folder(folder)
-        descriptor, name = tempfile.mkstemp(prefix=".writing-", dir=folder)
+        descriptor, name = _begun(folder)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 shutil.copyfileobj(content, file, _PIECE_BYTES)
                 file.flush()
                 os.fchmod(file.fileno(), 0o644)  # mkstemp makes 0600; a serving pod reads as another user
                 os.fsync(file.fileno())
-            yield name
+                yield name
+        except OSError:
+            Path(name).unlink(missing_ok=True)
+            with suppress(OSError):  # or a disk that is full for long has a folder for each number that could not be claimed
+                folder.rmdir()
+            raise
         finally:
             Path(name).unlink(missing_ok=True)
 
@@ -203,15 +238,30 @@ def _flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-@contextmanager
-def _as_storage_failure(key: str) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except NotADirectoryError as error:
-        raise FileNotFoundError(key) from error
-    except OSError as error:
-        raise StorageFailed(
-            f"The repository could not be used at {key!r}: {error.strerror}. Mend the disk, then try again."
-        ) from error
+def _begun(folder: Path) -> tuple[int, str]:
+    """Returns the descriptor and the name of a new hidden file, which no sweep takes for left while it is open."""
+    while True:
+        _make_folder(folder)
+        try:
+            descriptor, name = tempfile.mkstemp(prefix=_WRITING, dir=folder)
+        except FileNotFoundError:  # another writer, who failed, has just removed the folder that he had made
+            continue
+        with suppress(OSError):  # a file system without locks, which are then nobody's to find: no sweep removes anything there
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return descriptor, name
+        os.close(descriptor)  # a sweep has come before the lock, at a moment when clocks jumped
+
+
+def _removed(path: Path, older_than_seconds: float) -> bool:
+    """Removes what a writer has left, if none holds it and it is old; returns whether it did."""
+    with suppress(OSError):  # it has gone, or another holds it
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if time.time() - os.fstat(descriptor).st_mtime > older_than_seconds:
+                path.unlink()
+                return True
+        finally:
+            os.close(descriptor)
+    return False

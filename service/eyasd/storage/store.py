@@ -48,7 +48,7 @@ class Store(Protocol):
         ...
 
     def read_into(self, key: str, sink: Sink) -> None:
-        """Writes the object to a sink, for those that are large. Raises FileNotFoundError."""
+        """Writes the object to a sink, for those that are large. Raises FileNotFoundError, and what the sink raises."""
         ...
 
     def exists(self, key: str) -> bool:
@@ -93,6 +93,13 @@ class Store(Protocol):
 
     def delete(self, key: str) -> None:
         """Removes the object, if there is one."""
+        ...
+
+    def sweep(self, older_than_seconds: float) -> int:
+        """Removes what writers who were killed so long ago, or longer, have left half, and returns how much that was.
+
+        Safe beside writers at work. Nothing of it was ever an object.
+        """
         ...
 
 

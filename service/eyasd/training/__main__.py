@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from eyasd.core import document, jobdir
+from eyasd.core import document, jobdir, room
 from eyasd.core.errors import EyasError, StorageFailed, TrainerOutOfMemory
 from eyasd.core.jobs import JobError
 from eyasd.core.tasks import EvaluationTask, InspectionTask, TrainingTask
@@ -46,10 +46,15 @@ def main() -> int:
     except Interrupted:
         return jobdir.TERMINATED
     except Exception as error:
-        told = _explained(error)
+        told = _explained(error, folder)
         if told is None:
             raise
-        durable.write(folder / jobdir.ERROR, document.dump(JobError(told.reason, told.message)).encode())
+        try:
+            durable.write(folder / jobdir.ERROR, document.dump(JobError(told.reason, told.message)).encode())
+        except OSError as full:
+            if full.errno not in room.FULL:
+                raise
+            return jobdir.NO_ROOM
         return jobdir.USER_ERROR
     return jobdir.OK
 
@@ -117,13 +122,16 @@ def _journal(folder: Path, task: TrainingTask | EvaluationTask | InspectionTask,
         journal.lines.close()
 
 
-def _explained(error: Exception) -> EyasError | None:
+def _explained(error: Exception, folder: Path) -> EyasError | None:
     """Returns what to tell the caller; None for a fault of the program, whose traceback says more."""
     match error:
         case EyasError():
             return error
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
-            return StorageFailed("The trainer's disk is full; free some space, or give its job folder a larger volume.")
+            return StorageFailed(
+                f"The trainer's disk is full ({room.room(folder)} where the job's folder is): free some space, or give data_dir a "
+                "larger volume."
+            )
         case OSError(errno=errno.EACCES | errno.EROFS | errno.EIO):
             return StorageFailed(
                 f"The trainer cannot read or write its files: {error.strerror}. Check the volume of its job folder."

@@ -36,6 +36,7 @@ MEMORY = JobError("TRAINER_OUT_OF_MEMORY", "The GPU ran out of memory; choose a 
         (Ending(None), None, "", Fault.MACHINE),
         (Ending(jobdir.TERMINATED), None, "", Fault.MACHINE),
         (Ending(jobdir.PASSING), None, "s3://photos could not be used.", Fault.MACHINE),
+        (Ending(jobdir.NO_ROOM), None, "", Fault.MACHINE),
         (Ending(-9), None, "", Fault.MACHINE),
         (Ending(-11), None, "", Fault.MACHINE),
         (Ending(1), None, LAST, Fault.JOB),
@@ -85,6 +86,13 @@ def test_a_full_disk_has_time_at_once_and_keeps_its_own_words_to_the_end() -> No
     assert judge(replace(JOB, lost=2), Ending(jobdir.USER_ERROR), told, "", OPTIONS) == JobError(
         "STORAGE_FAILED", "The trainer's disk is full. That was attempt 3 of 3 that were lost."
     )
+
+
+def test_a_disk_that_took_no_word_is_told_of_and_has_time_at_once() -> None:
+    again = judge(JOB, Ending(jobdir.NO_ROOM, Cause.LOST), None, "it left no word.", OPTIONS)
+    assert isinstance(again, Again)
+    assert (again.wait, again.lost) == (timedelta(seconds=5), 1)
+    assert again.setback.endswith("could not even say so: free the disk of data_dir.")
 
 
 def test_a_crash_is_told_with_its_last_line_and_not_repeated() -> None:

@@ -161,7 +161,9 @@ def test_on_a_full_disk_old_packs_go_first_and_then_a_sentence_tells(opened: Ope
     room[:] = [0, 1]
     put(opened("second"), b=b"b")
     assert (content(cache, "a"), content(cache, "b")) == (None, b"b")
-    with pytest.raises(StorageFailed, match="The disk of training.fetched_dir is full, and jobs use all that was fetched"):
+    with pytest.raises(
+        StorageFailed, match=r"The disk of training.fetched_dir is full \(.* are free\), and jobs use all that was fetched"
+    ):
         put(opened("second"), c=b"c")
     monkeypatch.undo()
     put(opened("second"), c=b"c")
@@ -182,7 +184,7 @@ def test_a_disk_that_fails_is_told_of(opened: Opened, monkeypatch: pytest.Monkey
 def test_an_index_that_is_none_is_told_of(opened: Opened, tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "index-1.sqlite").write_bytes(b"no index" * 1000)
-    with pytest.raises(StorageFailed, match="The index of fetched data cannot be used .*: empty training.fetched_dir"):
+    with pytest.raises(StorageFailed, match="file is not a database.: free its disk, or empty training.fetched_dir"):
         opened()
 
 

@@ -16,6 +16,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import onnxruntime
@@ -420,6 +421,21 @@ class TestExitCodes:
         monkeypatch.setattr("eyasd.training.train.train", failing)
         assert main_on(folder, monkeypatch) == jobdir.USER_ERROR
         assert error_of(folder).reason == reason
+
+    def test_a_disk_that_does_not_even_take_the_error_is_told_by_the_exit_status(
+        self, job: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder = job(tmp_path, TrainSpec(preset=Preset.FAST)).path
+
+        def full(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr("eyasd.training.train.train", full)
+        monkeypatch.setattr("eyasd.training.durable.write", full)
+        assert main_on(folder, monkeypatch) == jobdir.NO_ROOM
+        monkeypatch.setattr("eyasd.training.durable.write", Mock(side_effect=OSError(errno.EIO, "Input/output error")))
+        with pytest.raises(OSError, match="Input/output error"):
+            main_on(folder, monkeypatch)
 
     def test_any_other_fault_is_the_programs_own(self, job: Callable[..., Any], tmp_path: Path) -> None:
         folder = tmp_path / "damaged"

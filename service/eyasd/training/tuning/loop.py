@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from eyasd.core import room
 from eyasd.core.errors import TrainerFailed
 from eyasd.core.evaluation import EpochMetrics
 from eyasd.training.budget import Budget
@@ -107,7 +108,7 @@ class FineTuning:
         self._standing = Standing(key, self._wanted)
         self._weights = Weights(network)
         self.logits: NDArray[np.float32] | None = None
-        self._stopped = False
+        self._stopped = self._missed = False
         self._unread, self._unread_pictures = torch.zeros((), dtype=torch.float64, device=self._device), 0
         self._read_interval = _UNREAD_STEPS if self._device.type == "cuda" else 1
         self._written, self._checkpoint_seconds = time.monotonic(), _CHECKPOINT_SECONDS
@@ -301,11 +302,28 @@ class FineTuning:
         self._read_loss()
         start = time.monotonic()
         if self._ranks.first:
-            weights = self._weights
-            checkpoint.write(self._folder, self._standing, self._network, weights.best, weights.average, self._optimizer)
+            self._try_checkpoint()
         self._ranks.wait()  # whoever is told to stop ends once it is written
         self._written = time.monotonic()
         self._checkpoint_seconds = max(_CHECKPOINT_SECONDS, _CHECKPOINT_SHARE * (self._written - start))
+
+    def _try_checkpoint(self) -> None:
+        """Writes the checkpoint; where the disk is full the one before stays, and the training goes on without another."""
+        weights, missed = self._weights, self._missed
+        try:
+            checkpoint.write(self._folder, self._standing, self._network, weights.best, weights.average, self._optimizer)
+            self._missed = False
+        except OSError as error:
+            if error.errno not in room.FULL:
+                raise
+            self._missed = True
+            if not missed:
+                self._journal.message(
+                    f"The checkpoint could not be written: {room.told(error, self._folder)}. The training goes on, and writes it "
+                    "when there is room: free some of the disk of data_dir."
+                )
+        if missed and not self._missed:
+            self._journal.message("There is room again: the checkpoint is written.")
 
     def _set_training_mode(self) -> None:
         """Switches to training; batch normalisation goes by the statistics of pre-trained weights, where there are some.

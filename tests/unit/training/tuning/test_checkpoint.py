@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -126,3 +128,28 @@ def test_a_damaged_checkpoint_is_ignored_and_said(tmp_path: Path, damage: Callab
     again = Tuning(tmp_path, recipe_of())
     assert again.run() == history
     assert "checkpoint of an earlier attempt was not used" in again.path.read_text()
+
+
+def test_a_full_disk_leaves_the_checkpoint_before_and_the_training_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Tuning(tmp_path / "whole", recipe_of(epochs=3))
+    history, fsync, tries = whole.run(), os.fsync, 0
+
+    def full(descriptor: int) -> None:
+        nonlocal tries
+        tries += 1
+        if tries in {3, 4}:  # of the second and the third checkpoint; each that is written has a file and a folder
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(descriptor)
+
+    tuning = Tuning(tmp_path / "full", recipe_of(epochs=3))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert tuning.run() == history
+    assert equal(whole.state(), tuning.state())
+    told = [message for message in tuning.messages() if "checkpoint" in message]
+    assert told[0].startswith("The checkpoint could not be written: No space left on device (")
+    assert len(told) == 1  # not at every try
+    assert [path.name for path in (tmp_path / "full").iterdir() if "checkpoint" in path.name] == [CHECKPOINT]
+    again = Tuning(tmp_path / "full", recipe_of(epochs=3))
+    assert again.run() == history  # from the first one
+    assert "after epoch 1" in again.path.read_text()
