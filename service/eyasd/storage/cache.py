@@ -206,7 +206,8 @@ class ObjectCache:
 
     def forget_parts(self, object_: bytes) -> None:
         """Notes that no part of a draft is worth anything."""
-        self._index.execute("DELETE FROM parts WHERE object = ?", (object_,))
+        with self._index_told():
+            self._index.execute("DELETE FROM parts WHERE object = ?", (object_,))
 
     def publish_draft(self, object_: bytes, path: Path, size_bytes: int, digest: bytes) -> None:
         """Makes a pack of the draft of a large object, whose SHA-256 that is."""

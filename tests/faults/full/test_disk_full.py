@@ -114,8 +114,7 @@ class Uploading:
                 arrival.finish()
             finally:
                 arrival.leave()
-        for old in self.kept[:-2]:
-            blobs.delete(blob(old))
+        blobs.delete([blob(old) for old in self.kept[:-2]])
         self.kept = [*self.kept[-2:], large]
 
     def check(self, done: int) -> None:
@@ -140,7 +139,7 @@ class Fetching:
             for start in range(0, len(large), part):
                 if start not in done:
                     draft.note(start, draft.write(start, large[start : start + part]))
-            draft.publish(part)
+            draft.publish(draft.read_back(part))
         self.cache.release()
 
     def check(self, done: int) -> None:
