@@ -1,7 +1,8 @@
 """How long small pictures take to be fetched from an S3 server: `python bench/fetch.py`; --late MS puts it that far away.
 
-Beside a plain loop of GETs over one connection that is kept (obstore's), and the same loop with its time to write each file. Every
-round has a cache of its own; the server has the objects in memory, for all alike. It is SeaweedFS on this machine, so it takes its
+Beside what one would write without Eyas: a loop of GETs over a connection that is kept, each object written to a file of its own,
+with boto3, which most use (`pip install --group bench`), and with obstore, which Eyas uses. A third loop keeps nothing. Every round
+has a cache of its own; the server has the objects in memory, for all alike. It is SeaweedFS on this machine, so it takes its
 share of the cores; as no network here is slow, `--late` holds every answer back, by a proxy in a process of its own.
 """
 
@@ -12,15 +13,17 @@ import asyncio
 import os
 import random
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import boto3
 import machine
 import obstore
 from obstore.store import from_url
@@ -31,6 +34,8 @@ from eyasd.storage.fetching import fetch, find_objects
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from s3_server import BUCKET, S3Server, environment
+
+FETCHED = "fetched: listed, verified, in the cache"
 
 
 class _Quiet:
@@ -75,7 +80,7 @@ def main() -> None:
 
 
 def compare(scratch: Path, pictures: int, rounds: int) -> None:
-    """Prints the medians of the ways to fetch, and how often the plain loop's the last ones are."""
+    """Prints the medians of the ways to fetch, and how many times as fast as the loops Eyas is."""
     times: dict[str, list[float]] = {}
 
     def timed(what: str, call: Callable[[], None]) -> None:
@@ -85,17 +90,19 @@ def compare(scratch: Path, pictures: int, rounds: int) -> None:
 
     cache = None
     for _ in range(rounds):
-        timed("a plain loop of GETs", loop)
-        folder = tempfile.mkdtemp(dir=scratch)
-        timed("the loop, each written to a file", lambda folder=folder: loop(Path(folder)))  # type: ignore[misc]
+        for what, keys_and_get in (("boto3", boto3_gets), ("obstore", obstore_gets)):
+            folder = Path(tempfile.mkdtemp(dir=scratch))
+            timed(f"a loop of {what}'s GETs into files", lambda gets=keys_and_get, folder=folder: loop(gets, folder))  # type: ignore[misc]
+            shutil.rmtree(folder)
+        timed("the latter, nothing kept", lambda: loop(obstore_gets, None))
         cache = ObjectCache(Path(tempfile.mkdtemp(dir=scratch)), 1e12, "bench")
-        timed("fetched: listed, verified, in the cache", lambda cache=cache: fetched(cache, pictures))  # type: ignore[misc]
+        timed(FETCHED, lambda cache=cache: fetched(cache, pictures))  # type: ignore[misc]
         timed("again: listed, all there", lambda cache=cache: fetched(cache, pictures))  # type: ignore[misc]
     medians = {what: statistics.median(took) for what, took in times.items()}
     for what, seconds in medians.items():
         print(f"| {what} | {seconds:.2f} | {pictures / seconds:,.0f} |")
-    ratio = medians["a plain loop of GETs"] / medians["fetched: listed, verified, in the cache"]
-    print(f"\n{ratio:.1f} times the plain loop; peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB.")
+    ratios = ", ".join(f"{seconds / medians[FETCHED]:.1f} times {what}" for what, seconds in list(medians.items())[:3])
+    print(f"\nFetched {ratios}; peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB.")
 
 
 def put(pictures: int, size_bytes: int) -> None:
@@ -107,14 +114,25 @@ def put(pictures: int, size_bytes: int) -> None:
         list(pool.map(lambda n: obstore.put(store, f"photos/{n % 10}/{n:06}.jpg", contents[n]), range(pictures)))
 
 
-def loop(folder: Path | None = None) -> None:
+def loop(gets: Callable[[], Iterator[bytes | obstore.Bytes]], folder: Path | None) -> None:
     """Gets one object after the other."""
-    store = from_url(f"s3://{BUCKET}", client_options={"allow_http": True})
-    keys = [found["path"] for page in obstore.list(store, "photos") for found in page]
-    for number, key in enumerate(keys):
-        content = obstore.get(store, key).bytes()
+    for number, content in enumerate(gets()):
         if folder:
             (folder / f"{number}.jpg").write_bytes(content)
+
+
+def obstore_gets() -> Iterator[bytes | obstore.Bytes]:
+    store = from_url(f"s3://{BUCKET}", client_options={"allow_http": True})
+    for page in obstore.list(store, "photos"):
+        for found in page:
+            yield obstore.get(store, found["path"]).bytes()
+
+
+def boto3_gets() -> Iterator[bytes | obstore.Bytes]:
+    client = boto3.client("s3")
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix="photos"):
+        for found in page["Contents"]:
+            yield client.get_object(Bucket=BUCKET, Key=found["Key"])["Body"].read()
 
 
 def fetched(cache: ObjectCache, pictures: int) -> None:

@@ -90,6 +90,7 @@ class ObjectCache:
             self._hold()
             self._index = sqlite3.connect(folder / _INDEX, timeout=_WAIT_SECONDS, isolation_level=None)
             self._index.execute("PRAGMA journal_mode = WAL")
+            self._index.execute("PRAGMA synchronous = NORMAL")  # what a power cut undoes of it is fetched again
             self._index.executescript(_SCHEMA)
             with self._alone():
                 self._sweep()
@@ -453,9 +454,8 @@ def _removed(path: Path) -> bool:
 
 def _write(descriptor: int, contents: Sequence[bytes], start: int = 0) -> None:
     """Writes contents one after the other, all of them, and flushes them to the disk."""
-    for content in contents:
-        left = memoryview(content)
-        while left:
-            written = os.pwrite(descriptor, left, start)
-            start, left = start + written, left[written:]
+    left = memoryview(b"".join(contents))  # a call for each small one takes longer than that
+    while left:
+        written = os.pwrite(descriptor, left, start)
+        start, left = start + written, left[written:]
     os.fdatasync(descriptor)

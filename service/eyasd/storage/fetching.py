@@ -25,10 +25,14 @@ _AT_ONCE: Final = 32
 PART_BYTES: Final = 8 * 1024**2
 PACK_BYTES: Final = 16 * 1024**2
 _AHEAD_BYTES: Final = 64 * 1024**2
+# To hand an object of 10 KB to a thread, and its content back, takes as long as to check and keep it.
+_BUNCH: Final = 16
+_BUNCH_BYTES: Final = 1024**2
 # Before each further try, in seconds, more or less by half; counted anew whenever something has come.
 DELAYS: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 
 
+_Known = tuple[bytes, Object]
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -135,11 +139,9 @@ class _Fetching:
         """Fetches objects whole, and keeps them in packs."""
         pack: list[tuple[bytes, bytes, bytes]] = []
         pack_bytes = 0
-        for (id_, one), (content, digest) in self._ahead(
-            objects, lambda item: item[1].size_bytes, lambda item: self._whole(item[1])
-        ):
-            pack.append((id_, content, digest))
-            pack_bytes += one.size_bytes
+        for _, contents in self._ahead(_bunches(objects), _bytes_of, lambda bunch: [self._whole(*item) for item in bunch]):
+            pack += contents
+            pack_bytes += sum(len(content) for _, content, _ in contents)
             if pack_bytes >= PACK_BYTES:
                 self._cache.put(pack)
                 pack, pack_bytes = [], 0
@@ -182,12 +184,12 @@ class _Fetching:
                 under_way.append((item, self._pool.submit(work, item)))
                 ahead_bytes += size_of(item)
 
-    def _whole(self, one: Object) -> tuple[bytes, bytes]:
+    def _whole(self, id_: bytes, one: Object) -> tuple[bytes, bytes, bytes]:
         content = self._range(one, 0, one.size_bytes)
         digest = hashlib.sha256(content).digest()
         if one.sha256 not in {"", digest.hex()}:
             raise _changed(self._bucket, one, "damaged")
-        return content, digest
+        return id_, content, digest
 
     def _part(self, one: Object, start: int, draft: Draft) -> bytes:
         return draft.write(start, self._range(one, start, min(start + PART_BYTES, one.size_bytes)))
@@ -238,6 +240,24 @@ def _tried(work: Callable[[], None], what: str, come: Callable[[], int], stop: t
                 raise StorageFailed(f"{what} could not be {done}, though it was tried {len(DELAYS) + 1} times: {hitch}.") from None
             if stop.wait(delay * random.uniform(0.5, 1.5)):  # noqa: S311 - so that not all come back at once
                 raise _Stopped from None
+
+
+def _bunches(objects: Sequence[_Known]) -> list[list[_Known]]:
+    """Returns objects in the portions that a thread takes at a time; where there are few, so small that each thread has some."""
+    most = max(1, min(_BUNCH, len(objects) // (2 * _AT_ONCE)))
+    bunches: list[list[_Known]] = []
+    room = -1  # bytes of the last one
+    for item in objects:
+        if room < item[1].size_bytes or len(bunches[-1]) == most:
+            bunches.append([])
+            room = _BUNCH_BYTES
+        bunches[-1].append(item)
+        room -= item[1].size_bytes
+    return bunches
+
+
+def _bytes_of(bunch: Sequence[_Known]) -> int:
+    return sum(one.size_bytes for _, one in bunch)
 
 
 def _changed(bucket: Objects, one: Object, how: str) -> BadDataset:
