@@ -88,7 +88,7 @@ class RegistrySettings(_Room):
 class DatasetsSettings(_Room):
     """Datasets that clients upload."""
 
-    url: Annotated[str, AfterValidator(check_address)] | None = None
+    url: StoreAddress | None = None
     """Where they are, as registry.url; unset is datasets/ in data_dir, and beside the models where these have a registry.url."""
     max_bytes: int = Field(default=200_000_000_000, ge=0)
     """Most that all of them may take, in bytes, files that several hold alike counted once; 0 takes no uploads."""

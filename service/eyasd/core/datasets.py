@@ -84,7 +84,7 @@ class UploadedDataset:
     """Where the training program finds an uploaded dataset.
 
     Attributes:
-        store: path of the folder that holds its content, absolute or below JOB_DIR.
+        store: path of the folder that holds its content, absolute or below JOB_DIR; or the address of a bucket.
         manifest: its list of files.
     """
 

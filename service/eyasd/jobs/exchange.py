@@ -15,7 +15,7 @@ from eyasd.core.datasets import UploadedDataset
 from eyasd.core.errors import InvalidArgument, StorageFailed
 from eyasd.core.jobs import Job
 from eyasd.core.names import names_upload
-from eyasd.core.places import place_of
+from eyasd.core.places import is_remote, place_of
 from eyasd.jobs.folder import last_line
 from eyasd.pod import layout
 from eyasd.registry.datasets import Datasets
@@ -105,10 +105,10 @@ def _inputs(job_dir: Path) -> Iterator[Path]:
 
 
 def _lay_content(job_dir: Path, datasets: Datasets) -> None:
-    """Has the content of an uploaded dataset in the folder, as names that lead to where it is kept."""
+    """Has the content of an uploaded dataset in the folder, as names that lead to where it is kept, unless that is a bucket."""
     told = job_dir / jobdir.UPLOADED
     uploaded = document.load(UploadedDataset, told.read_text())
-    if uploaded.store == _CONTENT:  # an earlier try has come so far
+    if uploaded.store == _CONTENT or is_remote(uploaded.store):  # an earlier try has come so far; or pods fetch it themselves
         return
     blobs = {uploaded.manifest.key, *(file.blob.key for file in datasets.files(uploaded.manifest))}
     for key in blobs:

@@ -19,7 +19,7 @@ from eyasd.pod import layout
 from eyasd.storage.address import open_store
 from eyasd.storage.local import LocalStore
 from eyasd.storage.store import Store
-from uploads import open_uploads, upload
+from uploads import blob, open_uploads, upload
 
 JOB = Job(
     id="j1", type=JobType.TRAINING, create_time=datetime.now(UTC), model="m", dataset="s3://photos/x", spec=TrainSpec(), attempt=1
@@ -120,6 +120,14 @@ def test_the_content_of_an_uploaded_dataset_goes_with_it(store: Store, prepared:
         files = {file.path: (kept / file.blob.key).read_bytes() for file in read_manifest(lines)}
     assert files == {"dark/1.png": b"one", "light/1.png": b"two", "light/2.png": b"two"}
     assert not (prepared / "content").exists()
+
+
+def test_an_upload_in_a_bucket_is_left_to_the_pods(store: Store, prepared: Path, tmp_path: Path) -> None:
+    told = UploadedDataset("s3://falcons/models-datasets", blob(b"a list"))
+    (prepared / jobdir.UPLOADED).write_text(document.dump(told))
+    Exchange(store, ()).give(replace(JOB, dataset="datasets/photos/versions/1"), prepared, open_uploads(tmp_path))
+    assert "uploaded.json" in at_pod(store, tmp_path)
+    assert document.load(UploadedDataset, (tmp_path / "pod-1" / jobdir.UPLOADED).read_text()) == told
 
 
 def test_a_dataset_that_pods_do_not_see_is_told_before_they_are_made(store: Store, prepared: Path, tmp_path: Path) -> None:
