@@ -26,8 +26,8 @@ $(VENV)/ready: pyproject.toml
 demo: setup ## train, evaluate and classify on real pictures; DATA=FOLDER for your own
 	$(BIN)/python examples/demo.py $(if $(DATA),--data '$(DATA)')
 
-test: setup ## run every test
-	$(BIN)/pytest
+test: setup ## run every test, on all processors
+	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 lint: setup $(GENERATED) ## check the style of the code and of the contract
 	$(BIN)/ruff check

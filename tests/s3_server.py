@@ -23,6 +23,8 @@ from typing import Any, Final
 import obstore
 from obstore.store import S3Store
 
+from ports import free_port
+
 BUCKET: Final = "eyas"
 ACCESS_KEY: Final = "eyas"
 SECRET_KEY: Final = "feather"
@@ -47,7 +49,7 @@ class S3Server:
         (folder / "master.toml").write_text("[master.volume_growth]\ncopy_1 = 1\n")  # 7 at once take longer
         identity = {"name": "test", "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}], "actions": ["Admin"]}
         (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
-        ports = _free_ports(8)
+        ports = [free_port() for _ in range(8)]
         try:
             self._start(*ports)
         except BaseException:
@@ -243,14 +245,3 @@ def _answers(port: int, path: str, says: bytes) -> bool:
         return False
     finally:
         connection.close()
-
-
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,8 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from ports import free_port
+
 BIN = Path(sys.executable).parent
 # Photographs of clothes, 10 labels, in train/, validation/ and test/; beside the repository on the machines that have them.
 CLOTHING = Path(os.environ.get("EYAS_TEST_PHOTOS", Path(__file__).parents[3] / "shared/data/clothing"))
@@ -29,7 +30,7 @@ class House:
 
     def __init__(self, data_dir: Path, log: Path) -> None:
         self.data_dir = data_dir
-        self.port = self._free_port()
+        self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
@@ -67,12 +68,6 @@ class House:
 
     def json(self, *arguments: str | Path) -> Any:
         return json.loads(self.eyas(*arguments, "--json").stdout)
-
-    @staticmethod
-    def _free_port() -> int:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return int(probe.getsockname()[1])
 
     def end(self) -> None:
         if self._process is not None and self._process.poll() is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 import structlog
 import trustme
 
+import ports
 from builders import write_bundle
 from eyasd.app import App, Role
 from eyasd.config import read_settings
@@ -78,16 +78,13 @@ async def channel(app: App) -> AsyncIterator[grpc.aio.Channel]:
 
 
 @pytest.fixture
-def free_ports() -> tuple[int, int]:
-    with socket.socket() as one, socket.socket() as other:
-        for probe in (one, other):
-            probe.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1]), int(other.getsockname()[1])
+def free_port() -> int:
+    return ports.free_port()
 
 
 @pytest.fixture
-def free_port(free_ports: tuple[int, int]) -> int:
-    return free_ports[0]
+def free_ports() -> tuple[int, int]:
+    return ports.free_port(), ports.free_port()
 
 
 @pytest.fixture
