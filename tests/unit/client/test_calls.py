@@ -71,7 +71,8 @@ def test_a_call_is_one_of_the_contract(call: Call[Any]) -> None:
 
 
 def test_no_method_of_the_contract_is_forgotten() -> None:
-    assert {call.method for call in CALLS} == {f"/{s.full_name}/{m.name}" for s in SERVICES for m in s.methods}
+    pods = {"/eyas.v1.JobService/ReportProgress"}  # not for people
+    assert {call.method for call in CALLS} | pods == {f"/{s.full_name}/{m.name}" for s in SERVICES for m in s.methods}
 
 
 def test_every_request_that_makes_a_job_can_be_repeated() -> None:

@@ -72,6 +72,7 @@ def test_gRPC_repeats_every_call_but_those_that_must_not_be() -> None:  # noqa: 
     moves |= {("eyas.v1.JobService", method) for method in ("PauseJob", "ResumeJob")}
     streams = {
         ("eyas.v1.JobService", "WatchJob"),
+        ("eyas.v1.JobService", "ReportProgress"),
         ("eyas.v1.ClassificationService", "ClassifyStream"),
         ("eyas.v1.DatasetService", "UploadDataset"),
     }
