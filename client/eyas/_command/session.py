@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
 from eyas._channel import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_SECONDS
 from eyas._client import Client
@@ -20,15 +22,31 @@ from eyas._convert import to_json
 _PIPE_COLUMNS: Final = 10_000
 
 
+# What would move the cursor, change the terminal, or turn the direction of a text; a line may end.
+_UNSEEN: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+
+class HarmlessConsole(Console):
+    """A console that shows what a stranger has named as it is: a name of a picture may hold any character."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """See `Console.render`."""
+        for segment in super().render(renderable, options):
+            if segment.control:
+                yield segment
+            else:
+                yield Segment(_UNSEEN.sub("\N{REPLACEMENT CHARACTER}", segment.text), segment.style)
+
+
 class Session:
     """One run of the command: its connection, and where its output goes."""
 
     def __init__(self, *, address: str, token: str | None, tls: bool, ca: Path | None, timeout: float, json: bool) -> None:
         self.json = json
-        self.out = Console(highlight=False)
+        self.out = HarmlessConsole(highlight=False)
         if not self.out.is_terminal and "COLUMNS" not in os.environ:
             self.out.width = _PIPE_COLUMNS
-        self.err = Console(stderr=True, highlight=False)
+        self.err = HarmlessConsole(stderr=True, highlight=False)
         self.client = Client(
             address, timeout=timeout, tls=tls or ca is not None, root_certificates=ca.read_bytes() if ca else None, token=token
         )

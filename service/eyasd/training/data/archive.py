@@ -13,6 +13,7 @@ import shutil
 import stat
 import tarfile
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, cast
@@ -27,6 +28,7 @@ from eyasd.training.journal import Journal
 # A zip's directory is read at once: 2 million entries of 128 bytes.
 _MAX_ZIP_PIECE: Final = 256 * 1024**2
 _COMPRESSIONS: Final = ((0, b"\x1f\x8b", gzip.open), (4, b"1AY&SY", bz2.open), (0, b"\xfd7zXZ\0", lzma.open))
+_MIN_HEADER_BYTES: Final = 30  # of an entry, before its name
 _PLACE: Final = "unpacked"
 _MARK: Final = "unpacked.json"
 
@@ -107,6 +109,7 @@ def _unpacked_before(folder: Path, status: os.stat_result) -> bool:
 def _unzip(file: IO[bytes], target: Unpacked) -> None:
     stream = cast("IO[bytes]", Bounded(file, _MAX_ZIP_PIECE))
     with zipfile.ZipFile(stream, metadata_encoding="utf-8") as archive:
+        _check_apart(archive.infolist(), target)
         for entry in archive.infolist():
             name = entry.orig_filename
             path = target.path_of(name)
@@ -122,6 +125,15 @@ def _unzip(file: IO[bytes], target: Unpacked) -> None:
             target.check_size(target.total_bytes + entry.file_size)
             with archive.open(entry) as content:
                 target.put(path, name, content)
+
+
+def _check_apart(entries: Sequence[zipfile.ZipInfo], target: Unpacked) -> None:
+    """Refuses entries that share bytes, by which a few kilobytes expand to anything. Python itself does so from 3.11.8 on."""
+    end = 0
+    for entry in sorted(entries, key=lambda entry: entry.header_offset):
+        if entry.header_offset < end:
+            raise target.refusal(entry.orig_filename, "which shares its bytes with another entry; pack it again")
+        end = entry.header_offset + _MIN_HEADER_BYTES + entry.compress_size
 
 
 def _untar(file: IO[bytes], target: Unpacked) -> None:

@@ -34,6 +34,9 @@ def opened(path: Path, roots: Sequence[str]) -> BinaryIO:
     if not stat.S_ISREG(path.stat().st_mode):  # a manifest may name a folder, a device, or a pipe that never ends
         raise OSError(errno.EINVAL, "it is not a file")
     file = os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # it was changed in between
+        file.close()
+        raise OSError(errno.EINVAL, "it is not a file")
     real = os.readlink(f"/proc/self/fd/{file.fileno()}") if roots else ""  # noqa: PTH115 - of no file
     if roots and not lies_below(real, roots):
         file.close()

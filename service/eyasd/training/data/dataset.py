@@ -6,6 +6,7 @@ import errno
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from eyasd.core.errors import BadDataset
 from eyasd.core.form import MANIFESTS, SHARD, Form, expanded, form_at
@@ -15,10 +16,13 @@ from eyasd.training.data import archive, fetched
 from eyasd.training.data.listing import SPLIT_NAMES, Listing, is_picture, list_folder, names, split_of
 from eyasd.training.data.remote import RemoteDataset
 from eyasd.training.data.shards import Shard, read_shards, split_of_shard
-from eyasd.training.data.table import read_shard_table, read_table
+from eyasd.training.data.table import MAX_ROWS, read_shard_table, read_table
 from eyasd.training.data.tree import Folder, LocalFolder
 from eyasd.training.data.uploaded import UploadInBucket, lay_out, uploaded_to, where_kept
 from eyasd.training.journal import Journal
+
+_CHECKED_FILES: Final = 1000
+_SAID_FILES: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,23 @@ class _Way:
     roots: tuple[str, ...] = ()
     confined: bool = False
     known: bool = False
+
+
+class _Count:
+    """How many files were found so far, for whoever waits for millions."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal, self._files = journal, 0
+
+    def __call__(self) -> None:
+        """Counts a file; says so now and then, and stops where that is wanted. Raises BadDataset where there are too many."""
+        self._files += 1
+        if self._files % _CHECKED_FILES == 0:
+            self._journal.check()
+        if self._files % _SAID_FILES == 0:
+            self._journal.message(f"Found {self._files:,} files so far.")
+        if self._files > MAX_ROWS:
+            raise BadDataset(f"The dataset holds more than {MAX_ROWS:,} files: make several datasets of it.")
 
 
 def open_dataset(dataset: str, folder: Path, journal: Journal, sources: Sources) -> Listing:
@@ -116,7 +137,7 @@ def _read_folder(root: Folder, way: _Way) -> Listing:
         return _read_manifest(root, tables[0], way)
     if shards := _shards_in(root):
         return _read_shards(root, shards, way)
-    listing = list_folder(root, way.roots)
+    listing = list_folder(root, way.roots, _Count(way.journal))
     if not tables:
         return listing
     warning = f"Left out {names(tables)}, beside class folders: to read a manifest, name it as the dataset."

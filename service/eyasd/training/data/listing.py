@@ -7,8 +7,9 @@ FOLDER/SPLIT/LABEL/*.jpg     train/, validation/ (or val/, valid/) and test/; a 
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -16,7 +17,7 @@ from typing import Final
 from eyasd.core.errors import BadDataset
 from eyasd.core.findings import UnreadableFile
 from eyasd.core.wording import counted
-from eyasd.training.data.tree import Folder, LocalFolder
+from eyasd.training.data.tree import UNSEEN, Folder, LocalFolder
 
 TRAIN: Final = "train"
 VALIDATION: Final = "validation"
@@ -91,12 +92,13 @@ def list_files(root: Path) -> Listing:
     return list_folder(LocalFolder(root))
 
 
-def list_folder(root: Folder, roots: tuple[str, ...] = ()) -> Listing:
+def list_folder(root: Folder, roots: tuple[str, ...] = (), each: Callable[[], None] = lambda: None) -> Listing:
     """Lists a folder of class folders.
 
     Args:
         root: the folder.
         roots: of each file.
+        each: is called with each file that is found, and may raise.
 
     Raises:
         BadDataset: no folders of pictures are in it.
@@ -118,9 +120,9 @@ def list_folder(root: Folder, roots: tuple[str, ...] = ()) -> Listing:
                 f"Left out {names(others)}, beside {names(f.name + '/' for f in found.values())}: no split of that name."
             )
         for split, folder in found.items():
-            files += _labelled(folder, split, roots, warnings)
+            files += _labelled(folder, split, roots, warnings, each)
     else:
-        files += _labelled(root, None, roots, warnings)
+        files += _labelled(root, None, roots, warnings, each)
     if not files:
         raise BadDataset("The dataset holds no files: put the pictures of each label into a folder named after the label.")
     splits = tuple(split for split in SPLITS if split in found)
@@ -138,6 +140,7 @@ def check_labels(listing: Listing, noun: str = "files") -> None:
         BadDataset: there is nothing to tell apart, or the labels are not the same in every split.
     """
     splits = listing.splits
+    _check_spelling(listing.labels)
     if listing.multi_label:
         _check_sets(listing, noun)
     elif len(labels := listing.labels) < 2:
@@ -163,6 +166,19 @@ def none_readable(unreadable: Sequence[UnreadableFile]) -> BadDataset:
     return BadDataset(f"None of {counted(len(unreadable), 'file')} is a readable picture, such as {first.path!r}: {first.reason}")
 
 
+def _check_spelling(labels: Sequence[str]) -> None:
+    """Refuses labels that nobody could tell apart, or that would not be seen as they are."""
+    seen: dict[str, str] = {}
+    for label in labels:
+        if UNSEEN.search(label):
+            raise BadDataset(f"The label {label!r} has a character that cannot be seen; rename it.")
+        twin = seen.setdefault(unicodedata.normalize("NFC", label), label)
+        if twin != label:
+            raise BadDataset(
+                f"The labels {twin!a} and {label!a} are the same word, {label!r}, in two spellings of Unicode; make them one."
+            )
+
+
 def _check_sets(listing: Listing, noun: str) -> None:
     """Refuses labels that no file has, or every file; one label is enough, as a picture may be without it."""
     counts = Counter(label for file in listing.files for label in file.labels)
@@ -173,7 +189,9 @@ def _check_sets(listing: Listing, noun: str) -> None:
             raise BadDataset(f"All {noun} have the label {label!r}: add pictures that it does not apply to, or remove it.")
 
 
-def _labelled(folder: Folder, split: str | None, roots: tuple[str, ...], warnings: list[str]) -> list[File]:
+def _labelled(
+    folder: Folder, split: str | None, roots: tuple[str, ...], warnings: list[str], each: Callable[[], None]
+) -> list[File]:
     """Returns the files of each label's folder in `folder`, which is the dataset's or a split's."""
     where, prefix = (f"{folder.name}/", f"{as_text(folder.name)}/") if split else ("the dataset's folder", "")
     stray = [name for name in folder.files() if is_picture(name)]
@@ -193,7 +211,10 @@ def _labelled(folder: Folder, split: str | None, roots: tuple[str, ...], warning
         label = as_text(label_folder.name)
         if label != label_folder.name:
             raise BadDataset(f"The name of the folder {label!r} is not UTF-8; rename it to the label you want to see.")
-        found = [File(path, prefix + name, (label,), split, roots=roots) for name, path in _walk(label_folder, f"{label}/")]
+        found = []
+        for name, path in _walk(label_folder, f"{label}/"):
+            found.append(File(path, prefix + name, (label,), split, roots=roots))
+            each()
         if not found:
             raise BadDataset(f"The folder {prefix + label!r} is empty; fill it, or remove it.")
         files += found

@@ -14,7 +14,7 @@ from typing import IO, Final
 
 from eyasd.core.errors import BadDataset
 from eyasd.training.data.listing import as_text
-from eyasd.training.data.tree import MAX_DEPTH, is_hidden
+from eyasd.training.data.tree import MAX_DEPTH, UNSEEN, is_hidden
 from eyasd.training.journal import Journal
 
 # ImageNet-1k has 1.4 million files; a million more cost the folder's file system and this process's memory about 1 GB each.
@@ -125,7 +125,7 @@ def inner_parts(name: str, refusal: Callable[[str, str], BadDataset]) -> list[st
     parts = [part for part in name.split("/") if part not in {"", "."}]
     if name.startswith("/") or ".." in parts:
         raise refusal(name, "which would leave the archive's own folder; pack it again with paths relative to that folder")
-    if "\\" in name or "\0" in name:
+    if "\\" in name or UNSEEN.search(name):
         raise refusal(name, "whose name has a character that no path may have; pack it again with '/' between folders")
     if not parts or any(map(is_hidden, parts)):
         return None

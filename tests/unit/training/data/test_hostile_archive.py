@@ -44,6 +44,13 @@ def test_a_nul_in_a_name(refusal: Callable[[str, bytes], str]) -> None:
     assert "a character that no path may have" in refusal("a.zip", zipped({"red/1Xpng": b"x"}).replace(b"1Xpng", b"1\0png"))
 
 
+@pytest.mark.parametrize("name", ["red/a\n.png", "red\x1b[31m/1.png", "red/1\u202egnp.png", "\u2028/1.png"])
+def test_characters_that_are_not_seen(refusal: Callable[[str, bytes], str], name: str) -> None:
+    for told in (refusal("a.zip", zipped({**FILES, name: b"x"})), refusal("a.tar", tarred({**FILES, name: b"x"}))):
+        assert "whose name has a character that no path may have" in told
+        assert told.isprintable()
+
+
 def test_writing_through_a_link(refusal: Callable[[str, bytes], str], tmp_path: Path) -> None:
     link = special("red", tarfile.SYMTYPE, str(tmp_path))
     assert "holds 'red', a link" in refusal("a.tar", tarred({"red": link, "red/evil": b"x"}))
@@ -145,6 +152,36 @@ def test_a_zip_that_lies_about_a_size(refusal: Callable[[str, bytes], str]) -> N
     content = zipped({"red/1.png": bytes(9_000_000)})
     assert content.count(size) == 2
     assert "Bad CRC-32" in refusal("a.zip", content.replace(size, struct.pack("<L", 10)))
+
+
+@pytest.mark.parametrize("shared", ["all of it", "the rest"])
+def test_entries_that_share_their_bytes(refusal: Callable[[str, bytes], str], shared: str) -> None:
+    """A kernel of some kilobytes is claimed by every entry, or each is made to hold the ones behind it."""
+    content = bytearray(zipped({f"red/{i:03}.png": b"x" if i else bytes(900_000) for i in range(100)}))
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        entries, first = archive.infolist(), archive.infolist()[0]
+        start = archive.start_dir
+    for entry in entries:
+        at = content.index(b"PK\1\2", start)
+        start = at + 46
+        if shared == "all of it":
+            content[at + 42 : at + 46] = struct.pack("<L", first.header_offset)
+        else:
+            content[at + 20 : at + 24] = struct.pack("<L", max(0, archive.start_dir - entry.header_offset - 50))
+    assert "which shares its bytes with another entry" in refusal("a.zip", bytes(content))
+
+
+def test_an_archive_in_an_archive_is_a_file_like_any_other(tmp_path: Path, job_dir: Path, journal: Journal) -> None:
+    files = {"red/inner.zip": zipped({"red/1.png": bytes(10_000)}), "red/inner.tar.gz": gzip.compress(tarred(FILES))}
+    (tmp_path / "a.zip").write_bytes(zipped(files))
+    assert content_of(unpack(tmp_path / "a.zip", job_dir, journal)) == files
+
+
+def test_twins_of_case_and_of_unicode_are_two_files(tmp_path: Path, job_dir: Path, journal: Journal) -> None:
+    files = {"Red/1.png": b"1", "red/1.PNG": b"2", "red/\u00e9.png": b"3", "red/e\u0301.png": b"4"}
+    for name, content in (("a.zip", zipped(files)), ("a.tar", tarred(files))):
+        (tmp_path / name).write_bytes(content)
+        assert content_of(unpack(tmp_path / name, job_dir, journal)) == files
 
 
 def test_too_many_entries(refusal: Callable[[str, bytes], str], monkeypatch: pytest.MonkeyPatch) -> None:
