@@ -1,4 +1,4 @@
-"""The kubelet of a cluster that the test plays: it runs the pod of each Job on this machine, by its very command line."""
+"""The kubelet of a cluster that the test plays: it runs the pods of each Job on this machine, by their very command line."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from eyasd.jobs.kubernetes.objects import RENDEZVOUS_PORT
 from fake_cluster import JOBS, PODS, SECRETS, FakeCluster
 from pods import condition, ended, running
+from ports import free_port
 
 BIN = Path(sys.executable).parent
 
@@ -36,31 +38,39 @@ class Kubelet:
 
     async def _run(self, job: dict[str, Any]) -> None:
         name = job["metadata"]["name"]
-        labels = {"batch.kubernetes.io/job-name": name}
+        await self.cluster.put(JOBS, {"metadata": {"name": name}, "status": {"active": 1}})
+        # In a cluster it is known by its name.
+        meeting = {f"{name}-0.{name}:{RENDEZVOUS_PORT}": f"127.0.0.1:{free_port()}"}
+        pods = (self._pod(job, {**meeting, "$(JOB_COMPLETION_INDEX)": str(i)}, f"{name}-{i}") for i in range(_pods(job)))
+        codes = await asyncio.gather(*pods)
+        conditions = [condition("Failed" if any(codes) else "Complete")]
+        await self.cluster.put(JOBS, {"metadata": {"name": name}, "status": {"active": 0, "conditions": conditions}})
+
+    async def _pod(self, job: dict[str, Any], words: dict[str, str], name: str) -> int:
+        """Runs a pod to its end; returns its exit status."""
+        labels = {"batch.kubernetes.io/job-name": job["metadata"]["name"]}
         pod = job["spec"]["template"]["spec"]
         (container,) = pod["containers"]
-        await self.cluster.put(JOBS, {"metadata": {"name": name}, "status": {"active": 1}})
-        folders = await self._mount(pod, container)
-        await self._put(running(), labels)
+        folders = await self._mount(pod, container, self._folder / name)
+        await self._put(running(name), labels)
         self.commands.append(container["command"])
-        self.started.append([_here(word, folders) for word in container["command"]])
+        self.started.append([words.get(word, _here(word, folders)) for word in container["command"]])
         program, *arguments = self.started[-1]
-        environment = {**os.environ, **{one["name"]: one["value"] for one in container["env"]}}
+        environment = {**os.environ, **{one["name"]: one["value"] for one in container["env"]}, "GLOO_SOCKET_IFNAME": "lo"}
         process = await asyncio.create_subprocess_exec(
             BIN / program, *arguments, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
         )
         said, _ = await process.communicate()
         self.cluster.log = said.decode()
-        await self._put(ended(process.returncode or 0), labels)
-        conditions = [condition("Failed" if process.returncode else "Complete")]
-        await self.cluster.put(JOBS, {"metadata": {"name": name}, "status": {"active": 0, "conditions": conditions}})
+        await self._put(ended(process.returncode or 0, name=name), labels)
+        return process.returncode or 0
 
-    async def _mount(self, pod: dict[str, Any], container: dict[str, Any]) -> dict[str, Path]:
+    async def _mount(self, pod: dict[str, Any], container: dict[str, Any], node: Path) -> dict[str, Path]:
         """Returns where the folders of a pod are here, by where they are in its container; claims are in the same place."""
         paths = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
         folders = {path: Path(path) for path in paths.values()}
         for volume in pod["volumes"]:
-            folder = self._folder / volume["name"]
+            folder = node / volume["name"]
             if "emptyDir" in volume:
                 folder.mkdir(parents=True, exist_ok=True)
             elif "secret" in volume:
@@ -76,6 +86,10 @@ class Kubelet:
 
     async def _put(self, pod: dict[str, Any], labels: dict[str, str]) -> None:
         await self.cluster.put(PODS, {**pod, "metadata": {**pod["metadata"], "labels": labels}})
+
+
+def _pods(job: dict[str, Any]) -> int:
+    return int(job["spec"]["parallelism"])
 
 
 def _here(word: str, folders: dict[str, Path]) -> str:
