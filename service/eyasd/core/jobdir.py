@@ -9,6 +9,7 @@
     bundle/          the version to score in an evaluation; the version made in a training, complete once result.json exists
     others/N/        in an evaluation of several versions the further ones, from 1
     progress.jsonl   one ProgressLine a line, appended whole by the program
+    unreported.json  Unreported: what the pod of an attempt, which shares no disk with its trainer, could not tell it in time
     pulse.json       a `core.pulse.Pulse`, every two seconds
     result.json      TrainingOutcome, EvaluationOutcome or InspectionOutcome; written last, at once
     error.json       JobError; the program then ends with USER_ERROR
@@ -34,6 +35,7 @@ EVALUATION: Final = "evaluation.json"
 INSPECTION: Final = "inspection.json"
 UPLOADED: Final = "uploaded.json"
 PROGRESS: Final = "progress.jsonl"
+UNREPORTED: Final = "unreported.json"
 RESULT: Final = "result.json"
 ERROR: Final = "error.json"
 BASE: Final = "base"
@@ -68,3 +70,16 @@ class ProgressLine:
     progress: Progress | None = None
     message: str | None = None
     sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Unreported:
+    """Lines of progress.jsonl that no trainer has taken down.
+
+    Attributes:
+        first: number of the first of them among the lines of the attempt, from 1; 0 where the trainer never said how many it has.
+        lines: without their ends.
+    """
+
+    first: int
+    lines: tuple[str, ...]

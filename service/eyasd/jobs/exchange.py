@@ -13,6 +13,7 @@ from typing import Final
 from eyasd.core import document, jobdir
 from eyasd.core.datasets import UploadedDataset
 from eyasd.core.errors import InvalidArgument, StorageFailed
+from eyasd.core.jobdir import Unreported
 from eyasd.core.jobs import Job
 from eyasd.core.names import names_upload
 from eyasd.core.places import is_remote, place_of
@@ -57,19 +58,25 @@ class Exchange:
         except OSError as error:
             raise StorageFailed(f"The job's folder could not be read: {error.strerror}. Mend the disk, then try again.") from error
 
-    def take(self, job: str, attempt: int, job_dir: Path) -> None:
+    def take(self, job: str, attempt: int, job_dir: Path) -> Unreported | None:
         """Brings into a folder what was handed over by the attempt, and by no other; nothing if it has left nothing that is whole.
+
+        Returns:
+            Lines that its pod could tell nobody; None as mostly.
 
         Raises:
             StorageFailed: the store cannot be used, or the folder cannot be written.
         """
+        unreported = job_dir / jobdir.UNREPORTED
         try:
             log = job_dir / jobdir.LOG
+            unreported.unlink(missing_ok=True)
             said = last_line(log)  # of the pods, which says best why they ended
             layout.receive_newest(self._store, layout.place(job, attempt, "out"), job_dir)
             if said and last_line(log) != said:
                 with log.open("a") as file:
                     file.write(f"\n{said}\n")
+            return document.load(Unreported, unreported.read_text()) if unreported.exists() else None
         except OSError as error:
             raise StorageFailed(
                 f"The job's folder could not be written: {error.strerror}. Free the disk, then try again."

@@ -21,8 +21,9 @@ from typing import Final
 import grpc
 
 from eyas._channel import Connection
-from eyasd.core import jobdir
+from eyasd.core import document, jobdir
 from eyasd.core.errors import EyasError, StorageFailed
+from eyasd.core.jobdir import Unreported
 from eyasd.pod import layout
 from eyasd.pod.checkpoints import Checkpoints
 from eyasd.pod.patience import Grace, persist
@@ -37,6 +38,7 @@ _INPUTS_SECONDS: Final = 300.0  # for which a store may be away before anything 
 _RESULT_SECONDS: Final = 1800.0  # and once hours of work depend on it
 _LINES_SECONDS: Final = 300.0  # for which a trainer may be away, once all else is handed over
 _ASK_SECONDS: Final = 2.0  # for which the end of an attempt waits to hear whether it was given up
+_LINES_SHARE: Final = 0.5  # of what is left of the grace
 _PROGRAM_SHARE: Final = 0.5  # of the grace; the rest is for what it has written
 
 
@@ -113,7 +115,9 @@ class _Pod:
 
     def _see_through(self, program: Program, checkpoints: Checkpoints, number: int) -> int:
         """Reports until the program ends, and hands over what it leaves, while the last lines are on their way."""
-        reporter = Reporter(self._channel, _token(self._asked.token), self._folder / jobdir.PROGRESS, program.stop)
+        lines, token = self._folder / jobdir.PROGRESS, _token(self._asked.token)
+        reporter = Reporter(self._channel, token, lines, program.stop, base=0 if number == 1 else None)
+        out = f"{layout.place(self._asked.job, self._asked.attempt, 'out')}/{number}"
         reporter.start()
         try:
             while program.look(reporter.say):
@@ -122,11 +126,14 @@ class _Pod:
                         checkpoints.look()
                 time.sleep(_LOOK_SECONDS)
             reporter.finish(_ASK_SECONDS)
-            out = f"{layout.place(self._asked.job, self._asked.attempt, 'out')}/{number}"
             persist(lambda: None if reporter.over else self._hand_over(out, checkpoints), self._grace.bound(_RESULT_SECONDS))
         finally:
             program.kill()
-            reporter.close(self._grace.bound(_LINES_SECONDS)())
+            patience = self._grace.bound(_LINES_SECONDS)() * (_LINES_SHARE if self._grace.begun else 1)
+            told = reporter.close(patience)
+        if not told and not reporter.over:
+            with suppress(StorageFailed, OSError):  # all else is handed over
+                persist(lambda: self._leave_lines(out, reporter.left()), self._grace.bound(_INPUTS_SECONDS))
         return jobdir.TERMINATED if reporter.over else program.status()
 
     def _done(self) -> int | None:
@@ -147,6 +154,12 @@ class _Pod:
         if not {self._folder / jobdir.RESULT, self._folder / jobdir.ERROR} & {*left}:
             checkpoints.look(now=True)
         layout.send(self._store, out, self._folder, left)
+
+    def _leave_lines(self, out: str, lines: Unreported) -> None:
+        """Hands over what the trainer was not there to hear."""
+        path = self._folder / jobdir.UNREPORTED
+        path.write_text(document.dump(lines))
+        layout.add(self._store, out, self._folder, path)
 
     def _make_way(self) -> None:
         self._grace.begin()

@@ -71,12 +71,14 @@ def send(store: Store, prefix: str, folder: Path, paths: Iterable[Path]) -> None
         StorageFailed: the store cannot be used.
         OSError: a file cannot be read.
     """
-    files: list[Handed] = []
-    for path in sorted(paths):
-        name = path.relative_to(folder).as_posix()
-        store.write_file(f"{prefix}/{name}", path)
-        files.append(Handed(name, path.stat().st_size, _digest(path)))
-    store.write(prefix + _LIST, document.dump(Handover(tuple(files))).encode())
+    _write_list(store, prefix, _sent(store, prefix, folder, paths))
+
+
+def add(store: Store, prefix: str, folder: Path, path: Path) -> None:
+    """Hands over one more file of a folder, with what was handed over before; to do it again changes nothing. Raises as `send`."""
+    listed = _listed(store, prefix)
+    before = {file.path: file for file in listed.files} if listed is not None else {}
+    _write_list(store, prefix, (before | {file.path: file for file in _sent(store, prefix, folder, [path])}).values())
 
 
 def receive(store: Store, prefix: str, folder: Path) -> bool:
@@ -139,6 +141,19 @@ def withdraw(store: Store, prefix: str) -> None:
     store.delete(prefix + _LIST)
     for key in store.keys(prefix):
         store.delete(key)
+
+
+def _sent(store: Store, prefix: str, folder: Path, paths: Iterable[Path]) -> list[Handed]:
+    files: list[Handed] = []
+    for path in sorted(paths):
+        name = path.relative_to(folder).as_posix()
+        store.write_file(f"{prefix}/{name}", path)
+        files.append(Handed(name, path.stat().st_size, _digest(path)))
+    return files
+
+
+def _write_list(store: Store, prefix: str, files: Iterable[Handed]) -> None:
+    store.write(prefix + _LIST, document.dump(Handover(tuple(files))).encode())
 
 
 def _listed(store: Store, prefix: str) -> Handover | None:

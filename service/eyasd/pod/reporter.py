@@ -17,7 +17,7 @@ import grpc
 
 from eyas.v1 import job_service_pb2, job_service_pb2_grpc
 from eyasd.core import document
-from eyasd.core.jobdir import ProgressLine
+from eyasd.core.jobdir import ProgressLine, Unreported
 from eyasd.pod.patience import Pauses
 
 _LOOK_SECONDS: Final = 1.0
@@ -36,7 +36,14 @@ class Reporter:
     """
 
     def __init__(
-        self, channel: grpc.Channel, token: str, lines: Path, stop: Callable[[], None], pauses: Pauses | None = None
+        self,
+        channel: grpc.Channel,
+        token: str,
+        lines: Path,
+        stop: Callable[[], None],
+        *,
+        base: int | None = None,
+        pauses: Pauses | None = None,
     ) -> None:
         """Sends nothing yet.
 
@@ -45,13 +52,14 @@ class Reporter:
             token: of the attempt.
             lines: progress.jsonl, which may not be there yet.
             stop: called, perhaps more than once, when the program is to end.
+            base: how many lines earlier pods of this attempt have sent; None is for the trainer to say.
             pauses: while the trainer is away.
         """
         self._stub = job_service_pb2_grpc.JobServiceStub(channel)  # type: ignore[no-untyped-call]
         self._metadata = (("authorization", f"Bearer {token}"),)
         self._path, self._stop = lines, stop
         self._pauses = pauses or Pauses(_LOOK_SECONDS, _LONGEST_PAUSE_SECONDS)
-        self._base: int | None = None  # lines of an earlier pod of this attempt; None until the trainer has said
+        self._base = base
         self._known = 0  # of this pod's lines, how many the trainer has
         self._position = 0  # in the file, of what has been read
         self._own = deque[str]()
@@ -85,6 +93,15 @@ class Reporter:
             self._call.cancel()
         self._thread.join()
         return self._base is not None and self._whole and not self._unknown
+
+    def left(self) -> Unreported:
+        """Returns, once it was closed, what the trainer does not know; it may know some of it, whose answer was lost."""
+        lines = list(self._unknown)
+        while not self._whole:
+            self._unknown = []
+            self._read()
+            lines += self._unknown
+        return Unreported(self._base + self._known + 1 if self._base is not None else 0, tuple(lines))
 
     def _run(self) -> None:
         while not self._given_up.is_set():

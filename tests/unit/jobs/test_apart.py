@@ -14,7 +14,7 @@ from builders import evaluation, write_bundle
 from eyasd.core import document, jobdir
 from eyasd.core.errors import LeaseLost, StorageFailed
 from eyasd.core.findings import DatasetReport, LabelCounts
-from eyasd.core.jobdir import ProgressLine
+from eyasd.core.jobdir import ProgressLine, Unreported
 from eyasd.core.jobs import Job, JobError, JobState, Progress
 from eyasd.core.tasks import TrainingOutcome, TrainingTask
 from eyasd.jobs import attempt as attempt_module
@@ -118,15 +118,21 @@ async def test_a_training_from_request_to_version(house: House, store: Store) ->
 async def test_what_a_pod_left_is_taken_by_the_next_trainer_and_cleaned_up_after_one_that_died(house: House, store: Store) -> None:
     job = await train(house)
     one = await pod(house, store, job)
+    await one.report(1, said("one"))
     store.away = True
+    # Nobody answered the last that it reported, so it does not know that its second line arrived.
+    await one.report(2, said("two"))
+    (one.scratch / jobdir.UNREPORTED).write_text(
+        document.dump(Unreported(2, tuple(map(document.dump, map(said, ("two", "three"))))))
+    )
     one.succeed()
-    await until(lambda: any(event.message for event in house.store.events(job.id, 1)))
+    await until(lambda: len([event for event in house.store.events(job.id, 1) if event.message]) > 2)
     await house.restart()
     store.away = False
     events = await follow(house, job)
     assert states(events)[-1] is JobState.SUCCEEDED
-    told = {event.message for event in events if event.message}
-    assert told == {"The bucket is away. What the attempt has left is fetched as soon as that is possible."}
+    told = list(dict.fromkeys(event.message for event in events if event.message))
+    assert told == ["one", "two", "The bucket is away. What the attempt has left is fetched as soon as that is possible.", "three"]
     store.write(f"jobs/{job.id}/1/late", b"")
     store.write("jobs/unknown/1/in.json", b"")
     await house.restart()

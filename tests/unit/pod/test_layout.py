@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from eyasd.core.errors import StorageFailed
-from eyasd.pod.layout import NotWhole, claim, newest, paths, place, receive, receive_newest, send, withdraw
+from eyasd.pod.layout import NotWhole, add, claim, newest, paths, place, receive, receive_newest, send, withdraw
 from eyasd.storage.local import LocalStore
 
 PLACE = place("j1", 2, "in")
@@ -97,3 +98,65 @@ def test_checkpoints_are_in_the_order_of_attempts_then_pods_then_numbers(store: 
     for name in ("2-1-9", "2-1-10", "1-3-11", "10-1-1", "2-2-1"):
         store.write(f"c/{name}.json", b"")
     assert newest(store, "c") == [f"c/{name}" for name in ("10-1-1", "2-2-1", "2-1-10", "2-1-9", "1-3-11")]
+
+
+def test_one_more_file_may_follow(store: LocalStore, folder: Path, tmp_path: Path) -> None:
+    send(store, PLACE, folder, [folder / "training.json"])
+    for content in ("1", "2"):
+        (folder / "more").write_text(content)
+        add(store, PLACE, folder, folder / "more")
+    assert receive(store, PLACE, tmp_path / "scratch")
+    assert {path.name: path.read_text() for path in files(tmp_path / "scratch")} == {"training.json": "{}", "more": "2"}
+
+
+class Dying(LocalStore):
+    """A store whose user is killed before one of its writes, or after it.
+
+    Attributes:
+        writes: how many are left.
+        after: whether the last is still done.
+    """
+
+    def __init__(self, root: Path, writes: int, *, after: bool) -> None:
+        super().__init__(root)
+        self.writes, self.after = writes, after
+
+    def write(self, key: str, content: bytes) -> None:
+        self._count(lambda: super(Dying, self).write(key, content))
+
+    def write_file(self, key: str, path: Path) -> None:
+        self._count(lambda: super(Dying, self).write_file(key, path))
+
+    def create(self, key: str, content: bytes) -> bool:
+        created: list[bool] = []
+        self._count(lambda: created.append(super(Dying, self).create(key, content)))
+        return created[0]
+
+    def _count(self, work: Callable[[], None]) -> None:
+        self.writes -= 1
+        if self.writes or self.after:
+            work()
+        if not self.writes:
+            raise KeyboardInterrupt
+
+
+def pod_that_leaves(store: LocalStore, folder: Path, **texts: str) -> None:
+    folder.mkdir(exist_ok=True)
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    number = claim(store, "j1", 2)
+    send(store, f"{OUT}/{number}", folder, files(folder))
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("writes", [1, 2, 3, 4])
+@pytest.mark.parametrize("again", [1, 2, 3, 4])
+def test_pods_that_are_killed_at_any_write_leave_nothing_mixed(tmp_path: Path, writes: int, again: int, after: bool) -> None:
+    first, second = {"result": "1" * 9, "log": "a"}, {"error": "2", "log": "b"}  # what the pods of one attempt come to differs
+    for number, (count, texts) in enumerate(((writes, first), (again, second))):
+        with pytest.raises(KeyboardInterrupt):
+            pod_that_leaves(Dying(tmp_path / "store", count, after=after), tmp_path / str(number), **texts)
+    receive_newest(LocalStore(tmp_path / "store"), OUT, tmp_path / "target")
+    whole = [texts for count, texts in ((writes, first), (again, second)) if count == 4 and after]
+    found = {path.name: path.read_text() for path in files(tmp_path / "target")}
+    assert found == (whole[-1] if whole else {})

@@ -88,11 +88,11 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "progress.jsonl"
 
 
-def reported(trainer: Trainer, path: Path, *said: str) -> tuple[Reporter, bool, list[str]]:
+def reported(trainer: Trainer, path: Path, *said: str, base: int | None = None) -> tuple[Reporter, bool, list[str]]:
     """Reports what a program has left; returns whether all is known, and how often the program was asked to end."""
     stops: list[str] = []
     channel: Any = trainer
-    reporter = Reporter(channel, "its token", path, lambda: stops.append("stop"), Pauses(0.001, 0.001))
+    reporter = Reporter(channel, "its token", path, lambda: stops.append("stop"), base=base, pauses=Pauses(0.001, 0.001))
     for message in said:
         reporter.say(message)
     reporter.start()
@@ -137,16 +137,27 @@ def test_one_who_is_refused_ends_the_program_and_asks_no_more(path: Path, code: 
     assert trainer.requests == []
 
 
-def test_a_trainer_that_stays_away_is_given_up(path: Path) -> None:
-    path.write_text("1\n")
-    trainer = Trainer()
-    trainer.fails = [AWAY] * 1_000_000
+@pytest.mark.parametrize(("base", "answers", "first"), [(0, 0, 1), (None, 0, 0), (0, 1, 1001), (None, 2, 1008)])
+def test_what_a_trainer_that_stays_away_does_not_know_is_left(path: Path, base: int | None, answers: int, first: int) -> None:
+    path.write_text("".join(f"{number}\n" for number in range(2500)))
+    trainer = Trainer([] if base == 0 else ["earlier"] * 7)
+    trainer.fails = [*[None] * answers, *[AWAY] * 1_000_000]
     channel: Any = trainer
-    reporter = Reporter(channel, "its token", path, lambda: None, Pauses(0.001, 0.001))
+    reporter = Reporter(channel, "its token", path, lambda: None, base=base, pauses=Pauses(0.001, 0.001))
     reporter.start()
     reporter.finish(10)
     assert not reporter.close(0.01)
     assert not reporter.over
+    left = reporter.left()
+    assert left.first == first
+    assert left.lines == tuple(str(number) for number in range(max(0, first - len(trainer.lines[:7]) * (base is None) - 1), 2500))
+
+
+def test_the_first_pod_of_an_attempt_need_not_ask(path: Path) -> None:
+    path.write_text("1\n")
+    trainer = Trainer()
+    reported(trainer, path, base=0)
+    assert list(trainer.requests[0].lines) == ["1"]
 
 
 def test_a_request_is_bounded_by_its_bytes(path: Path) -> None:
