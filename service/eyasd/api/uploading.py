@@ -18,7 +18,8 @@ from eyasd.api.messages.datasets import MAX_BLOBS, blob_of
 from eyasd.api.streaming import LIFETIME_SECONDS, TOO_OLD
 from eyasd.core.datasets import Blob
 from eyasd.core.errors import DigestMismatch, EyasError, InvalidArgument, StreamEnded, StreamIdle
-from eyasd.registry.blobs import Arrival, Blobs, conflict
+from eyasd.registry.arrival import Arrival, conflict
+from eyasd.registry.blobs import Blobs
 
 MAX_CONTENT_BYTES: Final = 1024 * 1024
 

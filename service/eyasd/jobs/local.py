@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from eyasd.core import jobdir, stacks
+from eyasd.core.locks import is_held
 from eyasd.jobs import folder
 from eyasd.jobs.gpus import open_lock, take
 from eyasd.jobs.runner import Cause, Ending, Launch, Process, Standing
@@ -69,7 +70,7 @@ class LocalProcess:
     async def wait(self) -> Ending:
         """See `Process.wait`."""
         status = await self._child.wait() if self._child is not None else None
-        while _locked(self._job_dir / jobdir.LOCK):  # noqa: ASYNC110 - a lock that another process holds has no event to wait for
+        while is_held(self._job_dir / jobdir.LOCK):  # noqa: ASYNC110 - a lock that another process holds has no event to wait for
             await asyncio.sleep(_POLL_SECONDS if status is None else _LAST_SECONDS)
         try:
             told = json.loads((self._job_dir / jobdir.ENDING).read_text())
@@ -157,7 +158,7 @@ class LocalRunner:
     async def attach(self, launch: Launch) -> Process | None:
         """See `Runner.attach`."""
         path = launch.job_dir / jobdir.LOCK
-        return LocalProcess(int(path.read_text()), launch.job_dir) if _locked(path) else None
+        return LocalProcess(int(path.read_text()), launch.job_dir) if is_held(path) else None
 
     def _processes(self, launch: Launch) -> int:
         if not launch.training:
@@ -183,17 +184,3 @@ def _place(pid: int) -> str:
             if name == b"CUDA_VISIBLE_DEVICES" and value:
                 return f"GPU {value.decode(errors='replace')}"
     return ""
-
-
-def _locked(path: Path) -> bool:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False

@@ -13,6 +13,8 @@ import secrets
 from pathlib import Path
 from typing import Final
 
+from eyasd.core.locks import unheld
+
 LEASE_SECONDS: Final = 10.0  # of silence, after which others take its jobs over; see `leases`
 RENEW_SECONDS: Final = 3.0  # so that two renewals may fail
 # A process whose daemon is silent ends after so long: before others take its job over, and begin it anew where they do not find it.
@@ -58,13 +60,7 @@ class Replica:
         if path.name == self.id:
             return False
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
+            with unheld(path) as descriptor:
+                return os.read(descriptor, 64).decode() == self._boot
+        except (BlockingIOError, FileNotFoundError):
             return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return os.read(descriptor, 64).decode() == self._boot
-        except BlockingIOError:
-            return False
-        finally:
-            os.close(descriptor)

@@ -8,7 +8,6 @@ a few megabytes, and whatever fails for good is told in a sentence.
 from __future__ import annotations
 
 import random
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
@@ -18,10 +17,11 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from uuid import uuid4
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError, GenericError, PreconditionError
+from obstore.exceptions import AlreadyExistsError, BaseError, GenericError
 from obstore.store import from_url
 
-from eyasd.core.errors import StartupFailed, StorageFailed
+from eyasd.core.errors import StartupFailed
+from eyasd.storage.bucket_errors import failure, first_line, is_final, is_no_bucket
 from eyasd.storage.store import Found, Sink
 
 if TYPE_CHECKING:
@@ -43,13 +43,6 @@ _PATIENCE_SECONDS: Final = 15.0
 _REQUEST_SECONDS: Final = 30.0
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 2.0
-_NO_BUCKET: Final = ("NoSuchBucket", "ContainerNotFound")
-_STATUS: Final = re.compile(r"status code: ((\d{3}) [A-Za-z -]+)")
-_REFUSED: Final = ("401", "403")
-# Of what is answered with 4xx, all that is not wrong with the request itself: time-out, conflict, too many.
-_PASSING: Final = ("408", "409", "429")
-_CODE: Final = re.compile(r"<Code>(\w+)</Code>")
-_KIND: Final = re.compile(r"kind: (Connect|Timeout|Interrupted|Decode)\b")
 
 
 class Bucket:
@@ -95,7 +88,7 @@ class Bucket:
                 from_url(address) if address == "memory://" else from_url(address, client_options=client, retry_config=retry)
             )
         except (BaseError, ValueError) as error:
-            raise StartupFailed(f"{address} cannot be opened ({_first_line(error)}): set what the cloud needs.") from error
+            raise StartupFailed(f"{address} cannot be opened ({first_line(error)}): set what the cloud needs.") from error
 
     def read(self, key: str) -> bytes:
         """See `Store.read`."""
@@ -255,57 +248,17 @@ class Bucket:
             try:
                 return request()
             except FileNotFoundError as error:
-                if any(code in str(error) for code in _NO_BUCKET):
-                    raise self._failure(key, error) from error
+                if is_no_bucket(error):
+                    raise failure(self.address, key, error) from error
                 raise FileNotFoundError(key) from error
             except (GenericError, _Again) as error:
-                if _is_final(error) or time.monotonic() + pause > limit:
-                    raise self._failure(key, error) from error
+                if is_final(error) or time.monotonic() + pause > limit:
+                    raise failure(self.address, key, error) from error
             except (BaseError, OSError, ValueError) as error:
-                raise self._failure(key, error) from error
+                raise failure(self.address, key, error) from error
             time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - so that many who failed together do not return together
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-
-    def _failure(self, key: str, error: Exception) -> StorageFailed:
-        at = f"{self.address} at {key!r}" if key else self.address
-        status = _STATUS.search(str(error))
-        if status and status[2] in _REFUSED:
-            return StorageFailed(
-                f"{at} refused access ({_reason(error)}): give Eyas credentials that may read, list, write and delete there."
-            )
-        if any(code in str(error) for code in _NO_BUCKET):
-            return StorageFailed(f"There is no bucket of {self.address}: make it, or name another.")
-        if isinstance(error, PreconditionError):
-            return StorageFailed(f"{at} was changed while it was read: try again.")
-        if _is_final(error):
-            return StorageFailed(
-                f"{at} does not do what Eyas asks of it ({_reason(error)}): it must speak its cloud's protocol, conditional writes "
-                "included."
-            )
-        return StorageFailed(f"{at} could not be used ({_reason(error)}): once the store answers, try again.")
 
 
 class _Again(Exception):
     """What stood in the way of a request is gone."""
-
-
-def _is_final(error: Exception) -> bool:
-    """Returns whether the same request would be answered in the same way."""
-    status = _STATUS.search(str(error))
-    return status is not None and status[2].startswith("4") and status[2] not in _PASSING
-
-
-def _reason(error: Exception) -> str:
-    """Returns what an error says, without addresses: the status and its code, or what the network did."""
-    text = str(error)
-    if status := _STATUS.search(text):
-        code = _CODE.search(text)
-        return f"{status[1].strip()}, {code[1]}" if code else status[1].strip()
-    if kind := _KIND.search(text):
-        says = {"Connect": "it cannot be reached", "Timeout": "no answer in time", "Interrupted": "the connection broke off"}
-        return says.get(kind[1], "the answer broke off")
-    return _first_line(error)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0].rpartition(" - ")[2].strip()[:120] or type(error).__name__

@@ -187,9 +187,9 @@ class TestCache:
         bucket.contents = {"x/photos.zip": zipped(uploaded(squares({"red": 3, "blue": 2})))}
         opened("s3://photos/x/photos.zip")
         cache = fetched.cache_of(sources.fetched, job_dir)  # type: ignore[arg-type]
-        assert cache._index.execute("SELECT count(*) FROM uses").fetchone() == (1,)
+        assert cache._index._base.execute("SELECT count(*) FROM uses").fetchone() == (1,)
         discard(job_dir, sources)
-        assert cache._index.execute("SELECT count(*) FROM uses").fetchone() == (0,)
+        assert cache._index._base.execute("SELECT count(*) FROM uses").fetchone() == (0,)
         assert [path.name for path in job_dir.iterdir()] == ["progress.jsonl"]
 
     def test_without_a_shared_one_the_job_has_its_own(
