@@ -61,11 +61,11 @@ class LocalProcess:
 
     stays = False  # whoever ends a daemon wants its machine
 
-    def __init__(self, pid: int, job_dir: Path, child: asyncio.subprocess.Process | None = None) -> None:
+    def __init__(self, pid: int, job_dir: Path, child: asyncio.subprocess.Process | None = None, place: str = "") -> None:
         self._pid = pid
         self._job_dir = job_dir
         self._child = child
-        self._place = _place(pid)
+        self._place = place or _place(pid)  # which the kernel does not tell yet of one that has just begun
 
     async def wait(self) -> Ending:
         """See `Process.wait`."""
@@ -153,7 +153,7 @@ class LocalRunner:
                 pass_fds=(descriptor, *held),
             )
             os.pwrite(descriptor, str(child.pid).encode().ljust(_PID_BYTES), 0)
-        return LocalProcess(child.pid, job_dir, child)
+        return LocalProcess(child.pid, job_dir, child, f"GPU {','.join(gpus)}" if gpus else "")
 
     async def attach(self, launch: Launch) -> Process | None:
         """See `Runner.attach`."""
