@@ -27,7 +27,7 @@ from eyasd.jobs.progress import read_progress
 from eyasd.jobs.publishing import Publisher
 from eyasd.jobs.retries import RetryOptions, fault_of, judge
 from eyasd.jobs.runner import Cause, Ending, Launch, Process, Runner
-from eyasd.jobs.stalls import StallWatch
+from eyasd.jobs.stalls import ReportWatch, StallWatch
 from eyasd.registry.models import Models
 from eyasd.telemetry.metrics import Metrics
 
@@ -75,7 +75,11 @@ class Attempt:
         self._job_dir = ledger.job_dir(job.id)
         self._ledger, self._runner, self._models = ledger, runner, models
         self._publisher = Publisher(ledger, models, log)
-        self._stalls = StallWatch(job.id, self._job_dir, metrics, log)
+        self._stalls = (
+            StallWatch(job.id, self._job_dir, metrics, log)
+            if ledger.exchange is None
+            else ReportWatch(job.id, partial(ledger.progress_bytes, job.id), metrics, log)
+        )
         self._options, self._metrics, self._log = options, metrics, log
         self.process: Process | None = None
         self._begun = self._asked = False
@@ -205,8 +209,7 @@ class Attempt:
             await self._say(said)
         if job.state is JobState.STARTING and standing.running:
             await self._ledger.update(self._lease, state=JobState.RUNNING)
-        # A program that cannot be seen is watched by its pod.
-        if standing.running and self._ledger.exchange is None and (stalled := await self._stalls.look(process)):
+        if standing.running and (stalled := await self._stalls.look(process)):
             await self._say(stalled)
 
     async def _collect(self) -> None:

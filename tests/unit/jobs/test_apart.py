@@ -18,6 +18,7 @@ from eyasd.core.jobdir import ProgressLine, Unreported
 from eyasd.core.jobs import Job, JobError, JobState, Progress
 from eyasd.core.tasks import TrainingOutcome, TrainingTask
 from eyasd.jobs import attempt as attempt_module
+from eyasd.jobs import stalls
 from eyasd.jobs.exchange import Exchange
 from eyasd.pod import layout
 from eyasd.registry.models import Models
@@ -207,3 +208,20 @@ async def test_a_dataset_that_pods_do_not_see_fails_the_job(house: House) -> Non
     assert error is not None
     assert error.reason == "INVALID_ARGUMENT"
     assert "which the pods that train do not see" in error.message
+
+
+async def test_pods_that_are_not_heard_of_are_told_of_and_that_they_are_again(
+    house: House, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("_LOOK_SECONDS", "BIRTH_SECONDS"):
+        monkeypatch.setattr(stalls, name, 0.0)
+    job = await train(house)
+    one = await pod(house, store, job)
+    silent = "The pods are at work, and have reported nothing for 0 s"
+    await until(lambda: any((event.message or "").startswith(silent) for event in house.store.events(job.id, 1)))
+    assert house.metrics.registry.get_sample_value("eyas_stalled_jobs") == 1
+    await one.report(1, said("here"))
+    await until(lambda: any(event.message == "The pods report again." for event in house.store.events(job.id, 1)))
+    assert house.metrics.registry.get_sample_value("eyas_stalled_jobs") == 0
+    one.succeed()
+    assert states(await follow(house, job))[-1] is JobState.SUCCEEDED
