@@ -25,6 +25,8 @@ from typing import Final
 from eyasd.core import kin
 
 ENDING: Final = "ending.json"  # of `core.jobdir`, which takes too long to import
+LOCK: Final = "lock"
+PID_BYTES: Final = 16  # of that file, so that there is room for its number on a full disk
 LEASE: Final = "lease"
 _TERMINATED: Final = 143
 OUT_OF_MEMORY: Final = "out_of_memory"  # of `runner.Cause`, likewise
@@ -154,6 +156,9 @@ def main() -> int:
     # Blocked, a signal waits until it is asked for: none is lost between two looks.
     signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
     kin.adopt()
+    lock = os.open(bounds.job_dir / LOCK, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    os.pwrite(lock, str(os.getpid()).encode().ljust(PID_BYTES), 0)  # so that a daemon finds it that did not start it
+    os.close(lock)
     guard = Guard(bounds)
     status = guard.follow()
     guard.record(status)

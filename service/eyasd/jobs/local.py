@@ -25,11 +25,12 @@ from eyasd.core import jobdir, stacks
 from eyasd.core.locks import is_held
 from eyasd.jobs import folder
 from eyasd.jobs.gpus import open_lock, take
+from eyasd.jobs.guard import PID_BYTES
 from eyasd.jobs.runner import Cause, Ending, Launch, Process, Standing
 
 _POLL_SECONDS: Final = 0.5
-_PID_BYTES: Final = 16
-_LAST_SECONDS: Final = 0.02  # between the end of a guard that was killed, and of what the kernel kills with it
+# Between the end of a guard that was killed, and of what the kernel kills with it; or a guard's start, and its first word.
+_LAST_SECONDS: Final = 0.02
 _LAST_GRACE_SECONDS: Final = 5.0
 
 
@@ -125,7 +126,7 @@ class LocalRunner:
                 descriptor = open_lock(job_dir / jobdir.LOCK)
                 files.callback(os.close, descriptor)
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                os.pwrite(descriptor, b" " * _PID_BYTES, 0)  # room for what is written when the guard runs, and must be
+                os.pwrite(descriptor, b" " * PID_BYTES, 0)  # the guard writes it, as this daemon may be killed before
                 (job_dir / jobdir.ENDING).unlink(missing_ok=True)
                 log = files.enter_context((job_dir / jobdir.LOG).open("ab"))
             except BlockingIOError:
@@ -152,13 +153,16 @@ class LocalRunner:
                 start_new_session=True,
                 pass_fds=(descriptor, *held),
             )
-            os.pwrite(descriptor, str(child.pid).encode().ljust(_PID_BYTES), 0)
         return LocalProcess(child.pid, job_dir, child, f"GPU {','.join(gpus)}" if gpus else "")
 
     async def attach(self, launch: Launch) -> Process | None:
         """See `Runner.attach`."""
         path = launch.job_dir / jobdir.LOCK
-        return LocalProcess(int(path.read_text()), launch.job_dir) if is_held(path) else None
+        while is_held(path):
+            if number := path.read_text().strip():
+                return LocalProcess(int(number), launch.job_dir)
+            await asyncio.sleep(_LAST_SECONDS)  # a guard that has only just been started
+        return None
 
     def _processes(self, launch: Launch) -> int:
         if not launch.training:

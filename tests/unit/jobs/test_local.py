@@ -84,7 +84,12 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
 
 
 def test_the_guard_uses_the_words_of_those_whom_it_must_not_import() -> None:
-    assert (guard.ENDING, guard.LEASE, guard._TERMINATED) == (jobdir.ENDING, jobdir.LEASE, jobdir.TERMINATED)
+    assert (guard.ENDING, guard.LOCK, guard.LEASE, guard._TERMINATED) == (
+        jobdir.ENDING,
+        jobdir.LOCK,
+        jobdir.LEASE,
+        jobdir.TERMINATED,
+    )
     assert {guard.OUT_OF_MEMORY, guard.TIME_LIMIT, guard.LOST, guard.PROGRAM} <= set(Cause)
     imported = "import sys, eyasd.jobs.guard; print([m for m in sys.modules if m.startswith(('numpy', 'PIL', 'eyasd.core.'))])"
     assert subprocess.check_output([sys.executable, "-c", imported], text=True) == "['eyasd.core.kin']\n"
@@ -130,6 +135,30 @@ async def test_a_later_daemon_finds_the_attempt_and_its_exit_status(house: House
     assert found is not None
     (house.folder / "go").touch()
     assert await found.wait() == Ending(42)
+
+
+async def test_a_guard_that_a_killed_daemon_has_only_just_started_is_found(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local.asyncio, "create_subprocess_exec", None)  # as where the daemon ends at this very moment
+    runner = LocalRunner(LocalOptions(locks=house.locks))
+    (house.folder / jobdir.LOCK).write_text("1")  # of an earlier attempt
+    with pytest.raises(TypeError):
+        await runner.start(house.launch)
+    monkeypatch.undo()
+    holds = "import fcntl, sys, time; lock = open(sys.argv[1] + '/lock', 'r+'); fcntl.flock(lock, 2); print(flush=True); input()"
+    started = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", holds, house.folder, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    assert started.stdout is not None
+    await started.stdout.readline()
+    finding = asyncio.create_task(runner.attach(house.launch))
+    await asyncio.sleep(0.05)
+    assert not finding.done()
+    (house.folder / jobdir.LOCK).write_text(str(started.pid))
+    found = await finding
+    assert found is not None
+    started.kill()
+    assert await found.wait() == Ending(None, Cause.LOST)
+    await started.wait()
 
 
 @pytest.mark.parametrize("deaf", [False, True])
