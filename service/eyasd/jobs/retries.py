@@ -19,7 +19,7 @@ from eyasd.core.errors import StorageFailed, TrainerFailed, TrainerOutOfMemory, 
 from eyasd.core.jobs import Job, JobError, JobType
 from eyasd.jobs.runner import Cause, Ending
 
-_LONGEST: Final = timedelta(minutes=5)
+LONGEST: Final = timedelta(minutes=5)  # that a job waits
 _MICRO_BATCHES: Final = 2
 _MEMORY: Final = reason_of(TrainerOutOfMemory)
 # What a later attempt may find mended: a disk, an object store.
@@ -96,7 +96,7 @@ def judge(job: Job, ending: Ending, told: JobError | None, last_words: str, opti
         return JobError(reason, f"{what} That was attempt {lost} of {options.max_attempts} that were lost." if lost > 1 else what)
     # What was lost with its machine can go on elsewhere at once; a full disk takes its time.
     waits = lost if told or ending.status == jobdir.NO_ROOM else lost - 1
-    return Again(min(options.wait * 2 ** (waits - 1), _LONGEST) if waits else timedelta(0), what, lost, job.micro_batches)
+    return Again(min(options.wait * 2 ** (waits - 1), LONGEST) if waits else timedelta(0), what, lost, job.micro_batches)
 
 
 def fault_of(ending: Ending, told: JobError | None, last_words: str) -> Fault:

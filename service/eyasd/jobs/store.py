@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, or_, select, update
 
 from eyasd.core import document
 from eyasd.core.errors import JobEnded, LeaseLost, QuotaExceeded, RequestIdReused
@@ -22,6 +22,7 @@ from eyasd.core.wording import counted
 from eyasd.jobs import rows
 from eyasd.jobs.database import Database
 from eyasd.jobs.leases import Leases
+from eyasd.jobs.retries import LONGEST
 from eyasd.jobs.tables import EVENTS, JOBS
 
 
@@ -181,7 +182,10 @@ class JobStore:
 
     def wake(self) -> list[Job]:
         """Queues the interrupted jobs whose time to be resumed has come, and returns them."""
-        due = (JOBS.c.state == JobState.INTERRUPTED, JOBS.c.resume_time <= time.time())
+        now = time.time()
+        # Nobody is to wait for longer than LONGEST: a time that is further off was reckoned before the clock was set back.
+        come = or_(JOBS.c.resume_time <= now, JOBS.c.resume_time > now + LONGEST.total_seconds())
+        due = (JOBS.c.state == JobState.INTERRUPTED, come)
         asked = select(JOBS.c.id).where(*due).order_by(JOBS.c.number)
 
         def work(connection: Connection) -> list[Job]:

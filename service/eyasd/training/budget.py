@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import inf
+from time import monotonic
+from typing import Final
+
+# From here on the time is counted by a clock that never jumps; a deadline is of one that may.
+_BEGUN: Final = datetime.now(UTC), monotonic()
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,4 +26,7 @@ class Budget:
 
     def left_seconds(self) -> float:
         """Returns the seconds until the deadline, negative after it."""
-        return inf if self.deadline is None else (self.deadline - datetime.now(UTC)).total_seconds()
+        if self.deadline is None:
+            return inf
+        then, since = _BEGUN
+        return (self.deadline - then).total_seconds() - (monotonic() - since)

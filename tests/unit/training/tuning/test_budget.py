@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pytest
@@ -74,3 +74,18 @@ class TestBudget:
 def test_a_deadline_is_counted_down() -> None:
     assert Budget().left_seconds() == float("inf")
     assert 59 < Budget(datetime.now(UTC) + timedelta(seconds=60)).left_seconds() <= 60
+
+
+def test_a_clock_that_jumps_takes_no_time_away_and_gives_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    budget = Budget(datetime.now(UTC) + timedelta(seconds=60))
+    for hours in (1, -1):
+
+        class Jumped(datetime):
+            by = timedelta(hours=hours)
+
+            @classmethod
+            def now(cls, zone: tzinfo | None = None) -> datetime:
+                return datetime.now(zone) + cls.by
+
+        monkeypatch.setattr("eyasd.training.budget.datetime", Jumped)
+        assert 59 < budget.left_seconds() <= 60
