@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -18,61 +15,26 @@ import eyas
 from eyasd.registry.models import Models
 from eyasd.storage.local import LocalStore
 from postgres import Postgres
+from trainers import TESTS, Trainer
 
-TESTS = Path(__file__).parents[1]
 MOVED_SECONDS = 15
-
-
-class Trainer:
-    """A daemon in a process of its own, as on another machine: its data folder is nobody else's."""
-
-    def __init__(self, folder: Path, database: str, repository: Path, max_running: int) -> None:
-        self._folder = folder
-        (folder / "data").mkdir(parents=True)
-        settings = {
-            "JOBS__DATABASE": database,
-            "JOBS__MAX_RUNNING": max_running,
-            "JOBS__STOP_GRACE_SECONDS": 1,
-            "REGISTRY__URL": f"file://{repository}",
-            "API__LISTEN": "127.0.0.1:0",
-            "API__LAME_DUCK_SECONDS": 0,
-            "TELEMETRY__METRICS_LISTEN": "127.0.0.1:0",
-            "TELEMETRY__LOG_FORMAT": "json",
-            "DATA_DIR": folder / "data",
-        }
-        environment = os.environ | {f"EYASD_{name}": str(value) for name, value in settings.items()}
-        path = [str(TESTS / "fake_program"), str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment |= {"PYTHONPATH": os.pathsep.join(path)}
-        environment |= {"EYAS_TEST_GO": str(folder.parent / "go"), "EYAS_TEST_RUNS": str(folder.parent / "runs")}
-        with (folder / "log").open("wb") as log:
-            self.process = subprocess.Popen([sys.executable, "-m", "eyasd", "trainer"], env=environment, stderr=log)
-
-    def client(self) -> eyas.Client:
-        """Returns a client of it, once it answers."""
-        deadline = time.monotonic() + 30
-        while True:
-            log = (self._folder / "log").read_text()
-            for line in log.splitlines():
-                if '"event": "serving"' in line:
-                    return eyas.Client(f"127.0.0.1:{json.loads(line)['port']}")
-            assert self.process.poll() is None, log
-            assert time.monotonic() < deadline, log
-            time.sleep(0.05)
 
 
 @pytest.fixture
 def trainer(postgres: Postgres, tmp_path: Path) -> Iterator[Callable[..., Trainer]]:
-    database, made = postgres.url(postgres.create()), []
+    database = postgres.url(postgres.create())
+    made: list[Trainer] = []
 
     def start(max_running: int = 1) -> Trainer:
-        made.append(Trainer(tmp_path / f"trainer{len(made)}", database, tmp_path / "models", max_running))
+        settings = {"JOBS__DATABASE": database, "JOBS__MAX_RUNNING": max_running, "REGISTRY__URL": f"file://{tmp_path / 'models'}"}
+        told = {"EYAS_TEST_GO": tmp_path / "go", "EYAS_TEST_RUNS": tmp_path / "runs"}
+        made.append(Trainer(tmp_path / f"trainer{len(made)}", TESTS / "fake_program", **settings, **told))
+        made[-1].start()
         return made[-1]
 
     yield start
     for one in made:
-        one.process.send_signal(signal.SIGCONT)
-        one.process.kill()
-        one.process.wait(10)
+        one.end()
 
 
 def wait_for(job: str, client: eyas.Client, state: eyas.JobState, attempt: int) -> eyas.Job:
@@ -111,21 +73,29 @@ def test_jobs_of_a_trainer_that_is_killed_or_hangs_move_to_another_within_15_s(
 ) -> None:
     (tmp_path / "photos").mkdir()
     holders, jobs = [], []
-    for model in ("colours0", "colours1"):  # each has nothing to do when it comes, and is the only one
+    for model in ("colours0", "colours1", "colours2"):  # each has nothing to do when it comes, and is the only one
         holders.append(trainer())
         with holders[-1].client() as client:
             jobs.append(client.train(tmp_path / "photos", model, preset="fast").id)
             wait_for(jobs[-1], client, eyas.JobState.RUNNING, 1)
-    killed, hung = holders
-    with trainer(max_running=2).client() as client:
+    killed, hung, frozen = holders
+    with trainer(max_running=3).client() as client:
+        guard = frozen.guard(jobs[2])
+        assert guard is not None
         begun = time.monotonic()
-        killed.process.kill()
-        hung.process.send_signal(signal.SIGSTOP)
+        killed.kill()
+        for stopped in (hung, frozen):
+            stopped.pause()
+        os.killpg(guard, signal.SIGSTOP)  # as where the whole machine stands still
         for job in jobs:
             wait_for(job, client, eyas.JobState.RUNNING, 2)
         assert time.monotonic() - begun < MOVED_SECONDS
+        hung.go_on()  # it finds that its job is another's
+        os.killpg(guard, signal.SIGCONT)  # nobody has renewed its lease: the process ends, and its daemon hears of it later
+        while frozen.guard(jobs[2]):
+            time.sleep(0.05)
         (tmp_path / "go").touch()
-        hung.process.send_signal(signal.SIGCONT)  # it finds that its job is another's
+        frozen.go_on()
         for number, job in enumerate(jobs):
             done = client.wait(job)
             assert (done.version, done.attempt) == (f"colours{number}/1", 2)
@@ -148,4 +118,6 @@ def test_jobs_of_a_trainer_that_is_killed_or_hangs_move_to_another_within_15_s(
         assert models.versions(f"colours{number}") == [1]
         runs = [line.split() for line in (tmp_path / "runs").read_text().splitlines() if line.startswith(job)]
         in_order = sorted(runs, key=lambda run: float(run[2]))
-        assert all(int(one[1]) <= int(next_[1]) for one, next_ in pairwise(in_order))  # never both at once
+        # Never both at once; but what stood still cannot know, and takes it down once more when it goes on.
+        mixed = [pair for pair in pairwise(in_order) if int(pair[0][1]) > int(pair[1][1])]
+        assert len(mixed) <= (number == 2)
