@@ -89,6 +89,11 @@ class Trainer:
         assert self.process is not None
         self.process.send_signal(signal.SIGCONT)
 
+    @property
+    def killed(self) -> bool:
+        """Whether it was started, and has ended."""
+        return self.process is not None and self.process.poll() is not None
+
     def guard(self, job: str) -> int | None:
         """Returns the process that leads a job's on this machine, as a session of its own; None where there is none."""
         try:
@@ -99,7 +104,7 @@ class Trainer:
 
     def end(self) -> None:
         """Ends the daemon, and whatever outlived it."""
-        if self.process is not None and self.process.poll() is None:
+        if self.process is not None and not self.killed:
             self.go_on()
             self.kill()
         for folder in self.data.glob("jobs/*"):
