@@ -27,6 +27,7 @@ class Proxy:
         self.target = target
         self._ends: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._passing: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._pass, "127.0.0.1", 0)
@@ -34,7 +35,12 @@ class Proxy:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.leave()
+        for listener in self._server.sockets:
+            asyncio.get_running_loop().remove_reader(listener.fileno())
+        await asyncio.sleep(0.01)  # asyncio leaves open what it was about to accept when a server is closed
         self._server.close()
+        await asyncio.gather(*self._passing)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -50,20 +56,23 @@ class Proxy:
             writer.transport.abort()
             return
         self._ends.add(writer)
+        if (passing := asyncio.current_task()) is not None:
+            self._passing.add(passing)
         there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self.target)
         left = self.cuts.pop(0) if self.cuts else None
         back = asyncio.create_task(self._copy(there_reader, writer))
         self._tasks.add(back)
         try:
             while data := await reader.read(65_536):
+                passed = data if left is None else data[:left]
+                self.passed_bytes += len(passed)
+                there_writer.write(passed)
+                await there_writer.drain()
                 if left is not None:
-                    left -= len(data)
-                    if left <= 0:
+                    left -= len(passed)
+                    if left == 0:
                         self.broken += 1
                         break
-                self.passed_bytes += len(data)
-                there_writer.write(data)
-                await there_writer.drain()
         except ConnectionError:
             pass
         finally:
