@@ -27,7 +27,7 @@ _PASSING: Final = frozenset(map(reason_of, (StorageFailed, Unavailable)))
 _BLAMELESS: Final = (jobdir.NO_ROOM, jobdir.PASSING, jobdir.TERMINATED)
 # The last line of a program that the driver or a neighbour took down; a fresh process gets a fresh context.
 _DEVICE_FAULT: Final = re.compile(
-    r"CUDA error|CUDA driver error|cuDNN error|CUBLAS_STATUS|NCCL|uncorrectable ECC|Connection (closed|reset) by peer"
+    r"CUDA error|CUDA driver error|cuDNN error|CUBLAS_STATUS|NCCL|uncorrectable ECC|Connection (closed|reset) by peer|PeersLost"
 )
 
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
 from datetime import timedelta
+from threading import Thread
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -27,8 +30,11 @@ from eyasd.training.machine import rank_and_world
 
 _Value = TypeVar("_Value")
 
-# Longer than the slowest thing that others wait for, the writing of a checkpoint; a process that died is noticed at once.
-_TIMEOUT: Final = timedelta(minutes=10)
+# Longer than the slowest thing that others wait for, the writing of a checkpoint. A process that died is noticed at once; a node
+# that went down without a word, or a network that is cut, only so.
+_SILENCE_SECONDS: Final = 600.0
+SILENCE: Final = "EYAS_SILENCE_SECONDS"
+_LAST_SECONDS: Final = 3.0  # to ask whether others have failed
 _LOOK_SECONDS: Final = 0.2
 _CALL: Final = "call"
 _FAILED: Final = "failed"
@@ -36,6 +42,10 @@ _FAILED: Final = "failed"
 
 class FailedElsewhere(Interrupted):
     """Another process of the training failed before this one, and says why."""
+
+
+class PeersLost(Exception):
+    """The other processes of the training do not answer: the network's fault, or that of a node."""
 
 
 class Ranks:
@@ -117,6 +127,7 @@ class Group(Ranks):
         """
         self.rank, self.world, self.local_world = rank, world, local_world
         self._store, self._calls = store, 0
+        self._silence = silence()
         self._control: Any = None  # a group as torch's own functions take it
         if torch.cuda.is_available():
             torch.cuda.set_device(local_rank % torch.cuda.device_count())
@@ -137,7 +148,9 @@ class Group(Ranks):
 
     def _is_first_to_fail(self) -> bool:
         try:
-            return int(self._store.add(_FAILED, 1)) == 1
+            return _within(_LAST_SECONDS, lambda: int(self._store.add(_FAILED, 1))) == 1
+        except TimeoutError:
+            return True  # as far as anybody can tell
         except dist.DistError:  # the process that kept the store is gone
             return False
 
@@ -148,25 +161,29 @@ class Group(Ranks):
     def any(self, flag: bool) -> bool:
         """See `Ranks.any`."""
         flags = torch.tensor([flag], dtype=torch.int32)
-        dist.all_reduce(flags, dist.ReduceOp.MAX, self._control)
+        with self._answered():
+            dist.all_reduce(flags, dist.ReduceOp.MAX, self._control)
         return bool(flags)
 
     def broadcast(self, value: _Value) -> _Value:
         """See `Ranks.broadcast`."""
         box = [value]
-        dist.broadcast_object_list(box, src=0, group=self._control)
+        with self._answered():
+            dist.broadcast_object_list(box, src=0, group=self._control)
         return box[0]
 
     def gather(self, parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         """See `Ranks.gather`."""
         boxes: list[Sequence[NDArray[np.float32]]] = [[] for _ in range(self.world)]
-        dist.all_gather_object(boxes, parts, group=self._control)
+        with self._answered():
+            dist.all_gather_object(boxes, parts, group=self._control)
         return np.concatenate([part for box in boxes for part in box])
 
     def add(self, tensors: Sequence[Tensor]) -> None:
         """See `Ranks.add`; in one message, as hundreds of small ones would each wait for the network."""
         vector = torch.cat([tensor.reshape(-1) for tensor in tensors])
-        dist.all_reduce(vector)
+        with self._answered():
+            dist.all_reduce(vector)
         for tensor, part in zip(tensors, torch.split(vector, [tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(part.view_as(tensor))
 
@@ -174,12 +191,14 @@ class Group(Ranks):
         """See `Ranks.copy`."""
         for tensor in tensors:
             whole = tensor.contiguous()  # a network's weights may lie channels last
-            dist.broadcast(whole, src=0)
+            with self._answered():
+                dist.broadcast(whole, src=0)
             tensor.copy_(whole)
 
     def wait(self) -> None:
         """See `Ranks.wait`."""
-        dist.barrier(self._control)
+        with self._answered():
+            dist.barrier(self._control)
 
     def call(self, work: object) -> None:
         """See `Ranks.call`."""
@@ -191,13 +210,15 @@ class Group(Ranks):
         """See `Ranks.called`."""
         key = f"{_CALL}{self._calls}"
         try:
-            while not self._store.check([key]):
+            while not _within(self._silence.total_seconds(), lambda: self._store.check([key])):
                 check()
                 time.sleep(_LOOK_SECONDS)
             if not self._store.get(key):
                 return None
         except dist.DistError:  # the first process is gone, well or not: its own exit status says which
             return None
+        except TimeoutError as error:
+            raise _lost("the first does not answer") from error
         self._meet()
         return self.broadcast(None)
 
@@ -206,8 +227,49 @@ class Group(Ranks):
         if self._control is not None:
             return
         backend = "nccl" if torch.cuda.is_available() else "gloo"
-        dist.init_process_group(backend, store=self._store, rank=self.rank, world_size=self.world, timeout=_TIMEOUT)
-        self._control = dist.new_group(backend="gloo", timeout=_TIMEOUT)
+        with self._answered():
+            dist.init_process_group(backend, store=self._store, rank=self.rank, world_size=self.world, timeout=self._silence)
+            self._control = dist.new_group(backend="gloo", timeout=self._silence)
+
+    @contextmanager
+    def _answered(self) -> Iterator[None]:
+        """Makes what the network has to say of the others a sentence."""
+        try:
+            yield
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:  # of all backends
+            raise _lost(str(error).strip().partition("\n")[0]) from error
+
+
+def _lost(said: str) -> PeersLost:
+    return PeersLost(
+        f"The processes that train together cannot reach each other any more ({said}): look at the network between their nodes, "
+        "and at what became of the others."
+    )
+
+
+def _within(seconds: float, ask: Callable[[], _Value]) -> _Value:
+    """Returns what a store answers. Where its connection is dead, it would wait for the kernel's quarter of an hour itself.
+
+    Raises:
+        TimeoutError: it has not answered for so long.
+    """
+    answer: Future[_Value] = Future()
+
+    def work() -> None:
+        try:
+            answer.set_result(ask())
+        except Exception as error:  # noqa: BLE001 -- raised by whoever waits
+            answer.set_exception(error)
+
+    Thread(target=work, daemon=True).start()
+    return answer.result(seconds)
+
+
+def silence() -> timedelta:
+    """Returns how long a process waits for the others before it gives them up."""
+    return timedelta(seconds=float(os.environ.get(SILENCE, _SILENCE_SECONDS)))
 
 
 def connect() -> Ranks:
@@ -218,8 +280,8 @@ def connect() -> Ranks:
     if LISTENER in environment:  # of `eyasd.training.launch`: the port is open already, so that nobody else can take it
         listener = int(environment[LISTENER]) if rank == 0 else None
         address = environment["MASTER_ADDR"], int(environment["MASTER_PORT"])
-        store: Store = TCPStore(*address, world, rank == 0, _TIMEOUT, master_listen_fd=listener)
+        store: Store = TCPStore(*address, world, rank == 0, silence(), master_listen_fd=listener)
     else:
-        store, rank, world = next(rendezvous("env://", timeout=_TIMEOUT))
+        store, rank, world = next(rendezvous("env://", timeout=silence()))
     local_rank = int(environment.get("LOCAL_RANK", rank))
     return Group(store, rank, world, local_rank, int(environment.get("LOCAL_WORLD_SIZE", world)))

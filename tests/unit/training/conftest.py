@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -12,8 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from eyasd.core import document, jobdir
 from eyasd.core.bundle import MANIFEST, Manifest, read_manifest
@@ -25,6 +28,12 @@ from eyasd.training import __main__ as program
 from eyasd.training.data.archive import unpack
 from eyasd.training.journal import FINE_TUNE_SHARES, Journal
 
+from .tuning.colours import EVERY_CHANGE
+
+# Batch normalisation by the kept statistics, as with pre-trained weights, and neither dropout nor drop path: what is left to chance
+# is the same in any number of processes.
+TINY: dict[str, Any] = {"backbone": "test_resnet", "pretrained": False, "image_size_px": 32, "batch_size": 9, "dropout": 0.0}
+TINY |= {"learning_rate": 1e-3, "early_stopping_patience": 400, **EVERY_CHANGE, "drop_path_rate": 0.0}
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 60, 220)}
 
 
@@ -114,6 +123,21 @@ def job(tmp_path: Path) -> Callable[..., JobFolder]:
         )
         (folder / jobdir.TRAINING).write_text(document.dump(task))
         return JobFolder(folder)
+
+    return build
+
+
+@pytest.fixture
+def folder(squares: Callable[..., Path], job: Callable[..., Any]) -> Callable[..., Path]:
+    """Builds the folder of a job."""
+    data = squares()
+    save_file(timm.create_model("test_resnet", num_classes=0).state_dict(), data.parent / "test_resnet.safetensors")
+
+    def build(name: str, **wishes: Any) -> Path:
+        path: Path = job(data, TrainSpec(**{**TINY, **wishes}), name).path
+        task = json.loads((path / jobdir.TRAINING).read_text())
+        (path / jobdir.TRAINING).write_text(json.dumps({**task, "weights": str(data.parent)}))
+        return path
 
     return build
 

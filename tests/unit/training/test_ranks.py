@@ -15,26 +15,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-import timm
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from eyasd.core import document, jobdir
 from eyasd.core.bundle import MANIFEST, read_manifest
 from eyasd.core.evaluation import EpochMetrics
 from eyasd.core.jobdir import CHECKPOINT
 from eyasd.core.jobs import JobError
-from eyasd.core.spec import TrainSpec
 from eyasd.training.ranks import ALONE, Ranks
 from eyasd.training.tuning.augment import Augmentation
 from eyasd.training.tuning.batches import Batches
 
 from .tuning.colours import EVERY_CHANGE, colours, recipe_of
 
-# Batch normalisation by the kept statistics, as with pre-trained weights, and neither dropout nor drop path: what is left to chance
-# is the same in any number of processes.
-TINY: dict[str, Any] = {"backbone": "test_resnet", "pretrained": False, "image_size_px": 32, "batch_size": 9, "dropout": 0.0}
-TINY |= {"learning_rate": 1e-3, "early_stopping_patience": 400, **EVERY_CHANGE, "drop_path_rate": 0.0}
 # In a process of its own, too: another number of threads fits another head, in the last digits.
 ONE = (sys.executable, "-m", "eyasd.training")
 TWO = (sys.executable, "-m", "eyasd.training.launch", "2")
@@ -64,21 +58,6 @@ def assert_alike(one: Path, other: Path) -> None:
     assert states[0].keys() == states[1].keys()
     for name, value in states[0].items():
         torch.testing.assert_close(states[1][name], value, rtol=1e-3, atol=1e-4, msg=lambda text, name=name: f"{name}: {text}")
-
-
-@pytest.fixture
-def folder(squares: Callable[..., Path], job: Callable[..., Any]) -> Callable[..., Path]:
-    """Builds the folder of a job."""
-    data = squares()
-    save_file(timm.create_model("test_resnet", num_classes=0).state_dict(), data.parent / "test_resnet.safetensors")
-
-    def build(name: str, **wishes: Any) -> Path:
-        path: Path = job(data, TrainSpec(**{**TINY, **wishes}), name).path
-        task = json.loads((path / jobdir.TRAINING).read_text())
-        (path / jobdir.TRAINING).write_text(json.dumps({**task, "weights": str(data.parent)}))
-        return path
-
-    return build
 
 
 class Part(Ranks):
