@@ -21,6 +21,7 @@ from eyasd.core.tasks import SharedCache, Sources, TrainingOutcome
 from eyasd.jobs.attempt import AttemptOptions
 from eyasd.jobs.exchange import Exchange
 from eyasd.jobs.ledger import Ledger
+from eyasd.jobs.plates import Plates
 from eyasd.jobs.queue import QueueOptions
 from eyasd.jobs.replica import Replica
 from eyasd.jobs.retries import RetryOptions
@@ -131,6 +132,7 @@ class House:
         self.store = JobStore(self.database, self._log)
         self.replica = Replica(self.folder / "replicas")
         uploads = open_uploads(self.folder)
+        plates = Plates(self.models._store, self.replica.id, self._log) if self.store.is_remote else None
         self.ledger = Ledger(
             self.store,
             self.models,
@@ -140,6 +142,7 @@ class House:
             self.metrics,
             self._log,
             exchange=self.exchange,
+            plates=plates,
         )
         queue = QueueOptions(devices=1)
         self.scheduler = Scheduler(self.ledger, self.runner, self.models, queue, options, self.metrics, self._log)

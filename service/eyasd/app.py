@@ -37,6 +37,7 @@ from eyasd.jobs.attempt import AttemptOptions
 from eyasd.jobs.ledger import Ledger
 from eyasd.jobs.outlook import Outlook
 from eyasd.jobs.permits import Permits, kept_key
+from eyasd.jobs.plates import Plates
 from eyasd.jobs.queue import QueueOptions
 from eyasd.jobs.replica import Replica
 from eyasd.jobs.retries import RetryOptions
@@ -107,7 +108,8 @@ class App:
         self._log = log
         self._share = share
         self.metrics = self._metrics = Metrics()
-        self._models = Models(open_store(settings.registry.url, settings.data_dir / "models"))
+        self._repository = open_store(settings.registry.url, settings.data_dir / "models")
+        self._models = Models(self._repository)
         self._scheduler: Scheduler | None = None
         self._permits: Permits | None = None
         self._cluster: Cluster | None = None
@@ -231,6 +233,7 @@ class App:
             jobs.quota_queued,
             training.data_roots,
             exchange,
+            Plates(self._repository, replica.id, self._log) if store.is_remote else None,
         )
         runner, self._cluster = make_runner(self._settings, self._permits, self._log)
         scheduler = self._scheduler = Scheduler(ledger, runner, self._models, queue, options, self._metrics, self._log)

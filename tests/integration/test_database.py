@@ -15,8 +15,10 @@ import pytest
 import structlog
 from sqlalchemy import Connection, text
 
+from eyasd.core import jobdir
 from eyasd.core.errors import DatabaseAway, StorageFailed
 from eyasd.core.jobs import Job, JobEvent, JobState, JobType, Lease
+from eyasd.jobs.runner import Ending
 from eyasd.jobs.store import JobStore
 from eyasd.registry.models import Models
 from fake_trainer import House, at_work, follow, train
@@ -153,6 +155,40 @@ async def test_while_a_database_says_nothing_callers_are_told_in_time_and_jobs_g
     again = await train(house, request_id="s")
     assert [one.id for one in (await house.ledger.page(None, 9))[0]] == [again.id, made.id]
     await house.end()
+
+
+async def test_a_trainer_that_is_cut_off_trains_on_until_another_takes_its_plate_down(
+    postgres: Postgres, wire: Wire, tmp_path: Path, models: Models, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in {"FRESH_SECONDS": 0.2, "SEEN_SECONDS": 0.5, "ALONE_SECONDS": 0.6, "_LOOK_SECONDS": 0.02}.items():
+        monkeypatch.setattr(f"eyasd.jobs.plates.{name}", seconds)
+    monkeypatch.setattr("eyasd.jobs.scheduler.RENEW_SECONDS", 0.0)
+    monkeypatch.setattr("eyasd.jobs.scheduler._PASS_SECONDS", 0.05)
+    monkeypatch.setattr("eyasd.jobs.scheduler._TOUCH_SECONDS", 0.02)
+    monkeypatch.setattr("eyasd.jobs.attempt._STORAGE_RETRY_SECONDS", 0.05)
+    house = House(tmp_path, models, log, postgres.url(postgres.create(), wire.folder))
+    made = await train(house)
+    process = await house.runner.started.get()
+    await at_work(house, made)
+    plate = tmp_path / "models" / ".trainers" / house.replica.id
+    while not plate.exists():
+        await asyncio.sleep(0.01)
+    wire.hold()
+    await asyncio.sleep(1.5)  # as when the database is away: nobody else can have taken the job over
+    assert process.stops == 0
+    plate.unlink()
+    assert await asyncio.wait_for(process.wait(), 1) == Ending(jobdir.TERMINATED)
+    wire.let_go()
+    again = await asyncio.wait_for(house.runner.started.get(), 20)  # nobody has taken it over, after all
+    again.succeed()
+    events = await follow_through(house, made)
+    assert [event.message for event in events if event.message] == [
+        "Its trainer could not say that it still had it, so it was ended; it goes on from its checkpoint."
+    ]
+    assert (await house.ledger.get(made.id)).lost == 0
+    assert plate.exists()
+    await house.end()
+    assert not plate.exists()
 
 
 async def follow_through(house: House, made: Job) -> list[JobEvent]:

@@ -16,17 +16,28 @@ from eyasd.registry.models import Models
 from eyasd.storage.local import LocalStore
 from postgres import Postgres
 from trainers import TESTS, Trainer
+from wire import Wire
 
 MOVED_SECONDS = 15
 
 
 @pytest.fixture
+def wire(postgres: Postgres, tmp_path: Path) -> Iterator[Wire]:
+    """Between a trainer and the database."""
+    (tmp_path / "wire").mkdir()
+    made = Wire(tmp_path / "wire", postgres.folder)
+    yield made
+    made.end()
+
+
+@pytest.fixture
 def trainer(postgres: Postgres, tmp_path: Path) -> Iterator[Callable[..., Trainer]]:
-    database = postgres.url(postgres.create())
+    database = postgres.create()
     made: list[Trainer] = []
 
-    def start(max_running: int = 1) -> Trainer:
-        settings = {"JOBS__DATABASE": database, "JOBS__MAX_RUNNING": max_running, "REGISTRY__URL": f"file://{tmp_path / 'models'}"}
+    def start(max_running: int = 1, wire: Wire | None = None) -> Trainer:
+        url = postgres.url(database, wire.folder if wire else None)
+        settings = {"JOBS__DATABASE": url, "JOBS__MAX_RUNNING": max_running, "REGISTRY__URL": f"file://{tmp_path / 'models'}"}
         told = {"EYAS_TEST_GO": tmp_path / "go", "EYAS_TEST_RUNS": tmp_path / "runs"}
         made.append(Trainer(tmp_path / f"trainer{len(made)}", TESTS / "fake_program", **settings, **told))
         made[-1].start()
@@ -68,24 +79,25 @@ def test_a_job_is_paused_for_another_and_goes_on(trainer: Callable[..., Trainer]
             client.pause_job(first.id)
 
 
-def test_jobs_of_a_trainer_that_is_killed_or_hangs_move_to_another_within_15_s(
-    trainer: Callable[..., Trainer], tmp_path: Path
+def test_jobs_of_a_trainer_that_is_killed_or_hangs_or_is_cut_off_move_to_another_within_15_s(
+    trainer: Callable[..., Trainer], wire: Wire, tmp_path: Path
 ) -> None:
     (tmp_path / "photos").mkdir()
     holders, jobs = [], []
-    for model in ("colours0", "colours1", "colours2"):  # each has nothing to do when it comes, and is the only one
-        holders.append(trainer())
+    for model in ("colours0", "colours1", "colours2", "colours3"):  # each has nothing to do when it comes, and is the only one
+        holders.append(trainer(wire=wire if len(holders) == 3 else None))
         with holders[-1].client() as client:
             jobs.append(client.train(tmp_path / "photos", model, preset="fast").id)
             wait_for(jobs[-1], client, eyas.JobState.RUNNING, 1)
-    killed, hung, frozen = holders
-    with trainer(max_running=3).client() as client:
+    killed, hung, frozen, _ = holders
+    with trainer(max_running=4).client() as client:
         guard = frozen.guard(jobs[2])
         assert guard is not None
         begun = time.monotonic()
         killed.kill()
         for stopped in (hung, frozen):
             stopped.pause()
+        wire.hold()
         os.killpg(guard, signal.SIGSTOP)  # as where the whole machine stands still
         for job in jobs:
             wait_for(job, client, eyas.JobState.RUNNING, 2)
@@ -96,6 +108,7 @@ def test_jobs_of_a_trainer_that_is_killed_or_hangs_move_to_another_within_15_s(
             time.sleep(0.05)
         (tmp_path / "go").touch()
         frozen.go_on()
+        wire.let_go()
         for number, job in enumerate(jobs):
             done = client.wait(job)
             assert (done.version, done.attempt) == (f"colours{number}/1", 2)

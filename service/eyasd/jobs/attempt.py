@@ -36,6 +36,8 @@ _STORAGE_RETRY_SECONDS: Final = 2.0
 _RECEIVE_RETRY_SECONDS: Final = (1, 2, 5, 10, 30)
 _RECEIVE_SECONDS: Final = 1800.0  # for which what pods have left is asked for in vain
 _WENT_DOWN: Final = "The trainer that had it went down; it goes on from its checkpoint."
+_GAVE_WAY: Final = "Its trainer could not say that it still had it, so it was ended; it goes on from its checkpoint."
+_GIVE_WAY_SECONDS: Final = 0.5
 _RESUMED: Final = "It was paused, and resumed before its process had ended."
 _UNDONE: Final = "The pods have done their work, and the store has nothing whole of it: somebody has deleted or changed it there."
 _GONE: Final = Ending(None, Cause.LOST, "The trainer that ran it is gone, and its process with it.")
@@ -82,7 +84,7 @@ class Attempt:
         )
         self._options, self._metrics, self._log = options, metrics, log
         self.process: Process | None = None
-        self._begun = self._asked = False
+        self._begun = self._asked = self._gave_way = False
         self._stopping: asyncio.Task[None] | None = None
         self._ending: Ending | None = None
         self._start = time.monotonic()
@@ -122,6 +124,13 @@ class Attempt:
         if self.process is not None and self._stopping is None:
             self._stopping = asyncio.create_task(self.process.stop(self._options.stop_grace_seconds))
         return self._stopping
+
+    def give_way(self) -> None:
+        """Ends its process at once, as another replica may take the job over and start another; one elsewhere is found by it."""
+        if self.process is not None and not self.process.stays and not self._gave_way:
+            self._log.warning("process gives way", job=self._job.id, attempt=self._job.attempt)
+            self._gave_way = True
+            self._stopping = asyncio.create_task(self.process.stop(_GIVE_WAY_SECONDS))
 
     async def _begin(self) -> None:
         """Starts the process of an attempt that was just claimed."""
@@ -242,6 +251,8 @@ class Attempt:
             await self._settle(ending, document.load(JobError, (self._job_dir / jobdir.ERROR).read_text()))
         elif self._asked and job.pausing:
             await self._interrupt(None, "")
+        elif self._gave_way:
+            await self._interrupt(timedelta(0), _GAVE_WAY)
         elif self._asked:
             await self._interrupt(timedelta(0), _WENT_DOWN if self._ledger.draining else _RESUMED)
         else:

@@ -35,6 +35,7 @@ LOST: Final = "lost"
 PROGRAM: Final = "program"
 
 _LOOK_SECONDS: Final = 0.25
+_LEASE_GRACE_SECONDS: Final = 1.0  # another may soon begin
 _REAP_SECONDS: Final = 0.01
 _HEARD: Final = {signal.SIGCHLD, signal.SIGTERM, signal.SIGQUIT}
 _VMSTAT: Final = Path("/proc/vmstat")
@@ -120,18 +121,20 @@ class Guard:
             self._cause, self._message = OUT_OF_MEMORY, f"The training program took {taken} of memory, and may take {most}."
             self._kill()
         elif bounds.seconds and now - self._start > bounds.seconds:
-            self._end(TIME_LIMIT, f"The training program ran for {bounds.seconds:g} s, which is as long as an attempt may.")
+            told = f"The training program ran for {bounds.seconds:g} s, which is as long as an attempt may."
+            self._end(TIME_LIMIT, told, bounds.grace)
         elif bounds.lease:
             changed, seen = self._lease
             if changed != (newest := _changed(bounds.job_dir / LEASE)):
                 self._lease = newest, now
             elif now - seen > bounds.lease:
-                self._end(LOST, f"No daemon has renewed the lease of the job for {bounds.lease:g} s.")
+                told = f"No daemon has renewed the lease of the job for {bounds.lease:g} s."
+                self._end(LOST, told, min(bounds.grace, _LEASE_GRACE_SECONDS))
 
-    def _end(self, cause: str, message: str) -> None:
+    def _end(self, cause: str, message: str, grace: float) -> None:
         """Lets the program write a checkpoint, and kills it after the grace."""
         self._cause, self._message = cause, message
-        self._kill_at = time.monotonic() + self._bounds.grace
+        self._kill_at = time.monotonic() + grace
         self._ask()
 
     def record(self, status: int) -> None:

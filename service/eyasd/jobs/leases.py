@@ -2,8 +2,8 @@
 
 A lease ends when another replica has seen no renewal of it for LEASE_SECONDS, by its own clock that never jumps, and while it
 looked all the time: no clock of the database or of a machine is asked, and where the database was away, whoever holds a job
-has all that time again to say so. What a replica writes names its lease (`core.jobs.Lease`); once that is not the row's any
-more, nothing it writes is taken.
+has all that time again to say so. Who may only be cut off from the database is warned before (`jobs.plates`). What a replica
+writes names its lease (`core.jobs.Lease`); once that is not the row's any more, nothing it writes is taken.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from sqlalchemy import Connection, func, select, update
 from eyasd.core.jobs import Job, JobState
 from eyasd.jobs import rows
 from eyasd.jobs.database import Database
+from eyasd.jobs.plates import WARN_SECONDS
 from eyasd.jobs.replica import LEASE_SECONDS
 from eyasd.jobs.tables import JOBS
 
@@ -30,7 +31,11 @@ _Seen = tuple[str, str | None, int]  # job, replica, renewals
 
 
 class Leases:
-    """The leases of the jobs in a database, as one replica sees them."""
+    """The leases of the jobs in a database, as one replica sees them.
+
+    Attributes:
+        silent: the replicas, of those seen at the last look, that have renewed nothing for WARN_SECONDS.
+    """
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
         """Remembers where they are, and a clock in seconds that never jumps."""
@@ -38,6 +43,7 @@ class Leases:
         self._clock = clock
         self._since: dict[_Seen, float] = {}  # when a lease was first seen as it is
         self._looked = float("-inf")
+        self.silent: set[str] = set()
 
     def claim(self, replica: str, jobs: Sequence[str], quota: int = 0) -> Job | None:
         """Begins the next attempt of the first of these jobs that is still queued, and returns it; None where none is.
@@ -78,12 +84,13 @@ class Leases:
 
         return self._database.write(work)
 
-    def take_over(self, replica: str, gone: Collection[str] = ()) -> list[Job]:
+    def take_over(self, replica: str, gone: Collection[str] = (), warned: Collection[str] | None = None) -> list[Job]:
         """Takes the jobs that nobody holds any more, with their attempts as they are, and returns them. To be called every second.
 
         Args:
             replica: takes them.
             gone: replicas that are known to be dead, whose leases need not be waited for.
+            warned: the silent ones that have ended their processes by now, if they live; None is all.
         """
         asked = select(JOBS.c.id, JOBS.c.replica, JOBS.c.renewals).where(JOBS.c.state.in_(_AT_WORK)).order_by(JOBS.c.number)
         found: list[_Seen] = [
@@ -96,7 +103,10 @@ class Leases:
             self._since.clear()
         self._looked = now
         self._since = {lease: self._since.get(lease, now) for lease in found}
-        free = [lease for lease in found if lease[1] is None or lease[1] in gone or now - self._since[lease] >= LEASE_SECONDS]
+        silence = {lease: now - since for lease, since in self._since.items()}
+        self.silent = {lease[1] for lease in found if lease[1] and lease[1] not in gone and silence[lease] >= WARN_SECONDS}
+        over = [lease for lease in found if silence[lease] >= LEASE_SECONDS and (warned is None or lease[1] in warned)]
+        free = [lease for lease in found if lease[1] is None or lease[1] in gone or lease in over]
 
         def work(connection: Connection) -> list[Job]:
             return [job for lease in free if (job := _take(connection, lease, replica)) is not None]

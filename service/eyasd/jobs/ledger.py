@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ from eyasd.core.spec import InspectionSpec, TrainSpec
 from eyasd.jobs import folder
 from eyasd.jobs.exchange import Exchange
 from eyasd.jobs.news import News
+from eyasd.jobs.plates import Hold, Plates
 from eyasd.jobs.progress import event_of
 from eyasd.jobs.references import References
 from eyasd.jobs.replica import Replica
@@ -52,10 +54,22 @@ class Ledger:
         quota_queued: int = 0,
         roots: Sequence[str] = (),
         exchange: Exchange | None = None,
+        plates: Plates | None = None,
     ) -> None:
-        """Begins with the jobs of the store; datasets must lie below the roots, see `core.places`.
+        """Begins with the jobs of the store.
 
-        The exchange is None where training programs see the folders of jobs.
+        Args:
+            store: of the jobs.
+            models: that jobs name.
+            datasets: that were uploaded.
+            jobs_dir: of the jobs' folders.
+            replica: this daemon.
+            metrics: counts.
+            log: hears of every job.
+            quota_queued: most jobs of one owner that may be queued; 0 is no bound.
+            roots: below which datasets must lie, see `core.places`.
+            exchange: None where training programs see the folders of jobs.
+            plates: of the trainers on the same database; None where they are all of this machine, and find each other's processes.
         """
         self._store = store
         self._references = References(models, datasets, roots)
@@ -66,6 +80,8 @@ class Ledger:
         self._log = log
         self._quota_queued = quota_queued
         self._threads = DatabaseThreads(may_hang=store.is_remote)
+        self._plates = plates
+        self._renewed = float("-inf")
         self._news = News(partial(self._threads.run, store.newest))
         self.draining = False
 
@@ -262,21 +278,40 @@ class Ledger:
 
     async def renew(self) -> set[str]:
         """See `Leases.renew`."""
-        return await self._threads.run(self._store.leases.renew, self._replica.id)
+        start = time.monotonic()
+        held = await self._threads.run(self._store.leases.renew, self._replica.id)
+        self._renewed = start
+        return held
+
+    @property
+    def hold(self) -> Hold:
+        """Whether the jobs of this replica are still its own, see `jobs.plates`."""
+        return self._plates.hold(self._renewed) if self._plates else Hold.SURE
+
+    async def watch_plate(self) -> None:
+        """See `Plates.watch`."""
+        if self._plates:
+            await self._plates.watch(lambda: self._renewed)
 
     async def take_over(self) -> list[Job]:
         """Returns the jobs that another replica held which is no more, and that this one holds now; see `Leases.take_over`."""
 
         def work() -> list[Job]:
             gone = self._replica.gone()
-            taken = self._store.leases.take_over(self._replica.id, gone)
+            taken = self._store.leases.take_over(self._replica.id, gone, warned)
             self._replica.forget(gone)
             return taken
 
-        return await self._threads.run(work)
+        warned = self._plates.warned() if self._plates else None
+        taken = await self._threads.run(work)
+        if self._plates:
+            self._plates.take_down(self._store.leases.silent)
+        return taken
 
     async def release(self) -> None:
         """See `Leases.release`."""
+        if self._plates:
+            await self._plates.close()
         await self._threads.run(self._store.leases.release, self._replica.id)
 
     async def update(self, lease: Lease, **changes: Any) -> Job:

@@ -16,9 +16,10 @@ from typing import Final
 from eyasd.core.locks import unheld
 
 LEASE_SECONDS: Final = 10.0  # of silence, after which others take its jobs over; see `leases`
-RENEW_SECONDS: Final = 3.0  # so that two renewals may fail
+RENEW_SECONDS: Final = 2.0  # so that two renewals may fail
 # A process whose daemon is silent ends after so long: before others take its job over, and begin it anew where they do not find it.
-PROCESS_LEASE_SECONDS: Final = 7.0
+# The daemon may have spoken to it `plates.FRESH_SECONDS` after the last renewal.
+PROCESS_LEASE_SECONDS: Final = 5.0
 
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 

@@ -20,6 +20,7 @@ from eyasd.core.jobs import Job, JobState
 from eyasd.jobs import folder
 from eyasd.jobs.attempt import Attempt, AttemptOptions
 from eyasd.jobs.ledger import Ledger
+from eyasd.jobs.plates import Hold
 from eyasd.jobs.queue import QueueOptions, next_up
 from eyasd.jobs.replica import RENEW_SECONDS
 from eyasd.jobs.runner import Runner
@@ -28,6 +29,7 @@ from eyasd.telemetry.metrics import Metrics
 
 _PASS_SECONDS: Final = 1.0  # other replicas' jobs, and times that come, tell of themselves to nobody
 _TIDY_SECONDS: Final = 3600.0  # between looks for what ended jobs have left in a store
+_TOUCH_SECONDS: Final = 0.5
 _CLOSE_SECONDS: Final = 5.0  # what is left when the processes have ended waits for a disk or a database
 
 
@@ -63,7 +65,8 @@ class Scheduler:
 
     async def run(self) -> None:
         """Takes up what earlier daemons left, then runs queued jobs until cancelled."""
-        beside = [asyncio.create_task(work) for work in (self._touch(), self._sweep(), self._tidy())]
+        works = (self._touch(), self._sweep(), self._tidy(), self._ledger.watch_plate())
+        beside = [asyncio.create_task(work) for work in works]
         try:
             await self._serve()
         finally:
@@ -89,13 +92,16 @@ class Scheduler:
                     await self._ledger.changed_since(seen)
 
     async def _touch(self) -> None:
-        """Says to the processes every second that somebody holds their jobs still, however long the database takes to answer."""
+        """Says to the processes that somebody holds their jobs still, however long the database takes to answer, or ends them."""
         while True:
+            hold = self._ledger.hold
             for job, attempt in self._attempts.items():
-                with contextlib.suppress(OSError):  # where the disk is full, it ends, and goes on later
-                    if attempt.process is not None:
+                if hold is Hold.LOST:
+                    attempt.give_way()
+                elif hold is Hold.SURE and attempt.process is not None:
+                    with contextlib.suppress(OSError):  # where the disk is full, it ends, and goes on later
                         (self._ledger.job_dir(job) / jobdir.LEASE).touch()
-            await asyncio.sleep(_PASS_SECONDS)
+            await asyncio.sleep(_TOUCH_SECONDS)
 
     async def _sweep(self) -> None:
         """Clears the folders of jobs that ended while no daemon was here: at another trainer, or at the moment of a kill."""
