@@ -56,7 +56,7 @@ class Pods:
 
     def wait(self) -> list[int]:
         try:
-            return [program.wait(100) for program in self.programs]
+            return [program.wait(150) for program in self.programs]
         except subprocess.TimeoutExpired:
             pytest.fail(str(self.said))
 
