@@ -54,6 +54,7 @@ class Guard:
         self._kills = _memory_kills()
         self._start = time.monotonic()
         self._lease = _changed(bounds.job_dir / LEASE), self._start
+        self._looked = self._start
         self._kill_at = inf
         self._cause, self._message = PROGRAM, ""
         self._status: int | None = None
@@ -124,12 +125,12 @@ class Guard:
             told = f"The training program ran for {bounds.seconds:g} s, which is as long as an attempt may."
             self._end(TIME_LIMIT, told, bounds.grace)
         elif bounds.lease:
-            changed, seen = self._lease
-            if changed != (newest := _changed(bounds.job_dir / LEASE)):
-                self._lease = newest, now
-            elif now - seen > bounds.lease:
+            if self._lease[0] != (newest := _changed(bounds.job_dir / LEASE)):
+                self._lease = newest, self._looked  # at the earliest: who was stopped meanwhile does not know when
+            if now - self._lease[1] > bounds.lease:
                 told = f"No daemon has renewed the lease of the job for {bounds.lease:g} s."
                 self._end(LOST, told, min(bounds.grace, _LEASE_GRACE_SECONDS))
+        self._looked = now
 
     def _end(self, cause: str, message: str, grace: float) -> None:
         """Lets the program write a checkpoint, and kills it after the grace."""

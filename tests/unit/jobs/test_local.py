@@ -214,6 +214,19 @@ async def test_an_attempt_whose_lease_nobody_renews_ends_by_itself(house: House)
     assert ending.message == "No daemon has renewed the lease of the job for 0.6 s."
 
 
+async def test_what_was_stopped_for_long_does_not_take_an_old_lease_for_a_new_one(house: House) -> None:
+    process = await house.start(SAY + SLEEP, lease_seconds=1)
+    await house.said(1)
+    guard = int((house.folder / jobdir.LOCK).read_text())
+    os.kill(guard, signal.SIGSTOP)
+    (house.folder / jobdir.LEASE).touch()
+    await asyncio.sleep(1.1)
+    os.kill(guard, signal.SIGCONT)
+    begun = time.monotonic()
+    assert (await process.wait()).cause is Cause.LOST
+    assert time.monotonic() - begun < 1
+
+
 def test_what_the_kernel_killed_for_want_of_memory_is_told_so(tmp_path: Path) -> None:
     # In a process of its own, as a guard ends all that descends from its process.
     program = "from eyasd.jobs import guard; kills = iter([3, 4]); guard._memory_kills = lambda: next(kills); exit(guard.main())"
