@@ -14,6 +14,7 @@ from .conftest import Tell
 PLANTS = {"early": 1, "unsaved": 6, "skips": 2, "forgets": 12, "again": 24}
 
 
+@pytest.mark.timeout(3600)
 def test_nothing_promised_is_lost_whoever_is_killed_at_whatever_moment(tmp_path: Path, all_faults: bool, tell: Tell) -> None:
     play = Play(tmp_path, Plan(30 if all_faults else 3, seed=7, real=0.1 if all_faults else 0))
     history = play.run()
@@ -28,5 +29,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("plant", PLANTS if metafunc.config.getoption("all_faults") else ["early"])
 
 
+@pytest.mark.timeout(600)
 def test_planted_bugs_are_found(tmp_path: Path, plant: str) -> None:
     assert Play(tmp_path, Plan(PLANTS[plant], seed=3, plant=plant)).run().violations

@@ -20,7 +20,7 @@ from eyasd.core.jobs import Job, JobEvent, JobState
 from eyasd.jobs.store import JobStore
 from eyasd.registry.models import Models
 
-MAX_ATTEMPTS = 4  # of jobs.max_attempts
+MAX_ATTEMPTS = 6  # of jobs.max_attempts
 
 
 class Kind(StrEnum):

@@ -26,6 +26,7 @@ from .history import MAX_ATTEMPTS, History, Kind
 
 PROGRAMS = Path(__file__).parents[1] / "programs"
 VICTIMS = ("daemon", "training", "both")
+EVERY = "every daemon"  # at once, where there are several
 _SPAN_SECONDS = {Kind.GOOD: 2.0, Kind.LONG: 7.0, Kind.REAL: 12.0}  # from submit to publish, before any was seen
 _FEW = 10  # kills, for which nothing is measured before
 _RUNNING = 3  # at the same time
@@ -137,10 +138,11 @@ class Play:
         span = max(self._spans.get(kind, self._spans[Kind.GOOD]) for kind in kinds)
         for kind in kinds:
             self._ask(home, kind)
-        for moment in sorted(roll.uniform(0, span) for _ in range(1 if self._plan.pauses else len(kinds))):
+        for moment in sorted(roll.uniform(0, span) for _ in range(1 if self._plan.pauses else 2 * len(kinds))):
             time.sleep(max(0.0, begun + moment - time.monotonic()))
             self._turns += 1
-            victim = VICTIMS[self._turns % len(VICTIMS)]
+            victims = (*VICTIMS, EVERY) if self._plan.database and not self._plan.pauses else VICTIMS
+            victim = victims[self._turns % len(victims)]
             (self._pause if self._plan.pauses else self._kill)(victim, self._holder())
         for trainer in self.trainers:
             if trainer.killed:
@@ -188,16 +190,17 @@ class Play:
         return [job for job in list(self.history.promised) if self.history.last[job] not in ended]
 
     def _kill(self, victim: str, holder: Trainer) -> None:
-        """Kills the daemon, or what it has started of one job, or both."""
+        """Kills the daemon, or what it has started of one job, or both, or all daemons."""
         stages = sorted(self.history.last[job] for job in self._unended())
         guards = {job: guard for job in self._unended() if (guard := holder.guard(job))}
         job, guard = self._random.choice(sorted(guards.items())) if guards else ("", None)
-        if guard is None if victim == "training" else holder.killed:
+        if guard is None if victim == "training" else holder.killed and victim != EVERY:
             return
         if victim != "training":
-            holder.kill()
+            for trainer in self.trainers if victim == EVERY else [holder]:
+                trainer.kill()
             self.history.hits.update(one for one in self._unended() if self._plan.database or one not in guards)
-        if victim != "daemon" and guard is not None:
+        if victim in {"training", "both"} and guard is not None:
             self.history.hits[job] += 1
             with suppress(ProcessLookupError):
                 match self._random.choice(("program", "guard", "all")):
@@ -208,8 +211,9 @@ class Play:
                     case _:
                         os.killpg(guard, signal.SIGKILL)
         self.history.kills[victim, stages[0] if stages else "not acknowledged"] += 1
-        if holder.killed and (not self._plan.database or self._random.random() < _AT_ONCE):
-            holder.start()
+        for trainer in self.trainers:
+            if trainer.killed and (victim == EVERY or not self._plan.database or self._random.random() < _AT_ONCE):
+                trainer.start()
 
     def _pause(self, victim: str, holder: Trainer) -> None:
         """Stops the daemon, or what it has started of all jobs, or both, past the lease, and lets them go on."""
