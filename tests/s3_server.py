@@ -122,7 +122,8 @@ def environment(port: int) -> dict[str, str]:
     }
 
 
-# What befalls a request: `lose` is done but not answered, `drop` is neither, `slow` is answered late, a number is the status.
+# What befalls a request: `lose` is done but not answered, `drop` is neither, `slow` is answered late, `cut` has half of its answer,
+# `etag` an ETag that is not the object's, `bytes` an answer with one byte changed, a number is the status.
 Fault = str | int | None
 
 
@@ -133,6 +134,7 @@ class Proxy:
         fault: called with the method and the path of each request.
         asked: how many requests there were, by method.
         release: lets `slow` requests go on.
+        release_seconds: after which they go on all the same.
         port: of its door on 127.0.0.1.
     """
 
@@ -140,7 +142,7 @@ class Proxy:
         self.upstream = upstream
         self.fault: Callable[[str, str], Fault] = lambda _method, _path: None
         self.asked: Counter[str] = Counter()
-        self.release = threading.Event()
+        self.release, self.release_seconds = threading.Event(), 10.0
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, self))
         self._server.daemon_threads = True
         self.port = int(self._server.server_address[1])
@@ -197,13 +199,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(fault, {}, b"<Error><Code>SlowDown</Code></Error>")
             return
         if fault == "slow":
-            self._proxy.release.wait(10)
+            self._proxy.release.wait(self._proxy.release_seconds)
         answer = None if fault == "drop" else self._forward(body)
         if answer is None or fault == "lose":
             self.close_connection = True
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
         else:
-            self._answer(*answer)
+            self._answer(*answer, spoilt=fault if isinstance(fault, str) else "")
 
     def _forward(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self._proxy.upstream, timeout=30)
@@ -214,7 +216,11 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             connection.close()
 
-    def _answer(self, status: int, headers: dict[str, str], content: bytes) -> None:
+    def _answer(self, status: int, headers: dict[str, str], content: bytes, spoilt: str = "") -> None:
+        if spoilt == "etag":
+            headers = {name: f'"{"0" * 32}"' if name.lower() == "etag" else value for name, value in headers.items()}
+        if spoilt == "bytes" and content:
+            content = content[:-1] + bytes([content[-1] ^ 1])
         self.send_response_only(status)
         for name, value in headers.items():
             if name.lower() not in {"connection", "transfer-encoding", "content-length"}:
@@ -223,7 +229,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", headers.get("Content-Length", "0") if self.command == "HEAD" else str(len(content)))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(content)
+            self.wfile.write(content[: len(content) // 2] if spoilt == "cut" else content)
+            self.close_connection = self.close_connection or spoilt == "cut"
 
 
 @contextmanager

@@ -48,7 +48,7 @@ def kept(datasets: Datasets, name: str) -> dict[str, bytes]:
 async def test_a_client_that_goes_in_the_middle_of_an_upload(
     daemon: Daemon, tmp_path: Path, data_dir: Path, all_faults: bool, tell: Tell
 ) -> None:
-    times, cut = 200 if all_faults else 6, random.Random(6)
+    times, cut = 200 if all_faults else 4, random.Random(6)
     async with daemon() as app, eyas.aio.Client(f"127.0.0.1:{app.port}") as client:
         datasets = open_datasets(app._settings)
         for number in range(times):
@@ -83,7 +83,7 @@ async def test_a_client_that_goes_in_the_middle_of_a_watch(
     monkeypatch.setenv("EYAS_TEST_GO", str(tmp_path / "go"))
     monkeypatch.setenv("EYAS_TEST_RUNS", str(tmp_path / "runs"))
     (tmp_path / "photos").mkdir()
-    watchers, cuts = 20, 40 if all_faults else 3
+    watchers, cuts = 20, 40 if all_faults else 2
     async with daemon(Role.TRAINER) as app, eyas.aio.Client(f"127.0.0.1:{app.port}") as client:
         job = await client.train(str(tmp_path / "photos"), "colours", preset="fast")
         before = tasks()
