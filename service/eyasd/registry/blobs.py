@@ -25,7 +25,7 @@ from eyasd.storage.store import BlobStore
 
 _PART: Final = ".part"
 # An object store answers one question in tens of milliseconds, and many at a time.
-_ASKING: Final = 32
+_ASKING: Final = 64
 # A disk answers so many in less time than it takes to hand one to a thread.
 _CHUNK: Final = 8
 
