@@ -121,7 +121,9 @@ def receive_newest(store: Store, prefix: str, folder: Path) -> str | None:
         StorageFailed: the store cannot be used.
         OSError: a file cannot be written.
     """
-    for one in newest(store, prefix):
+    tried = set[str]()
+    while (one := next((one for one in newest(store, prefix) if one not in tried), None)) is not None:
+        tried.add(one)  # those that come meanwhile may be in the place of it
         try:
             if receive(store, one, folder):
                 return one
