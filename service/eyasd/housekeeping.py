@@ -16,6 +16,7 @@ import structlog
 from eyasd.core.errors import EyasError
 from eyasd.registry.collection import collect
 from eyasd.registry.datasets import Datasets
+from eyasd.registry.models import Models
 from eyasd.storage.store import Store
 
 _INTERVAL_SECONDS: Final = 3600.0
@@ -27,7 +28,13 @@ class Housekeeping:
     """Collects at the start, every hour, and when it is woken. Belongs to one event loop."""
 
     def __init__(
-        self, datasets: Datasets, stores: Sequence[Store], keep: timedelta, log: structlog.typing.FilteringBoundLogger
+        self,
+        datasets: Datasets,
+        stores: Sequence[Store],
+        keep: timedelta,
+        models: Models,
+        keep_versions: timedelta,
+        log: structlog.typing.FilteringBoundLogger,
     ) -> None:
         """Begins nothing yet.
 
@@ -35,9 +42,12 @@ class Housekeeping:
             datasets: whose content is collected.
             stores: that are swept.
             keep: how long content stays that no dataset has named yet.
+            models: of which deletions are ended that were cut short.
+            keep_versions: see `Models.delete`.
             log: hears of it.
         """
         self._datasets, self._stores, self._keep, self._log = datasets, stores, keep, log
+        self._models, self._keep_versions = models, keep_versions
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
@@ -61,4 +71,5 @@ class Housekeeping:
                     await self._woken.wait()
 
     def _sweep(self) -> int:
+        self._models.tidy(self._keep_versions)
         return sum(store.sweep(_STALE_SECONDS) for store in self._stores)

@@ -20,10 +20,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Final
 
-from eyasd.core import document
+from eyasd.core import document, room
 from eyasd.core.datasets import MAX_LINE_BYTES, Blob, DatasetFile, DatasetRecord, UploadedDataset, read_manifest
 from eyasd.core.errors import (
     ContentMissing,
@@ -157,6 +157,11 @@ class Datasets:
                 yield from read_manifest(iter(lambda: content.readline(MAX_LINE_BYTES), b""), max_files)
         except FileNotFoundError as error:
             raise StorageFailed(f"The list of files {manifest.sha256} is lost: upload the dataset again.") from error
+        except OSError as error:
+            folder = Path(tempfile.gettempdir())
+            raise StorageFailed(
+                f"{folder}, which lists of files go through, cannot be used: {room.told(error, folder)}. Free it, or set TMPDIR."
+            ) from error
 
     def folders(self, manifest: Blob, most: int) -> list[tuple[str, int]]:
         """Returns the first folders that files lie in, sorted, and how many lie in each; "" is the dataset's own."""

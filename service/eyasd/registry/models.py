@@ -266,6 +266,7 @@ class Models:
         """
         self.resolve(ModelRef(model, version=version))
         prefix = f"{model}/{version}"
+        self._refuse_if_held(model, version, keep)  # so that nobody who is killed leaves a mark on a version that stays
         self._store.create(f"{prefix}/{_DELETED}", b"")
         try:
             self._refuse_if_held(model, version, keep)
@@ -273,6 +274,20 @@ class Models:
             self._store.delete(f"{prefix}/{_DELETED}")
             raise
         self._bundles.delete(model, version, _KEPT)
+
+    def tidy(self, keep: timedelta) -> None:
+        """Ends what was cut short of deletions, and of publications that became void: else their files stay for good.
+
+        Args:
+            keep: see `delete`.
+        """
+        for model in self._store.children(""):
+            for mark in (_DELETED, _VOID):
+                for number in map(int, filter(str.isdecimal, self._store.having(model, mark))):
+                    if not _KEPT.issuperset(self._store.children(f"{model}/{number}")):
+                        with suppress(VersionInUse):
+                            self._refuse_if_held(model, number, keep)
+                            self._bundles.delete(model, number, _KEPT)
 
     def _refuse_if_held(self, model: str, version: int, keep: timedelta) -> None:
         """Raises VersionInUse."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -222,3 +224,14 @@ def test_nothing_is_collected_while_it_is_not_known_what_a_dataset_names(dataset
     with pytest.raises(StorageFailed, match="is lost"):
         collect(datasets, AT_ONCE)
     assert len(content(datasets)) == 3
+
+
+def test_a_disk_of_temporary_files_that_fails_is_told_of(datasets: Datasets, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = put(datasets, {"a.png": b"a"})
+
+    def fail() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", fail)
+    with pytest.raises(StorageFailed, match="which lists of files go through, cannot be used: No space left on device"):
+        list(datasets.files(listed))

@@ -101,3 +101,28 @@ def test_a_deletion_that_is_cut_short_has_ended_the_version(three: Models, tmp_p
     with pytest.raises(StorageFailed):
         Models(Failing(tmp_path / "models")).delete("colours", 3, MONTH)
     assert three.versions("colours") == [1, 2]  # it ended with its manifest; what is left is no version
+    assert (tmp_path / "models/colours/3/model.onnx").exists()
+    three.tidy(MONTH)
+    assert sorted(path.name for path in (tmp_path / "models/colours/3").iterdir()) == ["claim", "deleted"]
+
+
+def test_a_deletion_that_had_only_begun_is_ended_unless_an_alias_holds_the_version(three: Models, tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "models")
+    three.aliases.set("colours", "production", 2, **ANN)
+    for version in (2, 3):
+        store.create(f"colours/{version}/deleted", b"")
+    three.tidy(MONTH)
+    assert three.versions("colours") == [1, 2]
+
+
+def test_who_is_killed_in_a_deletion_that_is_refused_leaves_no_mark(three: Models, tmp_path: Path) -> None:
+    class Killed(LocalStore):
+        """A store that lets nothing be taken back."""
+
+        def delete(self, key: str) -> None:
+            raise StorageFailed("The process is gone.")
+
+    three.aliases.set("colours", "production", 3, **ANN)
+    with pytest.raises(VersionInUse):
+        Models(Killed(tmp_path / "models")).delete("colours", 3, MONTH)
+    assert three.promote("colours", "canary", 3, **ANN).version == 3
