@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import eyas
+from ports import free_port
 
 TESTS = Path(__file__).parent
 _START_SECONDS = 60
@@ -36,9 +37,7 @@ class Trainer:
         self.data = folder / "data"
         self.data.mkdir(parents=True)
         self.log = folder / "log"
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.address = f"127.0.0.1:{probe.getsockname()[1]}"
+        self.address = f"127.0.0.1:{free_port()}"
         self._role = role
         fixed = {
             "JOBS__STOP_GRACE_SECONDS": 1,

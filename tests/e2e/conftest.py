@@ -6,10 +6,12 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +42,13 @@ class House:
         settings = {"EYASD_API__LAME_DUCK_SECONDS": "0", "EYASD_TRAINING__HUB": "false"} | environment
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, stderr=log, env=os.environ | settings)
-        for _ in range(200):
-            if self._process.poll() is not None:
-                break
-            if self.eyas("models", "--json", check=False).returncode == 0:
-                return
-            time.sleep(0.1)
+        deadline = time.monotonic() + 100
+        while self._process.poll() is None and time.monotonic() < deadline:
+            with suppress(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", self.port)).close()
+                if self.eyas("models", "--json", check=False).returncode == 0:
+                    return
+            time.sleep(0.02)
         pytest.fail(self._log.read_text())
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:

@@ -224,7 +224,9 @@ def test_wherever_the_pictures_lie_the_training_is_the_same(trained: Path, tmp_p
     assert len(made) == 1
 
 
-def test_termination_is_obeyed_and_resumed(squares: Callable[..., Path], job: Callable[..., Any]) -> None:
+def test_termination_is_obeyed_and_resumed(
+    squares: Callable[..., Path], job: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = job(squares(), TrainSpec(**TINY, epochs=400, early_stopping_patience=400)).path
     process = subprocess.Popen([sys.executable, "-m", "eyasd.training", str(folder)])
     end = time.monotonic() + 100
@@ -237,7 +239,7 @@ def test_termination_is_obeyed_and_resumed(squares: Callable[..., Path], job: Ca
     task = json.loads((folder / jobdir.TRAINING).read_text())
     task["deadline"] = datetime.now(UTC).isoformat()  # the second attempt shall not take its 400 epochs
     (folder / jobdir.TRAINING).write_text(json.dumps(task))
-    assert run(folder).returncode == jobdir.OK
+    assert main_on(folder, monkeypatch) == jobdir.OK
     text = (folder / jobdir.PROGRESS).read_text()
     assert "Took 36 of 36 decoded pictures from the cache" in text
     assert "Went on from the checkpoint of an earlier attempt, after epoch" in text

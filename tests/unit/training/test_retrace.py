@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,25 +13,34 @@ import torch
 from safetensors.torch import save_file
 
 from eyasd.core import document, jobdir
-from eyasd.core.bundle import MANIFEST, Manifest
+from eyasd.core.bundle import MANIFEST, Manifest, read_manifest
 from eyasd.core.jobs import JobError
 from eyasd.core.names import ModelRef
 from eyasd.core.spec import InspectionSpec, TrainSpec
-from eyasd.core.tasks import InspectionOutcome, InspectionTask
+from eyasd.core.tasks import InspectionOutcome, InspectionTask, TrainingTask
+from eyasd.training.journal import FINE_TUNE_SHARES, Journal
+from eyasd.training.ranks import Ranks
+from eyasd.training.train import train
 
-from .conftest import JobFolder, main_on, save_square
+from .conftest import COLOURS, JobFolder, main_on, save_square
 
 SPEC = TrainSpec(backbone="test_resnet", image_size_px=32, epochs=0, seed=3, test_fraction=0.3)
 
 
-@pytest.fixture
-def weights(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def weights_of_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with weights of two backbones."""
-    (tmp_path / "weights").mkdir()
+    folder = tmp_path_factory.mktemp("weights")
     torch.manual_seed(0)
     for name in ("test_resnet", "test_efficientnet"):
-        save_file(timm.create_model(name, num_classes=0).state_dict(), tmp_path / "weights" / f"{name}.safetensors")
-    return tmp_path / "weights"
+        save_file(timm.create_model(name, num_classes=0).state_dict(), folder / f"{name}.safetensors")
+    return folder
+
+
+@pytest.fixture
+def weights(weights_of_two: Path, tmp_path: Path) -> Path:
+    """The same, to be changed."""
+    return Path(shutil.copytree(weights_of_two, tmp_path / "weights"))
 
 
 @pytest.fixture
@@ -53,12 +62,24 @@ def retraced(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return run
 
 
+@pytest.fixture(scope="module")
+def trained(weights_of_two: Path, tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """Of a training on squares, which are not to be changed."""
+    folder = tmp_path_factory.mktemp("trained")
+    for seed, (label, colour) in enumerate(list(COLOURS.items()) * 12):
+        save_square(folder / "data" / label / f"{seed}.png", colour, seed)
+    place = str(folder / "data")
+    task = TrainingTask(job="j1", attempt=1, model="squares", dataset=place, spec=SPEC, weights=str(weights_of_two), hub=False)
+    torch.set_num_threads(1)
+    train(task, folder, Journal(folder / jobdir.PROGRESS, FINE_TUNE_SHARES), Ranks())
+    return read_manifest((folder / jobdir.BUNDLE / MANIFEST).read_bytes())
+
+
 @pytest.fixture
-def made(
-    squares: Callable[..., Path], finished: Callable[..., JobFolder], weights: Path
-) -> Callable[[TrainSpec, Mapping[str, int] | None], Manifest]:
-    """Trains on squares, and returns the manifest."""
-    return lambda spec, counts=None: finished(squares(counts), spec, weights=weights).manifest()
+def made(trained: Manifest, tmp_path: Path) -> Manifest:
+    """Of a training on squares that are this test's own."""
+    data = shutil.copytree(trained.lineage.dataset, tmp_path / "data")
+    return replace(trained, lineage=replace(trained.lineage, dataset=str(data)))
 
 
 def outcome(job: JobFolder) -> InspectionOutcome:
@@ -66,8 +87,14 @@ def outcome(job: JobFolder) -> InspectionOutcome:
 
 
 @pytest.mark.parametrize("backbone", ["test_resnet", "test_resnet,test_efficientnet"])
-def test_nothing_has_changed(made: Callable[..., Manifest], retraced: Callable[..., JobFolder], backbone: str) -> None:
-    manifest = made(replace(SPEC, backbone=backbone))
+def test_nothing_has_changed(
+    squares: Callable[..., Path],
+    finished: Callable[..., JobFolder],
+    weights: Path,
+    retraced: Callable[..., JobFolder],
+    backbone: str,
+) -> None:
+    manifest = finished(squares(), replace(SPEC, backbone=backbone), weights=weights).manifest()
     job, lineage = retraced(manifest), manifest.lineage
     found = outcome(job)
     assert (found.dataset_report.digest, found.dataset_report.split_sizes) == (
@@ -80,45 +107,37 @@ def test_nothing_has_changed(made: Callable[..., Manifest], retraced: Callable[.
     assert job.stages() == ["audit", "decode"]
 
 
-def test_a_picture_more_or_another_seed_is_another_digest(
-    made: Callable[..., Manifest], retraced: Callable[..., JobFolder]
-) -> None:
-    manifest = made(SPEC)
-    other_seed = replace(manifest, lineage=replace(manifest.lineage, seed=4))
-    assert outcome(retraced(other_seed)).dataset_report.digest != manifest.dataset_report.digest
-    save_square(Path(manifest.lineage.dataset) / "red" / "more.png", (220, 30, 30), 999)
-    assert outcome(retraced(manifest)).dataset_report.digest != manifest.dataset_report.digest
+def test_a_picture_more_or_another_seed_is_another_digest(made: Manifest, retraced: Callable[..., JobFolder]) -> None:
+    other_seed = replace(made, lineage=replace(made.lineage, seed=4))
+    assert outcome(retraced(other_seed)).dataset_report.digest != made.dataset_report.digest
+    save_square(Path(made.lineage.dataset) / "red" / "more.png", (220, 30, 30), 999)
+    assert outcome(retraced(made)).dataset_report.digest != made.dataset_report.digest
 
 
-def test_a_dataset_that_moved_is_the_same(
-    made: Callable[..., Manifest], retraced: Callable[..., JobFolder], tmp_path: Path
-) -> None:
-    manifest = made(SPEC)
-    Path(manifest.lineage.dataset).rename(tmp_path / "moved")
-    assert outcome(retraced(manifest, tmp_path / "moved")).dataset_report.digest == manifest.dataset_report.digest
+def test_a_dataset_that_moved_is_the_same(made: Manifest, retraced: Callable[..., JobFolder], tmp_path: Path) -> None:
+    Path(made.lineage.dataset).rename(tmp_path / "moved")
+    assert outcome(retraced(made, tmp_path / "moved")).dataset_report.digest == made.dataset_report.digest
 
 
-def test_a_dataset_that_would_be_refused_is_refused(made: Callable[..., Manifest], retraced: Callable[..., JobFolder]) -> None:
-    manifest = made(SPEC)
-    for file in sorted((Path(manifest.lineage.dataset) / "red").iterdir())[1:]:
+def test_a_dataset_that_would_be_refused_is_refused(made: Manifest, retraced: Callable[..., JobFolder]) -> None:
+    for file in sorted((Path(made.lineage.dataset) / "red").iterdir())[1:]:
         file.unlink()
-    error = document.load(JobError, (retraced(manifest).path / jobdir.ERROR).read_bytes())
+    error = document.load(JobError, (retraced(made).path / jobdir.ERROR).read_bytes())
     assert error.reason == "BAD_DATASET"
 
 
 def test_weights_are_looked_for_where_a_training_would_take_them(
-    made: Callable[..., Manifest], retraced: Callable[..., JobFolder], weights: Path
+    made: Manifest, retraced: Callable[..., JobFolder], weights: Path
 ) -> None:
-    manifest = made(SPEC)
 
     def source(manifest: Manifest) -> str | None:
         conditions = outcome(retraced(manifest)).conditions
         return conditions.weights_source if conditions else "no conditions"
 
-    assert source(replace(manifest, lineage=replace(manifest.lineage, weights_source=""))) == ""
-    warm = replace(manifest.lineage, base_version=ModelRef("squares", version=1))
-    assert source(replace(manifest, lineage=warm)) is None
+    assert source(replace(made, lineage=replace(made.lineage, weights_source=""))) == ""
+    warm = replace(made.lineage, base_version=ModelRef("squares", version=1))
+    assert source(replace(made, lineage=warm)) is None
     (weights / "test_resnet.safetensors").write_bytes(b"others")
-    assert source(manifest) not in {manifest.lineage.weights_source, None}
+    assert source(made) not in {made.lineage.weights_source, None}
     (weights / "test_resnet.safetensors").unlink()
-    assert source(manifest) is None
+    assert source(made) is None
