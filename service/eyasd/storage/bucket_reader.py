@@ -77,9 +77,7 @@ class BucketReader:
 
     def read(self, wanted: Object, start: int, end: int) -> Iterator[bytes]:
         """See `Objects`."""
-        options: GetOptions = {}
-        if (start, end) != (0, wanted.size_bytes):  # all of it costs a server less if no range is asked for
-            options["range"] = (start, end)
+        options: GetOptions = {"range": (start, end)}
         if wanted.version:
             options["if_match"] = wanted.version
         with _told(self.url, wanted.key):
