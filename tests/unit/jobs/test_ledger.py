@@ -86,7 +86,7 @@ async def test_a_job_reads_the_version_of_an_uploaded_dataset_that_was_the_newes
     process.succeed()
     ended = [event.job async for event in house.ledger.watch(queued.id, 1) if event.job][-1]
     assert ended.error is not None
-    assert "has no version 2" in ended.error.message
+    assert ended.error.message.startswith("Version 2 of the uploaded dataset 'photos' was deleted: upload it again")
     await house.ledger.refuse_if_used(DatasetRef("photos"))
 
 

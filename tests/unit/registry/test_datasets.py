@@ -141,8 +141,9 @@ def test_content_of_an_upload_that_has_not_ended_stays_for_some_time(datasets: D
     assert content(datasets) == of(MORE)
 
 
-def test_room_is_there_again_once_content_is_collected(tmp_path: Path) -> None:
-    datasets = open_uploads(tmp_path, max_bytes=2000)
+@pytest.mark.parametrize("address", [None, "memory://"])
+def test_room_is_there_again_once_content_is_collected(tmp_path: Path, address: str | None) -> None:
+    datasets = open_uploads(tmp_path, address, max_bytes=2000)
     upload(datasets, "photos", {"a": bytes(1500)})
     datasets.delete(DatasetRef("photos"))
     with pytest.raises(UploadTooLarge):
