@@ -77,7 +77,7 @@ class Unreported:
     """Lines of progress.jsonl that no trainer has taken down.
 
     Attributes:
-        first: number of the first of them among the lines of the attempt, from 1; 0 where the trainer never said how many it has.
+        first: number of the first of them, as `ReportProgress` has it.
         lines: without their ends.
     """
 

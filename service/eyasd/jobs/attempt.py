@@ -268,8 +268,7 @@ class Attempt:
             try:
                 left = await asyncio.to_thread(exchange.take, self._job.id, self._job.attempt, self._job_dir)
                 if left is not None:
-                    first = left.first or await self._ledger.progress_bytes(self._job.id) + 1
-                    await self._ledger.report(self._job.id, self._job.attempt, first, left.lines)
+                    await self._ledger.report(self._job.id, self._job.attempt, left.first, left.lines)
                 break
             except StorageFailed as error:
                 self._log.warning("what pods have left could not be fetched yet", job=self._job.id, error=error.message)

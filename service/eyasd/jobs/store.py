@@ -230,7 +230,7 @@ class JobStore:
         Args:
             job: its id.
             attempt: the one that reports.
-            first: number of the first line, counted from 1 within the attempt.
+            first: number of the first line, from 1; numbers grow within the attempt, and may leave some out.
             events: of the lines; None of one that says nothing.
 
         Returns:

@@ -23,7 +23,6 @@ import grpc
 from eyas._channel import Connection
 from eyasd.core import document, jobdir
 from eyasd.core.errors import EyasError, StorageFailed
-from eyasd.core.jobdir import Unreported
 from eyasd.pod import layout
 from eyasd.pod.checkpoints import Checkpoints
 from eyasd.pod.patience import Grace, persist
@@ -116,7 +115,7 @@ class _Pod:
     def _see_through(self, program: Program, checkpoints: Checkpoints, number: int) -> int:
         """Reports until the program ends, and hands over what it leaves, while the last lines are on their way."""
         lines, token = self._folder / jobdir.PROGRESS, _token(self._asked.token)
-        reporter = Reporter(self._channel, token, lines, program.stop, base=0 if number == 1 else None)
+        reporter = Reporter(self._channel, token, lines, program.stop, number=number)
         out = f"{layout.place(self._asked.job, self._asked.attempt, 'out')}/{number}"
         reporter.start()
         try:
@@ -133,7 +132,9 @@ class _Pod:
             told = reporter.close(patience)
         if not told and not reporter.over:
             with suppress(StorageFailed, OSError):  # all else is handed over
-                persist(lambda: self._leave_lines(out, reporter.left()), self._grace.bound(_INPUTS_SECONDS))
+                left = self._folder / jobdir.UNREPORTED
+                left.write_text(document.dump(reporter.left()))
+                persist(lambda: layout.add(self._store, out, self._folder, left), self._grace.bound(_INPUTS_SECONDS))
         return jobdir.TERMINATED if reporter.over else program.status()
 
     def _done(self) -> int | None:
@@ -154,12 +155,6 @@ class _Pod:
         if not {self._folder / jobdir.RESULT, self._folder / jobdir.ERROR} & {*left}:
             checkpoints.look(now=True)
         layout.send(self._store, out, self._folder, left)
-
-    def _leave_lines(self, out: str, lines: Unreported) -> None:
-        """Hands over what the trainer was not there to hear."""
-        path = self._folder / jobdir.UNREPORTED
-        path.write_text(document.dump(lines))
-        layout.add(self._store, out, self._folder, path)
 
     def _make_way(self) -> None:
         self._grace.begin()

@@ -25,6 +25,7 @@ _LONGEST_PAUSE_SECONDS: Final = 5.0
 _CALL_SECONDS: Final = 10.0
 _MOST_LINES: Final = 1000  # of one request, see the contract
 _MOST_BYTES: Final = 1 << 20
+_POD_BITS: Final = 32  # of a line's number; those above are the pod's
 _OVER: Final = (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNAUTHENTICATED)
 
 
@@ -42,7 +43,7 @@ class Reporter:
         lines: Path,
         stop: Callable[[], None],
         *,
-        base: int | None = None,
+        number: int,
         pauses: Pauses | None = None,
     ) -> None:
         """Sends nothing yet.
@@ -52,14 +53,15 @@ class Reporter:
             token: of the attempt.
             lines: progress.jsonl, which may not be there yet.
             stop: called, perhaps more than once, when the program is to end.
-            base: how many lines earlier pods of this attempt have sent; None is for the trainer to say.
+            number: of this pod within the attempt, from 1.
             pauses: while the trainer is away.
         """
         self._stub = job_service_pb2_grpc.JobServiceStub(channel)  # type: ignore[no-untyped-call]
         self._metadata = (("authorization", f"Bearer {token}"),)
         self._path, self._stop = lines, stop
         self._pauses = pauses or Pauses(_LOOK_SECONDS, _LONGEST_PAUSE_SECONDS)
-        self._base = base
+        # Above those of all earlier pods: what one had on its way when it was killed is not taken once this one has spoken.
+        self._base = (number - 1) << _POD_BITS
         self._known = 0  # of this pod's lines, how many the trainer has
         self._position = 0  # in the file, of what has been read
         self._own = deque[str]()
@@ -92,16 +94,16 @@ class Reporter:
         if self._call is not None:
             self._call.cancel()
         self._thread.join()
-        return self._base is not None and self._whole and not self._unknown
+        return self._whole and not self._unknown
 
     def left(self) -> Unreported:
         """Returns, once it was closed, what the trainer does not know; it may know some of it, whose answer was lost."""
-        lines = list(self._unknown)
+        first, lines = self._base + self._known + 1, list(self._unknown)
         while not self._whole:
             self._unknown = []
             self._read()
             lines += self._unknown
-        return Unreported(self._base + self._known + 1 if self._base is not None else 0, tuple(lines))
+        return Unreported(first, tuple(lines))
 
     def _run(self) -> None:
         while not self._given_up.is_set():
@@ -126,8 +128,7 @@ class Reporter:
             self._read()
         except OSError as error:
             sys.stderr.write(f"{self._path} cannot be read now: {error.strerror}.\n")
-        sent = self._unknown if self._base is not None else []
-        request = job_service_pb2.ReportProgressRequest(first=(self._base or 0) + self._known + 1, lines=sent)
+        request = job_service_pb2.ReportProgressRequest(first=self._base + self._known + 1, lines=self._unknown)
         try:
             self._call = self._stub.ReportProgress(iter([request]), metadata=self._metadata, timeout=_CALL_SECONDS)
             answers = list(self._call)
@@ -139,12 +140,8 @@ class Reporter:
         if self._away:
             self._away = False
             sys.stderr.write("The trainer answers again.\n")
-        if self._base is None:
-            self._base = answers[0].stored
-            self._whole = False  # nothing was sent yet
-        else:
-            known = answers[0].stored - self._base - self._known
-            self._unknown, self._known = self._unknown[known:], self._known + known
+        known = max(0, answers[0].stored - self._base) - self._known
+        self._unknown, self._known = self._unknown[known:], self._known + known
         if answers[0].stop:
             self._stop()
         return True

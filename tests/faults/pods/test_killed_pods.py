@@ -50,11 +50,14 @@ try:
     start = step = int(open(f"{{folder}}/{jobdir.CHECKPOINT}").read())
 except FileNotFoundError:
     start = step = 0
-while step < {STEPS}:
-    step += 1
+def tell():
     with open(f"{{folder}}/{jobdir.PROGRESS}", "a") as lines:
         lines.write('{{"time": "%s", "message": "%s from %d at %d", "sequence": %d}}\\n' % (
-            datetime.now(UTC).isoformat(), os.environ["POD"], start, step, step - start))
+            datetime.now(UTC).isoformat(), os.environ["POD"], start, step, step - start + 1))
+tell()
+while step < {STEPS}:
+    step += 1
+    tell()
     if step % 5 == 0 or stopped:
         write("{jobdir.CHECKPOINT}", str(step))
     if stopped:
@@ -131,9 +134,8 @@ class Trial:
             steps.setdefault(found[1], []).append(int(found[3]))
         assert list(steps) == sorted(steps), "pods' lines are mixed"
         for pod, told in steps.items():
-            assert told == list(range(starts[pod] + 1, starts[pod] + 1 + len(told))), (
-                f"lines of pod {pod} are lost or twice: {told}"
-            )
+            wanted = range(starts[pod], starts[pod] + len(told))
+            assert told == list(wanted), f"lines of pod {pod} are lost or twice: {told}"
         last = max(steps)
         assert steps[last][-1] == STEPS, "the last lines are lost"
         for pod in self.drained:

@@ -217,6 +217,10 @@ def test_lines_that_are_reported_count_once_however_often_they_come(store: JobSt
     further = JobEvent(0, datetime.now(UTC), progress=Progress(stage="head"))
     assert store.report("a", 1, 6, [further])[1].progress == Progress(stage="head")
     assert store.get("a").progress == Progress(stage="head")
+    second = 2**32 + 1  # of a pod that is in the place of another, which had more on its way
+    assert store.report("a", 1, second, lines[4:])[0] == second
+    assert store.report("a", 1, 7, lines[:1])[0] == second
+    assert [event.message for event in store.events("a", 1) if event.message][-2:] == ["4", "5"]
 
 
 def test_an_attempt_that_is_over_reports_in_vain(store: JobStore) -> None:
