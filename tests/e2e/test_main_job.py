@@ -27,6 +27,7 @@ LONG = ("--set", "epochs=2", "--set", "image_size_px=64")
 TINY = ("--backbone", "test_resnet", "--set", "pretrained=false", "--set", "epochs=20", "--set", "image_size_px=64")
 
 
+@pytest.mark.timeout(900)  # of a busy machine's
 def test_digits_from_folder_to_labels(house: House, digits: Path) -> None:
     house.start()
     trained = house.json("train", digits, "--model", "digits", "--preset", "fast", "--set", "image_size_px=96")

@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.faults.conftest import Tell
+from tests.faults.full.conftest import Disk
 
 from builders import write_pictures
 from eyasd.core import document, jobdir
 from eyasd.core.jobs import JobError
 from eyasd.core.spec import TrainSpec
 from eyasd.core.tasks import TrainingTask
-from tests.faults.conftest import Tell
-from tests.faults.full.conftest import Disk
 
 # What is left at the start: of 8 MB, of which a whole training takes about 4.
 KILOBYTES = (0, 4, 8, 16, 64, 256, 512, 1024, 1536, 2048, 2560, 3072, 3584, 4096)
@@ -28,9 +28,9 @@ def train(job_dir: Path) -> int:
         return subprocess.run(command, stdout=log, stderr=log, env=environment, check=False).returncode
 
 
-def test_it_says_that_there_is_no_room_and_ends_well_when_there_is(disk: Disk, tmp_path: Path, all_faults: bool, tell: Tell) -> None:
-    if not all_faults:
-        pytest.skip("a training takes seconds, and this one is done a dozen times")
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_it_says_that_there_is_no_room_and_ends_well_when_there_is(disk: Disk, tmp_path: Path, tell: Tell) -> None:
     photos = write_pictures(tmp_path / "photos", {"red": 12, "green": 12, "blue": 12})
     spec = TrainSpec(backbone="test_resnet", pretrained=False, epochs=2, image_size_px=64)
     told = 0
