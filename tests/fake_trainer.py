@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,7 +26,7 @@ from eyasd.jobs.plates import Plates
 from eyasd.jobs.queue import QueueOptions
 from eyasd.jobs.replica import Replica
 from eyasd.jobs.retries import RetryOptions
-from eyasd.jobs.runner import Cause, Ending, Launch, Standing
+from eyasd.jobs.runner import Cause, DevicesTaken, Ending, Launch, Standing
 from eyasd.jobs.scheduler import Scheduler
 from eyasd.jobs.store import JobStore
 from eyasd.registry.models import Models
@@ -92,8 +93,16 @@ class FakeRunner:
         self.started: asyncio.Queue[FakeProcess] = asyncio.Queue()
         self.alive: dict[str, FakeProcess] = {}
         self.reason = ""
+        self.others: list[str] = []
+        self.refusals = 0
+
+    def taken(self, here: Collection[str]) -> list[str]:
+        return self.others
 
     async def start(self, launch: Launch) -> FakeProcess:
+        if self.refusals:
+            self.refusals -= 1
+            raise DevicesTaken("It wants 2 of 4 GPUs, and 1 is free: it waits for them.")
         process = FakeProcess(launch.job_dir, reason=self.reason)
         self.alive[launch.job] = process
         self.started.put_nowait(process)

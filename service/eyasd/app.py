@@ -38,13 +38,12 @@ from eyasd.jobs.ledger import Ledger
 from eyasd.jobs.outlook import Outlook
 from eyasd.jobs.permits import Permits, kept_key
 from eyasd.jobs.plates import Plates
-from eyasd.jobs.queue import QueueOptions
 from eyasd.jobs.replica import Replica
 from eyasd.jobs.retries import RetryOptions
 from eyasd.jobs.scheduler import Scheduler
 from eyasd.machine import decoder_of, fleet_options, make_writable, open_datasets, open_jobs, stores_of
 from eyasd.registry.models import Models
-from eyasd.runners import make_exchange, make_runner
+from eyasd.runners import make_exchange, make_runner, queue_options
 from eyasd.serving.cache import Cache
 from eyasd.serving.classifier import Classifier
 from eyasd.serving.engine.channel import Channel
@@ -200,7 +199,7 @@ class App:
         store = open_jobs(self._settings, self._log)
         self._closers.append(store.close)
         jobs, training = self._settings.jobs, self._settings.training
-        queue = QueueOptions(devices=jobs.max_running, quota_running=jobs.quota_running)
+        queue = queue_options(self._settings)
         exchange = make_exchange(self._settings)
         # On the machine of a pod that shares no folder with this one.
         elsewhere = Path("/tmp") if exchange else None  # noqa: S108 -- the one folder of a pod that can be written

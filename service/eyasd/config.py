@@ -148,7 +148,7 @@ class JobsSettings(_Room):
     report_key: SecretStr | None = Field(default=None, min_length=16)
     """Signs the tokens with which pods report, the same at all trainers of one database; unset is kept in data_dir."""
     max_running: int = Field(default=1, ge=1, le=64)
-    """Jobs that run at the same time; on one GPU, or on a laptop, one at a time is fastest."""
+    """Jobs that run at the same time, if there are GPUs for each; on a laptop one at a time is fastest."""
     max_attempts: int = Field(default=3, ge=1, le=10)
     """How often a job is started in all when its process is lost through no fault of its own."""
     retry_seconds: float = Field(default=10.0, ge=0, le=300)

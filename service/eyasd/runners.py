@@ -12,10 +12,11 @@ import structlog
 from eyasd.config import Settings
 from eyasd.core.errors import StartupFailed, StorageFailed
 from eyasd.jobs.exchange import Exchange
-from eyasd.jobs.gpus import visible_gpus
+from eyasd.jobs.gpus import gpu_count, visible_gpus
 from eyasd.jobs.kubernetes.objects import Apart, PodOptions
 from eyasd.jobs.local import LocalOptions, LocalRunner
 from eyasd.jobs.permits import Permits
+from eyasd.jobs.queue import QueueOptions
 from eyasd.jobs.replica import PROCESS_LEASE_SECONDS
 from eyasd.jobs.runner import Runner
 from eyasd.storage.address import open_store
@@ -52,6 +53,20 @@ def make_exchange(settings: Settings) -> Exchange | None:
     if kubernetes.image is None or kubernetes.store is None:
         return None
     return Exchange(open_store(kubernetes.store, settings.data_dir), tuple(kubernetes.volumes))
+
+
+def queue_options(settings: Settings) -> QueueOptions:
+    """Returns what jobs have to share: the GPUs of this machine; without, or in a cluster, as many places as there are to be."""
+    jobs = settings.jobs
+    gpus = 0 if settings.kubernetes.image is not None else gpu_count(os.environ)
+    if not gpus:
+        return QueueOptions(devices=jobs.max_running, quota_running=jobs.quota_running)
+    return QueueOptions(
+        devices=gpus,
+        quota_running=jobs.quota_running,
+        jobs=jobs.max_running,
+        training_devices=min(gpus, settings.training.processes or gpus),
+    )
 
 
 def _cluster_runner(settings: Settings, permits: Permits, log: structlog.typing.FilteringBoundLogger) -> tuple[Runner, Cluster]:

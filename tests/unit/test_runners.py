@@ -14,7 +14,8 @@ from eyasd.jobs.kubernetes.objects import Apart
 from eyasd.jobs.kubernetes.runner import KubernetesRunner
 from eyasd.jobs.local import LocalRunner
 from eyasd.jobs.permits import Permits
-from eyasd.runners import make_exchange, make_runner, pod_options
+from eyasd.jobs.queue import QueueOptions
+from eyasd.runners import make_exchange, make_runner, pod_options, queue_options
 
 PERMITS = Permits(b"a key")
 KUBERNETES: dict[str, Any] = {"image": "eyas-trainer:1", "api_url": "http://127.0.0.1:1/", "namespace": "ml"}
@@ -63,6 +64,23 @@ def test_what_is_missing_is_said_at_the_start(
 ) -> None:
     with pytest.raises(StartupFailed, match=says):
         make_runner(settings(data_dir, **kubernetes), PERMITS, log)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "rooms", "expected"),
+    [
+        (0, {}, QueueOptions(devices=3, quota_running=2)),
+        (8, {}, QueueOptions(devices=8, quota_running=2, jobs=3, training_devices=8)),
+        (8, {"training": {"processes": 2}}, QueueOptions(devices=8, quota_running=2, jobs=3, training_devices=2)),
+        (1, {"training": {"processes": 4}}, QueueOptions(devices=1, quota_running=2, jobs=3, training_devices=1)),
+        (8, {"kubernetes": KUBERNETES}, QueueOptions(devices=3, quota_running=2)),
+    ],
+)
+def test_jobs_share_the_gpus_of_the_machine(
+    gpus: int, rooms: dict[str, Any], expected: QueueOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eyasd.runners.gpu_count", lambda _: gpus)
+    assert queue_options(Settings(jobs={"max_running": 3, "quota_running": 2}, **rooms)) == expected  # type: ignore[arg-type]
 
 
 def test_the_settings_of_jobs_bound_pods_too() -> None:

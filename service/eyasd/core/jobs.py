@@ -117,7 +117,7 @@ class Job:
         comparisons: of an evaluation that succeeded, one for each of `others`.
         split: of an evaluation, see `EvaluationTask`.
         owner: who submitted it; "" is nobody that is known.
-        devices: how many it wants at once.
+        devices: how many it wants at once; 0 is what the trainer that runs it gives to one of its type.
         micro_batches: of the next attempt of a training, see `TrainingTask`.
         setback: why the last attempt ended where another one follows, for a person.
         worked: how long the attempts before this one have been at work, as far as that was seen.
@@ -149,7 +149,7 @@ class Job:
     split: Split | None = None
     priority: JobPriority = JobPriority.NORMAL
     owner: str = ""
-    devices: int = 1
+    devices: int = 0
     pausing: bool = False
     resume_time: datetime | None = None
     micro_batches: int = 1

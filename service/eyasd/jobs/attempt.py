@@ -26,7 +26,7 @@ from eyasd.jobs.ledger import Ledger
 from eyasd.jobs.progress import read_progress
 from eyasd.jobs.publishing import Publisher
 from eyasd.jobs.retries import RetryOptions, fault_of, judge
-from eyasd.jobs.runner import Cause, Ending, Launch, Process, Runner
+from eyasd.jobs.runner import Cause, DevicesTaken, Ending, Launch, Process, Runner
 from eyasd.jobs.stalls import ReportWatch, StallWatch
 from eyasd.registry.models import Models
 from eyasd.telemetry.metrics import Metrics
@@ -38,6 +38,7 @@ _RECEIVE_SECONDS: Final = 1800.0  # for which what pods have left is asked for i
 _WENT_DOWN: Final = "The trainer that had it went down; it goes on from its checkpoint."
 _GAVE_WAY: Final = "Its trainer could not say that it still had it, so it was ended; it goes on from its checkpoint."
 _GIVE_WAY_SECONDS: Final = 0.5
+_TAKEN_WAIT: Final = timedelta(seconds=5)
 _RESUMED: Final = "It was paused, and resumed before its process had ended."
 _UNDONE: Final = "The pods have done their work, and the store has nothing whole of it: somebody has deleted or changed it there."
 _GONE: Final = Ending(None, Cause.LOST, "The trainer that ran it is gone, and its process with it.")
@@ -160,17 +161,24 @@ class Attempt:
             return
         self._begun = True
         try:
-            process = await self._runner.start(self._launch())
+            process = await self._started()
         except StorageFailed as error:
             await self._settle(Ending(None), JobError(error.reason, error.message))
             return
+        except DevicesTaken as error:  # since the scheduler looked
+            await self._interrupt(_TAKEN_WAIT, str(error))
+            return
+        self._log.info("job started", job=self._job.id, attempt=self._job.attempt)
+        await self._follow(process)
+
+    async def _started(self) -> Process:
+        try:
+            return await self._runner.start(self._launch())
         except BlockingIOError:  # one that was given up, as nobody was seen to hold it, has not ended yet
             stale = await self._runner.attach(self._launch())
             if stale is not None:
-                await stale.stop(options.stop_grace_seconds)
-            process = await self._runner.start(self._launch())
-        self._log.info("job started", job=self._job.id, attempt=self._job.attempt)
-        await self._follow(process)
+                await stale.stop(self._options.stop_grace_seconds)
+            return await self._runner.start(self._launch())
 
     async def _take_up(self) -> None:
         """Goes on with an attempt that was started before."""
@@ -184,7 +192,9 @@ class Attempt:
     def _launch(self) -> Launch:
         job = self._job
         training = job.type is JobType.TRAINING
-        return Launch(job=job.id, attempt=job.attempt, job_dir=self._job_dir, training=training, owner=job.owner)
+        return Launch(
+            job=job.id, attempt=job.attempt, job_dir=self._job_dir, training=training, devices=job.devices, owner=job.owner
+        )
 
     async def _follow(self, process: Process) -> None:
         """Takes down what a process reports until it has ended, and asks it to end where that is wanted."""

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+from eyasd.jobs.runner import DevicesTaken
+
 _DRIVER: Final = Path("/proc/driver/nvidia/gpus")
 
 
@@ -43,14 +45,17 @@ def take(gpus: Sequence[str], count: int, locks: Path, files: ExitStack) -> tupl
 
     Args:
         gpus: those of the machine.
-        count: how many are wanted. Where fewer are free, those of others are shared; where fewer are there, all are given.
+        count: how many are wanted; where fewer are there, all are.
         locks: folder of the locks, which daemons of the machine share.
         files: closes this process's copies of the locks.
 
     Returns:
         The GPUs, and the descriptors of their locks, for the process to inherit.
+
+    Raises:
+        DevicesTaken: fewer are free; none is locked any more once `files` is closed.
     """
-    free, taken, held = list[str](), list[str](), list[int]()
+    free, held = list[str](), list[int]()
     if gpus:
         locks.mkdir(parents=True, exist_ok=True)
     for gpu in gpus:
@@ -61,11 +66,25 @@ def take(gpus: Sequence[str], count: int, locks: Path, files: ExitStack) -> tupl
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            taken.append(gpu)
-        else:
-            free.append(gpu)
-            held.append(descriptor)
-    return [*free, *taken][:count], held
+            continue
+        free.append(gpu)
+        held.append(descriptor)
+    if len(free) < min(count, len(gpus)):
+        are = "is" if len(free) == 1 else "are"
+        raise DevicesTaken(f"It wants {min(count, len(gpus))} of {len(gpus)} GPUs, and {len(free)} {are} free: it waits for them.")
+    return free, held
+
+
+def taken(gpus: Sequence[str], locks: Path) -> list[str]:
+    """Returns the GPUs that somebody has."""
+    found = []
+    with ExitStack() as files:
+        for gpu in gpus:
+            try:
+                take([gpu], 1, locks, files)
+            except DevicesTaken:
+                found.append(gpu)
+    return found
 
 
 def open_lock(path: Path) -> int:

@@ -17,6 +17,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -24,7 +25,7 @@ from typing import Final
 from eyasd.core import jobdir, stacks
 from eyasd.core.locks import is_held
 from eyasd.jobs import folder
-from eyasd.jobs.gpus import open_lock, take
+from eyasd.jobs.gpus import open_lock, take, taken
 from eyasd.jobs.guard import PID_BYTES
 from eyasd.jobs.runner import Cause, Ending, Launch, Process, Standing
 
@@ -112,6 +113,7 @@ class LocalRunner:
 
     def __init__(self, options: LocalOptions) -> None:
         self._options = options
+        self._given: dict[str, str] = {}  # to which job which GPUs, as people call them
 
     async def start(self, launch: Launch) -> Process:
         """Starts a trainer; its output goes to JOB_DIR/trainer.log.
@@ -119,6 +121,7 @@ class LocalRunner:
         Raises:
             BlockingIOError: a trainer works on the folder already.
             StorageFailed: the folder cannot be written.
+            DevicesTaken: fewer GPUs than it wants are free.
         """
         job_dir = launch.job_dir
         with contextlib.ExitStack() as files:  # the guard's copies keep the locks
@@ -153,14 +156,22 @@ class LocalRunner:
                 start_new_session=True,
                 pass_fds=(descriptor, *held),
             )
-        return LocalProcess(child.pid, job_dir, child, f"GPU {','.join(gpus)}" if gpus else "")
+        self._given[launch.job] = f"GPU {','.join(gpus)}" if gpus else ""
+        return LocalProcess(child.pid, job_dir, child, self._given[launch.job])
+
+    def taken(self, here: Collection[str]) -> list[str]:
+        """See `Runner.taken`."""
+        own = {gpu for job in here for gpu in self._given.get(job, "").removeprefix("GPU ").split(",")}
+        return [f"GPU {gpu}" for gpu in taken(self._options.gpus, self._options.locks) if gpu not in own]
 
     async def attach(self, launch: Launch) -> Process | None:
         """See `Runner.attach`."""
         path = launch.job_dir / jobdir.LOCK
         while is_held(path):
             if number := path.read_text().strip():
-                return LocalProcess(int(number), launch.job_dir)
+                found = LocalProcess(int(number), launch.job_dir)
+                self._given[launch.job] = found.standing().place
+                return found
             await asyncio.sleep(_LAST_SECONDS)  # a guard that has only just been started
         return None
 

@@ -52,5 +52,6 @@ class Outlook:
         queued = await self._ledger.queued()
         running = await self._ledger.in_state(JobState.STARTING, JobState.RUNNING)
         here = set(self._scheduler.here)
-        self._found = await asyncio.to_thread(forecast, queued, running, here, self._options, datetime.now(UTC))
+        taken = await self._scheduler.taken() if queued else ()
+        self._found = await asyncio.to_thread(forecast, queued, running, here, self._options, datetime.now(UTC), taken)
         self._looked = time.monotonic()

@@ -5,6 +5,7 @@ A runner knows places, processes and devices. It knows no rows, and decides noth
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -103,11 +104,24 @@ class Process(Protocol):
         ...
 
 
+class DevicesTaken(Exception):
+    """Somebody has the devices that an attempt was to be given; the message says how many there were."""
+
+
 class Runner(Protocol):
     """Starts attempts, and finds those started before, by an earlier daemon, too."""
 
     async def start(self, launch: Launch) -> Process:
-        """Starts an attempt; one that was started already is found instead where that is possible. Raises StorageFailed."""
+        """Starts an attempt; one that was started already is found instead where that is possible.
+
+        Raises:
+            StorageFailed: its folder cannot be written.
+            DevicesTaken: fewer devices than it wants are free.
+        """
+        ...
+
+    def taken(self, here: Collection[str]) -> list[str]:
+        """Returns the devices, as people call them, that somebody has, and that none of these jobs was given. Blocking."""
         ...
 
     async def attach(self, launch: Launch) -> Process | None:

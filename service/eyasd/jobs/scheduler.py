@@ -63,6 +63,10 @@ class Scheduler:
         attempt = self._attempts.get(job)
         return attempt.process.standing().reason if attempt and attempt.process else ""
 
+    async def taken(self) -> list[str]:
+        """Returns the devices of this replica that somebody has, and none of its jobs."""
+        return await asyncio.to_thread(self._runner.taken, frozenset(self.here))
+
     async def run(self) -> None:
         """Takes up what earlier daemons left, then runs queued jobs until cancelled."""
         works = (self._touch(), self._sweep(), self._tidy(), self._ledger.watch_plate())
@@ -151,12 +155,13 @@ class Scheduler:
             self._log.info("job taken up", job=job.id, attempt=job.attempt)
             self._spawn(job, begun=True)
         await self._ledger.wake()
-        while not self._ledger.draining and len(self._tasks) < self._queue.devices:  # thousands may wait: no look at them in vain
+        while not self._ledger.draining and len(self._tasks) < self._queue.most:  # thousands may wait: no look at them in vain
             queued = [job for job in await self._ledger.queued() if job.id not in self._tasks]
             if not queued:
                 return
             running = await self._ledger.in_state(JobState.STARTING, JobState.RUNNING)
-            claimed = await self._ledger.claim(next_up(queued, running, self.here, self._queue), self._queue.quota_running)
+            next_ones = next_up(queued, running, self.here, self._queue, await self.taken())
+            claimed = await self._ledger.claim(next_ones, self._queue.quota_running)
             if claimed is None:
                 return
             self._spawn(claimed, begun=False)

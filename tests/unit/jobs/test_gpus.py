@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from eyasd.jobs.gpus import gpu_count, take
+from eyasd.jobs.gpus import gpu_count, take, taken
+from eyasd.jobs.runner import DevicesTaken
 
 
 @pytest.mark.parametrize(
@@ -31,20 +32,20 @@ def test_the_gpus_that_cuda_would_see_are_counted(tmp_path: Path, present: int, 
     assert gpu_count({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}, tmp_path) == expected
 
 
-def test_free_gpus_are_given_first_and_are_free_again_when_nobody_holds_their_lock(tmp_path: Path) -> None:
+def test_a_gpu_is_given_to_one_and_is_free_again_when_nobody_holds_its_lock(tmp_path: Path) -> None:
     gpus = ["0", "GPU-a/b", "2"]
     with ExitStack() as one:
         given, held = take(gpus, 2, tmp_path, one)
-        assert (given, len(held)) == (["0", "GPU-a/b"], 2)
-        with ExitStack() as two:
-            given, held = take(gpus, 2, tmp_path, two)
-            assert (given, len(held)) == (["2", "0"], 1)  # one is shared
+        assert (given, len(held), taken(gpus, tmp_path)) == (["0", "GPU-a/b"], 2, ["0", "GPU-a/b"])
+        with ExitStack() as two, pytest.raises(DevicesTaken, match="It wants 2 of 3 GPUs, and 1 is free: it waits for them."):
+            take(gpus, 2, tmp_path, two)
+        with ExitStack() as three:  # which that has let go
+            given, held = take(gpus, 1, tmp_path, three)
+            assert given == ["2"]
             copy = os.dup(held[0])
-        with ExitStack() as three:
-            assert take(gpus, 1, tmp_path, three)[0] == ["0"]  # none is free while somebody has a copy
+        assert taken(gpus, tmp_path) == gpus  # while somebody has a copy
         os.close(copy)
-        with ExitStack() as four:
-            assert take(gpus, 1, tmp_path, four)[0] == ["2"]
+        assert taken(gpus, tmp_path) == ["0", "GPU-a/b"]
     with ExitStack() as five:
         assert take(gpus, 8, tmp_path, five)[0] == gpus
         assert take([], 8, tmp_path / "none", five) == ([], [])

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,7 +19,7 @@ import pytest
 from eyasd.core import jobdir, stacks
 from eyasd.jobs import guard, local
 from eyasd.jobs.local import LocalOptions, LocalRunner
-from eyasd.jobs.runner import Cause, Ending, Launch, Process
+from eyasd.jobs.runner import Cause, DevicesTaken, Ending, Launch, Process
 
 _T = TypeVar("_T")
 SLEEP = "time.sleep(60)"
@@ -245,6 +246,14 @@ async def test_a_job_has_its_gpus_alone_where_there_are_enough(house: House) -> 
     other = await house.start(SAY + SLEEP, gpus=("0", "1"))
     await house.said(1)
     assert other.standing().place == "GPU 1"
+    (third := house.folder.parent / "third").mkdir()
+    house.folder = third
+    with pytest.raises(DevicesTaken, match="It wants 1 of 2 GPUs, and 0 are free"):
+        await house.start(SAY + SLEEP, gpus=("0", "1"))
+    runner = LocalRunner(LocalOptions(locks=house.locks, gpus=("0", "1")))  # of a daemon that was started again
+    assert runner.taken(()) == ["GPU 0", "GPU 1"]
+    assert await runner.attach(replace(house.launch, job_dir=second)) is not None
+    assert runner.taken({"job"}) == ["GPU 0"]
     await process.stop(5)
     await other.stop(5)
 

@@ -69,6 +69,33 @@ def test_a_job_of_many_devices_is_not_overtaken_by_those_that_would_fit() -> Non
     assert found["small"].reason == "1 job is before it; the first of them wants 4 devices, and 1 of 4 is free."
 
 
+def test_trainings_take_as_many_gpus_as_the_trainer_gives_one_and_a_gpu_that_is_in_use_is_waited_for() -> None:
+    options = QueueOptions(devices=4, jobs=3, training_devices=2)
+    first, second, third = (queued(name, devices=0) for name in ("first", "second", "third"))
+    small = replace(queued("small", devices=0), type=JobType.EVALUATION)
+    assert [options.wanted(job) for job in (first, small, queued("x", devices=3))] == [2, 1, 3]
+    assert next_up([first, second, third, small], [], [], options) == ["first", "second"]
+    assert next_up([first, small, second], [], [], options) == ["first", "small"]  # and a GPU is kept for the second
+    assert next_up([first, small, second], [], [], options, ["GPU 3"]) == ["first", "small"]
+    assert next_up([first, second, small], [], [], options, ["GPU 3"]) == ["first"]  # the small one does not overtake
+    found = forecast([first, second, small], [], [], options, NOW, ["GPU 3"])
+    in_use = "GPU 3 is in use, and not by a job of this trainer"
+    assert found["second"].reason == f"It is next; it wants 2 devices, and 1 of 4 is free; {in_use}."
+    assert found["small"].reason == f"1 job is before it; the first of them wants 2 devices, and 1 of 4 is free; {in_use}."
+    found = forecast([first], [], [], QueueOptions(devices=1), NOW, ["GPU 0"])
+    assert found["first"].reason == "It is next; the trainer is busy; GPU 0 is in use, and not by a job of this trainer."
+
+
+def test_no_more_jobs_run_than_may_though_there_are_devices() -> None:
+    options = QueueOptions(devices=4, jobs=2)
+    waiting, busy = [queued(name) for name in "abc"], [running("x", left=1)]
+    assert next_up(waiting, busy, ["x"], options) == ["a"]
+    found = forecast(waiting, busy, ["x"], options, NOW)
+    assert found["b"] == Waiting("It is next; the trainer runs 2 jobs, as many as it may at a time.", NOW + HOUR)
+    one = forecast(waiting, busy, ["x"], QueueOptions(devices=4, jobs=1), NOW)
+    assert one["a"].reason == "It is next; the trainer is busy."
+
+
 def test_an_owner_at_the_quota_holds_up_nobody_else() -> None:
     options = QueueOptions(devices=3, quota_running=1)
     waiting = [queued("a", owner="ann"), queued("b", owner="bob"), queued("c", owner="bob"), queued("d")]

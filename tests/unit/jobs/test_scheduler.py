@@ -235,6 +235,24 @@ async def test_a_job_that_was_about_to_begin_when_the_daemon_went_down_is_left_a
     assert left.state in {JobState.INTERRUPTED, JobState.QUEUED}  # as soon as somebody looks
 
 
+async def test_a_device_that_somebody_else_has_is_waited_for(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eyasd.jobs.scheduler._PASS_SECONDS", 0.02)
+    monkeypatch.setattr("eyasd.jobs.attempt._TAKEN_WAIT", timedelta(0))
+    house.runner.others, house.runner.refusals = ["GPU 0"], 1
+    outlook = Outlook(house.ledger, house.scheduler, QueueOptions(devices=1))
+    job = await train(house)
+    waits = await outlook.of(job)
+    assert waits is not None
+    assert waits.reason == "It is next; the trainer is busy; GPU 0 is in use, and not by a job of this trainer."
+    house.runner.others = []
+    await house.ledger.tell()
+    process = await house.runner.started.get()
+    process.succeed()
+    events = await follow(house, job)
+    assert [event.message for event in events if event.message] == ["It wants 2 of 4 GPUs, and 1 is free: it waits for them."]
+    assert (await house.ledger.get(job.id)).lost == 0
+
+
 async def test_jobs_wait_for_their_turn(house: House) -> None:
     first, second = await train(house), await train(house)
     process = await house.runner.started.get()

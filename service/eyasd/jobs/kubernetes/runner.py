@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from functools import partial
@@ -42,6 +42,10 @@ class KubernetesRunner:
     async def start(self, launch: Launch) -> Process:
         """Returns the attempt, which is asked for when it is waited for."""
         return self._process(launch, create=True)
+
+    def taken(self, here: Collection[str]) -> list[str]:  # noqa: ARG002 -- the cluster's own queue sees to its devices
+        """See `Runner.taken`."""
+        return []
 
     async def attach(self, launch: Launch) -> Process | None:
         """Returns the attempt; if there is none, waiting for it says so."""
