@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +25,42 @@ class Kubelet:
         started: how they were started here, where a folder is another one than in a container.
     """
 
-    def __init__(self, cluster: FakeCluster, folder: Path) -> None:
-        self.cluster, self._folder = cluster, folder
+    def __init__(self, cluster: FakeCluster, folder: Path, **environment: str) -> None:
+        """Runs nothing before `work`; the environment is added to that of the pods."""
+        self.cluster, self._folder, self._environment = cluster, folder, environment
         self.commands: list[list[str]] = []
         self.started: list[list[str]] = []
+        self._jobs: dict[str, asyncio.Task[None]] = {}
+        self._processes: dict[str, list[asyncio.subprocess.Process]] = {}
 
     async def work(self) -> None:
-        while True:
-            for job in self.cluster.names(JOBS):
-                if "status" not in self.cluster.read(JOBS, job):
-                    await self._run(self.cluster.read(JOBS, job))
-            await asyncio.sleep(0.02)
+        """Runs pods, and ends those of Jobs that are deleted, until it is cancelled."""
+        try:
+            while True:
+                for name in self.cluster.names(JOBS):
+                    job = self.cluster.read(JOBS, name)
+                    if job["metadata"].get("deletionTimestamp"):
+                        await self._end(name)
+                    elif "status" not in job and name not in self._jobs:
+                        self._jobs[name] = asyncio.create_task(self._run(job))
+                await asyncio.sleep(0.02)
+        finally:
+            for process in chain.from_iterable(self._processes.values()):
+                if process.returncode is None:
+                    process.kill()
+
+    async def _end(self, name: str) -> None:
+        """Ends the pods of a Job, and then the Job."""
+        for process in self._processes.pop(name, []):
+            if process.returncode is None:
+                process.terminate()
+            await process.wait()
+        if (work := self._jobs.get(name)) is not None:
+            work.cancel()
+        for pod in self.cluster.names(PODS):
+            if self.cluster.read(PODS, pod)["metadata"]["labels"]["batch.kubernetes.io/job-name"] == name:
+                await self.cluster.remove(PODS, pod)
+        await self.cluster.remove(JOBS, name)
 
     async def _run(self, job: dict[str, Any]) -> None:
         name = job["metadata"]["name"]
@@ -57,9 +83,11 @@ class Kubelet:
         self.started.append([words.get(word, _here(word, folders)) for word in container["command"]])
         program, *arguments = self.started[-1]
         environment = {**os.environ, **{one["name"]: one["value"] for one in container["env"]}, "GLOO_SOCKET_IFNAME": "lo"}
+        environment |= self._environment
         process = await asyncio.create_subprocess_exec(
             BIN / program, *arguments, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
         )
+        self._processes.setdefault(job["metadata"]["name"], []).append(process)
         said, _ = await process.communicate()
         self.cluster.log = said.decode()
         await self._put(ended(process.returncode or 0, name=name), labels)
