@@ -34,6 +34,7 @@ _AT_ONCE = 0.5  # how often a daemon is started again before the other one can t
 _LONGEST_SECONDS = 120.0  # in which each job must end
 _PAST_LEASE_SECONDS = 14.0
 ENDED = {eyas.JobState.SUCCEEDED, eyas.JobState.FAILED, eyas.JobState.CANCELLED}
+_ENDS = {state.name.lower() for state in ENDED}
 _TINY = {"backbone": "test_resnet", "pretrained": False, "image_size_px": 32, "epochs": 1}
 
 
@@ -86,7 +87,7 @@ class Play:
     def run(self) -> History:
         """Plays the plan, and returns what came of it."""
         over = threading.Event()
-        reader = threading.Thread(target=self.history.look_until, args=(Models(LocalStore(self._store)), over))
+        reader = threading.Thread(target=self.history.look_until, args=(Models(LocalStore(self._store)), over), daemon=True)
         with self._daemons():
             reader.start()
             self._measure()
@@ -171,11 +172,18 @@ class Play:
                 time.sleep(0.05)
         self.history.promised[job] = kind
         self.history.last.setdefault(job, "acknowledged")
-        try:
-            for event in client.watch_job(job):
-                self.history.see(job, event)
-        except eyas.EyasError as error:
-            self.history.violations.append(f"the watch of job {job} was told: {error}")
+        while True:
+            try:
+                for event in client.watch_job(job, len(self.history.watched[job]) + 1):
+                    self.history.see(job, event)
+                return
+            except eyas.Unavailable as error:  # a watch gives up after a minute without an answer, and whoever watches does not
+                if time.monotonic() > deadline:
+                    self.history.violations.append(f"the watch of job {job} was told: {error}")
+                    return
+            except eyas.EyasError as error:
+                self.history.violations.append(f"the watch of job {job} was told: {error}")
+                return
 
     def _holder(self) -> Trainer:
         """Returns a daemon that has a process at work, if there is one."""
@@ -186,8 +194,7 @@ class Play:
         return self._random.choice(alive)
 
     def _unended(self) -> list[str]:
-        ended = {state.name.lower() for state in ENDED}
-        return [job for job in list(self.history.promised) if self.history.last[job] not in ended]
+        return [job for job in list(self.history.promised) if self.history.last[job] not in _ENDS]
 
     def _kill(self, victim: str, holder: Trainer) -> None:
         """Kills the daemon, or what it has started of one job, or both, or all daemons."""
