@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,8 +25,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Lets Ctrl-C arrive: a shell starts what it puts in the background with the interrupt ignored, and children inherit that."""
+    """Undoes what is inherited.
+
+    A shell starts what it puts in the background with the interrupt ignored, and Ctrl-C has to arrive; readline, which pytest
+    imports, tells the processes that share the tests out that a terminal is 80 columns wide, and there is none.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.pop("COLUMNS", None)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
