@@ -58,12 +58,8 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
     """A disk of 8 MB, or of as many as a test asks for."""
     mount = tmp_path / "disk"
     mount.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={getattr(request, 'param', 8)}m", "tmpfs", mount],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    size = f"size={getattr(request, 'param', 8)}m"
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", mount], capture_output=True, text=True, check=False)
     if mounted.returncode:
         pytest.fail(
             f"A disk that becomes full has to be mounted: run this as root, or under `unshare -Urm` ({mounted.stderr.strip()})."

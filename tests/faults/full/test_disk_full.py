@@ -215,6 +215,7 @@ ACTS: list[Callable[..., Act]] = [Writing, Publishing, Uploading, Fetching, Chec
 
 
 @pytest.mark.parametrize("act", ACTS)
+@pytest.mark.parametrize("disk", [48], indirect=True)  # for all that is kept of 200 times
 def test_a_full_disk_is_told_of_loses_nothing_and_is_gone_on_with(
     act: Callable[..., Act],
     disk: Disk,
