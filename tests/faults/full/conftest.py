@@ -45,14 +45,6 @@ class Disk:
         return {str(one.relative_to(self.folder)): one.read_bytes() for one in sorted(self.folder.rglob("*")) if one.is_file()}
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out what takes minutes, unless all is asked for."""
-    if not config.getoption("all_faults"):
-        left_out = [item for item in items if item.path.stem == "test_training_on_a_full_disk"]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
-
-
 @pytest.fixture
 def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
     """A disk of 8 MB, or of as many as a test asks for."""

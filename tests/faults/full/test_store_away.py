@@ -86,7 +86,7 @@ class Chance:
 def test_versions_are_published_promoted_and_read_though_every_third_request_fails(
     patient: Models, s3_proxy: Proxy, tmp_path: Path, all_faults: bool, tell: Tell
 ) -> None:
-    times = 200 if all_faults else 3
+    times = 50 if all_faults else 3
     # A request that hangs takes its time-out: few do.
     chance = Chance(s3_proxy, (*PASSING[:-1] * 5, "slow"), 1 / 3, 1)
     s3_proxy.release_seconds = SLOW_SECONDS * 2
@@ -163,7 +163,7 @@ def test_pictures_are_fetched_whole_though_every_third_request_fails(
     large = size > PART_BYTES
     if not large:
         request.getfixturevalue("short")
-    files = photos(s3_address, (20 if large else 3000) if all_faults else 2 if large else 60, size)
+    files = photos(s3_address, (6 if large else 1000) if all_faults else 2 if large else 60, size)
     s3_proxy.release_seconds = SLOW_SECONDS * 2
     # What hangs, and what is large, takes its time.
     chance = Chance(s3_proxy, PASSING[:-1] if large else (*PASSING[:-1] * 5, "slow"), 2 / 3 if large else 1 / 3, 3)
