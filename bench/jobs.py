@@ -23,6 +23,7 @@ from eyasd.config import read_settings
 from eyasd.core.jobs import Job, JobEvent, JobState, JobType, Lease
 from eyasd.core.spec import TrainSpec
 from eyasd.jobs import rows
+from eyasd.jobs.intake import Intake
 from eyasd.jobs.ledger import Ledger
 from eyasd.jobs.replica import Replica
 from eyasd.jobs.store import JobStore
@@ -54,12 +55,13 @@ async def measure(name: str, place: Path | str, scratch: Path, options: argparse
     made = [job(number) for number in range(options.jobs)]
     stores[0]._database.write(lambda connection: [rows.add(connection, one, None, "") for one in made])
     here, there = (ledger(store, scratch) for store in stores)
+    intake = Intake(here, Models(LocalStore(scratch / "models")))
     (scratch / "photos").mkdir(exist_ok=True)
     dice = random.Random(0)  # noqa: S311
     places = [dice.randrange(PAGE, options.jobs) for _ in range(options.calls)]
 
     async def submit() -> None:
-        await here.submit_training(model="m", dataset=str(scratch / "photos"), spec=TrainSpec(), alias=None, request_id=None)
+        await intake.train(model="m", dataset=str(scratch / "photos"), spec=TrainSpec(), alias=None, request_id=None)
 
     calls: dict[str, Callable[[], Awaitable[object]]] = {
         "a job is got": lambda: here.get(dice.choice(made).id),
@@ -105,8 +107,7 @@ def job(number: int) -> Job:
 def ledger(store: JobStore, scratch: Path) -> Ledger:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     datasets = open_datasets(read_settings(None, {"data_dir": scratch}))
-    models = Models(LocalStore(scratch / "models"))
-    return Ledger(store, models, datasets, scratch / "jobs", Replica(scratch / "replicas"), Metrics(), structlog.get_logger())
+    return Ledger(store, datasets, scratch / "jobs", Replica(scratch / "replicas"), Metrics(), structlog.get_logger())
 
 
 async def timed(call: Callable[[], Awaitable[object]]) -> float:

@@ -21,6 +21,7 @@ from eyasd.core.spec import Preset, TrainSpec
 from eyasd.core.tasks import SharedCache, Sources, TrainingOutcome
 from eyasd.jobs.attempt import AttemptOptions
 from eyasd.jobs.exchange import Exchange
+from eyasd.jobs.intake import Intake
 from eyasd.jobs.ledger import Ledger
 from eyasd.jobs.plates import Plates
 from eyasd.jobs.queue import QueueOptions
@@ -144,7 +145,6 @@ class House:
         plates = Plates(self.models._store, self.replica.id, self._log) if self.store.is_remote else None
         self.ledger = Ledger(
             self.store,
-            self.models,
             uploads,
             self.folder / "jobs",
             self.replica,
@@ -153,6 +153,7 @@ class House:
             exchange=self.exchange,
             plates=plates,
         )
+        self.intake = Intake(self.ledger, self.models)
         queue = QueueOptions(devices=1)
         self.scheduler = Scheduler(self.ledger, self.runner, self.models, queue, options, self.metrics, self._log)
         self._running = asyncio.create_task(self.scheduler.run())
@@ -178,7 +179,7 @@ class House:
 async def train(
     house: House, *, alias: str | None = None, request_id: str | None = None, priority: JobPriority = JobPriority.NORMAL
 ) -> Job:
-    return await house.ledger.submit_training(
+    return await house.intake.train(
         model="colours",
         dataset=str(house.photos),
         spec=TrainSpec(preset=Preset.FAST),

@@ -34,6 +34,7 @@ from eyasd.core.processors import cpu_count
 from eyasd.core.tasks import SharedCache, Sources
 from eyasd.housekeeping import Housekeeping
 from eyasd.jobs.attempt import AttemptOptions
+from eyasd.jobs.intake import Intake
 from eyasd.jobs.ledger import Ledger
 from eyasd.jobs.outlook import Outlook
 from eyasd.jobs.permits import Permits, kept_key
@@ -223,14 +224,12 @@ class App:
         datasets = open_datasets(self._settings)
         ledger = Ledger(
             store,
-            self._models,
             datasets,
             folder / "jobs",
             replica,
             self._metrics,
             self._log,
             jobs.quota_queued,
-            training.data_roots,
             exchange,
             Plates(self._repository, replica.id, self._log) if store.is_remote else None,
         )
@@ -244,7 +243,8 @@ class App:
         uploads = DatasetService(datasets, ledger, limits, self._metrics, self._housekeeping.wake)
         self._streaming.append(uploads)
         self._closers.append(uploads.close)
-        return [TrainingService(ledger, outlook), JobService(ledger, outlook, self._permits), uploads]
+        intake = Intake(ledger, self._models, training.data_roots)
+        return [TrainingService(intake, outlook), JobService(ledger, outlook, self._permits), uploads]
 
     def _make_server(self) -> Services:
         serving = self._settings.serving

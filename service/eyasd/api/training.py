@@ -15,6 +15,7 @@ from eyasd.core.errors import InvalidArgument
 from eyasd.core.jobs import Job
 from eyasd.core.names import ModelRef, check_identifier, check_text, parse_job, parse_model, parse_model_ref
 from eyasd.core.spec import InspectionSpec
+from eyasd.jobs.intake import Intake
 from eyasd.jobs.ledger import Ledger
 from eyasd.jobs.outlook import Outlook
 from eyasd.jobs.permits import Permits
@@ -28,13 +29,13 @@ REPORT_PROGRESS = "/eyas.v1.JobService/ReportProgress"
 class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
     """See protos/eyas/v1/training_service.proto."""
 
-    def __init__(self, ledger: Ledger, outlook: Outlook) -> None:
-        self._ledger = ledger
+    def __init__(self, intake: Intake, outlook: Outlook) -> None:
+        self._intake = intake
         self._outlook = outlook
 
     async def Train(self, request: training_service_pb2.TrainRequest, context: Any) -> training_service_pb2.TrainResponse:  # noqa: N802 - gRPC's form
         """Accepts a training."""
-        job = await self._ledger.submit_training(
+        job = await self._intake.train(
             model=parse_model(request.model, "model"),
             dataset=request.dataset,
             spec=train_spec(request.spec),
@@ -52,7 +53,7 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
         context: Any,
     ) -> training_service_pb2.EvaluateResponse:
         """Accepts an evaluation."""
-        job = await self._ledger.submit_evaluation(
+        job = await self._intake.evaluate(
             ref=parse_model_ref(request.model, "model"),
             dataset=request.dataset,
             request_id=_request_id(request.request_id),
@@ -68,7 +69,7 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
         context: Any,
     ) -> training_service_pb2.InspectDatasetResponse:
         """Accepts an inspection."""
-        job = await self._ledger.submit_inspection(
+        job = await self._intake.inspect(
             dataset=request.dataset,
             spec=InspectionSpec(request.backbone or None, request.seed),
             request_id=_request_id(request.request_id),

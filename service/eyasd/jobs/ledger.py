@@ -6,33 +6,25 @@ Knows rows and folders, not processes: a job is cancelled by a mark in its row, 
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from eyasd.core import document
-from eyasd.core.answers import Split
 from eyasd.core.errors import DatasetInUse, Unavailable
-from eyasd.core.jobs import Job, JobEvent, JobPriority, JobState, JobType, Lease, Queued
-from eyasd.core.names import DatasetRef, ModelRef
-from eyasd.core.spec import InspectionSpec, TrainSpec
+from eyasd.core.jobs import Job, JobEvent, JobState, JobType, Lease, Queued
+from eyasd.core.names import DatasetRef
 from eyasd.jobs import folder
 from eyasd.jobs.exchange import Exchange
 from eyasd.jobs.news import News
 from eyasd.jobs.plates import Hold, Plates
 from eyasd.jobs.progress import event_of
-from eyasd.jobs.references import References
 from eyasd.jobs.replica import Replica
 from eyasd.jobs.threads import DatabaseThreads
 from eyasd.registry.datasets import Datasets
-from eyasd.registry.models import Models
 from eyasd.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:  # a server imports this file, too, and has no database
@@ -45,14 +37,12 @@ class Ledger:
     def __init__(
         self,
         store: JobStore,
-        models: Models,
         datasets: Datasets,
         jobs_dir: Path,
         replica: Replica,
         metrics: Metrics,
         log: structlog.typing.FilteringBoundLogger,
         quota_queued: int = 0,
-        roots: Sequence[str] = (),
         exchange: Exchange | None = None,
         plates: Plates | None = None,
     ) -> None:
@@ -60,19 +50,16 @@ class Ledger:
 
         Args:
             store: of the jobs.
-            models: that jobs name.
             datasets: that were uploaded.
             jobs_dir: of the jobs' folders.
             replica: this daemon.
             metrics: counts.
             log: hears of every job.
             quota_queued: most jobs of one owner that may be queued; 0 is no bound.
-            roots: below which datasets must lie, see `core.places`.
             exchange: None where training programs see the folders of jobs.
             plates: of the trainers on the same database; None where they are all of this machine, and find each other's processes.
         """
         self._store = store
-        self._references = References(models, datasets, roots)
         self.datasets, self.exchange = datasets, exchange
         self._jobs_dir = jobs_dir
         self._replica = replica
@@ -85,114 +72,26 @@ class Ledger:
         self._news = News(partial(self._threads.run, store.newest))
         self.draining = False
 
-    async def submit_training(
-        self,
-        *,
-        model: str,
-        dataset: str,
-        spec: TrainSpec,
-        alias: str | None,
-        request_id: str | None,
-        base: ModelRef | None = None,
-        priority: JobPriority = JobPriority.NORMAL,
-        owner: str = "",
-    ) -> Job:
-        """Accepts a training, which starts from the weights of the version that `base` names now.
-
-        It makes the variants that the model's policy demands, asked for or not.
-
-        Raises:
-            InvalidArgument: the dataset is none that is read, or lies where it may not; or the base version has
-                no weights, or others than the specification asks for.
-            NotFound: the path leads nowhere, or there is no such base version.
-            RequestIdReused: the request id belongs to another request.
-            QuotaExceeded: as many jobs of the owner wait as may.
-        """
-        job = Job(
-            id=_new_id(),
-            type=JobType.TRAINING,
-            create_time=datetime.now(UTC),
-            model=model,
-            dataset=dataset,
-            spec=await asyncio.to_thread(self._references.with_demanded_variants, model, spec),
-            alias=alias,
-            base_version=await asyncio.to_thread(self._references.base_version, base, spec) if base else None,
-            priority=priority,
-            owner=owner,
-        )
-        request = f"train {model} {dataset} {alias} {document.dump(spec)}"
-        request += f" from {base}" if base else ""
-        return await self._submit(job, request_id, request if priority is JobPriority.NORMAL else f"{request}, {priority}")
-
-    async def submit_evaluation(
-        self,
-        *,
-        ref: ModelRef,
-        dataset: str,
-        request_id: str | None,
-        others: tuple[ModelRef, ...] = (),
-        split: Split | None = None,
-        owner: str = "",
-    ) -> Job:
-        """Accepts an evaluation of the version that `ref` names now, and of those that `others` name, beside it.
+    async def accept(self, job: Job, request_id: str | None, request: str) -> Job:
+        """Takes a job in, or returns the one that the same request made before; see `JobStore.submit`.
 
         Args:
-            ref: of the version.
-            dataset: to score it on; "" is the one that it was trained on, and wants a split.
+            job: as it is asked for.
             request_id: chosen by the caller; None makes every request a job of its own.
-            others: of further versions, each to be compared with the first.
-            split: that the version was made with, to score; None is all of the dataset, or its test split.
-            owner: who asks.
+            request: what was asked, as far as it tells requests apart.
 
         Raises:
-            NotFound: there is no such model, alias or version, or the dataset's path leads nowhere.
-            InvalidArgument: the dataset is none that is read, or lies where it may not; two names are of one
-                version, or versions cannot be compared; or the version did not note its splits.
             RequestIdReused: the request id belongs to another request.
+            QuotaExceeded: as many jobs of the owner wait as may.
+            Unavailable: the daemon is going down.
         """
-        versions = await asyncio.to_thread(self._references.comparable, (ref, *others))
-        job = Job(
-            id=_new_id(),
-            type=JobType.EVALUATION,
-            create_time=datetime.now(UTC),
-            model=ref.model,
-            version=versions[0].version,
-            dataset=await asyncio.to_thread(self._references.dataset_of, versions[0], dataset, split),
-            others=versions[1:],
-            split=split,
-            owner=owner,
-        )
-        request = f"evaluate {' '.join(map(str, (ref, *others)))} {dataset}"
-        return await self._submit(job, request_id, f"{request} {split}" if split else request)
-
-    async def submit_inspection(
-        self,
-        *,
-        dataset: str,
-        spec: InspectionSpec,
-        request_id: str | None,
-        retraced: ModelRef | None = None,
-        owner: str = "",
-    ) -> Job:
-        """Accepts an inspection, or the retracing of the training of the version that `retraced` names now.
-
-        Of a version, `dataset` may be empty for the one it was trained on, and the rest of the specification is the version's.
-        Raises as `submit_training`, and BrokenBundle where the version's manifest is damaged.
-        """
-        request = f"inspect {dataset} {document.dump(spec)}"
-        if retraced is not None:
-            request = f"{request} as {retraced}"
-            dataset, spec = await asyncio.to_thread(self._references.retraced, retraced, dataset)
-        job = Job(
-            id=_new_id(),
-            type=JobType.INSPECTION,
-            create_time=datetime.now(UTC),
-            model="",
-            dataset=dataset,
-            inspection=spec,
-            owner=owner,
-        )
-        return await self._submit(job, request_id, request)
+        if self.draining:
+            raise Unavailable("The server is going down: send the request again.")
+        accepted = await self._threads.answer(self._store.submit, job, request_id, request, self._quota_queued)
+        if accepted.id == job.id:
+            self._log.info("job accepted", job=job.id, type=job.type, model=job.model, dataset=job.dataset)
+            await self._moved(accepted)
+        return accepted
 
     async def get(self, job: str) -> Job:
         """Returns a job. Raises JobNotFound."""
@@ -380,16 +279,6 @@ class Ledger:
                     dataset=job.dataset,
                 )
 
-    async def _submit(self, job: Job, request_id: str | None, request: str) -> Job:
-        job = replace(job, dataset=await asyncio.to_thread(self._references.named, job.dataset))
-        if self.draining:
-            raise Unavailable("The server is going down: send the request again.")
-        accepted = await self._threads.answer(self._store.submit, job, request_id, request, self._quota_queued)
-        if accepted.id == job.id:
-            self._log.info("job accepted", job=job.id, type=job.type, model=job.model, dataset=job.dataset)
-            await self._moved(accepted)
-        return accepted
-
     async def _moved(self, job: Job) -> None:
         """Counts and tells the state that a job has reached. An event that says so is never lost, a folder may be left."""
         self._metrics.jobs.labels(job.type, job.state).inc()
@@ -397,7 +286,3 @@ class Ledger:
         if job.state.ended:
             self._log.info("job ended", job=job.id, state=job.state, error=job.error.message if job.error else None)
             await asyncio.to_thread(folder.clear, self.job_dir(job.id))
-
-
-def _new_id() -> str:
-    return secrets.token_hex(5)

@@ -35,13 +35,13 @@ from uploads import upload
 
 
 async def test_what_cannot_be_accepted(house: House) -> None:
-    submit = house.ledger.submit_training
+    submit = house.intake.train
     with pytest.raises(InvalidArgument, match="not an absolute path"):
         await submit(model="m", dataset="photos", spec=TrainSpec(), alias=None, request_id=None)
     with pytest.raises(DatasetNotFound, match="no folder '/nowhere/at/all'"):
         await submit(model="m", dataset="/nowhere/at/all", spec=TrainSpec(), alias=None, request_id=None)
     with pytest.raises(ModelNotFound):
-        await house.ledger.submit_evaluation(ref=ModelRef("none", version=1), dataset=str(house.photos), request_id=None)
+        await house.intake.evaluate(ref=ModelRef("none", version=1), dataset=str(house.photos), request_id=None)
     with pytest.raises(JobNotFound):
         await follow(house, Job(id="x", type="t", create_time=None, model="m", dataset="d"))  # type: ignore[arg-type]
 
@@ -56,15 +56,13 @@ async def test_a_training_makes_the_variants_that_the_policy_demands(house: Hous
     assert await train(house, request_id="r") == first  # the request is the same, whatever became of the policy
     asked = TrainSpec(variants=(Precision.INT8, Precision.FP16))
     house.models.policies.set("colours", demanded, actor="ann")
-    job = await house.ledger.submit_training(model="colours", dataset=str(house.photos), spec=asked, alias=None, request_id=None)
+    job = await house.intake.train(model="colours", dataset=str(house.photos), spec=asked, alias=None, request_id=None)
     assert job.spec == asked
 
 
 async def test_a_job_reads_the_version_of_an_uploaded_dataset_that_was_the_newest_and_nobody_deletes_it(house: House) -> None:
     async def submit(dataset: str, request_id: str | None = None) -> Job:
-        return await house.ledger.submit_training(
-            model="colours", dataset=dataset, spec=TrainSpec(), alias=None, request_id=request_id
-        )
+        return await house.intake.train(model="colours", dataset=dataset, spec=TrainSpec(), alias=None, request_id=request_id)
 
     with pytest.raises(UploadNotFound, match="'photos'"):
         await submit("datasets/photos")
@@ -98,7 +96,7 @@ async def test_versions_that_cannot_be_compared(house: House, tmp_path: Path) ->
     first, second, several = (ModelRef("colours", version=number) for number in (1, 2, 3))
 
     async def submit(*refs: ModelRef) -> Job:
-        return await house.ledger.submit_evaluation(ref=refs[0], others=refs[1:], dataset=str(house.photos), request_id=None)
+        return await house.intake.evaluate(ref=refs[0], others=refs[1:], dataset=str(house.photos), request_id=None)
 
     with pytest.raises(InvalidArgument, match="colours@production and colours/1 are both colours/1: name two versions"):
         await submit(ModelRef("colours", alias="production"), second, first)
@@ -118,7 +116,7 @@ async def test_a_split_is_scored_on_the_dataset_of_its_training(house: House, tm
 
     async def submit(version: int, dataset: str, split: Split | None) -> Job:
         ref = ModelRef("colours", version=version)
-        return await house.ledger.submit_evaluation(ref=ref, dataset=dataset, split=split, request_id=None)
+        return await house.intake.evaluate(ref=ref, dataset=dataset, split=split, request_id=None)
 
     job = await submit(2, "", Split.VALIDATION)
     assert (job.dataset, job.split) == (str(house.photos), Split.VALIDATION)
@@ -139,16 +137,14 @@ async def test_a_split_is_scored_on_the_dataset_of_its_training(house: House, tm
 async def test_a_file_may_be_a_dataset(house: House, tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
     dataset = str(tmp_path / name)
-    job = await house.ledger.submit_training(model="m", dataset=dataset, spec=TrainSpec(), alias=None, request_id=None)
+    job = await house.intake.train(model="m", dataset=dataset, spec=TrainSpec(), alias=None, request_id=None)
     assert job.dataset == dataset
 
 
 async def test_any_other_file_is_refused_at_once(house: House, tmp_path: Path) -> None:
     (tmp_path / "photos.rar").touch()
     with pytest.raises(InvalidArgument, match="photos.rar' is neither a folder, nor a manifest") as caught:
-        await house.ledger.submit_training(
-            model="m", dataset=str(tmp_path / "photos.rar"), spec=TrainSpec(), alias=None, request_id=None
-        )
+        await house.intake.train(model="m", dataset=str(tmp_path / "photos.rar"), spec=TrainSpec(), alias=None, request_id=None)
     assert caught.value.field == "dataset"
 
 
@@ -176,7 +172,7 @@ async def test_what_another_replica_does_reaches_a_watch(house: House, log: stru
     process = await house.runner.started.get()
     await at_work(house, job)
     other = JobStore(house.database, log)
-    elsewhere = Ledger(other, house.models, house.ledger.datasets, house.folder / "jobs", house.replica, house.metrics, log)
+    elsewhere = Ledger(other, house.ledger.datasets, house.folder / "jobs", house.replica, house.metrics, log)
     watching = asyncio.create_task(all_of(elsewhere, job))
     process.say(message="hello")
     process.succeed()

@@ -94,7 +94,7 @@ async def test_a_version_that_the_policy_refuses_is_published_but_does_not_serve
 
 async def test_an_evaluation_gets_the_bundle_of_the_version_it_names(house: House, tmp_path: Path) -> None:
     house.models.publish("colours", write_bundle(tmp_path / "b"), "job1")
-    job = await house.ledger.submit_evaluation(ref=ModelRef("colours", version=1), dataset=str(house.photos), request_id=None)
+    job = await house.intake.evaluate(ref=ModelRef("colours", version=1), dataset=str(house.photos), request_id=None)
     process = await house.runner.started.get()
     task = document.load(EvaluationTask, (process.job_dir / jobdir.EVALUATION).read_text())
     assert task.model == "colours/1"
@@ -110,7 +110,7 @@ async def test_an_evaluation_of_several_gets_the_bundle_of_each(house: House, tm
         bundle = write_bundle(tmp_path / str(number), network=colour_network(green=number), job=f"job{number}")
         house.models.publish("colours", bundle, f"job{number}")
     first, second = (ModelRef("colours", version=number) for number in (1, 2))
-    job = await house.ledger.submit_evaluation(ref=first, others=(second,), dataset=str(house.photos), request_id=None)
+    job = await house.intake.evaluate(ref=first, others=(second,), dataset=str(house.photos), request_id=None)
     assert job.others == (second,)
     process = await house.runner.started.get()
     task = document.load(EvaluationTask, (process.job_dir / jobdir.EVALUATION).read_text())
@@ -143,7 +143,7 @@ async def test_a_training_gets_the_weights_of_the_version_it_starts_from(house: 
     house.models.publish("colours", write_bundle(tmp_path / "b"), "job1")
     house.models.aliases.set("colours", "production", 1, actor="ann", reason="")
     base = ModelRef("colours", alias="production")
-    submit = house.ledger.submit_training
+    submit = house.intake.train
     asked = {"model": "shades", "dataset": str(house.photos), "spec": TrainSpec(), "alias": None, "request_id": "r"}
     job = await submit(**asked, base=base)
     assert job.base_version == ModelRef("colours", version=1)  # and stays that, wherever the alias goes
@@ -169,7 +169,7 @@ async def test_a_training_does_not_start_from_damaged_weights(house: House, tmp_
     if content is not None:
         weights.write_bytes(content)
     base = ModelRef("colours", version=1)
-    job = await house.ledger.submit_training(
+    job = await house.intake.train(
         model="colours", dataset=str(house.photos), spec=TrainSpec(), alias=None, request_id=None, base=base
     )
     assert states(await follow(house, job))[-1] is JobState.FAILED
@@ -182,7 +182,7 @@ async def test_a_training_does_not_start_from_damaged_weights(house: House, tmp_
 
 async def test_an_inspection_ends_with_its_report(house: House) -> None:
     asked = InspectionSpec("resnet50", 7)
-    submit = house.ledger.submit_inspection
+    submit = house.intake.inspect
     job = await submit(dataset=str(house.photos), spec=asked, request_id="r")
     assert (await submit(dataset=str(house.photos), spec=asked, request_id="r")).id == job.id
     with pytest.raises(RequestIdReused):
@@ -205,7 +205,7 @@ async def test_a_training_is_retraced_with_what_its_version_says_of_it(house: Ho
     made = write_bundle(tmp_path / "bundle")
     house.models.publish("colours", made, "job1")
     house.models.aliases.set("colours", "production", 1, actor="test", reason="")
-    retraced, submit = ModelRef("colours", alias="production"), house.ledger.submit_inspection
+    retraced, submit = ModelRef("colours", alias="production"), house.intake.inspect
     with pytest.raises(DatasetNotFound, match="no folder '/photos'"):
         await submit(dataset="", spec=InspectionSpec(), request_id=None, retraced=retraced)
     job = await submit(dataset=str(house.photos), spec=InspectionSpec(), request_id="r", retraced=retraced)
@@ -418,7 +418,7 @@ async def test_those_who_wait_are_told_why(house: House) -> None:
 
 async def test_a_time_budget_is_spent_at_work_alone(house: House) -> None:
     spec = TrainSpec(preset=Preset.FAST, budget=timedelta(hours=1))
-    job = await house.ledger.submit_training(model="m", dataset=str(house.photos), spec=spec, alias=None, request_id=None)
+    job = await house.intake.train(model="m", dataset=str(house.photos), spec=spec, alias=None, request_id=None)
     process = await house.runner.started.get()
     lease = house.ledger.lease(await house.ledger.get(job.id))
     await house.ledger.update(lease, worked=timedelta(minutes=50))
