@@ -140,7 +140,7 @@ class Reporter:
         if self._away:
             self._away = False
             sys.stderr.write("The trainer answers again.\n")
-        known = max(0, answers[0].stored - self._base - self._known)  # fewer where the database is an older copy of itself
+        known = max(0, answers[0].stored - self._base) - self._known
         self._unknown, self._known = self._unknown[known:], self._known + known
         if answers[0].stop:
             self._stop()

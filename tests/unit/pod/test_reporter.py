@@ -48,7 +48,6 @@ class Trainer:
         known: number of the last.
         fails: what befalls the next calls: a status instead of an answer, None after the lines were taken down; `lose` is that.
         stop: whether the program is to end.
-        befalls: is called with each request that arrives; keeps it.
     """
 
     def __init__(self, lines: list[str] | None = None) -> None:
@@ -57,7 +56,6 @@ class Trainer:
         self.fails: list[grpc.StatusCode | str | None] = []
         self.requests: list[ReportProgressRequest] = []
         self.stop = False
-        self.befalls: Callable[[ReportProgressRequest], None] = lambda request: self.requests.append(request)
 
     def stream_stream(self, path: str, *_: Any, **__: Any) -> Callable[..., Call]:
         assert path == "/eyas.v1.JobService/ReportProgress"
@@ -77,7 +75,7 @@ class Trainer:
         fault = self.fails.pop(0) if self.fails else None
         if isinstance(fault, grpc.StatusCode):
             raise Refused(fault)
-        self.befalls(request)
+        self.requests.append(request)
         assert len(request.lines) <= 1000
         if (last := request.first + len(request.lines) - 1) > self.known:
             self.lines += request.lines[max(0, self.known + 1 - request.first) :]
@@ -156,20 +154,6 @@ def test_what_a_trainer_that_stays_away_does_not_know_is_left(path: Path, number
     left = reporter.left()
     assert left.first == 1 + (number - 1) * 2**32 + 1000 * answers
     assert left.lines == tuple(map(str, range(1000 * answers, 2500)))
-
-
-def test_a_trainer_that_has_forgotten_is_told_what_is_new(path: Path) -> None:
-    path.write_text("".join(f"{'x' * 400_000}\n" for _ in range(9)))
-    trainer = Trainer()
-
-    def forget(request: ReportProgressRequest) -> None:
-        trainer.requests[:] = [request]
-        trainer.known = min(trainer.known, 1)  # as after a restore
-
-    trainer.befalls = forget
-    _, known, _ = reported(trainer, path)
-    assert known
-    assert trainer.requests[-1].first + len(trainer.requests[-1].lines) == 10
 
 
 def test_a_request_is_bounded_by_its_bytes(path: Path) -> None:
