@@ -43,6 +43,7 @@ class History:
         watched: the sequence numbers that the watch of each job has got.
         last: the newest update of each job that its watch has got.
         hits: how many kills took a job's process, or its daemon where that may take the attempt with it.
+        frozen: jobs of which a daemon and a process stood still together, as a machine does: such a process cannot end by itself.
         kills: how many there were, by victim, and at which stage of the job.
         violations: of what must not be.
     """
@@ -52,6 +53,7 @@ class History:
     watched: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     last: dict[str, str] = field(default_factory=dict)
     hits: Counter[str] = field(default_factory=Counter)
+    frozen: set[str] = field(default_factory=set)
     kills: Counter[tuple[str, str]] = field(default_factory=Counter)
     violations: list[str] = field(default_factory=list)
     _seen: dict[tuple[str, int], str] = field(default_factory=dict)
@@ -148,6 +150,8 @@ class History:
         running: dict[str, str] = {}
         for line in runs.read_text().splitlines() if runs.exists() else ():
             what, job, attempt, pid = line.split()
+            if job in self.frozen:
+                continue
             if what == "beside":
                 self.violations.append(f"attempt {attempt} of job {job} ran beside another one")
             elif what == "start":

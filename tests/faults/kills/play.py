@@ -33,6 +33,7 @@ _RUNNING = 3  # at the same time
 _AT_ONCE = 0.5  # how often a daemon is started again before the other one can take its jobs over
 _LONGEST_SECONDS = 120.0  # in which each job must end
 _PAST_LEASE_SECONDS = 14.0
+_WAKING_SECONDS = 15.0  # in which a process that stood still for so long ends, or gives way
 ENDED = {eyas.JobState.SUCCEEDED, eyas.JobState.FAILED, eyas.JobState.CANCELLED}
 _ENDS = {state.name.lower() for state in ENDED}
 _TINY = {"backbone": "test_resnet", "pretrained": False, "image_size_px": 32, "epochs": 1}
@@ -226,22 +227,30 @@ class Play:
         """Stops the daemon, or what it has started of all jobs, or both, past the lease, and lets them go on."""
         stages = sorted(self.history.last[job] for job in self._unended())
         assert holder.process is not None
-        groups = [guard for job in self._unended() if (guard := holder.guard(job))] if victim != "daemon" else []
+        groups = {job: guard for job in self._unended() if victim != "daemon" and (guard := holder.guard(job))}
         if victim == "training" and not groups:
             return
         self.history.hits.update(self._unended())
-        stopped: list[int] = []
-        for group in groups:
+        stopped: dict[str, int] = {}
+        for job, group in groups.items():
             with suppress(ProcessLookupError):
                 os.killpg(group, signal.SIGSTOP)
-                stopped.append(group)
+                stopped[job] = group
+        if victim == "both":
+            self.history.frozen |= stopped.keys()
         if victim != "training":
             holder.process.send_signal(signal.SIGSTOP)
         time.sleep(_PAST_LEASE_SECONDS)
         holder.process.send_signal(signal.SIGCONT)
-        for group in stopped:
+        for group in stopped.values():
             with suppress(ProcessLookupError):
                 os.killpg(group, signal.SIGCONT)
+        deadline = time.monotonic() + _WAKING_SECONDS
+        while victim == "both" and any(holder.guard(job) == group for job, group in stopped.items()):
+            if time.monotonic() > deadline:
+                self.history.violations.append(f"of {stopped}, a process that stood still has not given way")
+                return
+            time.sleep(0.05)
         self.history.kills[f"{victim}, paused", stages[0] if stages else "not acknowledged"] += 1
 
     def _await_ends(self, home: Trainer) -> None:
