@@ -92,6 +92,8 @@ class LocalProcess:
                 else:
                     return
             await self.wait()
+        if self._child is not None:  # it had ended by itself, and asyncio may have yet to hear of it
+            await self._child.wait()
 
     def _kill(self) -> None:
         os.kill(self._pid, signal.SIGQUIT)  # which the guard takes for: all at once

@@ -75,7 +75,7 @@ async def until(look: Callable[[], _T | None]) -> _T:
 def alive(process: int) -> bool:
     try:
         return "\nState:\tZ" not in Path(f"/proc/{process}/status").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # before it was opened, or before it was read
         return False
 
 
@@ -110,6 +110,17 @@ async def test_an_attempt_ends_as_its_program_did(house: House, program: str, en
     assert await process.wait() == ending
     runner = LocalRunner(LocalOptions(locks=house.locks))
     assert await runner.attach(house.launch) is None
+
+
+async def test_one_that_has_ended_by_itself_is_stopped_to_its_end(house: House) -> None:
+    process = await house.start("pass")
+    while alive(process._pid):  # and the loop does not come around, so it does not hear of that
+        pass
+    end = time.monotonic() + 1  # for asyncio, where it waits for its children in threads
+    while os.path.exists(f"/proc/{process._pid}") and time.monotonic() < end:  # noqa: ASYNC240, PTH110
+        pass
+    await process.stop(60)
+    assert process._child.returncode == 0
 
 
 async def test_nothing_of_a_program_outlives_it_not_even_in_a_session_of_its_own(house: House) -> None:
