@@ -63,6 +63,7 @@ class Plates:
         self._store, self._replica, self._log, self._clock = store, replica, log, clock
         self._own, self._others = ThreadPoolExecutor(1, "plate"), ThreadPoolExecutor(1, "plates")
         self._up, self._seen, self._down = float("-inf"), float("-inf"), True
+        self._closed = False
         self._taken: dict[str, float | None] = {}  # plates that this trainer takes down, and since when they are
 
     def hold(self, renewed: float) -> Hold:
@@ -81,8 +82,8 @@ class Plates:
         return Hold.UNSURE if now - renewed <= ALONE_SECONDS else Hold.LOST
 
     async def watch(self, renewed: Callable[[], float]) -> None:
-        """Keeps the plate up while the leases are renewed, and looks at it while they are not, until cancelled."""
-        while True:
+        """Keeps the plate up while the leases are renewed, and looks at it while they are not, until the end."""
+        while not self._closed:
             if self._clock() - renewed() > FRESH_SECONDS:
                 await self._look()
             elif self._down or self._clock() - self._up > _UP_SECONDS:
@@ -93,7 +94,7 @@ class Plates:
         """Begins to take down the plates of those who are silent, and forgets of all others that they were."""
         for replica in self._taken.keys() - set(silent):
             del self._taken[replica]
-        for replica in set(silent) - self._taken.keys():
+        for replica in set() if self._closed else set(silent) - self._taken.keys():
             self._taken[replica] = None
             asyncio.get_running_loop().run_in_executor(self._others, self._take, replica)
 
@@ -104,6 +105,7 @@ class Plates:
 
     async def close(self) -> None:
         """Takes the own plate down, as far as that is possible."""
+        self._closed = True
         taken = asyncio.get_running_loop().run_in_executor(self._own, self._take, self._replica)
         await asyncio.wait({taken}, timeout=_WAIT_SECONDS)
         for threads in (self._own, self._others):
