@@ -86,7 +86,7 @@ class Chance:
 def test_versions_are_published_promoted_and_read_though_every_third_request_fails(
     patient: Models, s3_proxy: Proxy, tmp_path: Path, all_faults: bool, tell: Tell
 ) -> None:
-    times = 50 if all_faults else 3
+    times = 40 if all_faults else 3
     # A request that hangs takes its time-out: few do.
     chance = Chance(s3_proxy, (*PASSING[:-1] * 5, "slow"), 1 / 3, 1)
     s3_proxy.release_seconds = SLOW_SECONDS * 2
