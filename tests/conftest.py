@@ -17,6 +17,7 @@ from eyasd.storage.local import LocalStore
 from eyasd.telemetry.metrics import Metrics
 from postgres import Postgres
 from s3_server import BUCKET, Proxy, S3Server, environment, proxied
+from wire import Wire
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -71,6 +72,14 @@ def tiny_bundle(tmp_path: Path) -> Path:
 def postgres() -> Iterator[Postgres]:
     """A PostgreSQL server; a test that stops it starts it again."""
     made = Postgres()
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def wire(postgres: Postgres, tmp_path: Path) -> Iterator[Wire]:
+    """What stands between this test and the server."""
+    made = Wire(tmp_path, postgres.folder)
     yield made
     made.end()
 

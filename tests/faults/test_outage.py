@@ -25,13 +25,6 @@ ANSWER_SECONDS = 4 * 1 + 2  # the client asks four times, and is told each time 
 
 
 @pytest.fixture
-def wire(postgres: Postgres, tmp_path: Path) -> Iterator[Wire]:
-    made = Wire(tmp_path, postgres.folder)
-    yield made
-    made.end()
-
-
-@pytest.fixture
 def trainer(postgres: Postgres, wire: Wire, tmp_path: Path) -> Iterator[Trainer]:
     """A daemon that serves `colours`, and whose job database is at the other end of the wire."""
     models = Models(LocalStore(tmp_path / "models"))

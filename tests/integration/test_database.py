@@ -33,13 +33,6 @@ def job(name: str) -> Job:
 
 
 @pytest.fixture
-def wire(postgres: Postgres, tmp_path: Path) -> Iterator[Wire]:
-    made = Wire(tmp_path, postgres.folder)
-    yield made
-    made.end()
-
-
-@pytest.fixture
 def store(postgres: Postgres, wire: Wire, log: Log) -> Iterator[JobStore]:
     """A store at the other end of the wire, with a job `a` that replica `r` holds."""
     made = JobStore(postgres.url(postgres.create(), wire.folder), log)
