@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,8 @@ class Outcome:
 class Points:
     """The warmed process; see `warm`."""
 
-    def __init__(self, work: Path, shim: Path) -> None:
+    def __init__(self, work: Path, shim: Path, under: Sequence[str] = ()) -> None:
+        """Starts it, under another command if need be."""
         environment = {
             **os.environ,
             "LD_PRELOAD": str(shim),
@@ -44,7 +45,7 @@ class Points:
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",
         }
-        command = [sys.executable, "-m", "faults.crash.warm", str(work)]
+        command = [*under, sys.executable, "-m", "faults.crash.warm", str(work)]
         # What Python says of files that it could not close at its end is nobody's concern, unless the process does not answer.
         self._said = (work / "said").open("w+")
         self._process = subprocess.Popen(

@@ -27,6 +27,7 @@ from faults.crash.scenarios import SCENARIOS
 from faults.crash.shim import Action, Shim
 
 _TOLD = "\n"
+_MOST_SECONDS = 120
 
 
 class Warm:
@@ -116,6 +117,7 @@ class Warm:
         child = os.fork()
         if child == 0:
             status = 1
+            signal.alarm(_MOST_SECONDS)  # whoever waits for ever ends, too
             try:
                 os.close(reading)
                 work(lambda line: _say(writing, line))

@@ -202,9 +202,15 @@ class Draft:
 
     def close(self) -> None:
         """Removes the draft unless it was published, and lets the next one have its turn."""
-        if not self._published:
-            self._path.unlink(missing_ok=True)
-        self._file.close()
+        try:
+            if not self._published:
+                self._path.unlink(missing_ok=True)
+        finally:
+            if (
+                not self._published
+            ):  # a mapping that somebody still has would hold the lock, and keep this process, too, from the turn
+                fcntl.flock(self._file, fcntl.LOCK_UN)
+            self._file.close()
 
 
 def _read(path: Path, file: IO[bytes], px: int) -> Shard | None:
@@ -235,6 +241,9 @@ def _taken(path: Path) -> IO[bytes] | None:
             return file
     except (BlockingIOError, FileNotFoundError):
         pass
+    except OSError:  # of the disk: else whoever holds the error holds the lock
+        file.close()
+        raise
     file.close()  # or it was published, or removed, before it was locked
     return None
 
