@@ -39,7 +39,7 @@ def slipped(name: str) -> dict[str, tuple[int, int]]:
     work = Path(tempfile.mkdtemp(prefix="eyas-slips-")).resolve()
     trace = work / "trace"
     # -y: descriptors with their paths. Flushes are not traced, as the shim makes none of them.
-    prefix = ["strace", "-f", "-y", "-s", "0", "-o", str(trace), "-e", "trace=" + ",".join(_CALLS)]
+    prefix = ["strace", "-f", "-y", "-s", "0", "-o", str(trace), "-e", "trace=execve," + ",".join(_CALLS)]
     points = Points(work, build(work), prefix)
     counted = Counter(call.what for call in points.at(name).calls if not call.is_note)
     points.close()
