@@ -157,8 +157,8 @@ class Door:
         self._await_arrival()
         path = event.call_details.method.decode()
         if self._is_shut() and self._refusal.applies(path):
+            self._refusal.told(path)  # before the caller knows: who asks for the count then finds it
             refuse(event.call, self._refusal.status)
-            self._refusal.told(path)
             return
         handler = self._find(path)
         call = ServerCall(event, handler, self._loop, self._on_surprise, self._count_refusal)
