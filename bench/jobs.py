@@ -80,7 +80,7 @@ async def measure(name: str, place: Path | str, scratch: Path, options: argparse
 
 async def watched(reader: Ledger, writer: Ledger, store: JobStore, count: int) -> list[float]:
     """Returns how long each of so many events took to reach a watcher, in ms."""
-    started = await writer.claim([one.id for one in (await writer.queued())[:1]])
+    started = await writer.claim([one.id for one in (await writer.queued())[:1]], 0)
     assert started is not None
     lease: Lease = writer.lease(started)
     times: list[float] = []
