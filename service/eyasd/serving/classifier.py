@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -25,6 +26,7 @@ from eyasd.serving.question import Picture, Question
 from eyasd.serving.queue.admission import Admission, Admitted
 from eyasd.serving.queue.decoders import Decoders
 from eyasd.serving.runs import Runs
+from eyasd.serving.seen import Seen, Watcher
 from eyasd.serving.shadow import Sample, Shadows
 from eyasd.telemetry.metrics import Metrics
 
@@ -44,6 +46,7 @@ class Classifier:
         *,
         threads: int,
         decode: Decode | None = None,
+        watchers: Sequence[Watcher] = (),
     ) -> None:
         """Starts the decoders.
 
@@ -55,11 +58,13 @@ class Classifier:
             metrics: where each stage's time is shown.
             threads: how many pictures are decoded at once. Pillow releases the interpreter lock while it decodes and resizes.
             decode: decodes JPEGs in these threads; None is libjpeg-turbo.
+            watchers: are told of each picture that was answered.
         """
         self._fleet = fleet
         self._admission = admission
         self._metrics = metrics
         self._shadows = shadows
+        self._watchers = watchers
         self._decoders = Decoders(threads)
         self._runs = Runs(self._decoders, admission, cache, metrics, decode)
 
@@ -126,9 +131,10 @@ class Classifier:
         routed, images = question.ref.alias == PRODUCTION, len(question.images)
         by_production = routed and not self._fleet.router.is_canary(loaded.model, loaded.version)
         sample = self._shadows.sample(loaded) if by_production else None
+        seen: list[Seen] = []
         start = time.monotonic()
         try:
-            outcomes = await self._outcomes(loaded, question, deadline, admitted, sample)
+            outcomes = await self._outcomes(loaded, question, deadline, admitted, sample, seen)
         except Exception:  # not that the caller has left, which says nothing of the version
             loaded.statistics.failed.add(time.monotonic() - start)
             if routed:
@@ -140,15 +146,28 @@ class Classifier:
             self._fleet.router.observe(loaded.model, loaded.version, images=images, seconds=seconds, failed=False)
         if sample is not None:
             self._shadows.show(sample)
+        if seen:  # told once this request's coroutine waits, and by then its answer has been handed to gRPC
+            asyncio.get_running_loop().call_soon(self._tell, seen)
         return outcomes
 
+    def _tell(self, seen: list[Seen]) -> None:
+        for one in seen:
+            for watcher in self._watchers:
+                watcher.see(one)
+
     async def _outcomes(
-        self, loaded: LoadedVersion, question: Question, deadline: float, admitted: Admitted, sample: Sample | None
+        self,
+        loaded: LoadedVersion,
+        question: Question,
+        deadline: float,
+        admitted: Admitted,
+        sample: Sample | None,
+        seen: list[Seen],
     ) -> list[_Outcome]:
-        """Returns what a version says of each picture, of which the sample gets what a shadow needs."""
+        """Returns what a version says of each picture, and gives the sample what a shadow needs, and `seen` what watchers do."""
 
         async def label(picture: Picture) -> _Outcome:
-            outcome, timing = await self._label(loaded, picture, question, deadline, sample)
+            outcome, timing = await self._label(loaded, picture, question, deadline, sample, seen)
             admitted.leave()
             return outcome, timing
 
@@ -163,11 +182,19 @@ class Classifier:
                     task.cancel()
 
     async def _label(
-        self, loaded: LoadedVersion, picture: Picture, question: Question, deadline: float, sample: Sample | None
+        self,
+        loaded: LoadedVersion,
+        picture: Picture,
+        question: Question,
+        deadline: float,
+        sample: Sample | None,
+        seen: list[Seen],
     ) -> _Outcome:
         start = time.monotonic()
+        # Each is asked, though the first may have said yes: one that counts pictures must hear of all of them.
+        wanted = [watcher.wants(loaded) for watcher in self._watchers]
         try:
-            run = await self._runs.run(loaded, picture, question, deadline, keep=sample is not None)
+            run = await self._runs.run(loaded, picture, question, deadline, keep=sample is not None or True in wanted)
         except UndecodableImage as error:
             self._metrics.images.labels(loaded.model, error.reason).inc()
             return error, Timing(preprocessing=time.monotonic() - start)
@@ -180,6 +207,8 @@ class Classifier:
         if run.explanation is not None:
             said = replace(said, explanation=run.explanation)
         self._metrics.images.labels(loaded.model, said.unknown.reason.upper() if said.unknown else "OK").inc()
+        if self._watchers:
+            seen.append(Seen(loaded, picture, run.pixels, run.said, said, question.ref.alias == PRODUCTION))
         return said, run.timing
 
 
