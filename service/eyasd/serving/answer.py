@@ -48,6 +48,7 @@ class Labelled:
         unknown: why none of them applies; None where the picture is not unknown, or must not be.
         ood_score: larger = less like the training pictures; None where the version does not compute it.
         explanation: the picture with the class-activation map of the first prediction over it, a PNG file; None where nobody asked.
+        prediction_id: by which the caller can say later what would have been right; "" where answers have none.
     """
 
     predictions: tuple[Prediction, ...]
@@ -55,6 +56,7 @@ class Labelled:
     unknown: Unknown | None = None
     ood_score: float | None = None
     explanation: bytes | None = None
+    prediction_id: str = ""
 
 
 class Classified(NamedTuple):
