@@ -68,7 +68,14 @@ def processes(options: argparse.Namespace, rows: Rows, subject: Subject, environ
 
 def end_to_end(options: argparse.Namespace, rows: Rows, subject: Subject, environments: Environments) -> None:
     """Scenario 7: all that the machine has, but for the cores of the load."""
-    run("7", options, rows, subject, environments, [services.eyas()], (8, 32, 128, 256), pinned=False)
+    deep = {"serving__max_queue_images": "4096"}
+    contestants = [
+        services.eyas(**deep),
+        services.eyas("Eyas, 4 acceptors", serving__acceptors="4", **deep),
+        services.eyas("Eyas, 8 acceptors", serving__acceptors="8", **deep),
+        services.eyas("Eyas, 8 acceptors, nvJPEG", serving__acceptors="8", serving__decoder="gpu", **deep),
+    ]
+    run("7", options, rows, subject, environments, contestants, (8, 32, 128, 256), pinned=False)
 
 
 def run(
