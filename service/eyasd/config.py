@@ -100,6 +100,21 @@ class DatasetsSettings(_Room):
     """How long files are kept that no dataset names, of an upload that has not ended, so that it can go on."""
 
 
+class CaptureSettings(_Room):
+    """Pictures of production that are kept to learn from, of models that `eyas capture` says so of; of others none is."""
+
+    url: StoreAddress | None = None
+    """Where they are, as registry.url; unset is captured/ in data_dir, and beside the models where these have a registry.url."""
+    redact: str = Field(default="", pattern=r"^([A-Za-z_][\w.]*:[A-Za-z_]\w*)?$")
+    """`package.module:function` that is given the bytes of each and returns what is kept of it, or None to keep nothing."""
+    max_bytes: int = Field(default=2_000_000_000, ge=0)
+    """Most that those of one model may take, in bytes; the least instructive go first."""
+    hourly_images: int = Field(default=120, ge=1, le=100_000)
+    """Most that a server keeps for one reason, of one model, in an hour; the most instructive of each moment, if there are more."""
+    memory_bytes: int = Field(default=64_000_000, ge=0)
+    """Most memory for those that were just answered, so that one which is reported wrong within minutes can still be kept."""
+
+
 class ServingSettings(_Room):
     """The path from picture to label."""
 
@@ -253,11 +268,12 @@ class Settings(BaseSettings):
     _file: ClassVar[Path | None] = None
 
     data_dir: Path = Path("eyas-data")
-    """Folder of models/, uploads (datasets/, uploads/), jobs (jobs/, jobs.sqlite), decoded pictures (cache/) and fetched/ data."""
+    """Folder of models/, uploads (datasets/, uploads/), jobs (jobs/, jobs.sqlite), cache/, fetched/ and captured/ pictures."""
     api: ApiSettings = ApiSettings()
     registry: RegistrySettings = RegistrySettings()
     datasets: DatasetsSettings = DatasetsSettings()
     serving: ServingSettings = ServingSettings()
+    capture: CaptureSettings = CaptureSettings()
     jobs: JobsSettings = JobsSettings()
     training: TrainingSettings = TrainingSettings()
     kubernetes: KubernetesSettings = KubernetesSettings()

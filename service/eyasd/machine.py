@@ -15,6 +15,7 @@ from eyasd.core.memory import memory_bytes
 from eyasd.core.processors import cpu_count
 from eyasd.jobs.gpus import visible_gpus
 from eyasd.registry.blobs import Blobs
+from eyasd.registry.captured import Captured
 from eyasd.registry.datasets import DatasetLimits, Datasets
 from eyasd.serving.catalog import FleetOptions
 from eyasd.serving.engine.loading import EngineOptions
@@ -128,6 +129,31 @@ def datasets_url(settings: Settings) -> str | None:
             f"registry.url = {models} and datasets.url = {url} lie within each other: give each a prefix of its own."
         )
     return url
+
+
+def captured_url(settings: Settings) -> str | None:
+    """Returns where captured pictures are, for the reasons of `datasets_url`; None is a folder of this machine's.
+
+    Raises:
+        StartupFailed: there is no place beside the models, or they would lie within what is kept elsewhere.
+    """
+    models, url = settings.registry.url, settings.capture.url
+    if url is None:
+        try:
+            return beside(models, "captured") if models else None
+        except ValueError as error:
+            raise StartupFailed(
+                f"Captured pictures lie beside the models, and registry.url = {error}: set capture.url, to another bucket."
+            ) from None
+    for name, other in (("registry.url", models), ("datasets.url", settings.datasets.url)):
+        if other and (f"{url}/".startswith(f"{other}/") or f"{other}/".startswith(f"{url}/")):
+            raise StartupFailed(f"{name} = {other} and capture.url = {url} lie within each other: give each a prefix of its own.")
+    return url
+
+
+def open_captured(settings: Settings) -> Captured:
+    """Returns the pictures of production that were kept. Raises StartupFailed."""
+    return Captured(open_store(captured_url(settings), settings.data_dir / "captured"))
 
 
 def open_datasets(settings: Settings) -> Datasets:

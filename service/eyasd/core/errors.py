@@ -78,6 +78,10 @@ class AliasNotFound(NotFound):
     """The model has no such alias."""
 
 
+class CapturedNotFound(NotFound):
+    """There is no such captured picture of the model, or not any more."""
+
+
 class JobNotFound(NotFound):
     """There is no such job."""
 

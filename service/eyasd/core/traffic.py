@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from eyasd.core.capture import CaptureRecord
 from eyasd.core.names import ModelRef
 
 
@@ -69,10 +70,17 @@ class TrafficRecord:
 
 @dataclass(frozen=True, slots=True)
 class Pointers:
-    """Where the requests for a model may lead: the version of each of its aliases, and its traffic, if it ever had any."""
+    """Where the requests for a model may lead, and what is kept of them.
+
+    Attributes:
+        aliases: the version of each.
+        traffic: None where it never had any.
+        capture: None where its pictures were never kept.
+    """
 
     aliases: Mapping[str, int]
     traffic: TrafficRecord | None = None
+    capture: CaptureRecord | None = None
 
     @property
     def by_number(self) -> tuple[int, ...]:

@@ -34,6 +34,7 @@ from eyasd.core.promotion import AliasRecord, Finding, Policy
 from eyasd.core.traffic import Canary, Shadow, TrafficRecord
 from eyasd.registry.aliases import Aliases
 from eyasd.registry.bundles import Bundles
+from eyasd.registry.capturing import Capturing
 from eyasd.registry.following import Following
 from eyasd.registry.looks import Looks
 from eyasd.registry.policies import Policies, judge
@@ -58,11 +59,12 @@ class Models:
         self.policies = Policies(store)
         self.looks = Looks(store)
         self.traffic = Traffic(store)
+        self.capturing = Capturing(store)
         self._bundles = Bundles(store)
         self.manifest, self.fetch, self.check = self._bundles.manifest, self._bundles.fetch, self._bundles.check
         self.fetch_into = self._bundles.fetch_into
         self.end_canary = self.traffic.end_canary
-        self.pointers = Following(store, self.aliases, self.traffic).pointers
+        self.pointers = Following(store, self.aliases, self.traffic, self.capturing).pointers
 
     def names(self) -> list[str]:
         """Returns the models that have a version, sorted."""

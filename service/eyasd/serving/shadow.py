@@ -7,9 +7,7 @@ asked at all while an engine has pictures of others, or while it is not done wit
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +19,7 @@ import structlog
 from numpy.typing import NDArray
 
 from eyasd.core.preprocess import load_image
+from eyasd.core.threads import give_way
 from eyasd.serving.engine.loading import LoadedVersion
 from eyasd.serving.fleet import Fleet
 from eyasd.serving.question import Picture
@@ -31,7 +30,6 @@ from eyasd.telemetry.metrics import OTHER, Metrics
 _PATIENCE_SECONDS: Final = 30.0
 # Pairs of labels that are counted by name, for each model: enough for the confusions that matter, and no flood of series.
 _MOST_FLIPS: Final = 100
-_LOWEST: Final = 19
 
 
 @dataclass(slots=True)
@@ -83,7 +81,7 @@ class Shadows:
         self._draw = draw
         self._running: dict[str, asyncio.Task[None]] = {}
         self._flips: dict[str, tuple[int, set[tuple[str, str]]]] = {}
-        self._decoder = ThreadPoolExecutor(1, thread_name_prefix="shadow", initializer=_give_way)
+        self._decoder = ThreadPoolExecutor(1, thread_name_prefix="shadow", initializer=give_way)
 
     def sample(self, production: LoadedVersion) -> Sample | None:
         """Returns a sample to fill with what production says of a request, if the model's shadow is to see it; else None."""
@@ -176,8 +174,3 @@ class Shadows:
 
     def _drop(self, model: str, reason: str, images: int) -> None:
         self._metrics.shadow_dropped.labels(model, reason).inc(images)
-
-
-def _give_way() -> None:
-    """Gives the thread the lowest priority, which on Linux is a thread's own."""
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST)
