@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import socket
@@ -19,7 +18,7 @@ from eyasd.core.errors import StartupFailed
 from eyasd.serving.engine import wire
 from eyasd.serving.engine.channel import Channel
 from eyasd.telemetry import logging
-from eyasd.telemetry.merged import families
+from eyasd.telemetry.merged import dump, families
 
 
 def main() -> None:
@@ -50,7 +49,7 @@ async def accept(control: socket.socket, task: Mapping[str, Any]) -> None:
             case {"end": _}:
                 ending.set()
             case {"measure": _}:
-                page = wire.memory("metrics", json.dumps(families(app.metrics.registry)).encode())
+                page = wire.memory("metrics", dump(families(app.metrics.registry)))
                 channel.send({"measured": True}, [page])
                 os.close(page)
             case _:

@@ -10,7 +10,6 @@ others do not is only what it has counted.
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 import subprocess
 import sys
@@ -29,7 +28,7 @@ from eyasd.serving.engine.channel import Channel
 from eyasd.serving.engine.keeper import Keeper, Tenant
 from eyasd.serving.engine.loading import Loader
 from eyasd.storage.address import open_store
-from eyasd.telemetry.merged import Family, Merged, counted, families, merge
+from eyasd.telemetry.merged import Departed, Family, Merged, families, load, merge
 from eyasd.telemetry.metrics import Metrics
 from eyasd.telemetry.page import serve_metrics
 
@@ -56,7 +55,7 @@ class Supervisor:
         self._keeper = Keeper(Loader(models, options.engine, self._metrics, log))
         self._acceptors: dict[int, _Acceptor] = {}
         self._keeping: list[asyncio.Task[None]] = []
-        self._departed: list[Family] = []
+        self._departed = Departed()
         self._loop = asyncio.get_running_loop()
         api = settings.api
         taken = _take(api.listen, "--listen")
@@ -112,7 +111,8 @@ class Supervisor:
         while True:
             acceptor = self._acceptors[number]
             status = await acceptor.wait()
-            self._departed, acceptor.families = merge([self._departed, counted(acceptor.families)]), []
+            self._departed.add(acceptor.families)
+            acceptor.families = []
             in_a_row = 0 if acceptor.ready.exception() is None else in_a_row + 1
             self._log.error("an acceptor ended, and is started again", acceptor=number, status=status)
             while self._acceptors[number] is acceptor:
@@ -130,7 +130,7 @@ class Supervisor:
     async def _gather(self) -> list[Family]:
         await asyncio.gather(*(acceptor.measure() for acceptor in self._acceptors.values()))
         living = [acceptor.families for acceptor in self._acceptors.values()]
-        return merge([families(self._metrics.registry), self._departed, *living])
+        return merge([families(self._metrics.registry), self._departed.families(living), *living])
 
 
 class _Acceptor:
@@ -196,7 +196,7 @@ class _Acceptor:
             case {"failed": text} if not self.ready.done():
                 self.ready.set_exception(StartupFailed(text))
             case {"measured": _}:
-                self.families = json.loads(wire.content(descriptors[0]))
+                self.families = load(wire.content(descriptors[0]))
                 self._told.set()
             case _:
                 self._tenant.heed(message, descriptors)

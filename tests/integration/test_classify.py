@@ -310,7 +310,7 @@ async def test_metrics_tell_of_it_all(app: App, stub: Any) -> None:
         'eyas_batch_images_count{model="colours"} 1.0',
         'eyas_rpcs_total{code="OK",method="ClassificationService/Classify"} 1.0',
         *(
-            f'eyas_stage_seconds_count{{model="colours",stage="{stage}"}} 1.0'
+            f'eyas_stage_seconds_count{{model="colours",stage="{stage}",version="1"}} 1.0'
             for stage in ("decode", "queue", "inference", "total")
         ),
     ):

@@ -12,7 +12,8 @@ from eyasd.core.names import check_text
 from eyasd.serving.answer import Classified
 from eyasd.serving.classifier import Classifier
 from eyasd.serving.question import Question
-from eyasd.telemetry.metrics import OTHER, Metrics
+from eyasd.telemetry.metrics import Metrics
+from eyasd.telemetry.names import OTHER
 
 # A caller may say who it is, such as a service behind a proxy; from another host it is another caller anyway.
 CALLER_KEY: Final = "eyas-caller"

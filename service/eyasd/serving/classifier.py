@@ -90,7 +90,7 @@ class Classifier:
         stage_seconds = (("decode", timing.preprocessing), ("queue", timing.queue), ("inference", timing.inference))
         total = time.monotonic() - arrival
         for stage, seconds in (*stage_seconds, ("total", total)):
-            self._metrics.stage_seconds.labels(loaded.model, stage).observe(seconds)
+            self._metrics.stage_seconds.labels(loaded.model, str(loaded.version), stage).observe(seconds)
         multi_label = loaded.manifest.thresholds is not None
         classified = Classified(loaded.model, loaded.version, tuple(result for result, _ in outcomes), timing, multi_label)
         loaded.statistics.observe(classified, total)

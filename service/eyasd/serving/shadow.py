@@ -24,7 +24,8 @@ from eyasd.serving.engine.loading import LoadedVersion
 from eyasd.serving.fleet import Fleet
 from eyasd.serving.question import Picture
 from eyasd.serving.queue.turns import SHADOW
-from eyasd.telemetry.metrics import OTHER, Metrics
+from eyasd.telemetry.metrics import Metrics
+from eyasd.telemetry.names import OTHER
 
 # Far enough that everything else in its queue is more urgent.
 _PATIENCE_SECONDS: Final = 30.0

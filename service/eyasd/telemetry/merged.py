@@ -6,46 +6,104 @@ it counted: a sum that fell would be taken for a counter that began anew. Knows 
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.registry import Collector
 
-# A family: its name, type and help, and its samples: name, labels, value.
-Family = tuple[str, str, str, list[tuple[str, dict[str, str], float]]]
+from eyasd.telemetry.instruments import Distribution, Grid, Tally
 
-# Of these every process says the same, so they are no sums.
-_ALIKE: Final = ("_info", "_ratio", "_percent", "eyas_version_load_seconds", "eyas_version_load_failures")
+# How long a version's series stay when it has been unloaded, so that the last of what it did is scraped; five minutes is the
+# longest interval at which Prometheus still draws a line.
+RETAINED_SECONDS: Final = 900.0
+
+
+class Family(NamedTuple):
+    """A metric of one process or of several.
+
+    Attributes:
+        alike: whether each process says all of it, and it is no sum.
+        samples: name, labels and value, of all but histograms.
+        bounds: of a histogram's classic buckets; empty of all others.
+        tallies: of a histogram's series.
+    """
+
+    name: str
+    kind: str
+    documentation: str
+    alike: bool
+    samples: Sequence[tuple[str, dict[str, str], float]]
+    bounds: Sequence[float] = ()
+    tallies: Sequence[Tally] = ()
 
 
 def families(registry: CollectorRegistry) -> list[Family]:
-    """Returns what a process has counted and measured, in the form of a JSON document."""
+    """Returns what a process has counted and measured."""
+    found = []
+    for metric in registry.collect():
+        alike = getattr(metric, "alike", False)
+        if isinstance(metric, Distribution):
+            found.append(Family(metric.name, metric.type, metric.documentation, alike, (), metric.grid.bounds, metric.tallies))
+        else:
+            samples = [(s.name, s.labels, s.value) for s in metric.samples]
+            found.append(Family(metric.name, metric.type, metric.documentation, alike, samples))
+    return found
+
+
+def dump(found: Iterable[Family]) -> bytes:
+    """Returns families as a JSON document."""
+    return json.dumps(list(found)).encode()
+
+
+def load(document: bytes) -> list[Family]:
+    """Returns families from a JSON document."""
     return [
-        (family.name, family.type, family.documentation, [(s.name, s.labels, s.value) for s in family.samples])
-        for family in registry.collect()
+        Family(name, kind, documentation, alike, samples, bounds, [Tally(*tally) for tally in tallies])
+        for name, kind, documentation, alike, samples, bounds, tallies in json.loads(document)
     ]
 
 
 def merge(processes: Sequence[Iterable[Family]]) -> list[Family]:
     """Returns the families of several processes as those of one."""
-    merged: dict[str, Family] = {}
-    values: dict[str, dict[tuple[str, frozenset[tuple[str, str]]], tuple[dict[str, str], float]]] = {}
+    alternatives: dict[str, list[Family]] = {}
     for found in processes:
-        for name, kind, documentation, samples in found:
-            merged.setdefault(name, (name, kind, documentation, []))
-            known = values.setdefault(name, {})
-            for sample, labels, value in samples:
-                key = (sample, frozenset(labels.items()))
-                known[key] = labels, _rule(name, sample)((known[key][1], value)) if key in known else value
-    for name, known in values.items():
-        merged[name][3].extend((sample, labels, value) for (sample, _), (labels, value) in known.items())
-    return list(merged.values())
+        for family in found:
+            alternatives.setdefault(family.name, []).append(family)
+    return [several[0] if len(several) == 1 else _merged(several) for several in alternatives.values()]
 
 
 def counted(found: Iterable[Family]) -> list[Family]:
     """Returns what stays of a process that has ended: what it counted, not what it had."""
-    return [family for family in found if family[1] != "gauge"]
+    return [family for family in found if family.kind != "gauge"]
+
+
+class Departed:
+    """What processes counted that have ended. Forgets a version when no living process has had it for `RETAINED_SECONDS`."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._found: list[Family] = []
+        self._seen: dict[tuple[str, str], float] = {}
+
+    def add(self, found: Iterable[Family]) -> None:
+        """Takes over from a process."""
+        self._found = merge([self._found, counted(found)])
+
+    def families(self, living: Iterable[Iterable[Family]]) -> list[Family]:
+        """Returns what they counted, as far as it still matters beside what the living say."""
+        now = self._clock()
+        self._seen |= dict.fromkeys((version for found in living for family in found for version in _versions(family)), now)
+        for version in {version for family in self._found for version in _versions(family)}:
+            self._seen.setdefault(version, now)
+        gone = {version for version, last in self._seen.items() if now - last > RETAINED_SECONDS}
+        for version in gone:
+            del self._seen[version]
+        if gone:
+            self._found = [_without(family, gone) for family in self._found]
+        return self._found
 
 
 class Merged(Collector):
@@ -57,14 +115,60 @@ class Merged(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """See `prometheus_client.registry.Collector`."""
-        for name, kind, documentation, samples in self._ask():
-            metric = Metric(name, documentation, kind)
-            for sample, labels, value in samples:
+        for family in self._ask():
+            if family.bounds:
+                yield Distribution(family.name, family.documentation, Grid(family.bounds), family.tallies)
+                continue
+            metric = Metric(family.name, family.documentation, family.kind)
+            for sample, labels, value in family.samples:
                 metric.add_sample(sample, labels, value)
             yield metric
 
 
-def _rule(family: str, sample: str) -> Callable[[Iterable[float]], Any]:
-    if sample.endswith("_created"):
-        return min
-    return max if family.endswith(_ALIKE) else sum
+def _merged(several: Sequence[Family]) -> Family:
+    first = several[0]
+    join: Callable[[Iterable[float]], float] = max if first.alike else sum
+    joined = _fuller if first.alike else _added
+    samples: dict[tuple[str, frozenset[tuple[str, str]]], tuple[str, dict[str, str], float]] = {}
+    tallies: dict[frozenset[tuple[str, str]], Tally] = {}
+    for family in several:
+        for name, labels, value in family.samples:
+            key = (name, frozenset(labels.items()))
+            samples[key] = (name, labels, join((samples[key][2], value)) if key in samples else value)
+        for tally in family.tallies:
+            which = frozenset(tally.labels.items())
+            tallies[which] = joined(tallies[which], tally) if which in tallies else tally
+    return first._replace(samples=list(samples.values()), tallies=list(tallies.values()))
+
+
+def _fuller(one: Tally, other: Tally) -> Tally:
+    """Returns the one that has seen more: each has seen the same, and not at the same moment."""
+    return max(one, other, key=lambda tally: sum(count for _, count in tally.cells))
+
+
+def _added(one: Tally, other: Tally) -> Tally:
+    cells = dict(one.cells)
+    for cell, count in other.cells:
+        cells[cell] = cells.get(cell, 0) + count
+    newest = {bucket: (trace, value, at) for bucket, trace, value, at in one.exemplars}
+    for bucket, trace, value, at in other.exemplars:
+        if bucket not in newest or newest[bucket][2] < at:
+            newest[bucket] = (trace, value, at)
+    exemplars = [(bucket, *exemplar) for bucket, exemplar in sorted(newest.items())]
+    return Tally(one.labels, sorted(cells.items()), one.total + other.total, exemplars)
+
+
+def _versions(family: Family) -> Iterable[tuple[str, str]]:
+    for labels in (*(tally.labels for tally in family.tallies), *(labels for _, labels, _ in family.samples)):
+        if "version" in labels and "model" in labels:
+            yield labels["model"], labels["version"]
+
+
+def _without(family: Family, gone: set[tuple[str, str]]) -> Family:
+    def stays(labels: dict[str, str]) -> bool:
+        return (labels.get("model", ""), labels.get("version", "")) not in gone
+
+    return family._replace(
+        samples=[sample for sample in family.samples if stays(sample[1])],
+        tallies=[tally for tally in family.tallies if stays(tally.labels)],
+    )

@@ -1,109 +1,79 @@
 """Every metric of the daemon, in one file.
 
-Labels are bounded: a model or version is a label only once it has been loaded from the registry, a method only if the service
-has it, and a job's series are dropped when `RETAINED_JOBS` newer jobs have reported.
+Labels are bounded: a model is a label only if the registry has it, a method only if the service has it, both only so many, see
+`names`; a version's series go when it was unloaded long ago, a job's when it has ended. docs/metrics.md says what each tells.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import OrderedDict
-from collections.abc import Iterable
-from threading import Lock
-from typing import Any, Final
-
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.samples import Sample
+from collections.abc import Collection
+from typing import Final
 
 from eyasd.core.jobs import Progress
+from eyasd.telemetry.instruments import Counter, Gauge, Histogram, Registry
 
 # From half a millisecond, a GPU's answer, to 2.5 s, past which every caller we know of has given up.
 LATENCY_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64)
-RETAINED_JOBS: Final = 20
-OTHER: Final = "other"
-
-
-class _Found:
-    """Remembers the series that were asked for, which prometheus_client takes 2 us to find, and a request needs ten; none goes."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        self._found: dict[tuple[str, ...], Any] = {}
-        super().__init__(*arguments, **options)
-
-    def labels(self, *values: Any, **_: Any) -> Any:
-        """Returns the series of these values, each a string."""
-        series = self._found.get(values)
-        if series is None:
-            series = self._found[values] = super().labels(*values)  # type: ignore[misc] # of the metric beside it
-        return series
-
-
-class _Counter(_Found, Counter):
-    """A counter on the way of every request."""
-
-
-class _Histogram(_Found, Histogram):
-    """A histogram on the way of every request: as prometheus_client's, which locks twice and compares with bound after bound."""
-
-    def observe(self, amount: float, exemplar: object = None) -> None:  # noqa: ARG002 - the parent's, of no use here
-        """Counts a value."""
-        with self._counting:
-            self._counts[bisect_left(self._upper_bounds, amount)] += 1
-            self._total += amount
-
-    def _metric_init(self) -> None:
-        super()._metric_init()
-        self._counting = Lock()
-        self._counts = [0] * len(self._upper_bounds)
-        self._total = 0.0
-
-    def _child_samples(self) -> Iterable[Sample]:
-        with self._counting:
-            self._sum.set(self._total)
-            for bucket, count in zip(self._buckets, self._counts, strict=True):
-                bucket.set(count)
-        return super()._child_samples()
+LOAD_BUCKETS: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+# From a trainer that is free to a queue of a day.
+WAIT_BUCKETS: Final = (1, 5, 15, 60, 300, 900, 3600, 14_400, 86_400)
 
 
 class Metrics:
     """The daemon's instruments, on a registry of their own."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        r = self.registry
-        self.rpcs = _Counter("eyas_rpcs_total", "RPCs answered.", ["method", "code"], registry=r)
-        self.rpc_seconds = _Histogram(
+        self.registry = Registry()
+        self._jobs: set[str] = set()
+        self._count_calls(self.registry)
+        self._count_traffic(self.registry)
+        self._count_engines(self.registry)
+        self._count_resources(self.registry)
+        self._count_jobs(self.registry)
+
+    def _count_calls(self, r: Registry) -> None:
+        self.rpcs = Counter("eyas_rpcs_total", "RPCs answered.", ["method", "code"], registry=r)
+        self.rpc_seconds = Histogram(
             "eyas_rpc_seconds", "Time from an RPC's arrival to its end.", ["method"], buckets=LATENCY_BUCKETS, registry=r
         )
-        self.requests = _Counter(
+        self.requests = Counter(
             "eyas_requests_total", "Classify requests answered, by gRPC status code.", ["model", "version", "code"], registry=r
         )
         self.streams = Gauge("eyas_open_streams", "ClassifyStream calls under way.", registry=r)
         self.uploads = Gauge("eyas_open_uploads", "UploadDataset calls under way.", registry=r)
-        self.images = _Counter(
+        self.images = Counter(
             "eyas_images_total",
             "Pictures of Classify requests, by outcome: OK, why one is unknown, or an error's reason.",
             ["model", "outcome"],
             registry=r,
         )
-        self.stage_seconds = _Histogram(
+        self.stage_seconds = Histogram(
             "eyas_stage_seconds",
-            "Time a Classify request spent in a stage: decode, queue, inference, total.",
-            ["model", "stage"],
+            "Time a Classify request spent in a stage: admission, decode, queue, inference, total.",
+            ["model", "version", "stage"],
             buckets=LATENCY_BUCKETS,
             registry=r,
         )
+        self.refusals = Counter(
+            "eyas_refusals_total",
+            "Classify requests refused before any work was done, by reason: room, deadline or calls.",
+            ["model", "reason"],
+            registry=r,
+        )
+        self.in_flight = Gauge("eyas_in_flight_requests", "Classify requests let in and not answered yet.", registry=r)
+
+    def _count_traffic(self, r: Registry) -> None:
         self.canary_percent = Gauge(
             "eyas_canary_percent",
             "Share of a model's requests for production that its canary gets; 0 where this server has stopped it.",
             ["model", "version"],
             registry=r,
         )
-        self.canary_fallbacks = _Counter(
+        self.canary_fallbacks = Counter(
             "eyas_canary_fallbacks_total", "Requests that a canary could not answer, and production did.", ["model"], registry=r
         )
-        self.canary_rollbacks = _Counter(
+        self.canary_rollbacks = Counter(
             "eyas_canary_rollbacks_total",
             "Canaries that this server rolled back, by cause: errors, latency or accuracy.",
             ["model", "cause"],
@@ -134,20 +104,22 @@ class Metrics:
             ["model", "reason"],
             registry=r,
         )
-        self.cache_lookups = _Counter(
+        self.cache_lookups = Counter(
             "eyas_cache_lookups_total",
             "Pictures looked up in the response cache, by result: hit or miss.",
             ["model", "result"],
             registry=r,
         )
         self.cache_bytes = Gauge("eyas_cache_bytes", "Memory that the response cache takes.", registry=r)
-        self.gpu_decodes = _Counter(
+        self.gpu_decodes = Counter(
             "eyas_gpu_decodes_total",
             "JPEGs that were given to a GPU's decoder, by outcome: done, or declined, and then decoded by the processor.",
             ["outcome"],
             registry=r,
         )
-        self.batch_images = _Histogram("eyas_batch_images", "Pictures in a batch.", ["model"], buckets=BATCH_BUCKETS, registry=r)
+
+    def _count_engines(self, r: Registry) -> None:
+        self.batch_images = Histogram("eyas_batch_images", "Pictures in a batch.", ["model"], buckets=BATCH_BUCKETS, registry=r)
         self.queue_images = Gauge("eyas_queue_images", "Pictures that the engines have.", ["model", "version"], registry=r)
         self.loaded_versions = Gauge(
             "eyas_loaded_version_info", "1 for each version that is loaded.", ["model", "version"], registry=r
@@ -164,10 +136,16 @@ class Metrics:
             ["model", "version"],
             registry=r,
         )
-        self.load_failures = _Counter(
-            "eyas_version_load_failures_total", "Versions that could not be loaded.", ["model"], registry=r
+        self.engine_info = Gauge(
+            "eyas_engine_info",
+            "1 for each version that is loaded, by ONNX Runtime's execution provider and the device that it runs on.",
+            ["model", "version", "provider", "device"],
+            registry=r,
         )
-        self.out_of_memory = _Counter(
+        self.load_failures = Counter(
+            "eyas_version_load_failures_total", "Versions that could not be loaded.", ["model"], registry=r, alike=True
+        )
+        self.out_of_memory = Counter(
             "eyas_batches_out_of_memory_total",
             "Batches that did not fit the device's memory, after which smaller ones are cut.",
             ["model"],
@@ -179,20 +157,64 @@ class Metrics:
             ["model"],
             registry=r,
         )
-        self.engine_restarts = _Counter(
+        self.engine_restarts = Counter(
             "eyas_engine_restarts_total", "Engines that ended by themselves and were started again.", ["model"], registry=r
         )
-        self.load_seconds = _Histogram(
+        self.load_seconds = Histogram(
             "eyas_version_load_seconds",
             "Time to verify, load and warm a version.",
             ["model"],
-            buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+            buckets=LOAD_BUCKETS,
+            registry=r,
+            alike=True,
+        )
+        self.warmup_seconds = Histogram(
+            "eyas_version_warmup_seconds",
+            "Of the time to load a version, what its engine took to open the network, warm it and prove its answers.",
+            ["model"],
+            buckets=LOAD_BUCKETS,
+            registry=r,
+            alike=True,
+        )
+        self.swap_seconds = Histogram(
+            "eyas_version_swap_seconds",
+            "Time from an alias's move, as this server saw it, until the version that it moved to answered.",
+            ["model"],
+            buckets=LOAD_BUCKETS,
+            registry=r,
+            alike=True,
+        )
+
+    def _count_resources(self, r: Registry) -> None:
+        self.demand_seconds = Counter(
+            "eyas_demand_seconds_total",
+            "Work that came, in seconds of a resource: what was done, and what was refused or came too late.",
+            ["resource"],
             registry=r,
         )
-        self.jobs = _Counter("eyas_jobs_total", "Jobs that reached a state.", ["type", "state"], registry=r)
+        self.capacity_seconds = Counter(
+            "eyas_capacity_seconds_total", "Seconds in which the resource could work, of all its parts.", ["resource"], registry=r
+        )
+        self.storage_errors = Counter(
+            "eyas_storage_errors_total", "Calls of an object store that failed for good.", ["store", "operation"], registry=r
+        )
+        self.database_errors = Counter(
+            "eyas_database_errors_total", "Calls of the job database that failed.", ["operation"], registry=r
+        )
+        self.build_info = Gauge("eyas_build_info", "1, by version and role of the daemon.", ["version", "role"], registry=r)
+
+    def _count_jobs(self, r: Registry) -> None:
+        self.jobs = Counter("eyas_jobs_total", "Jobs that reached a state.", ["type", "state"], registry=r)
         self.queued_jobs = Gauge("eyas_queued_jobs", "Jobs that wait for their turn, at any trainer.", registry=r)
+        self.oldest_queued = Gauge(
+            "eyas_oldest_queued_job_seconds", "How long the oldest of the jobs that wait has waited, at any trainer.", registry=r
+        )
+        self.queue_seconds = Histogram(
+            "eyas_job_queue_seconds", "Time from a job's submission to its first start.", buckets=WAIT_BUCKETS, registry=r
+        )
+        self.running_jobs = Gauge("eyas_running_jobs", "Jobs that this trainer has at work.", registry=r)
         self.stalled_jobs = Gauge("eyas_stalled_jobs", "Jobs of this trainer whose training program hangs.", registry=r)
-        self.failed_attempts = _Counter(
+        self.failed_attempts = Counter(
             "eyas_failed_attempts_total", "Attempts that ended without a result, by whose fault that was.", ["fault"], registry=r
         )
         self.training_loss = Gauge("eyas_training_loss", "Training loss so far in the epoch.", ["job"], registry=r)
@@ -202,18 +224,32 @@ class Metrics:
         self.training_rate = Gauge(
             "eyas_training_images_per_second", "Pictures a training processes a second.", ["job"], registry=r
         )
-        self._jobs: OrderedDict[str, None] = OrderedDict()
+        self.training_epoch = Gauge(
+            "eyas_training_epoch", "Epoch under way, from 1; 0 while the network is not fine-tuned.", ["job"], registry=r
+        )
+        self.training_progress = Gauge(
+            "eyas_training_progress_ratio", "How much of the training is done, as estimated.", ["job"], registry=r
+        )
 
     def observe_progress(self, job: str, progress: Progress) -> None:
         """Shows how far a training is."""
-        self._jobs[job] = None
-        self._jobs.move_to_end(job)
+        self._jobs.add(job)
         self.training_rate.labels(job).set(progress.images_per_second)
+        self.training_epoch.labels(job).set(progress.epoch)
+        self.training_progress.labels(job).set(progress.fraction)
         if progress.loss is not None:
             self.training_loss.labels(job).set(progress.loss)
         if progress.validation is not None:
             self.training_accuracy.labels(job).set(progress.validation.accuracy)
-        while len(self._jobs) > RETAINED_JOBS:
-            oldest, _ = self._jobs.popitem(last=False)
-            for gauge in (self.training_loss, self.training_accuracy, self.training_rate):
-                gauge.remove(oldest)
+
+    def keep_jobs(self, at_work: Collection[str]) -> None:
+        """Shows no more how far those jobs were that are not at work any more, at whichever trainer."""
+        for job in self._jobs - set(at_work):
+            self.registry.forget(job=job)
+            self._jobs.discard(job)
+
+    def forget_version(self, model: str, version: int) -> None:
+        """Shows no more what a version did that was unloaded long ago, nor its model if that was the last one."""
+        self.registry.forget(model=model, version=str(version))
+        if self.registry.names.forget(model, str(version)):
+            self.registry.forget(model=model)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 from prometheus_client import CollectorRegistry, generate_latest
 
-from eyasd.telemetry.merged import Family, Merged, counted, families, merge
+from eyasd.telemetry.merged import Family, Merged, counted, dump, families, load, merge
 from eyasd.telemetry.metrics import Metrics
 
 
@@ -19,8 +17,7 @@ def process(images: int, loaded: bool = True) -> list[Family]:
     metrics.queue_images.labels("colours", "1").set(images)
     if loaded:
         metrics.loaded_versions.labels("colours", "1").set(1)
-    said: list[Family] = json.loads(json.dumps(families(metrics.registry)))
-    return said
+    return load(dump(families(metrics.registry)))
 
 
 def shown(found: list[Family]) -> CollectorRegistry:
