@@ -125,7 +125,7 @@ async def test_a_full_queue_says_when_to_come_back(daemon: Any, repository: Mode
         assert 1 <= len(refused) <= 5
         assert int(refused[0].headers["Retry-After"]) >= 1
         status = json.loads(await refused[0].text())
-        assert {detail["@type"].rpartition(".")[2] for detail in status["details"]} == {"ErrorInfo", "RetryInfo"}
+        assert {detail["@type"].rpartition(".")[2] for detail in status["details"]} == {"ErrorInfo", "RetryInfo", "RequestInfo"}
         for response in responses:
             response.release()
 

@@ -9,11 +9,12 @@ from urllib.parse import unquote
 from eyasd.api.errors import code_of
 from eyasd.core.errors import EyasError, InvalidArgument, NotFound
 from eyasd.core.names import check_text
-from eyasd.serving.answer import Classified
+from eyasd.serving.answer import Classified, Labelled
 from eyasd.serving.classifier import Classifier
 from eyasd.serving.question import Question
 from eyasd.telemetry.metrics import Metrics
 from eyasd.telemetry.names import OTHER
+from eyasd.telemetry.tracing import current
 
 # A caller may say who it is, such as a service behind a proxy; from another host it is another caller anyway.
 CALLER_KEY: Final = "eyas-caller"
@@ -26,7 +27,11 @@ def caller_of(context: Any) -> str:
     for key, value in context.invocation_metadata() or ():
         if key == CALLER_KEY:
             return check_text(str(value)[:MAX_CALLER], CALLER_KEY)
-    peer: str = context.peer()
+    return host_of(context.peer())
+
+
+def host_of(peer: str) -> str:
+    """Returns the host of a caller's address as gRPC writes it, such as `ipv4:127.0.0.1` of `ipv4:127.0.0.1:50000`."""
     return unquote(peer.rpartition(":")[0] or peer)
 
 
@@ -49,13 +54,26 @@ async def ask(classifier: Classifier, metrics: Metrics, make: Callable[[], Quest
         EyasError: as `make` and `Classifier.classify` do.
     """
     question: Question | None = None
+    call = current()
     try:
         question = make()
+        if call is not None:
+            call.model = question.ref.model
+            call.images += len(question.images)
         classified = await classifier.classify(question)
     except EyasError as error:
+        if call is not None and question is not None:
+            call.failed += len(question.images)
         # Names that callers make up must not become series: only a model that exists is a label.
         known = question is not None and not isinstance(error, NotFound | InvalidArgument)
         metrics.requests.labels(question.ref.model if question and known else OTHER, OTHER, code_of(type(error)).name).inc()
         raise
     metrics.requests.labels(classified.model, str(classified.version), "OK").inc()
+    if call is not None:
+        call.version = classified.version
+        for result in classified.results:
+            if isinstance(result, Labelled):
+                call.predicted(result.prediction_id)
+            else:
+                call.failed += 1
     return classified

@@ -57,8 +57,8 @@ def code_of(error: type[EyasError]) -> grpc.StatusCode:
     return next(CODES[ancestor] for ancestor in error.__mro__ if ancestor in CODES)
 
 
-def status_of(error: EyasError) -> status_pb2.Status:
-    """Returns the error with its standard details: ErrorInfo always, BadRequest and RetryInfo where they apply."""
+def status_of(error: EyasError, request_id: str = "") -> status_pb2.Status:
+    """Returns the error with its standard details: ErrorInfo always, BadRequest, RetryInfo and RequestInfo where they apply."""
     details: list[Message] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)]
     if isinstance(error, errors.InvalidArgument):
         violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.message)
@@ -67,7 +67,14 @@ def status_of(error: EyasError) -> status_pb2.Status:
         retry = error_details_pb2.RetryInfo()
         retry.retry_delay.FromTimedelta(error.retry_after)
         details.append(retry)
+    if request_id:
+        details.append(error_details_pb2.RequestInfo(request_id=request_id))
     return _status(code_of(type(error)), error.message, details)
+
+
+def status_of_surprise(message: str, request_id: str) -> status_pb2.Status:
+    """Returns the status of an error that nobody foresaw, whose traceback the log has under the id."""
+    return _status(grpc.StatusCode.INTERNAL, message, [error_details_pb2.RequestInfo(request_id=request_id)])
 
 
 def status_of_reason(reason: str, message: str) -> status_pb2.Status:

@@ -1,7 +1,7 @@
-"""What happens around every call but health checks: identity, parsing, metrics, the access line, and the mapping of errors.
+"""What happens around every call but health checks: identity, parsing, metrics, trace and access line, and the mapping of errors.
 
 Requests reach this code as bytes and are parsed here, so that a malformed one is the caller's mistake, told in a sentence. An error
-of the tree leaves as its status; any other is logged with an id, and the caller is told the id only.
+of the tree leaves as its status; any other is logged, and the caller is told the request's id only.
 """
 
 from __future__ import annotations
@@ -20,17 +20,34 @@ import structlog
 from google.protobuf.message import DecodeError, Message
 from google.rpc import status_pb2
 
+from eyasd.api.asking import host_of
 from eyasd.api.door import Aborted, Refusal
 from eyasd.api.door.call import Handler
-from eyasd.api.errors import DETAILS_KEY, status_of
+from eyasd.api.errors import DETAILS_KEY, status_of, status_of_surprise
 from eyasd.core.errors import EyasError, InvalidArgument, Overloaded
+from eyasd.telemetry.context import REQUEST_ID
 from eyasd.telemetry.logging import access
 from eyasd.telemetry.metrics import Metrics
+from eyasd.telemetry.redaction import redacted
+from eyasd.telemetry.tracing import OFF, Call, Trace, Tracing, current
 
 # Probes bear no token, and the two of the Open Inference Protocol tell no more than health checks do.
 _OPEN: Final = ("/grpc.health.v1.", "/inference.GRPCInferenceService/ServerLive", "/inference.GRPCInferenceService/ServerReady")
 UNAUTHENTICATED: Final = "The call bears no token, or a wrong one: send `authorization: Bearer TOKEN`."
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+# What makes jobs is rare, and a trace of a training that begins with its stages would lack who wanted it.
+_ALWAYS_TRACED: Final = "/eyas.v1.TrainingService/"
+# Of a server's span, by the semantic conventions of gRPC: the other codes are the caller's doing.
+_SERVER_ERRORS: Final = frozenset(
+    {
+        grpc.StatusCode.UNKNOWN,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.UNIMPLEMENTED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DATA_LOSS,
+    }
+)
 
 
 class CallInterceptor:
@@ -43,6 +60,7 @@ class CallInterceptor:
         metrics: Metrics,
         log: structlog.typing.FilteringBoundLogger,
         own: Mapping[str, Callable[[str], bool]] = MappingProxyType({}),
+        tracing: Tracing = OFF,
     ) -> None:
         """Remembers what calls are checked against and reported to.
 
@@ -51,8 +69,10 @@ class CallInterceptor:
             metrics: counts and times each call.
             log: gets one access line a call.
             own: by the path of a method that has tokens of its own, and takes no other, whether a token is one.
+            tracing: makes a trace of those calls that are sampled.
         """
         self._own = own
+        self.tracing = tracing
         self._expected = f"Bearer {token}".encode() if token is not None else None
         self._metrics = metrics
         self._log = log
@@ -81,8 +101,9 @@ class CallInterceptor:
 
     def _response(self, path: str, handler: Handler, behaviour: Any) -> Callable[[bytes, Any], Awaitable[Message]]:
         async def call(request: bytes, context: Any) -> Message:
-            await self._admit(context, path)
-            async with _Call(self, _method(path), context):
+            async with _Call(self, path, context) as made:
+                await self._admit(context, path)
+                made.size_bytes = len(request)
                 response: Message = await behaviour(_parse(handler, request), context)
                 return response
 
@@ -90,9 +111,9 @@ class CallInterceptor:
 
     def _responses(self, path: str, handler: Handler, behaviour: Any) -> Callable[[Any, Any], AsyncIterator[Message]]:
         async def call(request: Any, context: Any) -> AsyncIterator[Message]:
-            await self._admit(context, path)
-            async with _Call(self, _method(path), context):
-                parsed = _parse_each(handler, request) if handler.request_streaming else _parse(handler, request)
+            async with _Call(self, path, context) as made:
+                await self._admit(context, path)
+                parsed = _parse_each(handler, request, made) if handler.request_streaming else _parse(handler, request)
                 async for response in behaviour(parsed, context):
                     yield response
 
@@ -100,9 +121,9 @@ class CallInterceptor:
 
     def _gathering(self, path: str, handler: Handler, behaviour: Any) -> Callable[[Any, Any], Awaitable[Message]]:
         async def call(requests: Any, context: Any) -> Message:
-            await self._admit(context, path)
-            async with _Call(self, _method(path), context):
-                response: Message = await behaviour(_parse_each(handler, requests), context)
+            async with _Call(self, path, context) as made:
+                await self._admit(context, path)
+                response: Message = await behaviour(_parse_each(handler, requests, made), context)
                 return response
 
         return call
@@ -111,9 +132,9 @@ class CallInterceptor:
         """Is for a handler that writes for itself."""
 
         async def call(requests: Any, context: Any) -> None:
-            await self._admit(context, path)
-            async with _Call(self, _method(path), context):
-                await behaviour(_parse_each(handler, requests), context)
+            async with _Call(self, path, context) as made:
+                await self._admit(context, path)
+                await behaviour(_parse_each(handler, requests, made), context)
 
         return call
 
@@ -130,11 +151,24 @@ class CallInterceptor:
         """Returns whether this header's value bears the token, if there is one."""
         return self._expected is None or hmac.compare_digest(authorization.encode(), self._expected)
 
-    def report(self, method: str, code: grpc.StatusCode, seconds: float, peer: str, message: str | None) -> None:
-        """Counts and logs one finished call."""
+    def report(self, method: str, code: grpc.StatusCode, seconds: float, peer: str, message: str | None, call: Call) -> None:
+        """Counts and logs one finished call, and ends its trace."""
         self._metrics.rpcs.labels(method, code.name).inc()
         self._metrics.rpc_seconds.labels(method).observe(seconds)
-        self._access(method, code.name, seconds, peer, message)
+        told = redacted(message) if message is not None else None
+        self._access(method, code.name, seconds, peer, told, call)
+        if call.trace is not None:
+            self._end(call.trace, call, code, peer, told)
+
+    def _end(self, trace: Trace, call: Call, code: grpc.StatusCode, peer: str, message: str | None) -> None:
+        known: dict[str, str | int] = {"eyas.request_id": call.request_id, "network.peer.address": host_of(peer)}
+        known |= {"eyas.model": call.model} if call.model else {}
+        known |= {"eyas.version": call.version} if call.version else {}
+        known |= {"eyas.images": call.images} if call.images else {}
+        known |= {"eyas.job": call.job} if call.job else {}
+        known |= {"error.type": code.name} if code is not grpc.StatusCode.OK else {}
+        trace.attributes |= known
+        self.tracing.finish(trace, message or "" if code in _SERVER_ERRORS else None)
 
     @property
     def refusal(self) -> Refusal:
@@ -150,33 +184,45 @@ class CallInterceptor:
 
     def surprise(self, method: str, error: Exception) -> str:
         """Logs an error nobody foresaw, and returns what the caller is told: the id under which it can be found."""
-        error_id = secrets.token_hex(8)
-        self._log.error("unexpected error", method=method, error_id=error_id, exc_info=error)
-        return f"Eyas failed in a way it did not foresee. The server's log says more under the id {error_id}."
+        call = current()
+        request_id = call.request_id if call is not None else secrets.token_hex(8)
+        trace = {"trace_id": call.trace_id} if call is not None and call.trace_id else {}
+        self._log.error("unexpected error", method=method, request_id=request_id, **trace, exc_info=error)
+        return f"Eyas failed in a way it did not foresee. The server's log says more under the id {request_id}."
 
 
 class _Call:
     """One call: what its block raises becomes the call's status, and how it ended is reported once."""
 
-    def __init__(self, interceptor: CallInterceptor, method: str, context: Any) -> None:
+    def __init__(self, interceptor: CallInterceptor, path: str, context: Any) -> None:
         self._interceptor = interceptor
-        self._method = method
+        self._path = path
         self._context = context
         self._start = time.monotonic()
 
-    async def __aenter__(self) -> None:
-        return None
+    async def __aenter__(self) -> Call:
+        path, context = self._path, self._context
+        call = self._call = self._interceptor.tracing.begin(
+            path[1:], context.invocation_metadata(), always=path.startswith(_ALWAYS_TRACED)
+        )
+        if call.trace is not None:
+            service, _, method = path[1:].partition("/")
+            call.trace.attributes |= {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
+        context.set_trailing_metadata(((REQUEST_ID, call.request_id),))
+        return call
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if error is None:
             self._report(grpc.StatusCode.OK, None)
+        elif isinstance(error, Aborted):
+            self._report(error.code, error.details)
         elif isinstance(error, EyasError):
-            await self._abort(status_of(error))
+            await self._abort(status_of(error, self._call.request_id))
         elif isinstance(error, asyncio.CancelledError | GeneratorExit):  # the caller left, or its deadline passed
             self._report(grpc.StatusCode.CANCELLED, None)
         elif isinstance(error, Exception):
-            message = self._interceptor.surprise(self._method, error)
-            await self._abort(status_pb2.Status(code=grpc.StatusCode.INTERNAL.value[0], message=message))
+            message = self._interceptor.surprise(_method(self._path), error)
+            await self._abort(status_of_surprise(message, self._call.request_id))
 
     async def _abort(self, status: status_pb2.Status) -> None:
         code = _CODES[status.code]
@@ -184,7 +230,10 @@ class _Call:
         await self._context.abort(code, status.message, ((DETAILS_KEY, status.SerializeToString()),))
 
     def _report(self, code: grpc.StatusCode, message: str | None) -> None:
-        self._interceptor.report(self._method, code, time.monotonic() - self._start, self._context.peer(), message)
+        if self._call.trace is not None:
+            self._call.trace.attributes["rpc.grpc.status_code"] = code.value[0]
+        seconds = time.monotonic() - self._start
+        self._interceptor.report(_method(self._path), code, seconds, self._context.peer(), message, self._call)
 
 
 def _method(path: str) -> str:
@@ -200,6 +249,7 @@ def _parse(handler: Any, request: bytes) -> Message:
     return message
 
 
-async def _parse_each(handler: Any, requests: AsyncIterator[bytes]) -> AsyncIterator[Message]:
+async def _parse_each(handler: Any, requests: AsyncIterator[bytes], call: Call) -> AsyncIterator[Message]:
     async for request in requests:
+        call.size_bytes += len(request)
         yield _parse(handler, request)

@@ -1,8 +1,9 @@
 """Logs: one constant message with fields, readable on a terminal and JSON elsewhere.
 
 A message never holds a value: values are fields, so that a log can be searched. Fields are escaped by both renderers, so a
-file name with control characters cannot forge a line. Lines leave some milliseconds later, together: a write for each took a
-twentieth of a busy server. A warning or an error, and the end of the process, take all that waits along at once.
+file name with control characters cannot forge a line; what looks like a credential is left out (`redaction`). Lines leave some
+milliseconds later, together: a write for each took a twentieth of a busy server. A warning or an error, and the end of the process,
+take all that waits along at once.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import logging
 import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,6 +24,9 @@ from json.encoder import encode_basestring_ascii as _quoted
 from typing import Final, TextIO
 
 import structlog
+
+from eyasd.telemetry import redaction
+from eyasd.telemetry.tracing import Call
 
 
 class LogFormat(StrEnum):
@@ -47,6 +52,17 @@ def _now() -> str:
 
 def _stamp(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     event["timestamp"] = _now()
+    return event
+
+
+def _plain(exc_info: structlog.typing.ExcInfo) -> str:
+    return "".join(traceback.format_exception(*exc_info))
+
+
+def _redact(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    for key, value in event.items():
+        if not isinstance(value, int | float | None):
+            event[key] = redaction.fields(value)
     return event
 
 
@@ -89,28 +105,56 @@ class _Lines:
             self.flush()
 
 
-Access = Callable[[str, str, float, str, str | None], None]
+Access = Callable[[str, str, float, str, str | None, Call], None]
 
 
 def access(log: structlog.typing.FilteringBoundLogger) -> Access:
-    """Returns what logs a finished call, told its method, status code, seconds, the caller's address and, if any, the error's text.
+    """Returns what logs a finished call, told its method, status code, seconds, the caller's address, any error's text, and itself.
 
     Where lines are JSON it puts them together itself, to the same text: the way through structlog took an eighth of a busy server.
     """
     lines = _access_lines
     bound = "".join(f"{_quoted(key)}: {_json(value)}, " for key, value in structlog.get_context(log.bind()).items())
 
-    def through_structlog(method: str, code: str, seconds: float, peer: str, error: str | None) -> None:
-        log.info("rpc", method=method, code=code, ms=round(seconds * 1000, 2), peer=peer, error=error)
+    def through_structlog(method: str, code: str, seconds: float, peer: str, error: str | None, call: Call) -> None:
+        log.info("rpc", method=method, code=code, ms=round(seconds * 1000, 2), peer=peer, error=error, **_known(call))
 
-    def straight(method: str, code: str, seconds: float, peer: str, error: str | None) -> None:
+    def straight(method: str, code: str, seconds: float, peer: str, error: str | None, call: Call) -> None:
         assert lines is not None  # noqa: S101 - for mypy
+        told = f', "trace_id": "{call.trace_id}"' if call.trace_id else ""
+        if call.model:
+            told += f', "model": {_quoted(call.model)}'
+            if call.version:
+                told += f', "version": {call.version}'
+        if call.images:
+            told += f', "images": {call.images}'
+            if call.failed:
+                told += f', "failed": {call.failed}'
+        if call.job:
+            told += f', "job": {_quoted(call.job)}'
+        if call.predictions:
+            told += f', "predictions": {_json(call.predictions)}'
         lines.info(
             f'{{{bound}"method": {_quoted(method)}, "code": "{code}", "ms": {round(seconds * 1000, 2)}, "peer": {_quoted(peer)}, '
-            f'"error": {"null" if error is None else _quoted(error)}, "event": "rpc", "level": "info", "timestamp": "{_now()}"}}'
+            f'"error": {"null" if error is None else _quoted(error)}, "request_id": "{call.request_id}", "bytes": {call.size_bytes}'
+            f'{told}, "event": "rpc", "level": "info", "timestamp": "{_now()}"}}'
         )
 
     return straight if lines is not None else through_structlog
+
+
+def _known(call: Call) -> dict[str, object]:
+    """Returns what a line says of a call besides how it ended; what there is nothing of is left out."""
+    known = {
+        "trace_id": call.trace_id,
+        "model": call.model,
+        "version": call.version,
+        "images": call.images,
+        "failed": call.failed,
+        "job": call.job,
+        "predictions": call.predictions,
+    }
+    return {"request_id": call.request_id, "bytes": call.size_bytes, **{name: value for name, value in known.items() if value}}
 
 
 _access_lines: _Lines | None = None  # where calls are logged as JSON
@@ -119,7 +163,11 @@ _access_lines: _Lines | None = None  # where calls are logged as JSON
 def configure(level: str, log_format: LogFormat) -> None:
     """Sends every log line of this process to standard error, in one format."""
     console = log_format is LogFormat.CONSOLE or (log_format is LogFormat.AUTO and sys.stderr.isatty())
-    renderer: structlog.typing.Processor = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(_json)
+    renderer: structlog.typing.Processor = structlog.processors.JSONRenderer(_json)
+    # Without the values of variables, as structlog would have them: pictures, tokens.
+    tracebacks: structlog.typing.ExceptionTransformer = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+    if console:
+        renderer, tracebacks = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback), _plain
     threshold = logging.getLevelNamesMapping()[level]
     lines = _Lines(sys.stderr)
     global _access_lines  # noqa: PLW0603 - as structlog's own configuration, there is one a process
@@ -128,7 +176,8 @@ def configure(level: str, log_format: LogFormat) -> None:
         processors=[
             structlog.processors.add_log_level,
             _stamp,
-            *([] if console else [structlog.processors.dict_tracebacks]),
+            structlog.processors.ExceptionRenderer(tracebacks),
+            _redact,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),

@@ -1,8 +1,8 @@
 """One call: what its handler sees of it, and how it ends.
 
 The handlers are coroutines and asynchronous generators as grpc.aio's are, and see what they would see there: a context with
-`abort`, `read`, `write`, `time_remaining`, `invocation_metadata` and `peer`. All of it happens in the event loop; only `receive`
-may be called in another thread.
+`abort`, `read`, `write`, `time_remaining`, `invocation_metadata`, `set_trailing_metadata` and `peer`. All of it happens in the
+event loop; only `receive` may be called in another thread.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ class ServerCall:
         self._writing = False
         self._peer: str | None = None
         self._metadata_sent = False
+        self._trailing: tuple[tuple[str, str | bytes], ...] = ()
         self._ended = False
 
     def receive(self) -> bool:
@@ -159,6 +160,10 @@ class ServerCall:
         """Tells the caller that the call is being answered, though its first response may be long in coming."""
         self._start(self._initial_metadata(metadata), None)
 
+    def set_trailing_metadata(self, metadata: Metadata) -> None:
+        """Tells the caller more with the status, however the call ends."""
+        self._trailing = tuple(metadata)
+
     async def _requests(self) -> AsyncIterator[Any]:
         while (request := await self.read()) is not grpc.aio.EOF:
             yield request
@@ -216,7 +221,8 @@ class ServerCall:
         operations = self._initial_metadata()
         if response is not None:
             operations = (*operations, cygrpc.SendMessageOperation(response, _NO_FLAGS))
-        status = cygrpc.SendStatusFromServerOperation(tuple(trailing), code.value[0], details.encode(), _NO_FLAGS)
+        metadata = (*self._trailing, *trailing)
+        status = cygrpc.SendStatusFromServerOperation(metadata, code.value[0], details.encode(), _NO_FLAGS)
         self._start((*operations, status), None)
 
     def _initial_metadata(self, metadata: Metadata = ()) -> tuple[Any, ...]:

@@ -20,14 +20,17 @@ from eyasd.api.errors import code_of
 from eyasd.api.interceptors import UNAUTHENTICATED, CallInterceptor
 from eyasd.api.messages.classification import classify_response
 from eyasd.api.web.bodies import question_of, read_pictures
-from eyasd.api.web.statuses import answer, of_error, of_refused, refusal
+from eyasd.api.web.statuses import HTTP_CODES, answer, of_error, of_refused, refusal
 from eyasd.core.errors import EyasError, StartupFailed
 from eyasd.core.names import parse_model_ref
 from eyasd.serving.classifier import Classifier
 from eyasd.serving.question import Question
+from eyasd.telemetry.context import REQUEST_ID, TRACE_PARENT, TRACE_STATE
 from eyasd.telemetry.metrics import Metrics
+from eyasd.telemetry.tracing import Call, current
 
 METHOD: Final = "http/classify"  # in metrics and the access line
+_ROUTE: Final = "/v1/models/{model}:classify"  # in traces
 # A connection whose first request does not begin within so long, or whose request is not whole within so long, is closed.
 _FIRST_REQUEST_SECONDS: Final = 10.0
 _BODY_SECONDS: Final = 30.0
@@ -134,11 +137,21 @@ class WebDoor:
         except TimeoutError:
             raise web.HTTPRequestTimeout(text=f"The body was not whole within {_BODY_SECONDS:g} s: send less at a time.") from None
 
+        if (call := current()) is not None:
+            call.size_bytes = sum(map(len, pictures))
+
         def question() -> Question:
             caller = request.headers.get(CALLER_KEY, "")[:MAX_CALLER] or request.remote or ""
             return question_of(ref, pictures, request.query, default_seconds=self._default_deadline_seconds, caller=caller)
 
         return answer(classify_response(await ask(self._classifier, self._metrics, question)))
+
+    def _begin(self, request: web.Request) -> Call:
+        headers = ((key, request.headers.get(key, "")) for key in (REQUEST_ID, TRACE_PARENT, TRACE_STATE))
+        call = self._interceptor.tracing.begin(f"{request.method} {_ROUTE}", headers)
+        if call.trace is not None:
+            call.trace.attributes |= {"http.request.method": request.method, "http.route": _ROUTE}
+        return call
 
     @web.middleware
     async def _around(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -147,6 +160,7 @@ class WebDoor:
         if request.path == "/v1/health":
             return await handler(request)
         start = time.monotonic()
+        call = self._begin(request)
         code, message = grpc.StatusCode.OK, None
         try:
             if not self._interceptor.admits(request.headers.get("authorization", "")):
@@ -159,7 +173,7 @@ class WebDoor:
             raise
         except EyasError as error:
             code, message = code_of(type(error)), error.message
-            response = of_error(error)
+            response = of_error(error, call.request_id)
         except web.HTTPException as error:
             code, response = of_refused(error)
             message = error.text
@@ -167,7 +181,10 @@ class WebDoor:
             code, message = grpc.StatusCode.INTERNAL, self._interceptor.surprise(METHOD, error)
             response = refusal(code, message)
         finally:
-            self._interceptor.report(METHOD, code, time.monotonic() - start, request.remote or "", message)
+            if call.trace is not None:
+                call.trace.attributes["http.response.status_code"] = HTTP_CODES[code]
+            self._interceptor.report(METHOD, code, time.monotonic() - start, request.remote or "", message, call)
+        response.headers[REQUEST_ID] = call.request_id
         if not self._is_ready():
             response.force_close()  # so that the next request finds a server that stays
         return response

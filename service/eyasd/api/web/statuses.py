@@ -51,9 +51,9 @@ def refusal(code: grpc.StatusCode, message: str) -> web.Response:
     return answer(status_pb2.Status(code=code.value[0], message=message), HTTP_CODES[code])
 
 
-def of_error(error: EyasError) -> web.Response:
+def of_error(error: EyasError, request_id: str = "") -> web.Response:
     """Returns an error as google.rpc.Status, with Retry-After where it says when to come back."""
-    status = status_of(error)
+    status = status_of(error, request_id)
     headers = {"Retry-After": str(max(1, math.ceil(error.retry_after.total_seconds())))} if isinstance(error, Overloaded) else None
     return answer(status, HTTP_CODES[_CODES[status.code]], headers)
 
