@@ -22,7 +22,7 @@ import structlog
 from eyasd.app import NO_AIOHTTP, Role
 from eyasd.config import Settings
 from eyasd.core.errors import EyasError, StartupFailed
-from eyasd.daemon import check_acceptors
+from eyasd.daemon import plan_acceptors
 from eyasd.jobs.gpus import gpu_count
 from eyasd.machine import database_of, datasets_url, decoder_of, fleet_options, make_writable, open_jobs
 from eyasd.registry.models import Models
@@ -82,7 +82,7 @@ class _Checks:
         self.versions: dict[tuple[str, int], list[str]] = {}  # and what leads there
 
     async def settings(self, role: Role) -> str:
-        check_acceptors(role, self._settings)
+        plan_acceptors(role, self._settings)
         api = self._settings.api
         if api.tls_certificate and api.tls_key:
             try:

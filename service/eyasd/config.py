@@ -138,8 +138,8 @@ class ServingSettings(_Room):
     """`latency`: an engine runs a picture on all cores, up to 8; `throughput`: a version has an engine a core, and their memory."""
     engines_per_version: int = Field(default=0, ge=0, le=64)
     """Engines of each version, which share the cores; 0 is as `optimize` says, and on CUDA one a GPU."""
-    acceptors: int = Field(default=1, ge=1, le=64)
-    """Processes that take calls and decode, on one port, where one core is too few for that; more than 1 in `eyasd server` only."""
+    acceptors: int = Field(default=0, ge=0, le=64)
+    """Processes that take calls and decode, on one port; above 1 in `eyasd server` only. 0 is 1; beside a GPU, 2 for 3 cores."""
     load_limit_seconds: float = Field(default=300.0, ge=1, le=3600)
     """How long a version may take to load before its engine is killed."""
     threads: int = Field(default=0, ge=0, le=1024)

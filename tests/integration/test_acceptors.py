@@ -22,11 +22,14 @@ from eyas.v1 import classification_service_pb2 as pb
 from eyas.v1 import model_pb2, model_service_pb2
 from eyas.v1.classification_service_pb2_grpc import ClassificationServiceStub
 from eyas.v1.model_service_pb2_grpc import ModelServiceStub
+from eyasd import daemon
 from eyasd.app import App, Role
 from eyasd.config import Settings, read_settings
+from eyasd.core.device import Transport
 from eyasd.core.errors import StartupFailed
 from eyasd.daemon import serve
 from eyasd.registry.models import Models
+from eyasd.serving.network.providers import CPU, CUDA
 from eyasd.supervisor import Supervisor
 from processes import children
 
@@ -135,3 +138,17 @@ async def test_a_port_that_somebody_has_stops_the_start(
 async def test_a_trainer_has_no_acceptors(settings: Settings, log: structlog.typing.FilteringBoundLogger) -> None:
     with pytest.raises(StartupFailed, match=r"serving.acceptors is 2, and `eyasd all` has 1"):
         await serve(Role.ALL, settings, log)
+
+
+def test_a_gpu_has_two_acceptors_for_three_cores(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def planned(role: Role, provider: str, **serving: object) -> int:
+        monkeypatch.setattr(daemon, "choose_provider", lambda device: provider)
+        mine = settings.serving.model_copy(update={"acceptors": 0, "engines": Transport.PROCESS, **serving})
+        return daemon.plan_acceptors(role, settings.model_copy(update={"serving": mine})).serving.acceptors
+
+    monkeypatch.setattr(daemon, "cpu_count", lambda: 12)
+    assert planned(Role.SERVER, CUDA) == 8
+    assert planned(Role.SERVER, CUDA, acceptors=3) == 3
+    assert planned(Role.SERVER, CPU) == planned(Role.ALL, CUDA) == planned(Role.SERVER, CUDA, engines=Transport.THREAD) == 1
+    monkeypatch.setattr(daemon, "cpu_count", lambda: 1)
+    assert planned(Role.SERVER, CUDA) == 1

@@ -8,6 +8,8 @@ from math import inf
 from time import monotonic
 from typing import Final
 
+from eyasd.core.variants import Precision
+
 # From here on the time is counted by a clock that never jumps; a deadline is of one that may.
 _BEGUN: Final = datetime.now(UTC), monotonic()
 
@@ -18,11 +20,11 @@ class Budget:
 
     Attributes:
         deadline: None is no end.
-        variants: number of variants that are to be made before it, once the training is over.
+        variants: that are to be made before it, once the training is over.
     """
 
     deadline: datetime | None = None
-    variants: int = 0
+    variants: tuple[Precision, ...] = ()
 
     def left_seconds(self) -> float:
         """Returns the seconds until the deadline, negative after it."""

@@ -76,7 +76,7 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
         EyasError: the dataset, the request or the machine does not allow it; the message says what to do.
     """
     begun = time.monotonic()
-    budget = Budget(task.deadline, len(task.spec.variants))
+    budget = Budget(task.deadline, task.spec.variants)
     wanted = task.spec
     if wanted.asked:
         wishes = ", ".join(f"{name} to {'+'.join(v) if isinstance(v, tuple) else v}" for name, v in wanted.asked.items())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from ctypes.util import find_library
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -52,7 +53,7 @@ def choose_provider(device: Device) -> str:
     be used is an error when a session is made, never a silent fall-back.
 
     Raises:
-        StartupFailed: a GPU is asked for, and this ONNX Runtime was built without it.
+        StartupFailed: a GPU is asked for, and this ONNX Runtime was built without it; or TensorRT, and its libraries are missing.
     """
     if device is Device.CPU or (device is Device.AUTO and not _gpu_present()):
         return CPU
@@ -65,7 +66,18 @@ def choose_provider(device: Device) -> str:
             f"serving.device is {device}, but this ONNX Runtime has no {wanted}: install 'eyas[server-gpu]' instead of "
             "'eyas[server]', or choose another device."
         )
+    if wanted == TENSORRT and not tensorrt_present():
+        raise StartupFailed(
+            "serving.device is tensorrt, but the loader finds no libnvinfer: install TensorRT's libraries and name their folder in "
+            "LD_LIBRARY_PATH, or choose another device."
+        )
     return wanted or (CUDA if CUDA in available else CPU)
+
+
+def tensorrt_present() -> bool:
+    """Returns whether the loader will find TensorRT, which ONNX Runtime is built for and does not bring along."""
+    folders = filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(":"))
+    return any(any(Path(folder).glob("libnvinfer.so*")) for folder in folders) or find_library("nvinfer") is not None
 
 
 def _gpu_present() -> bool:

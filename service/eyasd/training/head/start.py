@@ -129,7 +129,7 @@ def prepare(
 
     journal.stage("head")
     key = key_of(preprocess, pictures, listing, data, source, recipe)
-    budget = Budget(task.deadline, len(task.spec.variants))
+    budget = Budget(task.deadline, task.spec.variants)
     chosen = affordable(network, pictures.images, data, budget, recipe.seed, journal)
     rows, count = np.concatenate([chosen, data.rows[VALIDATION]]), len(chosen)
     features = extract(network.body, pictures.images, rows, folder, f"{key} {len(rows)}", journal)

@@ -170,7 +170,15 @@ def _largest(model: Path, scratch: Path, images: NDArray[np.uint8]) -> tuple[str
 
 
 def _spare(graph: onnx.GraphProto) -> None:
-    """Takes away the 16 bits between two nodes of 32, which the converter leaves there."""
+    """Takes away the 16 bits between two nodes of 32, which the converter leaves there.
+
+    That of ONNX Runtime before 1.32 also casts a tensor once for each node that reads it, under one name.
+    """
+    known: set[str] = set()
+    for node in list(graph.node):
+        if known.issuperset(node.output):
+            graph.node.remove(node)  # which is its equal
+        known.update(node.output)
     maker = {output: node for node in graph.node for output in node.output}
     for node in graph.node:
         before = maker.get(node.input[0]) if node.op_type == "Cast" else None

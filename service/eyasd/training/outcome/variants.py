@@ -45,8 +45,9 @@ MAX_UNKNOWN: Final = 0.03
 MIN_EXAMPLES: Final = 50
 
 CALIBRATION_PICTURES: Final = 128
-# Of making one, twice if need be, and timing it, besides its answers: int8 of tf_efficientnet_lite0 twice 10 s on 2 cores.
-VARIANT_SECONDS: Final = 30.0
+# Of making one and timing it, besides its answers: int8 of tf_efficientnet_lite0 takes 10 s on 2 cores, twice if need be; fp16 4 s
+# on 16 cores, and its two sessions on the GPU some more.
+VARIANT_SECONDS: Final = {Precision.INT8: 30.0, Precision.FP16: 15.0}
 _BATCH: Final = 32
 # As many as a server runs at once by default.
 _TIMED_BATCHES: Final = {CPU: 8, CUDA: 32}
@@ -91,7 +92,7 @@ def make_variants(
     made: list[Variant] = []
     answers: dict[Precision, NDArray[np.float32]] = {}
     for precision in precisions:
-        if budget.left_seconds() < VARIANT_SECONDS:
+        if budget.left_seconds() < VARIANT_SECONDS[precision]:
             variant = Variant(precision=precision, refusal="there was no time left in the budget to make it")
         else:
             variant = maker.make(precision)

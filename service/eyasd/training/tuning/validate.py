@@ -101,7 +101,7 @@ def expect_end(
     start = time.monotonic()
     logits_of(network, images, sample, journal)
     seconds = (time.monotonic() - start) / len(sample)
-    variants, scored = pace.budget.variants, len(rows) + len(data.rows[TEST])
+    variants, scored = len(pace.budget.variants), len(rows) + len(data.rows[TEST])
     # model.onnx answers both splits once more if there is a variant to compare; an observed picture takes some four times as long.
     compared = scored * (variants > 0) + variants * 2 * (scored + 4 * CALIBRATION_PICTURES)
     pace.expect_end(
@@ -109,6 +109,6 @@ def expect_end(
         ceil(len(rows) / world),
         network=PARITY_EXAMPLES + sampled,
         session=len(PARITY_BATCH_SIZES) * PARITY_EXAMPLES + len(data.rows[TEST]) + compared,
-        more_seconds=variants * VARIANT_SECONDS,
+        more_seconds=sum(VARIANT_SECONDS[precision] for precision in pace.budget.variants),
     )
     return seconds

@@ -9,8 +9,19 @@ import onnxruntime as ort
 import pytest
 
 from builders import colour_network
+from eyasd.core.device import Device
+from eyasd.core.errors import StartupFailed
 from eyasd.core.variants import Precision
-from eyasd.serving.network.providers import CPU, CUDA, TENSORRT, Gpu, nodes_elsewhere, provider_options, session_options
+from eyasd.serving.network.providers import (
+    CPU,
+    CUDA,
+    TENSORRT,
+    Gpu,
+    choose_provider,
+    nodes_elsewhere,
+    provider_options,
+    session_options,
+)
 
 
 def told(provider: str, precision: Precision = Precision.FP32, *, graphs: bool = False, **gpu: Any) -> dict[str, dict[str, str]]:
@@ -57,3 +68,12 @@ def test_what_runs_elsewhere_is_counted() -> None:
     assert nodes_elsewhere(session, CUDA) == {"Cast": 1, "ReduceMean": 1, "MatMul": 1, "Identity": 1, "Softmax": 1}
     plain = ort.InferenceSession(colour_network(), session_options(CPU, 1), providers=[CPU])
     assert nodes_elsewhere(plain, CPU) == {}
+
+
+def test_tensorrt_without_its_libraries_stops_the_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [TENSORRT, CUDA, CPU])
+    monkeypatch.setenv("LD_LIBRARY_PATH", f":{tmp_path}")
+    with pytest.raises(StartupFailed, match="the loader finds no libnvinfer: install TensorRT's libraries"):
+        choose_provider(Device.TENSORRT)
+    (tmp_path / "libnvinfer.so.10").touch()
+    assert choose_provider(Device.TENSORRT) == TENSORRT

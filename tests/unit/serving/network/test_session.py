@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 from builders import SIDE, colour_network, golden
 from eyasd.core.device import Device
 from eyasd.core.errors import BrokenBundle, StartupFailed
-from eyasd.serving.network.providers import CPU, CUDA, TENSORRT, Gpu, choose_provider
+from eyasd.serving.network.providers import CPU, CUDA, TENSORRT, Gpu, choose_provider, tensorrt_present
 from eyasd.serving.network.session import Session, trim
 
 
@@ -112,6 +112,8 @@ def test_asking_for_cuda_without_it_stops_the_start(monkeypatch: pytest.MonkeyPa
 def test_on_a_gpu_the_network_answers_as_computed_by_hand(device: Device, tmp_path: Path) -> None:
     if device is Device.TENSORRT and TENSORRT not in ort.get_available_providers():
         pytest.skip("this ONNX Runtime has no TensorRT")
+    if device is Device.TENSORRT and not tensorrt_present():
+        pytest.skip("TensorRT's libraries are not installed")
     provider = choose_provider(device)
     assert provider == (TENSORRT if device is Device.TENSORRT else CUDA)
     gpu = Gpu(memory_bytes=1 << 30, cache=tmp_path, image_px=SIDE)

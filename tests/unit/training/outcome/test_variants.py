@@ -23,6 +23,7 @@ from eyasd.training.budget import Budget
 from eyasd.training.data.audit import Audit
 from eyasd.training.journal import Journal, training_shares
 from eyasd.training.network import Network, Servable, input_format
+from eyasd.training.outcome import precision as precision_module
 from eyasd.training.outcome import variants
 from eyasd.training.outcome.export import to_onnx
 from eyasd.training.outcome.precision import Unsuitable, body, to_fp16
@@ -307,3 +308,18 @@ def test_what_16_bits_cannot_hold_is_refused(tmp_path: Path) -> None:
     onnx.save_model(graph(scale=20), str(tmp_path / MODEL))  # 100 * 3 * 20 is 6,000, and once more 360,000
     with pytest.raises(Unsuitable, match=r"numbers up to 3\.6e\+05 .*, of which 16 bits end at 65504"):
         to_fp16(tmp_path / MODEL, tmp_path / "model.fp16.onnx", np.full((2, 4, 4, 3), 200, np.uint8))
+
+
+def test_what_the_converter_casts_twice_is_cast_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    convert = precision_module.convert_float_to_float16
+
+    def older(*args: Any, **options: Any) -> onnx.ModelProto:
+        """Before 1.32 ONNX Runtime's wrote a cast for each node that reads the tensor."""
+        model: onnx.ModelProto = convert(*args, **options)
+        model.graph.node.extend([node for node in model.graph.node if node.op_type == "Cast"])
+        return model
+
+    monkeypatch.setattr(precision_module, "convert_float_to_float16", older)
+    onnx.save_model(graph(), str(tmp_path / MODEL))
+    to_fp16(tmp_path / MODEL, tmp_path / "model.fp16.onnx", np.full((2, 4, 4, 3), 200, np.uint8))
+    onnxruntime.InferenceSession(str(tmp_path / "model.fp16.onnx"))

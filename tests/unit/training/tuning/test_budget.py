@@ -73,7 +73,9 @@ class TestBudget:
 
 def test_a_deadline_is_counted_down() -> None:
     assert Budget().left_seconds() == float("inf")
-    assert 59 < Budget(datetime.now(UTC) + timedelta(seconds=60)).left_seconds() <= 60
+    assert (
+        59 < Budget(datetime.now(UTC) + timedelta(seconds=60)).left_seconds() <= 60.01
+    )  # the two clocks are read one after the other
 
 
 def test_a_clock_that_jumps_takes_no_time_away_and_gives_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,4 +90,4 @@ def test_a_clock_that_jumps_takes_no_time_away_and_gives_none(monkeypatch: pytes
                 return datetime.now(zone) + cls.by
 
         monkeypatch.setattr("eyasd.training.budget.datetime", Jumped)
-        assert 59 < budget.left_seconds() <= 60
+        assert 59 < budget.left_seconds() <= 60.01  # the two clocks are read one after the other
