@@ -138,4 +138,4 @@ def in_force(given: Sequence[GivenLabels]) -> GivenLabels | None:
     A person has seen the picture, so what he says is not undone by what a program reports later.
     """
     by_person = [one for one in given if one.source is LabelSource.PERSON]
-    return (by_person or [*given] or [None])[-1]
+    return next(reversed(by_person or list(given)), None)
