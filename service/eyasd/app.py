@@ -42,7 +42,7 @@ from eyasd.jobs.plates import Plates
 from eyasd.jobs.replica import Replica
 from eyasd.jobs.retries import RetryOptions
 from eyasd.jobs.scheduler import Scheduler
-from eyasd.machine import decoder_of, fleet_options, make_writable, open_datasets, open_jobs, stores_of
+from eyasd.machine import decoder_of, fleet_options, make_writable, open_datasets, open_jobs, stores_of, tracing_of
 from eyasd.registry.models import Models
 from eyasd.runners import make_exchange, make_runner, queue_options
 from eyasd.serving.cache import Cache
@@ -62,6 +62,7 @@ if TYPE_CHECKING:
 
 NO_AIOHTTP: Final = "api.http_listen needs aiohttp: install 'eyas[http]', or leave it unset."
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 50_000
+_FLUSH_SECONDS: Final = 3.0  # for the last traces, in the end
 
 
 class Role(StrEnum):
@@ -108,6 +109,7 @@ class App:
         self._log = log
         self._share = share
         self.metrics = self._metrics = Metrics()
+        self._tracing, self._exporter = tracing_of(settings, role, self._metrics, log)
         self._repository = open_store(settings.registry.url, settings.data_dir / "models")
         self._models = Models(self._repository)
         self._scheduler: Scheduler | None = None
@@ -128,7 +130,9 @@ class App:
         keep = timedelta(days=settings.registry.keep_days)
         services.append(ModelService(self._models, self._fleet, keep))
         token = settings.api.token.get_secret_value() if settings.api.token else None
-        interceptor = CallInterceptor(token=token, metrics=self._metrics, log=log, own={REPORT_PROGRESS: self._reports})
+        interceptor = CallInterceptor(
+            token=token, metrics=self._metrics, log=log, own={REPORT_PROGRESS: self._reports}, tracing=self._tracing
+        )
         self._server = self._bind(services, interceptor)
         self.port = self._server.port
         self._web = self._make_web(interceptor)
@@ -191,6 +195,8 @@ class App:
             await self._shadows.close()
         if self._fleet is not None:
             await self._fleet.close()
+        if self._exporter is not None:
+            await asyncio.to_thread(self._exporter.close, _FLUSH_SECONDS)
         while self._closers:  # once each, also where somebody stops twice
             self._closers.pop(0)()
 
@@ -254,7 +260,7 @@ class App:
         most = max(1, serving.max_queue_images // of)
         self._remote = RemoteLoader(self._models, options.engine, self._metrics)
         self._fleet = Fleet(self._models, options, self._metrics, self._log, self._remote if self._share else None)
-        self._shadows = Shadows(self._fleet, self._metrics, self._log)
+        self._shadows = Shadows(self._fleet, self._metrics, self._log, traces=self._tracing)
         cache = Cache(serving.cache_bytes // of) if serving.cache_bytes else None
         admission = Admission(most, threads)
         decode = decoder_of(self._settings, self._metrics)

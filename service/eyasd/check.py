@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Final, TextIO
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -24,7 +25,7 @@ from eyasd.config import Settings
 from eyasd.core.errors import EyasError, StartupFailed
 from eyasd.daemon import plan_acceptors
 from eyasd.jobs.gpus import gpu_count
-from eyasd.machine import database_of, datasets_url, decoder_of, fleet_options, make_writable, open_jobs
+from eyasd.machine import database_of, datasets_url, decoder_of, fleet_options, make_writable, open_jobs, tracing_of
 from eyasd.registry.models import Models
 from eyasd.runners import check_cluster
 from eyasd.serving.catalog import FleetOptions
@@ -33,6 +34,9 @@ from eyasd.storage.address import open_store
 from eyasd.telemetry.metrics import Metrics
 
 Attempt = Callable[[], Awaitable[str]]
+
+_OTLP_PORT: Final = 4317
+_CONNECT_SECONDS: Final = 3.0
 
 _TRAINER_PACKAGES: Final = ("torch", "timm", "onnx", "onnxscript", "safetensors", "optuna", "matplotlib", "jinja2")
 
@@ -49,6 +53,7 @@ async def check(role: Role, settings: Settings, log: structlog.typing.FilteringB
             ("uploads", checks.uploads),
         ]
     attempts += [("registry", checks.registry), ("address", checks.address), ("metrics address", checks.metrics_address)]
+    attempts += [("traces", checks.traces)] if settings.telemetry.otlp_endpoint else []
     if role is not Role.TRAINER:
         attempts += [("HTTP address", checks.http_address)] if settings.api.http_listen else []
         attempts.append(("device", checks.device))
@@ -146,6 +151,19 @@ class _Checks:
 
     async def metrics_address(self) -> str:
         return _free(self._settings.telemetry.metrics_listen, "--metrics-port")
+
+    async def traces(self) -> str:
+        tracing_of(self._settings, "check", Metrics(), self._log)
+        found = urlsplit(self._settings.telemetry.otlp_endpoint or "")
+        try:
+            _, writer = await asyncio.wait_for(asyncio.open_connection(found.hostname, found.port or _OTLP_PORT), _CONNECT_SECONDS)
+        except (OSError, TimeoutError) as error:
+            raise StartupFailed(
+                f"No collector listens at {found.geturl()} ({getattr(error, 'strerror', None) or 'no answer'}): calls are answered "
+                "without one, but nobody sees their traces. Start it, or leave telemetry.otlp_endpoint unset."
+            ) from None
+        writer.close()
+        return f"a collector listens at {found.geturl()}, and gets {self._settings.telemetry.trace_ratio:.3g} of the calls"
 
     async def device(self) -> str:
         self.options = fleet_options(self._settings)

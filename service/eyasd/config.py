@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -17,6 +17,7 @@ from eyasd.core.device import Device, Optimize, Transport
 from eyasd.core.errors import InvalidArgument, StartupFailed
 from eyasd.core.places import place_of
 from eyasd.core.variants import Precision
+from eyasd.otel_variables import OtelVariables
 from eyasd.storage.address import check_address
 from eyasd.telemetry.logging import LogFormat
 
@@ -29,6 +30,15 @@ def _address(text: str) -> str:
 
 
 Address = Annotated[str, AfterValidator(_address)]
+
+
+def _endpoint(text: str) -> str:
+    if not re.fullmatch(r"https?://[^/?#@\s]+/?", text):
+        raise ValueError("it is not http://HOST:PORT, or https://HOST:PORT")
+    return text
+
+
+Endpoint = Annotated[str, AfterValidator(_endpoint)]
 
 
 def _root(text: str) -> str:
@@ -257,6 +267,14 @@ class TelemetrySettings(_Room):
     """Least severe lines that are written: DEBUG, INFO, WARNING or ERROR."""
     log_format: LogFormat = LogFormat.AUTO
     """`console`, `json`, or `auto`: console on a terminal, JSON elsewhere."""
+    otlp_endpoint: Endpoint | None = None
+    """Collector of traces, by OTLP over gRPC, such as http://127.0.0.1:4317; unset makes no traces. Needs the extra `otel`."""
+    otlp_headers: SecretStr | None = None
+    """Sent to the collector with every request: `KEY=VALUE`, several with commas in between."""
+    trace_ratio: float = Field(default=1.0, ge=0, le=1)
+    """Share of the calls that are traced, where their caller has not decided it; those that make jobs are unless it is 0."""
+    service_name: str = Field(default="eyas", min_length=1)
+    """What traces call this daemon."""
 
 
 class Settings(BaseSettings):
@@ -288,8 +306,8 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the names are pydantic's
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Orders the sources: command line, environment, file."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, cls._file)
+        """Orders the sources: command line, environment, file, and the variables that OpenTelemetry has named."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, cls._file), OtelVariables(settings_cls)
 
 
 def read_settings(file: Path | None, overrides: dict[str, Any]) -> Settings:
@@ -309,7 +327,7 @@ def read_settings(file: Path | None, overrides: dict[str, Any]) -> Settings:
         settings: Settings = reader(**overrides)
     except ValidationError as error:
         wrong = "; ".join(
-            f"{'.'.join(str(part) for part in e['loc'])} ({_shown(e.get('input'))}): {e['msg'].removeprefix('Value error, ')}"
+            f"{'.'.join(map(str, e['loc']))} ({_shown(e['loc'], e.get('input'))}): {e['msg'].removeprefix('Value error, ')}"
             for e in error.errors()
         )
         raise StartupFailed(f"The configuration is wrong: {wrong}. `eyasd config` prints every setting.") from None
@@ -320,15 +338,21 @@ def read_settings(file: Path | None, overrides: dict[str, Any]) -> Settings:
     return settings
 
 
-def _shown(value: object) -> str:
-    """Returns a wrong value, without what is before the @ of an address: it may be a password."""
+def _shown(place: tuple[int | str, ...], value: object) -> str:
+    """Returns a wrong value, unless it is a secret, and without what is before the @ of an address: it may be a password."""
+    room: Any = Settings
+    for part in place:
+        field = getattr(room, "model_fields", {}).get(part)
+        room = None if field is None else field.annotation
+        if SecretStr in (room, *get_args(room)):
+            return "***"
     return re.sub(r"(\w+://)[^/]*@", r"\1***@", repr(value))
 
 
 def revealed(settings: Settings) -> dict[str, Any]:
     """Returns the settings with their secrets, as JSON has them, for another process of this daemon: `read_settings(None, ...)`."""
     values: dict[str, Any] = settings.model_dump(mode="json")
-    for room, name in (("api", "token"), ("jobs", "database"), ("jobs", "report_key")):
+    for room, name in (("api", "token"), ("jobs", "database"), ("jobs", "report_key"), ("telemetry", "otlp_headers")):
         secret: SecretStr | None = getattr(getattr(settings, room), name)
         if secret is not None:
             values[room][name] = secret.get_secret_value()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import structlog
 
@@ -26,6 +28,8 @@ from eyasd.serving.nvjpeg import GpuDecoder
 from eyasd.storage.address import beside, open_store
 from eyasd.storage.store import Store
 from eyasd.telemetry.metrics import Metrics
+from eyasd.telemetry.otlp import Exporter, open_exporter
+from eyasd.telemetry.tracing import OFF, Tracing
 
 if TYPE_CHECKING:
     from eyasd.jobs.database import Database
@@ -199,3 +203,27 @@ def _tensorrt_cache(data_dir: Path) -> Path:
     folder = data_dir.resolve() / "tensorrt"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def tracing_of(
+    settings: Settings, role: str, metrics: Metrics, log: structlog.typing.FilteringBoundLogger
+) -> tuple[Tracing, Exporter | None]:
+    """Returns what makes traces, and what sends them, which is to be closed; nothing makes any where no collector is set.
+
+    Raises:
+        StartupFailed: OpenTelemetry is not installed, or what is to be sent along is not well-formed.
+    """
+    telemetry = settings.telemetry
+    if telemetry.otlp_endpoint is None:
+        return OFF, None
+    text = telemetry.otlp_headers.get_secret_value() if telemetry.otlp_headers else ""
+    pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
+    headers = {key.strip().lower(): unquote(value.strip()) for key, found, value in pairs if found}
+    if len(headers) < len(pairs) or not all(re.fullmatch(r"[a-z0-9_.-]+", key) for key in headers):
+        raise StartupFailed("telemetry.otlp_headers is not KEY=VALUE, or several of them with commas in between.")
+    resource = {"service.name": telemetry.service_name, "eyas.role": role}
+    try:
+        exporter = open_exporter(telemetry.otlp_endpoint, headers, resource, metrics.spans_dropped.inc, log)
+    except ModuleNotFoundError as error:
+        raise StartupFailed("telemetry.otlp_endpoint needs OpenTelemetry: install 'eyas[otel]', or leave it unset.") from error
+    return Tracing(exporter, telemetry.trace_ratio), exporter

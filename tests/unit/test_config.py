@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from eyasd.__main__ import main
-from eyasd.config import describe, read_settings
+from eyasd.config import describe, read_settings, revealed
 from eyasd.core.errors import StartupFailed
 from eyasd.machine import datasets_url
 
@@ -83,3 +83,44 @@ def test_where_uploads_are() -> None:
     for within in (("s3://falcons", "s3://falcons/a"), ("s3://falcons/a/b", "s3://falcons/a"), ("file:///srv", "file:///srv")):
         with pytest.raises(StartupFailed, match="lie within each other: give each a prefix"):
             url(*within)
+
+
+def test_the_variables_of_opentelemetry_hold_where_nothing_else_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "eyasd.toml").write_text('[telemetry]\nservice_name = "birds"\n')
+    named = {
+        "EXPORTER_OTLP_ENDPOINT": "http://collector:4317",
+        "EXPORTER_OTLP_HEADERS": "api-key=hush-hush",
+        "EXPORTER_OTLP_PROTOCOL": "grpc",
+        "SERVICE_NAME": "another",
+        "TRACES_SAMPLER": "parentbased_traceidratio",
+        "TRACES_SAMPLER_ARG": "0.25",
+    }
+    for name, value in named.items():
+        monkeypatch.setenv(f"OTEL_{name}", value)
+    telemetry = read_settings(tmp_path / "eyasd.toml", {}).telemetry
+    assert (telemetry.otlp_endpoint, telemetry.trace_ratio) == ("http://collector:4317", 0.25)
+    assert telemetry.service_name == "birds"
+    assert telemetry.otlp_headers is not None
+    assert telemetry.otlp_headers.get_secret_value() == "api-key=hush-hush"
+    assert "hush-hush" not in describe(read_settings(None, {}))
+    assert revealed(read_settings(None, {}))["telemetry"]["otlp_headers"] == "api-key=hush-hush"
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+    with pytest.raises(StartupFailed, match="OTEL_EXPORTER_OTLP_PROTOCOL is 'http/protobuf', and Eyas speaks grpc"):
+        read_settings(None, {})
+    for name, value in (("TRACES_EXPORTER", "none"), ("SDK_DISABLED", "true")):
+        with monkeypatch.context() as off:
+            off.setenv(f"OTEL_{name}", value)
+            assert read_settings(None, {}).telemetry.otlp_endpoint is None
+
+
+@pytest.mark.parametrize("endpoint", ["collector:4317", "http://user:hush-hush@collector:4317", "http://collector:4317/v1/traces"])
+def test_where_traces_cannot_go(endpoint: str) -> None:
+    with pytest.raises(StartupFailed, match="telemetry.otlp_endpoint") as refused:
+        read_settings(None, {"telemetry": {"otlp_endpoint": endpoint}})
+    assert "hush-hush" not in refused.value.message
+
+
+def test_a_wrong_secret_is_not_told() -> None:
+    with pytest.raises(StartupFailed, match="jobs.report_key") as refused:
+        read_settings(None, {"jobs": {"report_key": "hush-hush"}})
+    assert "hush-hush" not in refused.value.message

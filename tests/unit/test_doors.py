@@ -118,12 +118,12 @@ def test_a_door_stays_shut(room: str, request: pytest.FixtureRequest) -> None:
 
 
 def test_a_daemon_imports_no_more_than_it_starts_with() -> None:
-    # Of the client it needs the generated code, ONNX Runtime is for its engines, and obstore for object stores: each would cost a
-    # tenth of a second.
+    # Of the client it needs the generated code, ONNX Runtime is for its engines, obstore for object stores, and OpenTelemetry for
+    # those who have a collector: each would cost a tenth of a second.
     program = "import sys, eyasd.daemon\nprint('\\n'.join(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert [name for name in loaded if name.startswith("eyas.") and not name.startswith("eyas.v1")] == []
-    assert {"onnxruntime", "obstore"}.isdisjoint(loaded)
+    assert {"onnxruntime", "obstore", "opentelemetry"}.isdisjoint(loaded)
 
 
 @pytest.mark.parametrize("first", ["eyas._calls", "eyas.aio", "eyas.cli"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import unquote
@@ -70,7 +71,7 @@ async def ask(classifier: Classifier, metrics: Metrics, make: Callable[[], Quest
         raise
     metrics.requests.labels(classified.model, str(classified.version), "OK").inc()
     if call is not None:
-        call.version = classified.version
+        call.version, call.answered = classified.version, time.monotonic()
         for result in classified.results:
             if isinstance(result, Labelled):
                 call.predicted(result.prediction_id)

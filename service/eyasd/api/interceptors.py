@@ -154,7 +154,7 @@ class CallInterceptor:
     def report(self, method: str, code: grpc.StatusCode, seconds: float, peer: str, message: str | None, call: Call) -> None:
         """Counts and logs one finished call, and ends its trace."""
         self._metrics.rpcs.labels(method, code.name).inc()
-        self._metrics.rpc_seconds.labels(method).observe(seconds)
+        self._metrics.rpc_seconds.labels(method).observe(seconds, call.trace.context.trace_id if call.trace is not None else "")
         told = redacted(message) if message is not None else None
         self._access(method, code.name, seconds, peer, told, call)
         if call.trace is not None:
@@ -168,6 +168,8 @@ class CallInterceptor:
         known |= {"eyas.job": call.job} if call.job else {}
         known |= {"error.type": code.name} if code is not grpc.StatusCode.OK else {}
         trace.attributes |= known
+        if call.answered:
+            trace.span("reply", call.answered, time.monotonic())
         self.tracing.finish(trace, message or "" if code in _SERVER_ERRORS else None)
 
     @property

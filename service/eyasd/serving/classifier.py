@@ -28,6 +28,7 @@ from eyasd.serving.queue.decoders import Decoders
 from eyasd.serving.runs import Runs
 from eyasd.serving.seen import Seen, Watcher
 from eyasd.serving.shadow import Sample, Shadows
+from eyasd.telemetry import tracing
 from eyasd.telemetry.metrics import Metrics
 
 _Outcome = tuple[Labelled | UndecodableImage, Timing]
@@ -82,15 +83,18 @@ class Classifier:
         """
         arrival = time.monotonic()
         deadline = arrival + question.timeout_seconds
+        trace = tracing.trace()
         with self._admission.admit(question) as admitted:
+            if trace is not None:
+                trace.span("admission", arrival, time.monotonic())
             loaded, outcomes = await self._answered(question, deadline, admitted)
         timing = outcomes[0][1]
         for _, stages in outcomes[1:]:
             timing = timing.longest(stages)
         stage_seconds = (("decode", timing.preprocessing), ("queue", timing.queue), ("inference", timing.inference))
-        total = time.monotonic() - arrival
+        total, traced = time.monotonic() - arrival, tracing.trace_id()
         for stage, seconds in (*stage_seconds, ("total", total)):
-            self._metrics.stage_seconds.labels(loaded.model, str(loaded.version), stage).observe(seconds)
+            self._metrics.stage_seconds.labels(loaded.model, str(loaded.version), stage).observe(seconds, traced)
         multi_label = loaded.manifest.thresholds is not None
         classified = Classified(loaded.model, loaded.version, tuple(result for result, _ in outcomes), timing, multi_label)
         loaded.statistics.observe(classified, total)
@@ -105,11 +109,15 @@ class Classifier:
         ready = self._fleet.find_loaded(question.ref, key)
         if ready is not None:
             return ready
+        start = time.monotonic()
         try:
-            async with asyncio.timeout(deadline - time.monotonic()):
+            async with asyncio.timeout(deadline - start):
                 return await self._fleet.find(question.ref, key)
         except TimeoutError:
             raise DeadlineExceeded("The deadline passed while the model version was being loaded: allow more time.") from None
+        finally:
+            if (trace := tracing.trace()) is not None:
+                trace.span("load", start, time.monotonic(), {"eyas.model": question.ref.model})
 
     async def _answered(self, question: Question, deadline: float, admitted: Admitted) -> tuple[LoadedVersion, list[_Outcome]]:
         """Returns the version that answered, and what it says of each picture; what a canary cannot answer, production does."""
@@ -196,10 +204,10 @@ class Classifier:
         try:
             run = await self._runs.run(loaded, picture, question, deadline, keep=sample is not None or True in wanted)
         except UndecodableImage as error:
-            self._metrics.images.labels(loaded.model, error.reason).inc()
+            self._failed(loaded, error, start)
             return error, Timing(preprocessing=time.monotonic() - start)
         except EyasError as error:
-            self._metrics.images.labels(loaded.model, error.reason).inc()
+            self._failed(loaded, error, start)
             raise
         if sample is not None:
             sample.pictures.append((picture, run.pixels, run.said.probabilities))
@@ -210,6 +218,12 @@ class Classifier:
         if self._watchers:
             seen.append(Seen(loaded, picture, run.pixels, run.said, said, question.ref.alias == PRODUCTION))
         return said, run.timing
+
+    def _failed(self, loaded: LoadedVersion, error: EyasError, start: float) -> None:
+        """Counts a picture that has no answer, and shows in its trace for how long it was tried."""
+        self._metrics.images.labels(loaded.model, error.reason).inc()
+        if (trace := tracing.trace()) is not None:
+            trace.span("picture", start, time.monotonic(), {"error.type": error.reason}, error="")
 
 
 def _check(loaded: LoadedVersion, question: Question) -> None:

@@ -19,6 +19,8 @@ from eyasd.serving.labelling import labelled
 from eyasd.serving.question import Picture, Question
 from eyasd.serving.queue.admission import Admission
 from eyasd.serving.queue.decoders import Decoders
+from eyasd.serving.spans import Spans, Times
+from eyasd.telemetry import tracing
 from eyasd.telemetry.metrics import Metrics
 
 # The digest of a longer file takes over half a millisecond, in which the event loop would do nothing else.
@@ -61,6 +63,7 @@ class Runs:
         self._cache = cache
         self._metrics = metrics
         self._decode = decode
+        self._spans = Spans()
         if cache is not None:
             metrics.cache_bytes.set_function(lambda: cache.size_bytes)
 
@@ -92,7 +95,12 @@ class Runs:
 
         said, computed = await self._cache.fetch((found, loaded.model, loaded.version, loaded.precision), deadline, compute)
         self._metrics.cache_lookups.labels(loaded.model, "miss" if computed else "hit").inc()
-        return runs[0] if computed else Run(said, Timing(hashed - start, time.monotonic() - hashed))
+        if computed:
+            return runs[0]
+        found_at = time.monotonic()
+        if (trace := tracing.trace()) is not None:
+            trace.span("cache", start, found_at, {"eyas.bytes": len(picture)})
+        return Run(said, Timing(hashed - start, found_at - hashed))
 
     async def _run(self, loaded: LoadedVersion, picture: Picture, question: Question, deadline: float, *, keep: bool) -> Run:
         start = time.monotonic()
@@ -114,6 +122,14 @@ class Runs:
                 index = labelled(loaded, said, question).predictions[0].class_index
                 explanation = await slot.in_thread(decoders, loaded.head.explain, slot.pixels, answer.feature_map, index)
             pixels = slot.pixels.copy() if keep else None
+        if (trace := tracing.trace()) is not None:
+            self._spans.add(
+                trace,
+                loaded,
+                Times(start, entered, decoded),
+                answer,
+                {"eyas.bytes": len(picture) if isinstance(picture, bytes) else picture.nbytes},
+            )
         timing = Timing(decoded - entered, entered - start + answer.queue_seconds, answer.inference_seconds)
         return Run(said, timing, explanation, pixels)
 

@@ -24,8 +24,11 @@ from eyasd.serving.engine.loading import LoadedVersion
 from eyasd.serving.fleet import Fleet
 from eyasd.serving.question import Picture
 from eyasd.serving.queue.turns import SHADOW
+from eyasd.serving.spans import Spans, Times
+from eyasd.telemetry import tracing
 from eyasd.telemetry.metrics import Metrics
 from eyasd.telemetry.names import OTHER
+from eyasd.telemetry.tracing import OFF, Kind, Trace, Tracing
 
 # Far enough that everything else in its queue is more urgent.
 _PATIENCE_SECONDS: Final = 30.0
@@ -75,11 +78,14 @@ class Shadows:
         metrics: Metrics,
         log: structlog.typing.FilteringBoundLogger,
         draw: Callable[[], float] = random.random,
+        traces: Tracing = OFF,
     ) -> None:
         self._fleet = fleet
         self._metrics = metrics
         self._log = log
         self._draw = draw
+        self._tracing = traces
+        self._spans = Spans()
         self._running: dict[str, asyncio.Task[None]] = {}
         self._flips: dict[str, tuple[int, set[tuple[str, str]]]] = {}
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="shadow", initializer=give_way)
@@ -104,7 +110,7 @@ class Shadows:
         elif model in self._running:
             self._drop(model, "unfinished", len(sample.pictures))
         else:
-            task = self._running[model] = asyncio.create_task(self._compare(sample, shadow))
+            task = self._running[model] = asyncio.create_task(self._show(sample, shadow))
             task.add_done_callback(lambda _: self._running.pop(model, None))
 
     async def close(self) -> None:
@@ -115,7 +121,17 @@ class Shadows:
         await asyncio.gather(*running, return_exceptions=True)
         self._decoder.shutdown(wait=False, cancel_futures=True)
 
-    async def _compare(self, sample: Sample, shadow: LoadedVersion) -> None:
+    async def _show(self, sample: Sample, shadow: LoadedVersion) -> None:
+        """Compares, in a trace of its own that is linked to that of the call, which is over and in which this task was made."""
+        origin = tracing.leave()
+        trace = self._tracing.trace("shadow", Kind.INTERNAL, links=[origin.context], always=True) if origin is not None else None
+        try:
+            await self._compare(sample, shadow, trace)
+        finally:
+            if trace is not None:
+                self._tracing.finish(trace)
+
+    async def _compare(self, sample: Sample, shadow: LoadedVersion, trace: Trace | None) -> None:
         production = sample.production
         with shadow.engine.hold():
             for number, (picture, pixels, probabilities) in enumerate(sample.pictures):
@@ -127,22 +143,30 @@ class Shadows:
                     self._drop(shadow.model, "other_size", 1)
                     continue
                 try:
-                    answer = await self._ask(shadow, picture, pixels if same else None)
+                    answer = await self._ask(shadow, picture, pixels if same else None, trace)
                 except Exception as error:  # noqa: BLE001 - whatever befalls the shadow, nobody but its metrics is to notice
                     self._log.warning("a shadow failed", model=shadow.model, version=shadow.version, error=str(error))
                     self._drop(shadow.model, "failed", 1)
                     continue
                 self._count(production, probabilities, shadow, answer)
 
-    async def _ask(self, shadow: LoadedVersion, picture: Picture, pixels: NDArray[np.uint8] | None) -> NDArray[np.float32]:
+    async def _ask(
+        self, shadow: LoadedVersion, picture: Picture, pixels: NDArray[np.uint8] | None, trace: Trace | None
+    ) -> NDArray[np.float32]:
         """Returns the probabilities, float32 [C], of a picture, which is decoded where there are no pixels of it."""
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+        start = time.monotonic()
+        deadline = start + _PATIENCE_SECONDS
         async with shadow.engine.slot(deadline) as slot:
+            entered = time.monotonic()
             if pixels is None and isinstance(picture, bytes):
                 await slot.in_thread(self._decoder, load_image, picture, shadow.manifest.preprocess, slot.pixels)
             else:
                 slot.pixels[:] = picture if pixels is None else pixels
-            return (await slot.infer(deadline, priority=SHADOW)).probabilities
+            decoded = time.monotonic()
+            answer = await slot.infer(deadline, priority=SHADOW)
+        if trace is not None:
+            self._spans.add(trace, shadow, Times(start, entered, decoded), answer, {"eyas.decoded_again": pixels is None})
+        return answer.probabilities
 
     def _count(
         self,

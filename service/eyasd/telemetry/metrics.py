@@ -61,6 +61,11 @@ class Metrics:
             ["model", "reason"],
             registry=r,
         )
+        self.spans_dropped = Counter(
+            "eyas_spans_dropped_total",
+            "Spans of traces that did not reach their collector, as it was away or too slow.",
+            registry=r,
+        )
         self.in_flight = Gauge("eyas_in_flight_requests", "Classify requests let in and not answered yet.", registry=r)
 
     def _count_traffic(self, r: Registry) -> None:

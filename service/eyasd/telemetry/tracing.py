@@ -143,9 +143,22 @@ class Call:
         size_bytes: of the requests.
         job: that it made, or is about; "" is none.
         predictions: ids of answers, `MOST_PREDICTIONS` at most.
+        answered: when its last answer was known, on the clock of `time.monotonic`; 0 is not yet.
     """
 
-    __slots__ = ("failed", "images", "job", "model", "predictions", "request_id", "size_bytes", "trace", "trace_id", "version")
+    __slots__ = (
+        "answered",
+        "failed",
+        "images",
+        "job",
+        "model",
+        "predictions",
+        "request_id",
+        "size_bytes",
+        "trace",
+        "trace_id",
+        "version",
+    )
 
     def __init__(self, request_id: str, trace_id: str, trace: Trace | None) -> None:
         self.request_id = request_id
@@ -156,6 +169,7 @@ class Call:
         self.images = self.failed = self.size_bytes = 0
         self.job = ""
         self.predictions: list[str] = []
+        self.answered = 0.0
 
     def predicted(self, prediction_id: str) -> None:
         """Notes the id of an answer, if there is one."""
@@ -169,6 +183,13 @@ _current: ContextVar[Call | None] = ContextVar("call", default=None)
 def current() -> Call | None:
     """Returns the call that this task works on; None where it works on none."""
     return _current.get()
+
+
+def leave() -> Trace | None:
+    """Has this task, which was made in a call's, work on it no more; returns the call's trace, where it is sampled."""
+    origin = trace()
+    _current.set(None)
+    return origin
 
 
 def trace() -> Trace | None:
@@ -205,7 +226,7 @@ class Tracing:
             always: whether it is sampled unless its caller has decided otherwise, as there are few like it.
         """
         request_id, parent = read(metadata)
-        trace = self.trace(name, Kind.SERVER, parent, always=always) if self._sink is not None else None
+        trace = self.trace(name, Kind.SERVER, parent, always=always and self._ratio > 0) if self._sink is not None else None
         known = trace.context.trace_id if trace is not None else parent.trace_id if parent is not None else ""
         call = Call(request_id or new_span_id(), known, trace)
         _current.set(call)
@@ -214,8 +235,8 @@ class Tracing:
     def trace(
         self, name: str, kind: Kind, parent: Context | None = None, *, links: Sequence[Context] = (), always: bool = False
     ) -> Trace | None:
-        """Begins a trace, or a part of one; returns None where it is not sampled."""
-        if self._sink is None or not (parent.sampled if parent is not None else self._draw(always=always)):
+        """Begins a trace, or a part of one; returns None where it is not sampled, as with `always` only a parent has it."""
+        if self._sink is None or not (parent.sampled if parent is not None else always or self._draw()):
             return None
         return Trace(name, kind, parent, links)
 
@@ -234,8 +255,8 @@ class Tracing:
         if self._sink is not None:
             self._sink.put(spans)
 
-    def _draw(self, *, always: bool) -> bool:
-        return self._ratio > 0 and (always or random.random() < self._ratio)  # noqa: S311 - a share, no secret
+    def _draw(self) -> bool:
+        return random.random() < self._ratio  # noqa: S311 - a share, no secret
 
 
 OFF: Final = Tracing()

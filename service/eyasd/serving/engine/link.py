@@ -28,7 +28,7 @@ from eyasd.core.errors import DeadlineExceeded, OutOfMemory, Unavailable
 from eyasd.serving.engine import wire
 from eyasd.serving.engine.picture import Answer, Asked, Slot
 from eyasd.serving.engine.slots import Arena, Shape
-from eyasd.serving.engine.wire import Kind, Outcome
+from eyasd.serving.engine.wire import Batch, Kind, Outcome
 
 T = TypeVar("T")
 # An engine notices a late picture between two batches; one that says nothing for longer is stuck, or there is none.
@@ -206,7 +206,7 @@ class Engine:
             else:
                 _refuse(asked.answer, f"The engine of {self._name} ended while it ran the picture, and is being started again.")
 
-    def answered(self, asked: Asked, outcome: int, batch_size: int, queue_seconds: float, run_seconds: float) -> None:
+    def answered(self, asked: Asked, outcome: int, batch: Batch, batch_size: int, queue_seconds: float, run_seconds: float) -> None:
         """Tells a caller what the process said."""
         asked.link = None
         if batch_size:
@@ -216,7 +216,7 @@ class Engine:
         elif asked.answer.done():  # the caller is just leaving
             return
         elif outcome == Outcome.DONE:
-            asked.answer.set_result(self._read(asked, batch_size, queue_seconds, run_seconds))
+            asked.answer.set_result(self._read(asked, batch, batch_size, queue_seconds, run_seconds))
         elif outcome == Outcome.LATE:
             asked.answer.set_exception(DeadlineExceeded(_LATE))
         elif outcome == Outcome.NO_MEMORY:
@@ -224,11 +224,12 @@ class Engine:
         else:
             asked.answer.set_exception(RuntimeError(f"the engine of {self._name} failed on a batch; its log says why"))
 
-    def _read(self, asked: Asked, batch_size: int, queue_seconds: float, run_seconds: float) -> Answer:
+    def _read(self, asked: Asked, batch: Batch, batch_size: int, queue_seconds: float, run_seconds: float) -> Answer:
         score = float(self._arena.ood_scores[asked.index])
         feature_map = self._arena.feature_maps[asked.index] if asked.explain and self.shape.feature_map else None
         probabilities = self._arena.probabilities[asked.index].copy()
-        return Answer(probabilities, queue_seconds, run_seconds, batch_size, None if np.isnan(score) else score, feature_map)
+        ood_score = None if np.isnan(score) else score
+        return Answer(probabilities, queue_seconds, run_seconds, batch_size, ood_score, feature_map, batch)
 
     def _look(self) -> None:
         """Tells callers of what was due and is not answered: a process is stuck, or there is none."""
@@ -259,8 +260,9 @@ class Link(asyncio.Protocol):
         data = self._unread + data
         whole = len(data) // wire.ANSWER.size * wire.ANSWER.size
         self._unread = data[whole:]
-        for outcome, batch_size, index, queue_seconds, run_seconds in wire.ANSWER.iter_unpack(data[:whole]):
-            self._engine.answered(self.asked.pop(index), outcome, batch_size, queue_seconds, run_seconds)
+        for outcome, images, batch_size, index, queue_seconds, run_seconds, engine, number in wire.ANSWER.iter_unpack(data[:whole]):
+            batch = Batch(images, engine, number)
+            self._engine.answered(self.asked.pop(index), outcome, batch, batch_size, queue_seconds, run_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the name is asyncio's
         """See `asyncio.Protocol`."""

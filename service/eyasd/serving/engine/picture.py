@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyasd.serving.engine import wire
-from eyasd.serving.engine.wire import Kind
+from eyasd.serving.engine.wire import NO_BATCH, Batch, Kind
 
 if TYPE_CHECKING:
     from eyasd.serving.engine.link import Engine, Link
@@ -37,6 +37,7 @@ class Answer:
         ood_score: larger = less like the training pictures; None where the network has no such output.
         feature_map: float32 [F, h, w], what the head sees before it is pooled; None where nobody asked, or the network has no such
             output. Lies in the slot.
+        batch: that it was computed in.
     """
 
     probabilities: NDArray[np.float32]
@@ -45,6 +46,7 @@ class Answer:
     batch_size: int = 0
     ood_score: float | None = None
     feature_map: NDArray[np.float32] | None = None
+    batch: Batch = NO_BATCH
 
 
 @dataclass(eq=False, slots=True)

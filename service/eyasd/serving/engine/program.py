@@ -6,13 +6,14 @@ itself. The loop ends when the daemon closes the control socket, or is gone.
 
 from __future__ import annotations
 
+import os
 import selectors
 import socket
 import time
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ from eyasd.serving.engine import wire
 from eyasd.serving.engine.opening import Ready, Task, memory_bytes, open_version
 from eyasd.serving.engine.slots import Arena, Shape
 from eyasd.serving.engine.watch import Run, Watch
-from eyasd.serving.engine.wire import Kind, Outcome
+from eyasd.serving.engine.wire import NO_BATCH, Batch, Kind, Outcome
 from eyasd.serving.network.memory import run_in_parts
 from eyasd.serving.network.providers import CPU
 from eyasd.serving.network.session import Outputs, trim
@@ -31,6 +32,7 @@ from eyasd.serving.queue.batcher import Batcher, Options
 from eyasd.serving.queue.turns import Work
 
 _READ_BYTES: Final = 64 * 1024
+_MOST_NUMBER: Final = 0xFFFF_FFFF  # that `wire.ANSWER` has room for
 
 
 def serve(control: socket.socket, foreign_bytes: int = 0, watch: Watch | None = None) -> None:
@@ -111,9 +113,19 @@ class Link:
         self._unread = self._unread[whole:]
         return records
 
-    def say(self, slot: int, outcome: Outcome, batch_size: int = 0, queue_seconds: float = 0, run_seconds: float = 0) -> None:
-        """Gives a slot back; `flush` sends it."""
-        self._unsent += wire.ANSWER.pack(outcome, batch_size, slot, queue_seconds, run_seconds)
+    def say(
+        self,
+        slot: int,
+        outcome: Outcome,
+        batch: Batch,
+        *,
+        first: bool = False,
+        queue_seconds: float = 0.0,
+        run_seconds: float = 0.0,
+    ) -> None:
+        """Gives a slot back, whose picture may have been the first of its batch; `flush` sends it."""
+        size = batch.images if first else 0
+        self._unsent += wire.ANSWER.pack(outcome, batch.images, size, slot, queue_seconds, run_seconds, batch.engine, batch.number)
 
     def flush(self) -> bool:
         """Sends what was said, and returns whether all of it is on its way."""
@@ -149,6 +161,7 @@ class Loop:
         self._batcher = batcher
         self._log = log
         self._links: set[Link] = set()
+        self._process, self._batches = os.getpid(), 0
         self._selector = selectors.DefaultSelector()
         self._selector.register(control, selectors.EVENT_READ)
 
@@ -208,10 +221,11 @@ class Loop:
                 self._batcher.cancel(link.waiting[slot])
                 self._say(link.waiting[slot], Outcome.CANCELLED)
 
-    def _say(self, work: Work, outcome: Outcome, batch_size: int = 0, queue_seconds: float = 0, run_seconds: float = 0) -> None:
+    def _say(self, work: Work, outcome: Outcome, batch: Batch = NO_BATCH, **told: Any) -> None:
+        """Gives a picture's slot back, see `Link.say`."""
         link, slot = work.key
         del link.waiting[slot]
-        link.say(slot, outcome, batch_size, queue_seconds, run_seconds)
+        link.say(slot, outcome, batch, **told)
 
     def _answer(self, batch: Sequence[Work], start: float) -> None:
         """Runs a batch, and writes each picture's answer into its slot."""
@@ -228,11 +242,13 @@ class Loop:
         seconds = time.monotonic() - start
         for part in parts:
             works = batch[part.first : part.first + part.count]
+            self._batches += 1
+            one = Batch(len(works), self._process, self._batches & _MOST_NUMBER)
             for row, work in enumerate(works):
-                size = 0 if row else len(works)
                 if isinstance(part.outcome, Outputs):
                     _write(work, part.outcome, row)
-                    self._say(work, Outcome.DONE, size, start - work.arrival, seconds)
+                    waited = start - work.arrival
+                    self._say(work, Outcome.DONE, one, first=row == 0, queue_seconds=waited, run_seconds=seconds)
                 else:
                     self._say(work, Outcome.NO_MEMORY)
 

@@ -12,13 +12,14 @@ import socket
 import struct
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 # kind, priority, whether it is to be explained; slot, caller; arrival and deadline on the clock of `time.monotonic`, which all
 # processes of a machine share.
 ASK: Final = struct.Struct("<BB?xIIxxxxdd")
-# outcome, pictures in the batch (in the first answer of each batch, else 0), slot; seconds in the queue and in the network.
-ANSWER: Final = struct.Struct("<BxHIff")
+# outcome, pictures in the batch; the same in the first answer of each batch, else 0; slot; seconds in the queue and in the network;
+# the engine's process and the batch's number there.
+ANSWER: Final = struct.Struct("<BBHIffII")
 _MAX_MESSAGE_BYTES: Final = 64 * 1024
 _MAX_DESCRIPTORS: Final = 16
 
@@ -28,6 +29,23 @@ class Kind(IntEnum):
 
     ASK = 0
     CANCEL = 1
+
+
+class Batch(NamedTuple):
+    """What an answer was computed in.
+
+    Attributes:
+        images: pictures of the batch.
+        engine: id of the process that ran it.
+        number: of the batch there.
+    """
+
+    images: int = 0
+    engine: int = 0
+    number: int = 0
+
+
+NO_BATCH: Final = Batch()
 
 
 class Outcome(IntEnum):
