@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -51,6 +52,7 @@ from eyasd.serving.engine.channel import Channel
 from eyasd.serving.engine.remote import RemoteLoader
 from eyasd.serving.fleet import Fleet
 from eyasd.serving.queue.admission import Admission
+from eyasd.serving.saturation import Saturation
 from eyasd.serving.shadow import Shadows
 from eyasd.storage.address import open_store
 from eyasd.telemetry.metrics import Metrics
@@ -110,6 +112,7 @@ class App:
         self._share = share
         self.metrics = self._metrics = Metrics()
         self._tracing, self._exporter = tracing_of(settings, role, self._metrics, log)
+        self._metrics.build_info.labels(version("eyas"), role).set(1)
         self._repository = open_store(settings.registry.url, settings.data_dir / "models")
         self._models = Models(self._repository)
         self._scheduler: Scheduler | None = None
@@ -266,6 +269,7 @@ class App:
         decode = decoder_of(self._settings, self._metrics)
         classifier = Classifier(self._fleet, admission, self._shadows, cache, self._metrics, threads=threads, decode=decode)
         self._classifier = classifier
+        Saturation(admission, self._metrics, of)
         self._closers.append(classifier.close)
         api = self._settings.api
         limits = StreamLimits(images=api.stream_images, idle_seconds=api.stream_idle_seconds)

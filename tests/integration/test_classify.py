@@ -6,6 +6,7 @@ import asyncio
 import struct
 import urllib.request
 import zlib
+from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -309,10 +310,15 @@ async def test_metrics_tell_of_it_all(app: App, stub: Any) -> None:
         'eyas_queue_images{model="colours",version="1"} 0.0',
         'eyas_batch_images_count{model="colours"} 1.0',
         'eyas_rpcs_total{code="OK",method="ClassificationService/Classify"} 1.0',
+        'eyas_engine_info{device="cpu",model="colours",provider="CPUExecutionProvider",version="1"} 1.0',
+        'eyas_version_warmup_seconds_count{model="colours"} 1.0',
+        "eyas_in_flight_requests 0.0",
+        f'eyas_build_info{{role="all",version="{version("eyas")}"}} 1.0',
         *(
             f'eyas_stage_seconds_count{{model="colours",stage="{stage}",version="1"}} 1.0'
-            for stage in ("decode", "queue", "inference", "total")
+            for stage in ("admission", "decode", "queue", "inference", "total")
         ),
     ):
         assert line in text
     assert "made-up" not in text
+    assert 0 < (app._metrics.registry.get_sample_value("eyas_saturation_ratio") or 0) < 1

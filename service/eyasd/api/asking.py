@@ -8,7 +8,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from eyasd.api.errors import code_of
-from eyasd.core.errors import EyasError, InvalidArgument, NotFound
+from eyasd.core.errors import EyasError, InvalidArgument, Overloaded
 from eyasd.core.names import check_text
 from eyasd.serving.answer import Classified, Labelled
 from eyasd.serving.classifier import Classifier
@@ -66,8 +66,11 @@ async def ask(classifier: Classifier, metrics: Metrics, make: Callable[[], Quest
         if call is not None and question is not None:
             call.failed += len(question.images)
         # Names that callers make up must not become series: only a model that exists is a label.
-        known = question is not None and not isinstance(error, NotFound | InvalidArgument)
-        metrics.requests.labels(question.ref.model if question and known else OTHER, OTHER, code_of(type(error)).name).inc()
+        model = question.ref.model if question is not None and classifier.knows(question.ref.model) else OTHER
+        version = OTHER if error.version is None else str(error.version)
+        metrics.requests.labels(model, version, code_of(type(error)).name).inc()
+        if isinstance(error, Overloaded):
+            metrics.refusals.labels(model, error.metadata["cause"]).inc()
         raise
     metrics.requests.labels(classified.model, str(classified.version), "OK").inc()
     if call is not None:

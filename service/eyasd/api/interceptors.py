@@ -28,6 +28,7 @@ from eyasd.core.errors import EyasError, InvalidArgument, Overloaded
 from eyasd.telemetry.context import REQUEST_ID
 from eyasd.telemetry.logging import access
 from eyasd.telemetry.metrics import Metrics
+from eyasd.telemetry.names import OTHER
 from eyasd.telemetry.redaction import redacted
 from eyasd.telemetry.tracing import OFF, Call, Trace, Tracing, current
 
@@ -72,6 +73,7 @@ class CallInterceptor:
             tracing: makes a trace of those calls that are sampled.
         """
         self._own = own
+        self._intercepted: set[str] = set()
         self.tracing = tracing
         self._expected = f"Bearer {token}".encode() if token is not None else None
         self._metrics = metrics
@@ -82,6 +84,7 @@ class CallInterceptor:
         """Returns the handler to use for a method, once for all of its calls."""
         if path.startswith(_OPEN):
             return handler
+        self._intercepted.add(path)
         inner: Any = handler
         if handler.request_streaming and asyncio.iscoroutinefunction(inner.stream_stream):
             conversation = self._conversation(path, handler, inner.stream_stream)
@@ -182,7 +185,10 @@ class CallInterceptor:
         return Refusal(lambda path: not path.startswith(_OPEN), aborted, self._refused)
 
     def _refused(self, path: str) -> None:
-        self._metrics.rpcs.labels(_method(path), grpc.StatusCode.RESOURCE_EXHAUSTED.name).inc()
+        # A method that nobody has called before may be one that a caller has made up.
+        method = _method(path) if path in self._intercepted else OTHER
+        self._metrics.rpcs.labels(method, grpc.StatusCode.RESOURCE_EXHAUSTED.name).inc()
+        self._metrics.refusals.labels(OTHER, "calls").inc()
 
     def surprise(self, method: str, error: Exception) -> str:
         """Logs an error nobody foresaw, and returns what the caller is told: the id under which it can be found."""

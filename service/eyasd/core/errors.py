@@ -17,7 +17,10 @@ class EyasError(Exception):
     Attributes:
         message: for a person; holds no secret and no path of the server that the caller did not send.
         metadata: the values of the message, for a program.
+        version: of the model that was asked, if one had been found to answer.
     """
+
+    version: int | None = None
 
     def __init__(self, message: str, **metadata: object) -> None:
         super().__init__(message)

@@ -63,6 +63,7 @@ class Classifier:
         """
         self._fleet = fleet
         self._admission = admission
+        metrics.in_flight.set_function(lambda: admission.requests)
         self._metrics = metrics
         self._shadows = shadows
         self._watchers = watchers
@@ -87,18 +88,25 @@ class Classifier:
         with self._admission.admit(question) as admitted:
             if trace is not None:
                 trace.span("admission", arrival, time.monotonic())
-            loaded, outcomes = await self._answered(question, deadline, admitted)
+            loaded, let_in, outcomes = await self._answered(question, deadline, admitted)
         timing = outcomes[0][1]
         for _, stages in outcomes[1:]:
             timing = timing.longest(stages)
-        stage_seconds = (("decode", timing.preprocessing), ("queue", timing.queue), ("inference", timing.inference))
         total, traced = time.monotonic() - arrival, tracing.trace_id()
-        for stage, seconds in (*stage_seconds, ("total", total)):
-            self._metrics.stage_seconds.labels(loaded.model, str(loaded.version), stage).observe(seconds, traced)
+        stage_seconds, model, version = self._metrics.stage_seconds, loaded.model, str(loaded.version)
+        stage_seconds.labels(model, version, "admission").observe(let_in - arrival, traced)
+        stage_seconds.labels(model, version, "decode").observe(timing.preprocessing, traced)
+        stage_seconds.labels(model, version, "queue").observe(timing.queue, traced)
+        stage_seconds.labels(model, version, "inference").observe(timing.inference, traced)
+        stage_seconds.labels(model, version, "total").observe(total, traced)
         multi_label = loaded.manifest.thresholds is not None
         classified = Classified(loaded.model, loaded.version, tuple(result for result, _ in outcomes), timing, multi_label)
         loaded.statistics.observe(classified, total)
         return classified
+
+    def knows(self, model: str) -> bool:
+        """Returns whether there is such a model, as far as is known without a look at the registry."""
+        return self._fleet.knows(model)
 
     def close(self) -> None:
         """Ends the decoders' threads."""
@@ -119,12 +127,18 @@ class Classifier:
             if (trace := tracing.trace()) is not None:
                 trace.span("load", start, time.monotonic(), {"eyas.model": question.ref.model})
 
-    async def _answered(self, question: Question, deadline: float, admitted: Admitted) -> tuple[LoadedVersion, list[_Outcome]]:
-        """Returns the version that answered, and what it says of each picture; what a canary cannot answer, production does."""
+    async def _answered(
+        self, question: Question, deadline: float, admitted: Admitted
+    ) -> tuple[LoadedVersion, float, list[_Outcome]]:
+        """Returns the version that answered, since when it was known, and what it says of each picture.
+
+        What a canary cannot answer, production does.
+        """
         loaded = await self._find(question, deadline, question.routing_key)
+        let_in = time.monotonic()
         try:
             _check(loaded, question)
-            return loaded, await self._observed(loaded, question, deadline, admitted)
+            return loaded, let_in, await self._observed(loaded, question, deadline, admitted)
         except Exception:
             routed = question.ref.alias == PRODUCTION and self._fleet.router.is_canary(loaded.model, loaded.version)
             if not routed or time.monotonic() >= deadline:
@@ -132,7 +146,7 @@ class Classifier:
         self._metrics.canary_fallbacks.labels(loaded.model).inc()
         loaded = await self._find(question, deadline)
         _check(loaded, question)
-        return loaded, await self._observed(loaded, question, deadline, admitted)
+        return loaded, let_in, await self._observed(loaded, question, deadline, admitted)
 
     async def _observed(self, loaded: LoadedVersion, question: Question, deadline: float, admitted: Admitted) -> list[_Outcome]:
         """Returns what a version says of each picture; tells the router how that went, and shows it to a shadow."""
@@ -143,7 +157,9 @@ class Classifier:
         start = time.monotonic()
         try:
             outcomes = await self._outcomes(loaded, question, deadline, admitted, sample, seen)
-        except Exception:  # not that the caller has left, which says nothing of the version
+        except Exception as error:  # not that the caller has left, which says nothing of the version
+            if isinstance(error, EyasError):
+                error.version = loaded.version
             loaded.statistics.failed.add(time.monotonic() - start)
             if routed:
                 self._fleet.router.observe(loaded.model, loaded.version, images=images, seconds=None, failed=True)

@@ -15,9 +15,9 @@ import math
 import time
 from abc import ABC, abstractmethod
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from threading import Lock
-from typing import Any, ClassVar, Final, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Final, Generic, Literal, NamedTuple, TypeVar
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
@@ -28,6 +28,8 @@ from prometheus_client.utils import floatToGoString
 from eyasd.telemetry.names import Names
 
 S = TypeVar("S")
+# What a metric of several processes is: what each says added up, the largest, or the mean.
+Join = Literal["sum", "max", "mean"]
 
 # Buckets of a native histogram that double a value: 2 ** SCHEMA. The next schema halves the error, and doubles the page.
 SCHEMA: Final = 3
@@ -43,12 +45,20 @@ class Registry(CollectorRegistry):
 
     Attributes:
         names: what their labels may be.
+        before: called before each look at them.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.names = Names()
         self.instruments: list[Instrument[Any]] = []
+        self.before: list[Callable[[], None]] = []
+
+    def collect(self) -> Iterator[Metric]:
+        """See `prometheus_client.CollectorRegistry`."""
+        for bring_up_to_now in self.before:
+            bring_up_to_now()
+        yield from super().collect()
 
     def forget(self, **labels: str) -> None:
         """Removes every series that has all of these labels."""
@@ -117,7 +127,7 @@ class Distribution(Metric):
     def __init__(self, name: str, documentation: str, grid: Grid, tallies: Sequence[Tally]) -> None:
         super().__init__(name, documentation, "histogram")
         self.grid, self.tallies = grid, tallies
-        self.alike = False
+        self.join: Join = "sum"
         limits = [*map(floatToGoString, grid.bounds), "+Inf"]
         for labels, cells, total, exemplars in tallies:
             newest = {bucket: Exemplar({"trace_id": trace}, value, at) for bucket, trace, value, at in exemplars}
@@ -135,7 +145,15 @@ class Instrument(Collector, ABC, Generic[S]):
     kind: ClassVar[str]
 
     def __init__(
-        self, name: str, documentation: str, labels: Sequence[str] = (), *, registry: Registry, alike: bool | None = None
+        self,
+        name: str,
+        documentation: str,
+        labels: Sequence[str] = (),
+        *,
+        registry: Registry,
+        alike: bool | None = None,
+        mean: bool = False,
+        at_once: bool = True,
     ) -> None:
         """Registers it.
 
@@ -145,15 +163,17 @@ class Instrument(Collector, ABC, Generic[S]):
             labels: their names.
             registry: of the process.
             alike: whether processes that share the work each say all of it, so that it is no sum; None tells by the name.
+            mean: whether what such processes say is a part of each, and the mean is what counts.
+            at_once: whether a metric without labels is there, with 0, before anything is said of it.
         """
         self.name, self.documentation, self.label_names = name, documentation, tuple(labels)
-        self.alike = name.endswith(_ALIKE) if alike is None else alike
+        self.join: Join = "mean" if mean else "max" if (name.endswith(_ALIKE) if alike is None else alike) else "sum"
         self._names = registry.names
         self._series: dict[tuple[object, ...], S] = {}
         self._lock = Lock()
         registry.register(self)
         registry.instruments.append(self)
-        if not labels:
+        if not labels and at_once:
             self.labels()
 
     def labels(self, *values: object) -> S:
@@ -188,7 +208,7 @@ class Instrument(Collector, ABC, Generic[S]):
         with self._lock:
             found = list(self._series.items())
         family = self._family([(dict(zip(self.label_names, map(str, values), strict=True)), series) for values, series in found])
-        family.alike = self.alike  # type: ignore[attr-defined] # of `merged`
+        family.join = self.join  # type: ignore[attr-defined] # of `merged`
         return [family]
 
     def describe(self) -> Iterable[Metric]:

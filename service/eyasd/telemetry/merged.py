@@ -8,24 +8,27 @@ from __future__ import annotations
 
 import json
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from statistics import fmean
 from typing import Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.registry import Collector
 
-from eyasd.telemetry.instruments import Distribution, Grid, Tally
+from eyasd.telemetry.instruments import Distribution, Grid, Join, Tally
 
 # How long a version's series stay when it has been unloaded, so that the last of what it did is scraped; five minutes is the
 # longest interval at which Prometheus still draws a line.
 RETAINED_SECONDS: Final = 900.0
+_JOINS: Final[dict[Join, Callable[[list[float]], float]]] = {"sum": sum, "max": max, "mean": fmean}
 
 
 class Family(NamedTuple):
     """A metric of one process or of several.
 
     Attributes:
-        alike: whether each process says all of it, and it is no sum.
+        join: what it is of several processes.
         samples: name, labels and value, of all but histograms.
         bounds: of a histogram's classic buckets; empty of all others.
         tallies: of a histogram's series.
@@ -34,7 +37,7 @@ class Family(NamedTuple):
     name: str
     kind: str
     documentation: str
-    alike: bool
+    join: Join
     samples: Sequence[tuple[str, dict[str, str], float]]
     bounds: Sequence[float] = ()
     tallies: Sequence[Tally] = ()
@@ -44,12 +47,12 @@ def families(registry: CollectorRegistry) -> list[Family]:
     """Returns what a process has counted and measured."""
     found = []
     for metric in registry.collect():
-        alike = getattr(metric, "alike", False)
+        join: Join = getattr(metric, "join", "sum")
         if isinstance(metric, Distribution):
-            found.append(Family(metric.name, metric.type, metric.documentation, alike, (), metric.grid.bounds, metric.tallies))
+            found.append(Family(metric.name, metric.type, metric.documentation, join, (), metric.grid.bounds, metric.tallies))
         else:
             samples = [(s.name, s.labels, s.value) for s in metric.samples]
-            found.append(Family(metric.name, metric.type, metric.documentation, alike, samples))
+            found.append(Family(metric.name, metric.type, metric.documentation, join, samples))
     return found
 
 
@@ -61,8 +64,8 @@ def dump(found: Iterable[Family]) -> bytes:
 def load(document: bytes) -> list[Family]:
     """Returns families from a JSON document."""
     return [
-        Family(name, kind, documentation, alike, samples, bounds, [Tally(*tally) for tally in tallies])
-        for name, kind, documentation, alike, samples, bounds, tallies in json.loads(document)
+        Family(name, kind, documentation, join, samples, bounds, [Tally(*tally) for tally in tallies])
+        for name, kind, documentation, join, samples, bounds, tallies in json.loads(document)
     ]
 
 
@@ -127,18 +130,21 @@ class Merged(Collector):
 
 def _merged(several: Sequence[Family]) -> Family:
     first = several[0]
-    join: Callable[[Iterable[float]], float] = max if first.alike else sum
-    joined = _fuller if first.alike else _added
-    samples: dict[tuple[str, frozenset[tuple[str, str]]], tuple[str, dict[str, str], float]] = {}
+    join = _JOINS[first.join]
+    joined = _added if first.join == "sum" else _fuller
+    labels_of: dict[tuple[str, frozenset[tuple[str, str]]], dict[str, str]] = {}
+    values: defaultdict[tuple[str, frozenset[tuple[str, str]]], list[float]] = defaultdict(list)
     tallies: dict[frozenset[tuple[str, str]], Tally] = {}
     for family in several:
         for name, labels, value in family.samples:
             key = (name, frozenset(labels.items()))
-            samples[key] = (name, labels, join((samples[key][2], value)) if key in samples else value)
+            labels_of[key] = labels
+            values[key].append(value)
         for tally in family.tallies:
             which = frozenset(tally.labels.items())
             tallies[which] = joined(tallies[which], tally) if which in tallies else tally
-    return first._replace(samples=list(samples.values()), tallies=list(tallies.values()))
+    samples = [(key[0], labels_of[key], join(found)) for key, found in values.items()]
+    return first._replace(samples=samples, tallies=list(tallies.values()))
 
 
 def _fuller(one: Tally, other: Tally) -> Tally:

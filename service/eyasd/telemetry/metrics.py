@@ -191,14 +191,31 @@ class Metrics:
         )
 
     def _count_resources(self, r: Registry) -> None:
+        self.saturation = Gauge(
+            "eyas_saturation_ratio",
+            "How full this server is, for an autoscaler: 0 is idle, 1 at capacity, 2 is asked twice what it can do.",
+            registry=r,
+            mean=True,
+            at_once=False,
+        )
+        self.demand = Gauge(
+            "eyas_demand_ratio",
+            "What the saturation is the largest of: work that came, by what the resource can do: engine, decoder or loop.",
+            ["resource", "model"],
+            registry=r,
+            mean=True,
+        )
         self.demand_seconds = Counter(
             "eyas_demand_seconds_total",
             "Work that came, in seconds of a resource: what was done, and what was refused or came too late.",
-            ["resource"],
+            ["resource", "model"],
             registry=r,
         )
         self.capacity_seconds = Counter(
-            "eyas_capacity_seconds_total", "Seconds in which the resource could work, of all its parts.", ["resource"], registry=r
+            "eyas_capacity_seconds_total",
+            "Seconds in which the resource could work, of all its parts.",
+            ["resource", "model"],
+            registry=r,
         )
         self.storage_errors = Counter(
             "eyas_storage_errors_total", "Calls of an object store that failed for good.", ["store", "operation"], registry=r

@@ -22,6 +22,7 @@ from eyasd.core.names import ModelRef
 from eyasd.core.traffic import Bounds, Canary, Pointers, Shadow
 from eyasd.core.variants import Precision, Variant
 from eyasd.registry.models import Models
+from eyasd.serving import fleet as room
 from eyasd.serving.catalog import FleetOptions, ServingState
 from eyasd.serving.engine.loading import EngineOptions, LoadedVersion, Loader
 from eyasd.serving.fleet import Fleet
@@ -78,6 +79,29 @@ async def test_an_alias_is_followed_and_the_old_version_is_unloaded(
     assert fleet.state("colours", 1) == (ServingState.NOT_LOADED, None)
     assert metrics.registry.get_sample_value("eyas_loaded_version_info", {"model": "colours", "version": "2"}) == 1
     assert metrics.registry.get_sample_value("eyas_loaded_version_info", {"model": "colours", "version": "1"}) is None
+    assert metrics.registry.get_sample_value("eyas_version_swap_seconds_count", {"model": "colours"}) == 1
+    assert (fleet.knows("colours"), fleet.knows("made-up")) == (True, False)
+
+
+async def test_what_a_version_did_is_forgotten_when_it_was_unloaded_long_ago(
+    fleet: Fleet, models: Models, tmp_path: Path, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answered(number: int) -> float | None:
+        return metrics.registry.get_sample_value("eyas_requests_total", {"model": "colours", "version": str(number), "code": "OK"})
+
+    publish(models, tmp_path)
+    await look(fleet)
+    publish(models, tmp_path)
+    await look(fleet)
+    for number in (1, 2):
+        metrics.requests.labels("colours", str(number), "OK").inc()
+    metrics.requests.labels("gone", "7", "OK").inc()  # feedback may speak of what was never loaded here
+    await look(fleet)
+    assert (answered(1), answered(2)) == (1, 1)
+    monkeypatch.setattr(room, "RETAINED_SECONDS", -1.0)
+    await look(fleet)
+    assert (answered(1), answered(2)) == (None, 1)
+    assert metrics.registry.names.versions == {("colours", "2")}
 
 
 def wrong_labels() -> bytes:

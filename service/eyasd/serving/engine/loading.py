@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import os
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
@@ -66,6 +67,13 @@ class EngineOptions:
     gpu_memory_bytes: int = 0
     tensorrt_cache: str = ""
 
+    @property
+    def places(self) -> Sequence[str]:
+        """Where engines are: `cpu`, or what CUDA_VISIBLE_DEVICES calls their GPUs."""
+        if self.provider == CPU:
+            return ("cpu",)
+        return self.devices[: self.count] or os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[:1]
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedVersion:
@@ -82,6 +90,7 @@ class LoadedVersion:
         speed: see `precision.Chosen`.
         memory_bytes: of all its engines.
         statistics: what it has done.
+        warm_seconds: that its engines took to open the network, warm it and prove its answers.
     """
 
     model: str
@@ -94,6 +103,7 @@ class LoadedVersion:
     speed: float | None
     memory_bytes: int
     statistics: Statistics
+    warm_seconds: float = 0.0
 
 
 def read_version(source: Source, model: str, version: int) -> tuple[Manifest, HeadWeights | None]:
@@ -165,9 +175,8 @@ class Loader:
         except BaseException:
             await close()
             raise
-        return LoadedVersion(
-            model, version, manifest, engine, close, head, ready.precision, ready.speed, ready.memory_bytes, statistics
-        )
+        said = ready.precision, ready.speed, ready.memory_bytes
+        return LoadedVersion(model, version, manifest, engine, close, head, *said, statistics, ready.seconds)
 
     async def start(self, model: str, version: int, on_lost: Callable[[EyasError], None]) -> tuple[Group, Ready]:
         """Returns the engines of a version once they are proven, and what they say of it; the arguments are those of `load`."""
@@ -188,7 +197,8 @@ class Loader:
         ready = await group.start()
         self._answers = True
         opener.aside = False  # what waits for an engine that is started again waits for nothing else
-        return group, replace(ready[0], memory_bytes=sum(one.memory_bytes for one in ready))
+        memory, seconds = sum(one.memory_bytes for one in ready), sum(one.seconds for one in ready)
+        return group, replace(ready[0], memory_bytes=memory, seconds=seconds)
 
     def _task(self, model: str, version: int) -> Task:
         options = self._options

@@ -62,11 +62,13 @@ class Ready:
         precision: it answers in.
         speed: see `precision.Chosen`.
         memory_bytes: that it takes, its share of what it has in common with other processes included.
+        seconds: that it took to open the network, warm it and prove its answers.
     """
 
     precision: Precision
     speed: float | None
     memory_bytes: int
+    seconds: float = 0.0
 
 
 def open_version(task: Task, files: Mapping[str, bytes], log: Log) -> Chosen:

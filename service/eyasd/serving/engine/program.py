@@ -48,6 +48,7 @@ def serve(control: socket.socket, foreign_bytes: int = 0, watch: Watch | None = 
         return
     task = document.load(Task, told[0]["task"])
     log = ControlLog(control)
+    start = time.monotonic()
     try:
         chosen = open_version(task, dict(zip(task.files, map(wire.content, told[1]), strict=True)), log)
     except Exception as error:  # noqa: BLE001 - whatever it was, the daemon says it of this version
@@ -55,7 +56,12 @@ def serve(control: socket.socket, foreign_bytes: int = 0, watch: Watch | None = 
         _tell(control, {"failed": message})
         return
     trim()
-    ready = Ready(precision=chosen.precision, speed=chosen.speed, memory_bytes=memory_bytes() - foreign_bytes)
+    ready = Ready(
+        precision=chosen.precision,
+        speed=chosen.speed,
+        memory_bytes=memory_bytes() - foreign_bytes,
+        seconds=time.monotonic() - start,
+    )
     _tell(control, {"ready": document.dump(ready)})
     batcher = Batcher(Options(task.max_batch_size, task.max_delay_seconds, pads=task.provider != CPU))
     Loop(control, watch.over(chosen.session.run) if watch else chosen.session.run, batcher, log).run()

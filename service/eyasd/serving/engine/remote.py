@@ -66,9 +66,8 @@ class RemoteLoader:
             del self._shared[ticket]
             self._send({"leave": ticket})
 
-        return LoadedVersion(
-            model, version, manifest, engine, close, head, ready.precision, ready.speed, ready.memory_bytes, statistics
-        )
+        said = ready.precision, ready.speed, ready.memory_bytes
+        return LoadedVersion(model, version, manifest, engine, close, head, *said, statistics, ready.seconds)
 
     def heed(self, message: Mapping[str, Any], descriptors: list[int]) -> bool:
         """Takes what the keeper says; returns whether it was for the loader."""

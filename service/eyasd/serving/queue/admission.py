@@ -33,6 +33,7 @@ from typing import Final
 
 from eyasd.core.errors import DeadlineExceeded, Overloaded
 from eyasd.serving.question import Priority, Question
+from eyasd.serving.queue.load import FullPace, Load
 from eyasd.serving.queue.pace import BatchTimes, blend
 from eyasd.serving.queue.turns import PASSED
 
@@ -84,8 +85,10 @@ class _Queue:
 class _Model:
     """What is known of one model: its pictures in flight, and how fast they are answered."""
 
-    def __init__(self) -> None:
+    def __init__(self, start: float) -> None:
         self.queue = _Queue()
+        self.load = Load(1, start)
+        self._pace = FullPace()
         self.times = BatchTimes()
         self.caution = [_FIRST] * len(Priority)
         self._largest = 0
@@ -103,8 +106,17 @@ class _Model:
 
     def ran(self, size: int, seconds: float, engines: int) -> None:
         self.times.observe(size, seconds)
+        self._pace.observe(size, seconds)
         self._largest = max(self._largest, size)
-        self._engines = engines
+        self._engines = self.load.capacity = engines
+
+    def demand(self, images: int) -> None:
+        """Counts pictures that an engine has run, or was not given."""
+        self.load.add(images * self._pace.seconds)
+
+    def wait_now(self, now: float) -> None:
+        """Tells the load what is in flight."""
+        self.load.wait(sum(self.queue.images) * self._pace.seconds, now)
 
     def enter(self, question: Question, now: float) -> None:
         fade = math.exp((self._counted - now) / _SPAN)
@@ -112,6 +124,7 @@ class _Model:
         self._rates[question.priority] += len(question.images) / _SPAN
         self._counted = now
         self.queue.add(question, len(question.images))
+        self.wait_now(now)
 
     def ended(self, priority: Priority, *, late: bool) -> None:
         caution = self.caution[priority]
@@ -159,13 +172,23 @@ class Admitted:
             late = kind is DeadlineExceeded or self._admission.clock() >= self._deadline
             if late or not self._images:
                 self._model.ended(self._question.priority, late=late)
+        self._admission.requests -= 1
         if self._images:
+            if kind is not None and (kind is DeadlineExceeded or not issubclass(kind, Exception)):  # too late, or the caller left
+                self._model.demand(self._images)
             self._admission.left(self._model, self._question, self._images)
             self._images = 0
 
 
 class Admission:
-    """A bounded count of pictures in flight, and an estimate of how fast they leave."""
+    """A bounded count of pictures in flight, and an estimate of how fast they leave.
+
+    Attributes:
+        requests: that were let in and have not ended yet.
+        let_in: requests that were let in, ever.
+        turned_away: requests that were not.
+        decoders: their load.
+    """
 
     def __init__(self, max_images: int, decoders: int, clock: Callable[[], float] = time.monotonic) -> None:
         """Starts with nothing in flight.
@@ -178,7 +201,10 @@ class Admission:
         self.clock = clock
         self._max_images = max_images
         self._decoders = decoders
+        self.requests = self.let_in = self.turned_away = 0
         self._queue = _Queue()
+        self._start = clock()
+        self.decoders = Load(decoders, self._start)
         self._callers: Counter[Hashable] = Counter()
         self._models: dict[str, _Model] = {}
         self._decode_seconds = 0.0
@@ -197,21 +223,21 @@ class Admission:
             Overloaded: there is no room, or the estimated wait is longer than the deadline; says when to come back.
         """
         now = self.clock()
-        model = self._models.get(question.ref.model) or _Model()
-        self._check_room(question, model)
-        decoding = self._decode_seconds * (1 + model.caution[question.priority] * self._queue.ahead(question) / self._decoders)
-        wait = (max(decoding, self._decode_seconds + model.wait(question, now)) + _TURNS * self._lag_seconds) / _PART
-        in_time = wait <= question.timeout_seconds
-        if not in_time and any(model.queue.images):
-            raise Overloaded(
-                f"The answer may take {_ms(wait)} ms and the deadline is in {_ms(question.timeout_seconds)} ms: allow more "
-                "time, or try again when the load is lower.",
-                retry_after=timedelta(milliseconds=_ms(wait - question.timeout_seconds)),
-            )
+        model = self._models.get(question.ref.model) or _Model(self._start)
+        try:
+            in_time = self._check(question, model, now)
+        except Overloaded:
+            self.turned_away += 1
+            self.decoders.add(len(question.images) * self._decode_seconds)
+            model.demand(len(question.images))
+            raise
+        self.requests += 1
+        self.let_in += 1
         self._models[question.ref.model] = model
         self._queue.add(question, len(question.images))
         self._callers[question.caller] += len(question.images)
         model.enter(question, now)
+        self._wait_now(now)
         return Admitted(self, model, question, now + _PART * question.timeout_seconds if in_time and model.known else None)
 
     def left(self, model: _Model, question: Question, images: int) -> None:
@@ -221,6 +247,9 @@ class Admission:
         if not self._callers[question.caller]:
             del self._callers[question.caller]
         model.queue.add(question, -images)
+        now = self.clock()
+        model.wait_now(now)
+        self._wait_now(now)
         if not model.known and not any(model.queue.images):  # anybody can make up a name
             del self._models[question.ref.model]
 
@@ -231,6 +260,7 @@ class Admission:
             seconds: that it took in its decoder.
             lag_seconds: from then until the event loop came to hear of it.
         """
+        self.decoders.add(seconds)
         self._decode_seconds = blend(self._decode_seconds, seconds, self._decoded)
         self._lag_seconds = blend(self._lag_seconds, lag_seconds, self._decoded)
         self._decoded += 1
@@ -244,8 +274,32 @@ class Admission:
             seconds: from its start to its end.
             engines: how many run batches of this model at the same time.
         """
-        if size and model in self._models:
-            self._models[model].ran(size, seconds, engines)
+        if (known := self._models.get(model)) is not None:
+            if size:
+                known.ran(size, seconds, engines)
+            known.demand(1)
+
+    def engines(self) -> dict[str, Load]:
+        """Returns the load of each model's engines."""
+        return {name: model.load for name, model in self._models.copy().items() if model.known}
+
+    def _wait_now(self, now: float) -> None:
+        self.decoders.wait(self.in_flight * self._decode_seconds, now)
+
+    def _check(self, question: Question, model: _Model, now: float) -> bool:
+        """Returns whether a request will be answered in time; raises Overloaded where it is not let in."""
+        self._check_room(question, model)
+        decoding = self._decode_seconds * (1 + model.caution[question.priority] * self._queue.ahead(question) / self._decoders)
+        wait = (max(decoding, self._decode_seconds + model.wait(question, now)) + _TURNS * self._lag_seconds) / _PART
+        in_time = wait <= question.timeout_seconds
+        if not in_time and any(model.queue.images):
+            raise Overloaded(
+                f"The answer may take {_ms(wait)} ms and the deadline is in {_ms(question.timeout_seconds)} ms: allow more "
+                "time, or try again when the load is lower.",
+                retry_after=timedelta(milliseconds=_ms(wait - question.timeout_seconds)),
+                cause="deadline",
+            )
+        return in_time
 
     def _check_room(self, question: Question, model: _Model) -> None:
         """Raises Overloaded where the bound would be passed by a caller that is over its share of it."""
@@ -261,6 +315,7 @@ class Admission:
             f"{in_flight} pictures are waiting, and at most {int(room)} are let in with priority {question.priority.name}: try "
             f"again in {_ms(wait)} ms.",
             retry_after=timedelta(milliseconds=_ms(wait)),
+            cause="room",
         )
 
 

@@ -6,7 +6,8 @@ which are loaded.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+import time
+from collections.abc import Callable, Container, Mapping
 
 import structlog
 
@@ -23,8 +24,18 @@ class Routes:
         targets: what aliases, canaries and shadows point to.
     """
 
-    def __init__(self, log: structlog.typing.FilteringBoundLogger) -> None:
+    def __init__(
+        self, log: structlog.typing.FilteringBoundLogger, on_swap: Callable[[str, float], None] = lambda _model, _seconds: None
+    ) -> None:
+        """Begins with none.
+
+        Args:
+            log: hears of each alias that leads elsewhere.
+            on_swap: told the model of each, and the seconds since it was first seen to point there.
+        """
         self._log = log
+        self._on_swap = on_swap
+        self._pointed: dict[tuple[str, str], tuple[int, float]] = {}
         self._pointers: Mapping[str, Pointers] = {}
         self._routes: dict[tuple[str, str], int] = {}
         self.targets: set[Version] = set()
@@ -34,6 +45,12 @@ class Routes:
         if pointers == self._pointers:
             return False
         self._pointers = pointers
+        now = time.monotonic()
+        pointed = {(model, alias): version for model, found in pointers.items() for alias, version in found.aliases.items()}
+        self._pointed = {
+            route: self._pointed[route] if self._pointed.get(route, (0, 0.0))[0] == version else (version, now)
+            for route, version in pointed.items()
+        }
         self.targets = {
             (model, version) for model, found in pointers.items() for version in (*found.aliases.values(), *found.by_number)
         }
@@ -48,12 +65,18 @@ class Routes:
             for alias, version in pointers.aliases.items():
                 if (model, version) in loaded and self._routes.get((model, alias)) != version:
                     self._log.info("alias leads to version", model=model, alias=alias, version=version)
+                    if (model, alias) in self._routes:
+                        self._on_swap(model, time.monotonic() - self._pointed[model, alias][1])
                     self._routes[model, alias] = version
 
     def leave(self, version: Version) -> None:
         """Lets no alias lead to a version that does not answer any more."""
         for model, alias in [route for route, number in self._routes.items() if (route[0], number) == version]:
             del self._routes[model, alias]
+
+    def knows(self, model: str) -> bool:
+        """Returns whether the registry has an alias or a record of traffic of a model."""
+        return model in self._pointers
 
     def version(self, model: str, alias: str) -> int | None:
         """Returns the version that an alias leads to; None where it leads nowhere yet, or there is no such alias."""

@@ -62,6 +62,7 @@ class Server:
         seconds: the time of a batch by its size and the time of day, without noise.
         decode_seconds: of a picture, without noise.
         noise: the standard deviation of the logarithm of a time.
+        looks: told the time now and then, at times that have nothing to do with what happens.
     """
 
     options: Options
@@ -71,17 +72,18 @@ class Server:
     max_images: int = 256
     noise: float = 0.2
     seed: int = 0
+    looks: Callable[[float], None] = lambda _: None
     requests: list[Asked] = field(default_factory=list)
     busy_seconds: float = 0.0
 
     def __post_init__(self) -> None:
+        self._now = 0.0
         self.admission = Admission(self.max_images, self.decoders, lambda: self._now)
         self._random = random.Random(self.seed)
         self._batcher = Batcher(self.options)
         self._undecoded = Turns()
         self._free_decoders = self.decoders
         self._busy = False
-        self._now = 0.0
         self._events: list[tuple[float, int, Callable[[float], None]]] = []
         self._numbers = itertools.count()
 
@@ -89,6 +91,8 @@ class Server:
         """Offers for so long, and then finishes what was let in."""
         for offer in offers:
             self._next(offer, self._arrivals(offer, seconds))
+        for number in range(int(seconds)):
+            self._at(number + 0.37, self.looks)
         while self._events:
             self._now, _, happen = heapq.heappop(self._events)
             happen(self._now)
@@ -172,8 +176,8 @@ class Server:
     def _ran(self, now: float, batch: list[Work], taken: float) -> None:
         self._busy = False
         self._batcher.ran(len(batch), taken)
-        self.admission.ran("birds", len(batch), taken)
-        for work in batch:
+        for number, work in enumerate(batch):
+            self.admission.ran("birds", 0 if number else len(batch), taken)
             asked: Asked = work.key
             if asked.admitted is not None:
                 asked.admitted.leave()
