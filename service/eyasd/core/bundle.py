@@ -39,6 +39,7 @@ from eyasd.core.evaluation import EpochMetrics, Evaluation
 from eyasd.core.findings import DatasetReport
 from eyasd.core.names import ModelRef
 from eyasd.core.preprocess import Preprocess
+from eyasd.core.reference import Reference
 from eyasd.core.spec import TrainSpec
 from eyasd.core.unknown import UnknownRules
 from eyasd.core.variants import Precision, Variant
@@ -153,6 +154,7 @@ class Manifest:
         unknown: when a picture is called unknown, where that is allowed; None where it never is.
         variants: those that the training was asked for, also where they were refused.
         feature_map: sizes F, h and w of the output of that name, by which answers are explained; None where there is none.
+        reference: what pictures and answers are like where nothing has drifted; None where Eyas did not note it yet.
     """
 
     format_version: int
@@ -173,6 +175,7 @@ class Manifest:
     feature_map: tuple[int, int, int] | None = None
     latency: timedelta | None = None
     latency_device: str = ""
+    reference: Reference | None = None
 
     def accepted(self) -> tuple[Precision, ...]:
         """Returns the precisions of the variants that are in the bundle."""

@@ -21,6 +21,7 @@ from eyasd.core.bundle import EXPLAIN, FORMAT_VERSION, MODEL, WEIGHTS, Golden, L
 from eyasd.core.evaluation import Evaluation
 from eyasd.core.jobdir import BUNDLE
 from eyasd.core.processors import cpu_count
+from eyasd.core.reference import Reference
 from eyasd.core.tasks import TrainingOutcome, TrainingTask
 from eyasd.core.unknown import ConfidenceRule, DistributionRule, UnknownRules
 from eyasd.training import durable
@@ -47,6 +48,7 @@ from eyasd.training.outcome.figures import Answers
 from eyasd.training.outcome.kept import keep
 from eyasd.training.outcome.latency import of_one
 from eyasd.training.outcome.ood import fit
+from eyasd.training.outcome.reference import measure_reference
 from eyasd.training.outcome.report.material import gather
 from eyasd.training.outcome.session import open_session
 from eyasd.training.outcome.variants import make_variants
@@ -117,7 +119,7 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
     parity = _export(servable, bundle / MODEL, images, data, metadata, journal)
 
     journal.stage("evaluate")
-    evaluation, golden, answers, rules = _evaluate(bundle / MODEL, start, thresholds, distribution, confidence, journal)
+    evaluation, golden, answers, rules, reference = _evaluate(bundle / MODEL, start, thresholds, distribution, confidence, journal)
     variants, golden = make_variants(
         spec.variants, bundle, images, data, thresholds, golden, recipe.seed, budget, journal, distribution.threshold
     )
@@ -160,6 +162,7 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
         latency=of_one(open_session(bundle / MODEL), images[data.rows[TEST][0]]),
         latency_device=cpu_name(),
         unknown=rules,
+        reference=reference,
     )
     sheet, overlays = _contact_sheet(recipe, images, data), partial(activation_overlays, bundle / MODEL)
     material = gather(manifest, listing.files, images, data.rows[TEST], answers, sheet, overlays)
@@ -193,10 +196,10 @@ def _evaluate(
     distribution: DistributionRule,
     confidence: ConfidenceRule | None,
     journal: Journal,
-) -> tuple[Evaluation, Golden, Answers, UnknownRules]:
+) -> tuple[Evaluation, Golden, Answers, UnknownRules, Reference]:
     """Scores the file on the test split and keeps its answers; a few of the pictures become the golden examples.
 
-    The rules by which pictures are unknown learn which share of the test pictures they refuse.
+    The rules by which pictures are unknown learn which share of the test pictures they refuse. Drift is seen against the reference.
     """
     images, data = start.images, start.data
     rows = data.rows[TEST]
@@ -217,7 +220,8 @@ def _evaluate(
     scored = replace(scored, test_split=identity(start.prints[rows]))
     answers = answers_of(probabilities, targets, thresholds)
     durable.write(path.parent / ANSWERS, keep(answers, data.rows, start.prints, start.seen).to_bytes())
-    return scored, Golden(images[rows[chosen]], probabilities[chosen]), answers, rules
+    reference = measure_reference(path, (probabilities, ood_scores), images, data, start.shorter_px, rules, journal)
+    return scored, Golden(images[rows[chosen]], probabilities[chosen]), answers, rules, reference
 
 
 def _contact_sheet(recipe: Recipe, images: NDArray[np.uint8], data: Audit) -> str:

@@ -151,6 +151,9 @@ def test_epochs_that_were_asked_for_beat_the_preset(
     # Two validation pictures show no precision.
     assert manifest.unknown is not None
     assert manifest.unknown.confidence == ConfidenceRule(0.9, (NEVER, NEVER))
+    assert manifest.reference is not None
+    assert manifest.reference.split == "test and validation"  # so few pictures as there are
+    assert manifest.reference.numbers["size"].counts == (0, manifest.reference.pictures, 0)
     assert (manifest.evaluation.coverage, manifest.evaluation.accepted_accuracy) == (0.0, None)
     assert "answers of 'dark', 'light' do not show a precision of 0.9 on the 2" in (tmp_path / jobdir.PROGRESS).read_text()
     # What was fine-tuned shows what the network saw; a head alone has seen the pictures as they are.

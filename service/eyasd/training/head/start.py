@@ -57,6 +57,7 @@ class Start:
         prints: int64 [N], by which each listed file is known; see `core.answers`.
         seen: int64 [n], those of train, validation and the base version.
         sample: pictures that stand for the others, and what the frozen backbone sees in them.
+        shorter_px: float64 [N], the shorter side of each listed file's picture; 0 where it is none.
         micro_batches: see `TrainingTask`.
     """
 
@@ -73,6 +74,7 @@ class Start:
     prints: NDArray[np.int64]
     seen: NDArray[np.int64]
     sample: Sample
+    shorter_px: NDArray[np.float64]
     micro_batches: int
 
 
@@ -145,6 +147,7 @@ def prepare(
     used = prints[np.concatenate([data.rows[TRAIN], data.rows[VALIDATION]])]
     used = np.union1d(used, base.seen) if base else np.unique(used)
     some = ood.sample(data, chosen, rows, features, recipe.seed)
+    headers = [entry.header for entry in pictures.entries]
     return Start(
         recipe,
         preprocess,
@@ -159,6 +162,7 @@ def prepare(
         prints,
         used,
         some,
+        np.array([min(header.width_px, header.height_px) if header else 0 for header in headers], np.float64),
         task.micro_batches,
     )
 
