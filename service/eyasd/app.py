@@ -48,6 +48,7 @@ from eyasd.registry.models import Models
 from eyasd.runners import make_exchange, make_runner, queue_options
 from eyasd.serving.cache import Cache
 from eyasd.serving.classifier import Classifier
+from eyasd.serving.drift.watcher import Drift
 from eyasd.serving.engine.channel import Channel
 from eyasd.serving.engine.remote import RemoteLoader
 from eyasd.serving.fleet import Fleet
@@ -267,7 +268,20 @@ class App:
         cache = Cache(serving.cache_bytes // of) if serving.cache_bytes else None
         admission = Admission(most, threads)
         decode = decoder_of(self._settings, self._metrics)
-        classifier = Classifier(self._fleet, admission, self._shadows, cache, self._metrics, threads=threads, decode=decode)
+        drift = Drift(self._metrics)
+        self._fleet.on_load.append(drift.watch)
+        self._fleet.on_unload.append(drift.leave)
+        self._closers.append(drift.close)
+        classifier = Classifier(
+            self._fleet,
+            admission,
+            self._shadows,
+            cache,
+            self._metrics,
+            threads=threads,
+            decode=decode,
+            watchers=[drift],
+        )
         self._classifier = classifier
         Saturation(admission, self._metrics, of)
         self._closers.append(classifier.close)

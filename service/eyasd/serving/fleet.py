@@ -65,6 +65,8 @@ class Fleet:
         # One load at a time: each takes the processors for a moment, and memory twice.
         self._load_lock = asyncio.Lock()
         self.on_change: Callable[[Mapping[str, bool]], None] = lambda _: None
+        self.on_load: list[Callable[[LoadedVersion], None]] = []
+        self.on_unload: list[Callable[[LoadedVersion], None]] = []
 
     @property
     def readiness(self) -> dict[str, bool]:
@@ -274,6 +276,8 @@ class Fleet:
             self._metrics.variant_speed.labels(model, str(version)).set(loaded.speed)
         for place in self._options.engine.places:
             self._metrics.engine_info.labels(model, str(version), self._options.engine.provider, place).set(1)
+        for told in self.on_load:
+            told(loaded)
         seconds = time.monotonic() - start
         self._metrics.load_seconds.labels(model).observe(seconds)
         self._metrics.warmup_seconds.labels(model).observe(loaded.warm_seconds)
@@ -311,6 +315,8 @@ class Fleet:
         self._metrics.precisions.remove(model, str(version), gone.precision)
         self._metrics.variant_speed.remove(model, str(version))
         self._metrics.engine_info.forget({"model": model, "version": str(version)})
+        for told in self.on_unload:
+            told(gone)
         task = asyncio.create_task(gone.close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)

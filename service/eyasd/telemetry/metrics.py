@@ -109,6 +109,38 @@ class Metrics:
             ["model", "reason"],
             registry=r,
         )
+        self.drift_images = Counter(
+            "eyas_drift_images_total",
+            "Pictures by what they and their answers are like, in the bins of the version's reference; signals of pixels are of a "
+            "random part of the pictures.",
+            ["model", "version", "signal", "bin"],
+            registry=r,
+        )
+        self.drift_reference = Gauge(
+            "eyas_drift_reference_ratio",
+            "Share of a bin in the reference of a loaded version, with half a picture more in each, so that none is 0.",
+            ["model", "version", "signal", "bin"],
+            registry=r,
+        )
+        self.drift_reference_images = Gauge(
+            "eyas_drift_reference_images",
+            "Pictures that the reference of a loaded version was measured on.",
+            ["model", "version", "signal"],
+            registry=r,
+            alike=True,
+        )
+        self.drift_unknown = Counter(
+            "eyas_drift_unknown_total",
+            "Pictures that the version's rules call unknown, whether the caller allowed it or not.",
+            ["model", "version"],
+            registry=r,
+        )
+        self.drift_unknown_reference = Gauge(
+            "eyas_drift_unknown_reference_ratio",
+            "Share of the reference's pictures that the rules of a loaded version call unknown.",
+            ["model", "version"],
+            registry=r,
+        )
         self.cache_lookups = Counter(
             "eyas_cache_lookups_total",
             "Pictures looked up in the response cache, by result: hit or miss.",
