@@ -1,15 +1,21 @@
-"""The page of metrics that Prometheus asks for."""
+"""The page of metrics that Prometheus asks for, in the form that it likes best: text, OpenMetrics, or protocol buffers."""
 
 from __future__ import annotations
 
+import gzip
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, start_http_server
 
 from eyasd.core.errors import StartupFailed
+from eyasd.telemetry import protobuf
+
+_PROTOBUF: Final = "application/vnd.google.protobuf"
+_PARAMETERS: Final = {"proto=io.prometheus.client.metricfamily", "encoding=delimited"}
 
 
 def serve_metrics(address: str, registry: CollectorRegistry) -> tuple[int, Callable[[], None]]:
@@ -28,6 +34,7 @@ def serve_metrics(address: str, registry: CollectorRegistry) -> tuple[int, Calla
             f"The metrics address {address} cannot be listened on ({error.strerror}): stop what uses it, or choose another "
             "with --metrics-port."
         ) from error
+    server.set_app(_choosing(server.get_app(), registry))
 
     def close() -> None:
         # The thread looks twice a second whether it is to end; this wakes it.
@@ -37,3 +44,45 @@ def serve_metrics(address: str, registry: CollectorRegistry) -> tuple[int, Calla
         thread.join()
 
     return int(server.server_port), close
+
+
+def prefers_protobuf(accept: str) -> bool:
+    """Returns whether a header Accept names the protocol buffers, and nothing that we have with more weight.
+
+    Prometheus does so where it keeps native histograms.
+    """
+    best, other = 0.0, 0.0
+    for entry in accept.lower().split(","):
+        kind, *parameters = (part.strip() for part in entry.split(";"))
+        weight = next((_weight(part.removeprefix("q=")) for part in parameters if part.startswith("q=")), 1.0)
+        if kind == _PROTOBUF and {part.replace(" ", "") for part in parameters} >= _PARAMETERS:
+            best = max(best, weight)
+        elif kind in {"application/openmetrics-text", "text/plain"}:
+            other = max(other, weight)
+    return best > 0 and best >= other
+
+
+def _weight(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
+
+
+def _choosing(text: Any, registry: CollectorRegistry) -> Any:
+    """Returns a WSGI application that answers in protocol buffers who prefers them, and leaves all else to that for text."""
+
+    def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        wanted = environ["REQUEST_METHOD"] == "GET" and not environ.get("QUERY_STRING")
+        if not wanted or not prefers_protobuf(environ.get("HTTP_ACCEPT", "")):
+            said: Iterable[bytes] = text(environ, start_response)
+            return said
+        page = protobuf.page(registry.collect())
+        headers = [("Content-Type", protobuf.CONTENT_TYPE)]
+        if "gzip" in environ.get("HTTP_ACCEPT_ENCODING", ""):
+            page = gzip.compress(page, 1)
+            headers.append(("Content-Encoding", "gzip"))
+        start_response("200 OK", headers)
+        return [page]
+
+    return answer
