@@ -21,6 +21,7 @@ from eyas.v1 import (
     dataset_pb2,
     dataset_service_pb2,
     evaluation_pb2,
+    feedback_service_pb2,
     job_pb2,
     job_service_pb2,
     lineage_pb2,
@@ -36,6 +37,7 @@ SERVICES = [
     module.DESCRIPTOR.services_by_name[name]
     for module, name in (
         (classification_pb2, "ClassificationService"),
+        (feedback_service_pb2, "FeedbackService"),
         (training_service_pb2, "TrainingService"),
         (job_service_pb2, "JobService"),
         (dataset_service_pb2, "DatasetService"),
@@ -461,8 +463,21 @@ def classified(request: classification_pb2.ClassifyRequest) -> classification_pb
         else:
             label = image.content[:20].decode(errors="replace")
             result.classification.predictions.add(label=label, class_index=1, probability=0.75, applies=True)
+            result.classification.prediction_id = f"id-of-{label}"
             if request.explain:
                 result.classification.explanation.png, result.classification.explanation.label = b"PNG of " + image.content, label
+    return response
+
+
+def judged(request: feedback_service_pb2.ReportFeedbackRequest) -> feedback_service_pb2.ReportFeedbackResponse:
+    """Says of each report the outcome that its id names; each answer was `shirt`."""
+    response = feedback_service_pb2.ReportFeedbackResponse()
+    for one in request.feedback:
+        result = response.results.add(outcome=f"FEEDBACK_OUTCOME_{one.prediction_id.upper()}")
+        if one.prediction_id in {"right", "wrong"}:
+            result.model_version, result.answered_labels[:] = "models/clothing/versions/3", ["shirt"]
+        else:
+            result.message = "It is not counted."
     return response
 
 

@@ -15,11 +15,12 @@ DEFAULT_ADDRESS: Final = "127.0.0.1:50051"
 DEFAULT_TIMEOUT_SECONDS: Final = 30.0
 _LONGEST_SECONDS: Final = 365 * 86_400.0
 
-# Repeating these changes nothing: they read, or a request id makes the second call the first. PauseJob, ResumeJob, SetAlias,
-# RollbackAlias, SetPolicy and SetTraffic are not among them, since between the two attempts somebody else may have made another
-# change on purpose.
+# Repeating these changes nothing: they read, or a request id, or that of a prediction, makes the second call the first. PauseJob,
+# ResumeJob, SetAlias, RollbackAlias, SetPolicy and SetTraffic are not among them, since between the two attempts somebody else may
+# have made another change on purpose.
 _REPEATABLE: Final = {
     "ClassificationService": ["Classify"],
+    "FeedbackService": ["ReportFeedback"],
     "TrainingService": ["Train", "Evaluate", "InspectDataset"],
     "JobService": ["GetJob", "ListJobs", "CancelJob"],
     "DatasetService": ["CheckUpload", "CreateDataset", "GetDataset", "ListDatasets"],

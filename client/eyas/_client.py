@@ -15,6 +15,7 @@ from eyas import _calls, _images
 from eyas._channel import in_seconds
 from eyas._dataset_client import DatasetClient
 from eyas._errors import EyasError, Unavailable, from_rpc
+from eyas._feedback_client import FeedbackClient
 from eyas._images import Image
 from eyas._model_client import ModelClient
 from eyas._patience import Patience
@@ -27,7 +28,7 @@ from eyas._watch import Watch
 T = TypeVar("T")
 
 
-class Client(ModelClient, DatasetClient):
+class Client(ModelClient, DatasetClient, FeedbackClient):
     """A connection to an Eyas server; safe to share between threads, and to be closed.
 
     Every call has a deadline: `timeout` of the client, unless the call names its own. Calls that change nothing when repeated

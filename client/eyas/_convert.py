@@ -229,6 +229,7 @@ def _classification(
         unknown=_unknown.unknown(said.unknown) if said.HasField("unknown") else None,
         ood_score=optional(said, "ood_score"),
         explanation=said.explanation.png or None,
+        prediction_id=said.prediction_id,
     )
 
 

@@ -24,6 +24,7 @@ from eyas._errors import (
     Unsupported,
 )
 from eyas._evaluation import Evaluation, Figure, Interval, LabelMetrics, ReliabilityBin
+from eyas._feedback import FeedbackOutcome, FeedbackResult, TrueLabels
 from eyas._findings import (
     DatasetReport,
     DuplicateFile,
@@ -87,6 +88,8 @@ __all__ = [
     "Evaluation",
     "EyasError",
     "FailedPrecondition",
+    "FeedbackOutcome",
+    "FeedbackResult",
     "Fidelity",
     "FieldViolation",
     "Figure",
@@ -128,6 +131,7 @@ __all__ = [
     "Suspects",
     "Timing",
     "Traffic",
+    "TrueLabels",
     "Unauthenticated",
     "Unavailable",
     "UndecodableImage",

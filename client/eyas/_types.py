@@ -94,6 +94,7 @@ class Classification:
         ood_score: how little the picture is like the training pictures, larger = less; None where the version does not compute it.
         explanation: where in the picture the network saw the first label: a PNG file of what it saw, which is square and cut out of
             the middle, in grey, coloured from violet to yellow where it speaks for the label; None where nobody asked.
+        prediction_id: by which `Client.report_feedback` says what would have been right; "" of a server that has no ids.
     """
 
     predictions: tuple[Prediction, ...]
@@ -103,6 +104,7 @@ class Classification:
     unknown: Unknown | None = None
     ood_score: float | None = None
     explanation: bytes | None = None
+    prediction_id: str = ""
 
     @property
     def label(self) -> str:

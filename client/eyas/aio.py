@@ -12,6 +12,7 @@ import grpc
 
 from eyas import _calls, _images
 from eyas._aio_dataset_client import DatasetClient
+from eyas._aio_feedback_client import FeedbackClient
 from eyas._aio_model_client import ModelClient
 from eyas._aio_streaming import Images, Streaming
 from eyas._channel import in_seconds
@@ -29,7 +30,7 @@ T = TypeVar("T")
 _HIDDEN: Final = "Internal error from Core"
 
 
-class Client(ModelClient, DatasetClient):
+class Client(ModelClient, DatasetClient, FeedbackClient):
     """A connection to an Eyas server, for one event loop; see `eyas.Client` for what each method does, takes and raises."""
 
     async def classify(

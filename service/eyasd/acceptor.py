@@ -52,7 +52,7 @@ async def accept(control: socket.socket, task: Mapping[str, Any]) -> None:
                 page = wire.memory("metrics", dump(families(app.metrics.registry)))
                 channel.send({"measured": True}, [page])
                 os.close(page)
-            case _:
+            case _ if not memory.heed(message):
                 loader.heed(message, descriptors)
 
     # Without the supervisor there are no engines, either.
@@ -63,6 +63,7 @@ async def accept(control: socket.socket, task: Mapping[str, Any]) -> None:
         channel.send({"failed": error.message})
         return
     loader = app.share_engines(channel)
+    memory = app.share_memory(channel)
     await app.start()
     collect_seldom()
     channel.send({"ready": True})

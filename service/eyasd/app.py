@@ -22,10 +22,11 @@ import structlog
 
 from eyasd.api.classify import ClassificationService
 from eyasd.api.datasets import DatasetService
+from eyasd.api.feedback import FeedbackService
 from eyasd.api.inference.service import InferenceService
 from eyasd.api.interceptors import CallInterceptor
 from eyasd.api.models import ModelService
-from eyasd.api.server import Server, Services, Tls
+from eyasd.api.server import Server, Service, Services, Tls
 from eyasd.api.streaming import StreamLimits
 from eyasd.api.training import REPORT_PROGRESS, JobService, TrainingService
 from eyasd.api.uploading import UploadLimits
@@ -43,7 +44,7 @@ from eyasd.jobs.plates import Plates
 from eyasd.jobs.replica import Replica
 from eyasd.jobs.retries import RetryOptions
 from eyasd.jobs.scheduler import Scheduler
-from eyasd.machine import decoder_of, fleet_options, make_writable, open_datasets, open_jobs, stores_of, tracing_of
+from eyasd.machine import decoder_of, feedback_keys, fleet_options, make_writable, open_datasets, open_jobs, stores_of, tracing_of
 from eyasd.registry.models import Models
 from eyasd.runners import make_exchange, make_runner, queue_options
 from eyasd.serving.cache import Cache
@@ -51,6 +52,9 @@ from eyasd.serving.classifier import Classifier
 from eyasd.serving.drift.watcher import Drift
 from eyasd.serving.engine.channel import Channel
 from eyasd.serving.engine.remote import RemoteLoader
+from eyasd.serving.feedback.feedback import Feedback
+from eyasd.serving.feedback.ids import PredictionIds
+from eyasd.serving.feedback.memory import OwnMemory, SharedMemory
 from eyasd.serving.fleet import Fleet
 from eyasd.serving.queue.admission import Admission
 from eyasd.serving.saturation import Saturation
@@ -126,7 +130,7 @@ class App:
         self._shadows: Shadows | None = None
         self._background: list[asyncio.Task[None]] = []
         self._closers: list[Callable[[], None]] = []
-        services: list[ClassificationService | TrainingService | JobService | DatasetService | ModelService | InferenceService] = []
+        services: list[Service] = []
         if role is not Role.SERVER:
             services += self._make_trainer()
         if role is not Role.TRAINER:
@@ -179,6 +183,12 @@ class App:
         """Returns what loads versions at the other end of the channel; to be called before `start`."""
         self._remote.use(channel)
         return self._remote
+
+    def share_memory(self, channel: Channel) -> SharedMemory:
+        """Returns what remembers reported answers at the other end of the channel; to be called before `start`."""
+        memory = SharedMemory(channel)
+        self._feedback.remember_in(memory)
+        return memory
 
     async def stop(self) -> None:
         """Goes down without failing a call that arrives in time; see the module's docstring."""
@@ -272,6 +282,7 @@ class App:
         self._fleet.on_load.append(drift.watch)
         self._fleet.on_unload.append(drift.leave)
         self._closers.append(drift.close)
+        ids = PredictionIds(feedback_keys(self._settings, self._repository, self._log))
         classifier = Classifier(
             self._fleet,
             admission,
@@ -280,8 +291,10 @@ class App:
             self._metrics,
             threads=threads,
             decode=decode,
+            ids=ids,
             watchers=[drift],
         )
+        self._feedback = Feedback(ids, self._fleet, self._models, OwnMemory(), self._metrics, keep_days=serving.feedback_days)
         self._classifier = classifier
         Saturation(admission, self._metrics, of)
         self._closers.append(classifier.close)
@@ -298,7 +311,7 @@ class App:
             sees_all=self._share is None,
         )
         self._streaming += [classification, inference]
-        return [classification, inference]
+        return [classification, inference, FeedbackService(self._feedback)]
 
     def _bind(self, services: Services, interceptor: CallInterceptor) -> Server:
         api = self._settings.api
@@ -325,6 +338,7 @@ class App:
             raise StartupFailed(NO_AIOHTTP) from error
         return WebDoor(
             self._classifier,
+            self._feedback,
             interceptor,
             self._metrics,
             address=address,

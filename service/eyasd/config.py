@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Final, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -20,6 +20,12 @@ from eyasd.core.variants import Precision
 from eyasd.otel_variables import OtelVariables
 from eyasd.storage.address import check_address
 from eyasd.telemetry.logging import LogFormat
+
+_SHORTEST_KEY: Final = 16
+_SECRETS: Final = (
+    *(("api", "token"), ("jobs", "database"), ("jobs", "report_key")),
+    *(("serving", "feedback_key"), ("telemetry", "otlp_headers")),
+)
 
 
 def _address(text: str) -> str:
@@ -51,6 +57,15 @@ def _root(text: str) -> str:
 
 Root = Annotated[str, AfterValidator(_root)]
 StoreAddress = Annotated[str, AfterValidator(check_address)]
+
+
+def _keys(secret: SecretStr | None) -> SecretStr | None:
+    if secret and any(len(key.strip()) < _SHORTEST_KEY for key in secret.get_secret_value().split(",")):
+        raise ValueError(f"a key has at least {_SHORTEST_KEY} characters, and a comma stands between two")
+    return secret
+
+
+FeedbackKeys = Annotated[SecretStr | None, AfterValidator(_keys)]
 
 
 class _Room(BaseModel):
@@ -163,6 +178,10 @@ class ServingSettings(_Room):
 
     cache_bytes: int = Field(default=0, ge=0)
     """Most that answers may take which are kept, so that the same picture is not run twice; 0 keeps none."""
+    feedback_key: FeedbackKeys = None
+    """Signs prediction ids; of several, with commas, the first signs and all are taken. Unset is one kept in the repository."""
+    feedback_days: float = Field(default=30.0, gt=0, le=3650)
+    """How long after an answer a report of what would have been right is taken."""
 
 
 class JobsSettings(_Room):
@@ -352,7 +371,7 @@ def _shown(place: tuple[int | str, ...], value: object) -> str:
 def revealed(settings: Settings) -> dict[str, Any]:
     """Returns the settings with their secrets, as JSON has them, for another process of this daemon: `read_settings(None, ...)`."""
     values: dict[str, Any] = settings.model_dump(mode="json")
-    for room, name in (("api", "token"), ("jobs", "database"), ("jobs", "report_key"), ("telemetry", "otlp_headers")):
+    for room, name in _SECRETS:
         secret: SecretStr | None = getattr(getattr(settings, room), name)
         if secret is not None:
             values[room][name] = secret.get_secret_value()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -11,7 +12,7 @@ from urllib.parse import unquote
 import structlog
 
 from eyasd.config import Settings
-from eyasd.core.errors import StartupFailed
+from eyasd.core.errors import StartupFailed, StorageFailed
 from eyasd.core.jpeg import Decode
 from eyasd.core.memory import memory_bytes
 from eyasd.core.processors import cpu_count
@@ -19,6 +20,7 @@ from eyasd.jobs.gpus import visible_gpus
 from eyasd.registry.blobs import Blobs
 from eyasd.registry.captured import Captured
 from eyasd.registry.datasets import DatasetLimits, Datasets
+from eyasd.registry.keys import kept_key
 from eyasd.serving.catalog import FleetOptions
 from eyasd.serving.engine.loading import EngineOptions
 from eyasd.serving.network.plan import Plan, plan
@@ -81,6 +83,28 @@ def decoder_of(settings: Settings, metrics: Metrics) -> Decode | None:
     if settings.serving.decoder == "cpu":
         return None
     return GpuDecoder(lambda done: metrics.gpu_decodes.labels("done" if done else "declined").inc()).decode
+
+
+def feedback_keys(settings: Settings, repository: Store, log: structlog.typing.FilteringBoundLogger) -> list[str]:
+    """Returns the keys of prediction ids, of which the first signs.
+
+    Args:
+        settings: may name them.
+        repository: keeps one otherwise.
+        log: hears where it cannot.
+    """
+    given = settings.serving.feedback_key
+    if given is not None:
+        return [key.strip() for key in given.get_secret_value().split(",")]
+    try:
+        return [kept_key(repository)]
+    except StorageFailed as error:
+        log.warning(
+            "the repository keeps no key for prediction ids, so no other server takes this one's, nor does it after a restart: "
+            "set serving.feedback_key",
+            error=error.message,
+        )
+        return [secrets.token_hex(32)]
 
 
 def database_of(settings: Settings) -> Path | str:

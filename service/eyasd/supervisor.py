@@ -1,7 +1,8 @@
 """`eyasd server` with several acceptors: processes that share the port, before engines that they share.
 
     acceptor 0 .. N-1   each a server of its own: door, decoders, admission, fleet; follows the registry by itself
-    this process        their port, the engines of every version, one page of metrics; starts again what ends
+    this process        their port, the engines of every version, one page of metrics, which answers were judged; starts again
+                        what ends
 
 The kernel shares out connections (SO_REUSEPORT). Every acceptor routes by the same registry, so what one of them knows and the
 others do not is only what it has counted.
@@ -21,12 +22,13 @@ from prometheus_client import CollectorRegistry
 
 from eyasd.config import Settings, revealed
 from eyasd.core.errors import StartupFailed
-from eyasd.machine import fleet_options
+from eyasd.machine import feedback_keys, fleet_options
 from eyasd.registry.models import Models
 from eyasd.serving.engine import wire
 from eyasd.serving.engine.channel import Channel
 from eyasd.serving.engine.keeper import Keeper, Tenant
 from eyasd.serving.engine.loading import Loader
+from eyasd.serving.feedback.memory import OwnMemory
 from eyasd.storage.address import open_store
 from eyasd.telemetry.merged import Departed, Family, Merged, families, load, merge
 from eyasd.telemetry.metrics import Metrics
@@ -51,7 +53,11 @@ class Supervisor:
         self._log = log
         self._metrics = Metrics()
         options = fleet_options(settings)
-        models = Models(open_store(settings.registry.url, settings.data_dir / "models"))
+        repository = open_store(settings.registry.url, settings.data_dir / "models")
+        models = Models(repository)
+        # Any acceptor takes the ids of any other, also where the repository keeps no key.
+        self._feedback_keys = ",".join(feedback_keys(settings, repository, log))
+        self._reported = OwnMemory()
         self._keeper = Keeper(Loader(models, options.engine, self._metrics, log))
         self._acceptors: dict[int, _Acceptor] = {}
         self._keeping: list[asyncio.Task[None]] = []
@@ -96,14 +102,16 @@ class Supervisor:
 
     def _new(self, number: int) -> _Acceptor:
         api = self._settings.api
+        revealed_settings = revealed(self._settings)
+        revealed_settings["serving"]["feedback_key"] = self._feedback_keys
         task = {
-            "settings": revealed(self._settings),
+            "settings": revealed_settings,
             "address": _with_port(api.listen, self.port),
             "http_address": _with_port(api.http_listen, self.http_port) if api.http_listen and self.http_port else None,
             "number": number,
             "of": self._settings.serving.acceptors,
         }
-        return _Acceptor(task, self._keeper)
+        return _Acceptor(task, self._keeper, self._reported)
 
     async def _keep(self, number: int) -> None:
         """Starts an acceptor again whenever it ends."""
@@ -141,7 +149,7 @@ class _Acceptor:
         families: its metrics, as it last told them.
     """
 
-    def __init__(self, task: Mapping[str, object], keeper: Keeper) -> None:
+    def __init__(self, task: Mapping[str, object], keeper: Keeper, reported: OwnMemory) -> None:
         control, theirs = wire.control_pair()
         try:
             with theirs:
@@ -160,6 +168,7 @@ class _Acceptor:
         self._told = asyncio.Event()
         self._channel = Channel(control, self._heed, self._leave)
         self._tenant = Tenant(keeper, self._channel)
+        self._reported = reported
         self._channel.send(task)
 
     async def wait(self) -> int:
@@ -198,7 +207,7 @@ class _Acceptor:
             case {"measured": _}:
                 self.families = load(wire.content(descriptors[0]))
                 self._told.set()
-            case _:
+            case _ if not self._reported.answer(message, self._channel):
                 self._tenant.heed(message, descriptors)
 
     def _leave(self) -> None:

@@ -19,8 +19,9 @@ from tritonclient.grpc import service_pb2_grpc as inference_grpc
 
 from builders import picture, write_bundle
 from eyas.v1 import classification_service_pb2 as pb
-from eyas.v1 import model_pb2, model_service_pb2
+from eyas.v1 import feedback_service_pb2, model_pb2, model_service_pb2
 from eyas.v1.classification_service_pb2_grpc import ClassificationServiceStub
+from eyas.v1.feedback_service_pb2_grpc import FeedbackServiceStub
 from eyas.v1.model_service_pb2_grpc import ModelServiceStub
 from eyasd import daemon
 from eyasd.app import App, Role
@@ -102,6 +103,19 @@ async def test_several_acceptors_are_one_daemon(supervisor: Supervisor, publishe
         assert "statistics" not in offered.extensions  # an acceptor knows its own
         with pytest.raises(grpc.aio.AioRpcError, match="UNIMPLEMENTED"):
             await protocol.ModelStatistics(inference.ModelStatisticsRequest(), metadata=bearer)
+
+        answer = await ClassificationServiceStub(channels[0]).Classify(CLASSIFY, metadata=bearer)
+        report = feedback_service_pb2.Feedback(prediction_id=answer.results[0].classification.prediction_id, true_labels=["red"])
+        reports = [
+            FeedbackServiceStub(channel).ReportFeedback(
+                feedback_service_pb2.ReportFeedbackRequest(feedback=[report]), metadata=bearer
+            )
+            for channel in channels
+        ]
+        outcomes = [response.results[0].outcome for response in await asyncio.gather(*reports)]
+        assert sorted(outcomes) == [feedback_service_pb2.FEEDBACK_OUTCOME_RIGHT] + 15 * [
+            feedback_service_pb2.FEEDBACK_OUTCOME_REPEATED
+        ]
 
         published.publish("colours", write_bundle(tmp_path / "b2", job="job2"), "job2")
         published.aliases.set("colours", "production", 2, actor="test", reason="")

@@ -17,6 +17,7 @@ import tritonclient.grpc.aio as triton
 from tritonclient.grpc import model_config_pb2
 from tritonclient.utils import InferenceServerException
 
+import eyas
 from builders import COLOURS, SIDE, colour_network, golden, noise, picture, write_bundle
 from eyas.v1.classification_service_pb2 import ClassifyRequest, Image
 from eyas.v1.classification_service_pb2_grpc import ClassificationServiceStub
@@ -190,6 +191,9 @@ async def test_parameters_that_are_known_count_and_others_do_not(client: Any, ap
         parameters={"anything": "at all", "routing_key": "user 7"},
     )
     assert answer.as_numpy("probabilities").argmax() == 2
+    prediction_id = answer.get_response().parameters["prediction_ids"].string_param
+    async with eyas.aio.Client(f"127.0.0.1:{app.port}") as reporter:
+        assert (await reporter.report_feedback(prediction_id, "red")).outcome == "right"
     with refused("DEADLINE_EXCEEDED", "allow more time"):
         await client.infer("colours", files(RED), timeout=1, client_timeout=30)
 

@@ -58,6 +58,42 @@ async def test_a_canary_answers_its_keys_and_is_rolled_back_when_it_fails(daemon
         assert 0 < (sample("eyas_canary_fallbacks_total", {"model": "colours"}) or 0) <= sum(versions.values())
 
 
+async def test_a_canary_that_is_wrong_is_rolled_back_by_feedback_alone(daemon: Any, published: Models, tmp_path: Path) -> None:
+    # Red and blue are the other way round, and it is as quick and as sound as production.
+    swapped = write_bundle(tmp_path / "swapped", job="job2", labels=tuple(reversed(COLOURS)))
+    published.publish("colours", swapped, "job2")
+    async with daemon(serving={"poll_interval_seconds": 0.05}) as app, eyas.aio.Client(f"127.0.0.1:{app.port}") as client:
+        early = await client.classify("colours", picture())
+        canary = eyas.Canary("colours/2", 50, min_requests=10, max_latency_ratio=1000)
+        await client.set_traffic("colours", canary=canary)
+        while (await client.classify("colours", picture())).version != "colours/2":
+            await asyncio.sleep(0.02)
+        # Of another version, whoever asks for it.
+        named = await client.classify_many("colours/2", [picture()] * 40)
+        results = await client.report_feedback_many(
+            [(answer, "red") for answer in named if isinstance(answer, eyas.Classification)]
+        )
+        assert {result.outcome for result in results} == {eyas.FeedbackOutcome.WRONG}
+        assert (await client.get_traffic("colours")).canary is not None
+
+        outcomes: Counter[tuple[str, str]] = Counter()
+        while (await client.get_traffic("colours")).canary:
+            answers = [await client.classify("colours", picture()) for _ in range(8)]
+            for result in await client.report_feedback_many((answer, "red") for answer in answers):
+                outcomes[result.version, result.outcome] += 1
+        assert set(outcomes) == {("colours/1", "right"), ("colours/2", "wrong")}
+        record = await anext(aiter(client.list_traffic_records("colours")))
+        assert (record.canary, record.actor) == (None, "eyasd")
+        assert " judged answers are wrong, and 0 of " in record.reason
+        sample = app._metrics.registry.get_sample_value
+        assert sample("eyas_canary_rollbacks_total", {"model": "colours", "cause": "accuracy"}) == 1
+        wrong = {"model": "colours", "version": "2", "predicted": "blue", "label": "red"}
+        assert sample("eyas_feedback_confusions_total", wrong) == 40 + outcomes["colours/2", "wrong"]
+        assert sample("eyas_version_accuracy_ratio", {"model": "colours", "version": "1"}) == 0.9
+        assert (await client.report_feedback(early, 2)).outcome == "right"
+        assert (await client.report_feedback(early.prediction_id[:-1] + "!", "red")).outcome == "forged"
+
+
 async def test_where_the_repository_cannot_be_written_the_server_says_so(
     daemon: Any, published: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -77,6 +77,24 @@ async def test_a_picture_that_cannot_be_read_fails_alone(web: aiohttp.ClientSess
     assert "not a picture" in bad["error"]["message"]
 
 
+async def test_what_would_have_been_right_is_reported(app: App, web: aiohttp.ClientSession) -> None:
+    async with web.post(CLASSIFY, data=form(RED, RED)) as response:
+        ids = [result["classification"]["predictionId"] for result in (await response.json())["results"]]
+    reports = [
+        {"prediction_id": ids[0], "true_labels": ["red"]},
+        {"predictionId": ids[1], "trueClassIndices": [0]},
+        {"prediction_id": "x", "true_labels": ["red"]},
+    ]
+    async with web.post("/v1/feedback", json={"feedback": reports}) as response:
+        assert response.status == 200
+        right, wrong, forged = (await response.json())["results"]
+    said = {"message": "", "modelVersion": "models/colours/versions/1", "answeredLabels": ["red"]}
+    assert right == {"outcome": "FEEDBACK_OUTCOME_RIGHT", **said}
+    assert wrong == {"outcome": "FEEDBACK_OUTCOME_WRONG", **said}
+    assert forged["outcome"] == "FEEDBACK_OUTCOME_FORGED"
+    assert app._metrics.registry.get_sample_value("eyas_rpcs_total", {"method": "http/feedback", "code": "OK"}) == 1
+
+
 WRONG: list[tuple[str, dict[str, Any], int, int, str]] = [
     ("/v1/models/nothing:classify", {"data": form(RED)}, 404, 5, "no model 'nothing'; the models are: colours"),
     ("/v1/models/colours/versions/9:classify", {"data": form(RED)}, 404, 5, "no version 9"),
@@ -99,6 +117,16 @@ WRONG: list[tuple[str, dict[str, Any], int, int, str]] = [
     (CLASSIFY, {"data": form(RED), "params": {"topk": "1"}}, 400, 3, "no parameter 'topk': the parameters are top_k"),
     (CLASSIFY, {"data": form(RED), "params": {"allow_unknown": "true"}}, 400, 9, "was trained by an Eyas"),
     (CLASSIFY, {"data": form(RED), "params": {"timeout": "0.0001"}}, 504, 4, "allow more time"),
+    ("/v1/feedback", {"data": form(RED)}, 415, 3, "send application/json"),
+    ("/v1/feedback", {"json": {"feedback": [{"id": "x"}]}}, 400, 3, 'The body is not {"feedback": [{"prediction_id"'),
+    ("/v1/feedback", {"json": {"feedback": []}}, 400, 3, "holds 0 reports: send 1 to 256"),
+    (
+        "/v1/feedback",
+        {"data": BytesIO(b" " * 2_000_000), "headers": {"content-type": "application/json"}},
+        413,
+        3,
+        "1,048,576 bytes",
+    ),
 ]
 
 

@@ -30,6 +30,11 @@ def test_the_command_line_beats_the_environment_and_that_the_file(tmp_path: Path
         ("[training]\ncache_bytes = -1", r"training\.cache_bytes \(-1\): .* greater than or equal to 0"),
         ('[registry]\nurl = "/srv"', r"registry\.url \('/srv'\): '/srv' is no address of a store"),
         ('[registry]\nurl = "s3://k:secret@bucket"', r"registry\.url \('s3://\*\*\*@bucket'\): s3://bucket has more than a bucket"),
+        (
+            '[serving]\nfeedback_key = "a key of 16 chars, short"',
+            r"feedback_key \(\*\*\*\): a key has at least 16 characters, and a",
+        ),
+        ('[jobs]\nreport_key = "short"', r"jobs\.report_key \(\*\*\*\): "),
         ('[api]\nlisten = "here"', "'here' is not HOST:PORT"),
         ('[api]\ntls_key = "k"', "tls_certificate and api.tls_key are set together"),
         ("[[", "is not TOML"),

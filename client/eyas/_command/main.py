@@ -21,6 +21,7 @@ import click
 from eyas._command import render_answers, render_jobs
 from eyas._command.datasets import datasets, submitted, upload, upload_option
 from eyas._command.explain import places, write
+from eyas._command.feedback import feedback
 from eyas._command.follow import Interrupted, follow
 from eyas._command.label import label
 from eyas._command.measure import compare, evaluate
@@ -193,6 +194,7 @@ def inspect(session: Session, *, dataset: str, upload: bool | None, backbone: st
     metavar="OUT",
     help="Draw where the first label was seen: into this .png file or, of several pictures, this folder.",
 )
+@click.option("--ids", is_flag=True, help="Show the id of each answer, by which eyas feedback says what would have been right.")
 @connected
 def classify(
     session: Session,
@@ -203,6 +205,7 @@ def classify(
     allow_unknown: bool,
     priority: str,
     out: Path | None,
+    ids: bool,
 ) -> int:
     """Label pictures; a folder stands for the pictures in it."""
     paths = [path for given in pictures for path in _expand(given)]
@@ -213,7 +216,7 @@ def classify(
     results = list(zip(map(str, paths), answers, strict=True))
     failed = [(path, result) for path, result in results if isinstance(result, EyasError)]
     said = [_said(path, answer, files.get(path)) for path, answer in zip(paths, answers, strict=True)]
-    session.show({"results": said}, lambda: render_answers.classifications(results))
+    session.show({"results": said}, lambda: render_answers.classifications(results, ids=ids))
     if files and not session.json:
         session.out.print(f"Where each first label was seen is drawn in {out}.", markup=False, soft_wrap=True)
     if failed:
@@ -302,7 +305,7 @@ def report(session: Session, *, model: str, opens: bool, out: Path | None) -> No
     session.show({"version": found.version, "path": str(path)}, lambda: f"The report of {found.version} is in {path}")
 
 
-for _command in (models, policy, canary, shadow, traffic, evaluate, compare, reproduce, upload, datasets):
+for _command in (models, policy, canary, shadow, traffic, feedback, evaluate, compare, reproduce, upload, datasets):
     eyas.add_command(_command)
 
 

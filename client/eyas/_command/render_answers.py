@@ -13,8 +13,11 @@ from eyas._types import Classification
 from eyas._unknown import Unknown, UnknownReason
 
 
-def classifications(answers: Iterable[tuple[str, Classification | EyasError]]) -> Table:
-    """Returns one row a picture and label, of a multi-label model with whether it applies; an unknown picture has one more, why."""
+def classifications(answers: Iterable[tuple[str, Classification | EyasError]], *, ids: bool = False) -> Table:
+    """Returns one row a picture and label, of a multi-label model with whether it applies; an unknown picture has one more, why.
+
+    With `ids` the first row of each picture has the id of its answer.
+    """
     results = list(answers)
     several = any(isinstance(result, Classification) and result.multi_label for _, result in results)
     table = Table(show_edge=False, pad_edge=False)
@@ -24,6 +27,8 @@ def classifications(answers: Iterable[tuple[str, Classification | EyasError]]) -
     if several:
         table.add_column("applies")
     table.add_column("version")
+    if ids:
+        table.add_column("prediction id", no_wrap=True)
     for path, result in results:
         if isinstance(result, EyasError):
             table.add_row(plain(path), Text(result.message, style="red"))
@@ -40,6 +45,7 @@ def classifications(answers: Iterable[tuple[str, Classification | EyasError]]) -
                 Text(f"{prediction.probability:.3f}", style=style),
                 *([Text("yes" if prediction.applies else "no", style=style)] if several else []),
                 result.version if first else "",
+                *([result.prediction_id if first else ""] if ids else []),
             )
     return table
 

@@ -26,17 +26,17 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$eyas/v1/classification_service.proto\x12\x07\x65yas.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/rpc/status.proto\"\xb1\x01\n\x0f\x43lassifyRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x1e\n\x06images\x18\x02 \x03(\x0b\x32\x0e.eyas.v1.Image\x12\r\n\x05top_k\x18\x03 \x01(\x05\x12\x0f\n\x07\x65xplain\x18\x04 \x01(\x08\x12\x15\n\rallow_unknown\x18\x05 \x01(\x08\x12#\n\x08priority\x18\x06 \x01(\x0e\x32\x11.eyas.v1.Priority\x12\x13\n\x0brouting_key\x18\x07 \x01(\t\"\x80\x01\n\x15\x43lassifyStreamRequest\x12\x31\n\x07options\x18\x01 \x01(\x0b\x32\x1e.eyas.v1.ClassifyStreamOptionsH\x00\x12)\n\x07picture\x18\x02 \x01(\x0b\x32\x16.eyas.v1.StreamedImageH\x00\x42\t\n\x07\x63ontent\"\xdc\x01\n\x15\x43lassifyStreamOptions\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05top_k\x18\x03 \x01(\x05\x12\x0f\n\x07\x65xplain\x18\x04 \x01(\x08\x12\x15\n\rallow_unknown\x18\x05 \x01(\x08\x12#\n\x08priority\x18\x06 \x01(\x0e\x32\x11.eyas.v1.Priority\x12\x13\n\x0brouting_key\x18\x07 \x01(\t\x12\x0f\n\x07ordered\x18\x08 \x01(\x08\x12\x32\n\x0fpicture_timeout\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\":\n\rStreamedImage\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1d\n\x05image\x18\x02 \x01(\x0b\x32\x0e.eyas.v1.Image\"\xa2\x01\n\x16\x43lassifyStreamResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\'\n\x06result\x18\x03 \x01(\x0b\x32\x17.eyas.v1.ClassifyResult\x12\'\n\x06timing\x18\x04 \x01(\x0b\x32\x17.eyas.v1.ClassifyTiming\x12\x13\n\x0bmulti_label\x18\x05 \x01(\x08\"\x18\n\x05Image\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\"\x91\x01\n\x10\x43lassifyResponse\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12(\n\x07results\x18\x02 \x03(\x0b\x32\x17.eyas.v1.ClassifyResult\x12\'\n\x06timing\x18\x03 \x01(\x0b\x32\x17.eyas.v1.ClassifyTiming\x12\x13\n\x0bmulti_label\x18\x04 \x01(\x08\"s\n\x0e\x43lassifyResult\x12\x31\n\x0e\x63lassification\x18\x01 \x01(\x0b\x32\x17.eyas.v1.ClassificationH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"\xae\x01\n\x0e\x43lassification\x12(\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x13.eyas.v1.Prediction\x12!\n\x07unknown\x18\x02 \x01(\x0b\x32\x10.eyas.v1.Unknown\x12\x16\n\tood_score\x18\x03 \x01(\x02H\x00\x88\x01\x01\x12)\n\x0b\x65xplanation\x18\x04 \x01(\x0b\x32\x14.eyas.v1.ExplanationB\x0c\n\n_ood_score\")\n\x0b\x45xplanation\x12\x0b\n\x03png\x18\x01 \x01(\x0c\x12\r\n\x05label\x18\x02 \x01(\t\"b\n\x07Unknown\x12&\n\x06reason\x18\x01 \x01(\x0e\x32\x16.eyas.v1.UnknownReason\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x11\n\tthreshold\x18\x03 \x01(\x01\x12\r\n\x05share\x18\x04 \x01(\x01\"V\n\nPrediction\x12\r\n\x05label\x18\x01 \x01(\t\x12\x13\n\x0b\x63lass_index\x18\x02 \x01(\x05\x12\x13\n\x0bprobability\x18\x03 \x01(\x02\x12\x0f\n\x07\x61pplies\x18\x04 \x01(\x08\"\x9a\x01\n\x0e\x43lassifyTiming\x12\x30\n\rpreprocessing\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05queue\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\tinference\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration*^\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x11\n\rPRIORITY_HIGH\x10\x01\x12\x13\n\x0fPRIORITY_NORMAL\x10\x02\x12\x10\n\x0cPRIORITY_LOW\x10\x03*z\n\rUnknownReason\x12\x1e\n\x1aUNKNOWN_REASON_UNSPECIFIED\x10\x00\x12&\n\"UNKNOWN_REASON_OUT_OF_DISTRIBUTION\x10\x01\x12!\n\x1dUNKNOWN_REASON_LOW_CONFIDENCE\x10\x02\x32\xaf\x01\n\x15\x43lassificationService\x12?\n\x08\x43lassify\x12\x18.eyas.v1.ClassifyRequest\x1a\x19.eyas.v1.ClassifyResponse\x12U\n\x0e\x43lassifyStream\x12\x1e.eyas.v1.ClassifyStreamRequest\x1a\x1f.eyas.v1.ClassifyStreamResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$eyas/v1/classification_service.proto\x12\x07\x65yas.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/rpc/status.proto\"\xb1\x01\n\x0f\x43lassifyRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x1e\n\x06images\x18\x02 \x03(\x0b\x32\x0e.eyas.v1.Image\x12\r\n\x05top_k\x18\x03 \x01(\x05\x12\x0f\n\x07\x65xplain\x18\x04 \x01(\x08\x12\x15\n\rallow_unknown\x18\x05 \x01(\x08\x12#\n\x08priority\x18\x06 \x01(\x0e\x32\x11.eyas.v1.Priority\x12\x13\n\x0brouting_key\x18\x07 \x01(\t\"\x80\x01\n\x15\x43lassifyStreamRequest\x12\x31\n\x07options\x18\x01 \x01(\x0b\x32\x1e.eyas.v1.ClassifyStreamOptionsH\x00\x12)\n\x07picture\x18\x02 \x01(\x0b\x32\x16.eyas.v1.StreamedImageH\x00\x42\t\n\x07\x63ontent\"\xdc\x01\n\x15\x43lassifyStreamOptions\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05top_k\x18\x03 \x01(\x05\x12\x0f\n\x07\x65xplain\x18\x04 \x01(\x08\x12\x15\n\rallow_unknown\x18\x05 \x01(\x08\x12#\n\x08priority\x18\x06 \x01(\x0e\x32\x11.eyas.v1.Priority\x12\x13\n\x0brouting_key\x18\x07 \x01(\t\x12\x0f\n\x07ordered\x18\x08 \x01(\x08\x12\x32\n\x0fpicture_timeout\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\":\n\rStreamedImage\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1d\n\x05image\x18\x02 \x01(\x0b\x32\x0e.eyas.v1.Image\"\xa2\x01\n\x16\x43lassifyStreamResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\'\n\x06result\x18\x03 \x01(\x0b\x32\x17.eyas.v1.ClassifyResult\x12\'\n\x06timing\x18\x04 \x01(\x0b\x32\x17.eyas.v1.ClassifyTiming\x12\x13\n\x0bmulti_label\x18\x05 \x01(\x08\"\x18\n\x05Image\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\"\x91\x01\n\x10\x43lassifyResponse\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12(\n\x07results\x18\x02 \x03(\x0b\x32\x17.eyas.v1.ClassifyResult\x12\'\n\x06timing\x18\x03 \x01(\x0b\x32\x17.eyas.v1.ClassifyTiming\x12\x13\n\x0bmulti_label\x18\x04 \x01(\x08\"s\n\x0e\x43lassifyResult\x12\x31\n\x0e\x63lassification\x18\x01 \x01(\x0b\x32\x17.eyas.v1.ClassificationH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"\xc5\x01\n\x0e\x43lassification\x12(\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x13.eyas.v1.Prediction\x12!\n\x07unknown\x18\x02 \x01(\x0b\x32\x10.eyas.v1.Unknown\x12\x16\n\tood_score\x18\x03 \x01(\x02H\x00\x88\x01\x01\x12)\n\x0b\x65xplanation\x18\x04 \x01(\x0b\x32\x14.eyas.v1.Explanation\x12\x15\n\rprediction_id\x18\x05 \x01(\tB\x0c\n\n_ood_score\")\n\x0b\x45xplanation\x12\x0b\n\x03png\x18\x01 \x01(\x0c\x12\r\n\x05label\x18\x02 \x01(\t\"b\n\x07Unknown\x12&\n\x06reason\x18\x01 \x01(\x0e\x32\x16.eyas.v1.UnknownReason\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x11\n\tthreshold\x18\x03 \x01(\x01\x12\r\n\x05share\x18\x04 \x01(\x01\"V\n\nPrediction\x12\r\n\x05label\x18\x01 \x01(\t\x12\x13\n\x0b\x63lass_index\x18\x02 \x01(\x05\x12\x13\n\x0bprobability\x18\x03 \x01(\x02\x12\x0f\n\x07\x61pplies\x18\x04 \x01(\x08\"\x9a\x01\n\x0e\x43lassifyTiming\x12\x30\n\rpreprocessing\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05queue\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\tinference\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration*^\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x11\n\rPRIORITY_HIGH\x10\x01\x12\x13\n\x0fPRIORITY_NORMAL\x10\x02\x12\x10\n\x0cPRIORITY_LOW\x10\x03*z\n\rUnknownReason\x12\x1e\n\x1aUNKNOWN_REASON_UNSPECIFIED\x10\x00\x12&\n\"UNKNOWN_REASON_OUT_OF_DISTRIBUTION\x10\x01\x12!\n\x1dUNKNOWN_REASON_LOW_CONFIDENCE\x10\x02\x32\xaf\x01\n\x15\x43lassificationService\x12?\n\x08\x43lassify\x12\x18.eyas.v1.ClassifyRequest\x1a\x19.eyas.v1.ClassifyResponse\x12U\n\x0e\x43lassifyStream\x12\x1e.eyas.v1.ClassifyStreamRequest\x1a\x1f.eyas.v1.ClassifyStreamResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'eyas.v1.classification_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PRIORITY']._serialized_start=1721
-  _globals['_PRIORITY']._serialized_end=1815
-  _globals['_UNKNOWNREASON']._serialized_start=1817
-  _globals['_UNKNOWNREASON']._serialized_end=1939
+  _globals['_PRIORITY']._serialized_start=1744
+  _globals['_PRIORITY']._serialized_end=1838
+  _globals['_UNKNOWNREASON']._serialized_start=1840
+  _globals['_UNKNOWNREASON']._serialized_end=1962
   _globals['_CLASSIFYREQUEST']._serialized_start=107
   _globals['_CLASSIFYREQUEST']._serialized_end=284
   _globals['_CLASSIFYSTREAMREQUEST']._serialized_start=287
@@ -54,15 +54,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CLASSIFYRESULT']._serialized_start=1039
   _globals['_CLASSIFYRESULT']._serialized_end=1154
   _globals['_CLASSIFICATION']._serialized_start=1157
-  _globals['_CLASSIFICATION']._serialized_end=1331
-  _globals['_EXPLANATION']._serialized_start=1333
-  _globals['_EXPLANATION']._serialized_end=1374
-  _globals['_UNKNOWN']._serialized_start=1376
-  _globals['_UNKNOWN']._serialized_end=1474
-  _globals['_PREDICTION']._serialized_start=1476
-  _globals['_PREDICTION']._serialized_end=1562
-  _globals['_CLASSIFYTIMING']._serialized_start=1565
-  _globals['_CLASSIFYTIMING']._serialized_end=1719
-  _globals['_CLASSIFICATIONSERVICE']._serialized_start=1942
-  _globals['_CLASSIFICATIONSERVICE']._serialized_end=2117
+  _globals['_CLASSIFICATION']._serialized_end=1354
+  _globals['_EXPLANATION']._serialized_start=1356
+  _globals['_EXPLANATION']._serialized_end=1397
+  _globals['_UNKNOWN']._serialized_start=1399
+  _globals['_UNKNOWN']._serialized_end=1497
+  _globals['_PREDICTION']._serialized_start=1499
+  _globals['_PREDICTION']._serialized_end=1585
+  _globals['_CLASSIFYTIMING']._serialized_start=1588
+  _globals['_CLASSIFYTIMING']._serialized_end=1742
+  _globals['_CLASSIFICATIONSERVICE']._serialized_start=1965
+  _globals['_CLASSIFICATIONSERVICE']._serialized_end=2140
 # @@protoc_insertion_point(module_scope)

@@ -123,16 +123,18 @@ class ClassifyResult(_message.Message):
     def __init__(self, classification: _Optional[_Union[Classification, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
 
 class Classification(_message.Message):
-    __slots__ = ("predictions", "unknown", "ood_score", "explanation")
+    __slots__ = ("predictions", "unknown", "ood_score", "explanation", "prediction_id")
     PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
     UNKNOWN_FIELD_NUMBER: _ClassVar[int]
     OOD_SCORE_FIELD_NUMBER: _ClassVar[int]
     EXPLANATION_FIELD_NUMBER: _ClassVar[int]
+    PREDICTION_ID_FIELD_NUMBER: _ClassVar[int]
     predictions: _containers.RepeatedCompositeFieldContainer[Prediction]
     unknown: Unknown
     ood_score: float
     explanation: Explanation
-    def __init__(self, predictions: _Optional[_Iterable[_Union[Prediction, _Mapping]]] = ..., unknown: _Optional[_Union[Unknown, _Mapping]] = ..., ood_score: _Optional[float] = ..., explanation: _Optional[_Union[Explanation, _Mapping]] = ...) -> None: ...
+    prediction_id: str
+    def __init__(self, predictions: _Optional[_Iterable[_Union[Prediction, _Mapping]]] = ..., unknown: _Optional[_Union[Unknown, _Mapping]] = ..., ood_score: _Optional[float] = ..., explanation: _Optional[_Union[Explanation, _Mapping]] = ..., prediction_id: _Optional[str] = ...) -> None: ...
 
 class Explanation(_message.Message):
     __slots__ = ("png", "label")

@@ -18,6 +18,8 @@ from eyas.v1 import (
     classification_service_pb2_grpc,
     dataset_service_pb2,
     dataset_service_pb2_grpc,
+    feedback_service_pb2,
+    feedback_service_pb2_grpc,
     job_service_pb2,
     job_service_pb2_grpc,
     model_service_pb2,
@@ -28,6 +30,7 @@ from eyas.v1 import (
 from eyasd.api.classify import ClassificationService
 from eyasd.api.datasets import DatasetService
 from eyasd.api.door import Door
+from eyasd.api.feedback import FeedbackService
 from eyasd.api.health import Health
 from eyasd.api.inference.messages import SERVICE, Descriptors
 from eyasd.api.inference.service import InferenceService
@@ -39,7 +42,8 @@ from eyasd.api.transport import options
 from eyasd.core.errors import StartupFailed
 from eyasd.core.names import model_name
 
-Services = Sequence[ClassificationService | TrainingService | JobService | DatasetService | ModelService | InferenceService]
+Service = ClassificationService | TrainingService | JobService | DatasetService | ModelService | InferenceService | FeedbackService
+Services = Sequence[Service]
 _REGISTER: Final[Mapping[type, tuple[Any, Any]]] = {
     ClassificationService: (
         classification_service_pb2_grpc.add_ClassificationServiceServicer_to_server,
@@ -49,6 +53,7 @@ _REGISTER: Final[Mapping[type, tuple[Any, Any]]] = {
     JobService: (job_service_pb2_grpc.add_JobServiceServicer_to_server, job_service_pb2.DESCRIPTOR),
     DatasetService: (dataset_service_pb2_grpc.add_DatasetServiceServicer_to_server, dataset_service_pb2.DESCRIPTOR),
     ModelService: (model_service_pb2_grpc.add_ModelServiceServicer_to_server, model_service_pb2.DESCRIPTOR),
+    FeedbackService: (feedback_service_pb2_grpc.add_FeedbackServiceServicer_to_server, feedback_service_pb2.DESCRIPTOR),
     InferenceService: (register_inference, SERVICE.file),
 }
 

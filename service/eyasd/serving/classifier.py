@@ -20,6 +20,7 @@ from eyasd.core.names import PRODUCTION
 from eyasd.serving.answer import Classified, Labelled, Timing
 from eyasd.serving.cache import Cache
 from eyasd.serving.engine.loading import LoadedVersion
+from eyasd.serving.feedback.ids import PredictionIds
 from eyasd.serving.fleet import Fleet
 from eyasd.serving.labelling import labelled
 from eyasd.serving.question import Picture, Question
@@ -47,6 +48,7 @@ class Classifier:
         *,
         threads: int,
         decode: Decode | None = None,
+        ids: PredictionIds | None = None,
         watchers: Sequence[Watcher] = (),
     ) -> None:
         """Starts the decoders.
@@ -59,6 +61,7 @@ class Classifier:
             metrics: where each stage's time is shown.
             threads: how many pictures are decoded at once. Pillow releases the interpreter lock while it decodes and resizes.
             decode: decodes JPEGs in these threads; None is libjpeg-turbo.
+            ids: makes the ids of answers; None is that they have none.
             watchers: are told of each picture that was answered.
         """
         self._fleet = fleet
@@ -66,6 +69,7 @@ class Classifier:
         metrics.in_flight.set_function(lambda: admission.requests)
         self._metrics = metrics
         self._shadows = shadows
+        self._ids = ids
         self._watchers = watchers
         self._decoders = Decoders(threads)
         self._runs = Runs(self._decoders, admission, cache, metrics, decode)
@@ -228,11 +232,17 @@ class Classifier:
         if sample is not None:
             sample.pictures.append((picture, run.pixels, run.said.probabilities))
         said = labelled(loaded, run.said, question)
-        if run.explanation is not None:
+        routed = question.ref.alias == PRODUCTION
+        if self._ids is not None:
+            canary = routed and self._fleet.router.is_canary(loaded.model, loaded.version)
+            thresholds = loaded.manifest.thresholds
+            prediction_id = self._ids.mint(loaded.model, loaded.version, said, thresholds, routed=routed, canary=canary)
+            said = replace(said, explanation=run.explanation, prediction_id=prediction_id)
+        elif run.explanation is not None:
             said = replace(said, explanation=run.explanation)
         self._metrics.images.labels(loaded.model, said.unknown.reason.upper() if said.unknown else "OK").inc()
         if self._watchers:
-            seen.append(Seen(loaded, picture, run.pixels, run.said, said, question.ref.alias == PRODUCTION))
+            seen.append(Seen(loaded, picture, run.pixels, run.said, said, routed))
         return said, run.timing
 
     def _failed(self, loaded: LoadedVersion, error: EyasError, start: float) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
+from eyasd.core.bundle import Manifest
 from eyasd.core.errors import BrokenBundle, EyasError, Unavailable
 from eyasd.core.names import PRODUCTION, ModelRef
 from eyasd.core.variants import Precision
@@ -92,6 +93,11 @@ class Fleet:
         """Returns in which precision a version answers; None where it is not loaded."""
         loaded = self._loaded.get((model, version))
         return loaded.precision if loaded else None
+
+    def manifest(self, model: str, version: int) -> Manifest | None:
+        """Returns the manifest of a version; None where it is not loaded."""
+        loaded = self._loaded.get((model, version))
+        return loaded.manifest if loaded else None
 
     def statistics(self) -> dict[Version, Statistics]:
         """Returns what each loaded version has done, sorted."""
@@ -274,6 +280,9 @@ class Fleet:
         self._metrics.precisions.labels(model, str(version), loaded.precision).set(1)
         if loaded.speed is not None:
             self._metrics.variant_speed.labels(model, str(version)).set(loaded.speed)
+        tested = loaded.manifest.evaluation
+        for gauge, share in zip(self._metrics.version_accuracy, (tested.accuracy, *tested.accuracy_interval), strict=True):
+            gauge.labels(model, str(version)).set(share)
         for place in self._options.engine.places:
             self._metrics.engine_info.labels(model, str(version), self._options.engine.provider, place).set(1)
         for told in self.on_load:
@@ -310,7 +319,7 @@ class Fleet:
         model, version = key
         gone = self._loaded.pop(key)
         self._unloaded[key] = time.monotonic()
-        for gauge in (self._metrics.loaded_versions, self._metrics.queue_images):
+        for gauge in (self._metrics.loaded_versions, self._metrics.queue_images, *self._metrics.version_accuracy):
             gauge.remove(model, str(version))
         self._metrics.precisions.remove(model, str(version), gone.precision)
         self._metrics.variant_speed.remove(model, str(version))

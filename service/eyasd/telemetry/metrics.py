@@ -28,6 +28,7 @@ class Metrics:
         self._jobs: set[str] = set()
         self._count_calls(self.registry)
         self._count_traffic(self.registry)
+        self._count_feedback(self.registry)
         self._count_engines(self.registry)
         self._count_resources(self.registry)
         self._count_jobs(self.registry)
@@ -153,6 +154,53 @@ class Metrics:
             "JPEGs that were given to a GPU's decoder, by outcome: done, or declined, and then decoded by the processor.",
             ["outcome"],
             registry=r,
+        )
+
+    def _count_feedback(self, r: Registry) -> None:
+        of = ["model", "version"]
+        self.feedback = Counter(
+            "eyas_feedback_total",
+            "Reports of what is true, by outcome: right, wrong, repeated, corrected, expired, forged or unknown_label.",
+            [*of, "outcome"],
+            registry=r,
+        )
+        self.feedback_labels = Counter(
+            "eyas_feedback_labels_total",
+            "True labels of judged answers, by whether the answer had them: right, wrong; those after 100 are `other`.",
+            [*of, "label", "result"],
+            registry=r,
+        )
+        self.feedback_predictions = Counter(
+            "eyas_feedback_predictions_total",
+            "Labels that judged answers had, by whether they are true: right, wrong; those after 100 are `other`.",
+            [*of, "label", "result"],
+            registry=r,
+        )
+        self.feedback_confusions = Counter(
+            "eyas_feedback_confusions_total",
+            "Wrong answers by what they said and what is true; pairs beyond the first hundred are `other`.",
+            [*of, "predicted", "label"],
+            registry=r,
+        )
+        self.feedback_calibration_images, self.feedback_calibration_right, self.feedback_calibration_confidence = (
+            Counter(f"eyas_feedback_calibration_{name}_total", f"{what}, by a tenth of confidence.", [*of, "bin"], registry=r)
+            for name, what in (
+                ("images", "Judged answers"),
+                ("right", "Judged answers whose most probable label is true"),
+                ("confidence", "Sum of the confidences of judged answers"),
+            )
+        )
+        self.of_feedback = (
+            *(self.feedback, self.feedback_labels, self.feedback_predictions, self.feedback_confusions),
+            *(self.feedback_calibration_images, self.feedback_calibration_right, self.feedback_calibration_confidence),
+        )
+        self.version_accuracy = tuple(
+            Gauge(f"eyas_version_accuracy_{name}ratio", f"{what} of a loaded version on its test split.", of, registry=r)
+            for name, what in (
+                ("", "Accuracy"),
+                ("low_", "Lower end of the 95 % interval of the accuracy"),
+                ("high_", "Upper end of the 95 % interval of the accuracy"),
+            )
         )
 
     def _count_engines(self, r: Registry) -> None:

@@ -9,7 +9,7 @@ import pytest
 from google.protobuf.descriptor_pool import Default as DescriptorPool
 
 import eyas
-from eyas import _calls, _convert, _dataset_calls, _model_calls
+from eyas import _calls, _convert, _dataset_calls, _feedback, _model_calls
 from eyas._calls import Call
 from eyas.v1 import dataset_service_pb2, evaluation_pb2, model_service_pb2
 from fake_server import SERVICES, job_message
@@ -34,6 +34,7 @@ CALLS: list[Call[Any]] = [
     _calls.inspect("/photos", None, 0, None),
     _calls.classify("clothing", [b"x"], 1),
     _calls.classify_stream("clothing", 1),
+    *_feedback.calls([("id", "shirt")]),
     _calls.get_job("abc"),
     _calls.cancel_job("abc"),
     _calls.pause_job("abc"),

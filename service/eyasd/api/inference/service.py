@@ -34,7 +34,7 @@ from eyasd.core.bundle import Manifest
 from eyasd.core.errors import EyasError, InvalidArgument, NotFound, UndecodableImage
 from eyasd.core.names import PRODUCTION, ModelRef, check_identifier
 from eyasd.registry.models import Models
-from eyasd.serving.answer import Classified
+from eyasd.serving.answer import Classified, Labelled
 from eyasd.serving.catalog import ServingState
 from eyasd.serving.classifier import Classifier
 from eyasd.serving.fleet import Fleet
@@ -43,6 +43,7 @@ from eyasd.telemetry.metrics import Metrics
 
 # What the protocol calls extensions, and the server has: `schedule_policy` is the parameters priority and timeout.
 EXTENSIONS: Final = ("classification", "model_configuration", "schedule_policy")
+PREDICTION_IDS: Final = "prediction_ids"  # of a response: one a picture, in order, with commas between them
 _STATES: Final = {ServingState.READY: "READY", ServingState.LOADING: "LOADING"}
 
 
@@ -218,6 +219,9 @@ def _response(classified: Classified, wanted: Sequence[Wanted], request_id: str)
         if isinstance(result, UndecodableImage):  # the protocol has no error for one of several
             raise type(result)(f"Element {index} of the input: {result.message}", **result.metadata, index=index)
     response = ModelInferResponse(model_name=classified.model, model_version=str(classified.version), id=request_id)
+    response.parameters[PREDICTION_IDS].string_param = ",".join(
+        result.prediction_id for result in classified.results if isinstance(result, Labelled)
+    )
     count = len(classified.results)
     for tensor, raw in answer_tensors(classified, wanted):
         response.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=(count, *tensor.dims))

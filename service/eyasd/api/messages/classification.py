@@ -48,6 +48,7 @@ def _fill(message: pb.ClassifyResult, result: Labelled | UndecodableImage) -> No
     classification = message.classification
     for p in result.predictions:
         classification.predictions.add(label=p.label, class_index=p.class_index, probability=p.probability, applies=p.applies)
+    classification.prediction_id = result.prediction_id
     if result.unknown:
         classification.unknown.CopyFrom(_unknown(result.unknown))
     if result.ood_score is not None:

@@ -1,4 +1,4 @@
-"""The HTTP/JSON door: `POST /v1/models/MODEL:classify`, for those who have no gRPC; off unless `api.http_listen` is set.
+"""The HTTP/JSON door, for those who have no gRPC: `POST /v1/models/MODEL:classify`, `POST /v1/feedback`. See `api.http_listen`.
 
 Imports what `api` may, and aiohttp; `app` imports it only where it is switched on.
 """

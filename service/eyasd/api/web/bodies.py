@@ -1,7 +1,7 @@
-"""Bodies and queries of HTTP requests -> pictures and options.
+"""Bodies and queries of HTTP requests -> pictures and options, and reports.
 
-A body is a form of files (multipart/form-data), one file (image/*), or JSON, `{"images": [{"content": "BASE64"}]}`. What it holds
-is counted while it is read.
+The body of pictures is a form of files (multipart/form-data), one file (image/*), or JSON, `{"images": [{"content": "BASE64"}]}`.
+What a body holds is counted while it is read.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from typing import Any, Final
 
 from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
+from google.protobuf.json_format import Parse, ParseError
 
+from eyas.v1 import feedback_service_pb2
 from eyasd.api.asking import check_routing_key
 from eyasd.api.classify import MAX_EXPLAINED, MAX_IMAGES
 from eyasd.core.errors import InvalidArgument
@@ -22,8 +24,11 @@ from eyasd.core.names import ModelRef
 from eyasd.serving.question import Priority, Question
 
 MAX_BODY_BYTES: Final = 32 * 1024 * 1024
+MAX_FEEDBACK_BYTES: Final = 1024 * 1024
+_TOO_LARGE: Final = f"The body has over {MAX_BODY_BYTES:,} bytes: send fewer or smaller pictures."
 _CHUNK_BYTES: Final = 64 * 1024
 _OPTIONS: Final = ("top_k", "allow_unknown", "explain", "priority", "routing_key", "timeout")
+_FEEDBACK: Final = '{"feedback": [{"prediction_id": "...", "true_labels": ["..."]}]}'
 _FORMS: Final = (
     'send a form of files (multipart/form-data), one file (image/*), or application/json, {"images": [{"content": "BASE64"}]}'
 )
@@ -49,6 +54,23 @@ async def read_pictures(request: web.Request) -> list[bytes]:
     if not 1 <= len(pictures) <= MAX_IMAGES:
         raise _miscounted(len(pictures), MAX_IMAGES)
     return pictures
+
+
+async def read_feedback(request: web.Request) -> feedback_service_pb2.ReportFeedbackRequest:
+    """Returns the reports of a request's body, JSON as protobuf has it, in snake_case or camelCase.
+
+    Raises:
+        InvalidArgument: it is none.
+        web.HTTPException: it is of another type, or too large.
+    """
+    if request.content_type != "application/json":
+        raise web.HTTPUnsupportedMediaType(text=f"The body is {request.content_type[:80]}: send application/json, {_FEEDBACK}.")
+    chunks = request.content.iter_chunked(_CHUNK_BYTES)
+    content = await _joined(chunks, MAX_FEEDBACK_BYTES, f"The body has over {MAX_FEEDBACK_BYTES:,} bytes: send fewer reports.")
+    try:
+        return await asyncio.to_thread(Parse, content, feedback_service_pb2.ReportFeedbackRequest())
+    except (ParseError, UnicodeDecodeError, RecursionError):
+        raise InvalidArgument("body", f"The body is not {_FEEDBACK}.") from None
 
 
 def question_of(ref: ModelRef, pictures: list[bytes], query: Mapping[str, str], *, default_seconds: float, caller: str) -> Question:
@@ -108,14 +130,12 @@ async def _content(request: web.Request) -> bytes:
     return await _joined(request.content.iter_chunked(_CHUNK_BYTES), MAX_BODY_BYTES)
 
 
-async def _joined(chunks: AsyncIterator[bytes], most: int) -> bytes:
+async def _joined(chunks: AsyncIterator[bytes], most: int, refusal: str = _TOO_LARGE) -> bytes:
     content = bytearray()
     async for chunk in chunks:
         content += chunk
         if len(content) > most:
-            raise web.HTTPRequestEntityTooLarge(
-                MAX_BODY_BYTES, len(content), text=f"The body has over {MAX_BODY_BYTES:,} bytes: send fewer or smaller pictures."
-            )
+            raise web.HTTPRequestEntityTooLarge(most, len(content), text=refusal)
     return bytes(content)
 
 

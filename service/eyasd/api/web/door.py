@@ -6,9 +6,9 @@ import asyncio
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import grpc
 from aiohttp import web
@@ -17,20 +17,24 @@ from aiohttp.web_protocol import RequestHandler
 
 from eyasd.api.asking import CALLER_KEY, MAX_CALLER, ask
 from eyasd.api.errors import code_of
+from eyasd.api.feedback import reported
 from eyasd.api.interceptors import UNAUTHENTICATED, CallInterceptor
 from eyasd.api.messages.classification import classify_response
-from eyasd.api.web.bodies import question_of, read_pictures
+from eyasd.api.web.bodies import question_of, read_feedback, read_pictures
 from eyasd.api.web.statuses import HTTP_CODES, answer, of_error, of_refused, refusal
 from eyasd.core.errors import EyasError, StartupFailed
 from eyasd.core.names import parse_model_ref
 from eyasd.serving.classifier import Classifier
+from eyasd.serving.feedback.feedback import Feedback
 from eyasd.serving.question import Question
 from eyasd.telemetry.context import REQUEST_ID, TRACE_PARENT, TRACE_STATE
 from eyasd.telemetry.metrics import Metrics
 from eyasd.telemetry.tracing import Call, current
 
-METHOD: Final = "http/classify"  # in metrics and the access line
-_ROUTE: Final = "/v1/models/{model}:classify"  # in traces
+T = TypeVar("T")
+_CLASSIFY, _FEEDBACK = "/v1/models/{model}:classify", "/v1/feedback"
+# What a route is called in metrics and the access line.
+METHODS: Final = {_CLASSIFY: "http/classify", _FEEDBACK: "http/feedback"}
 # A connection whose first request does not begin within so long, or whose request is not whole within so long, is closed.
 _FIRST_REQUEST_SECONDS: Final = 10.0
 _BODY_SECONDS: Final = 30.0
@@ -42,6 +46,7 @@ class WebDoor:
     def __init__(
         self,
         classifier: Classifier,
+        feedback: Feedback,
         interceptor: CallInterceptor,
         metrics: Metrics,
         *,
@@ -55,6 +60,7 @@ class WebDoor:
 
         Args:
             classifier: answers.
+            feedback: takes reports of what would have been right.
             interceptor: knows the token, and takes down how requests ended.
             metrics: counts questions.
             address: HOST:PORT.
@@ -67,6 +73,7 @@ class WebDoor:
             StartupFailed: the address cannot be listened on.
         """
         self._classifier = classifier
+        self._feedback = feedback
         self._interceptor = interceptor
         self._metrics = metrics
         self._default_deadline_seconds = default_deadline_seconds
@@ -75,6 +82,7 @@ class WebDoor:
         app = web.Application()
         # A path names a model version as eyas.v1 does.
         app.router.add_post("/v1/{name:models/[^:]+}:classify", self._classify)
+        app.router.add_post(_FEEDBACK, self._report)
         app.router.add_get("/v1/health", self._health)
         app.middlewares.append(self._around)
         # A caller who leaves takes the work with it.
@@ -131,11 +139,7 @@ class WebDoor:
 
     async def _classify(self, request: web.Request) -> web.Response:
         ref = parse_model_ref(request.match_info["name"], "name")
-        try:
-            async with asyncio.timeout(_BODY_SECONDS):
-                pictures = await read_pictures(request)
-        except TimeoutError:
-            raise web.HTTPRequestTimeout(text=f"The body was not whole within {_BODY_SECONDS:g} s: send less at a time.") from None
+        pictures = await _whole(read_pictures(request))
 
         if (call := current()) is not None:
             call.size_bytes = sum(map(len, pictures))
@@ -146,11 +150,14 @@ class WebDoor:
 
         return answer(classify_response(await ask(self._classifier, self._metrics, question)))
 
-    def _begin(self, request: web.Request) -> Call:
+    async def _report(self, request: web.Request) -> web.Response:
+        return answer(await reported(self._feedback, await _whole(read_feedback(request))))
+
+    def _begin(self, request: web.Request, route: str) -> Call:
         headers = ((key, request.headers.get(key, "")) for key in (REQUEST_ID, TRACE_PARENT, TRACE_STATE))
-        call = self._interceptor.tracing.begin(f"{request.method} {_ROUTE}", headers)
+        call = self._interceptor.tracing.begin(f"{request.method} {route}", headers)
         if call.trace is not None:
-            call.trace.attributes |= {"http.request.method": request.method, "http.route": _ROUTE}
+            call.trace.attributes |= {"http.request.method": request.method, "http.route": route}
         return call
 
     @web.middleware
@@ -159,8 +166,9 @@ class WebDoor:
             timer.cancel()
         if request.path == "/v1/health":
             return await handler(request)
+        route = _FEEDBACK if request.path == _FEEDBACK else _CLASSIFY
         start = time.monotonic()
-        call = self._begin(request)
+        call = self._begin(request, route)
         code, message = grpc.StatusCode.OK, None
         try:
             if not self._interceptor.admits(request.headers.get("authorization", "")):
@@ -178,13 +186,22 @@ class WebDoor:
             code, response = of_refused(error)
             message = error.text
         except Exception as error:  # noqa: BLE001 - whatever a request meets ends it and no other
-            code, message = grpc.StatusCode.INTERNAL, self._interceptor.surprise(METHOD, error)
+            code, message = grpc.StatusCode.INTERNAL, self._interceptor.surprise(METHODS[route], error)
             response = refusal(code, message)
         finally:
             if call.trace is not None:
                 call.trace.attributes["http.response.status_code"] = HTTP_CODES[code]
-            self._interceptor.report(METHOD, code, time.monotonic() - start, request.remote or "", message, call)
+            self._interceptor.report(METHODS[route], code, time.monotonic() - start, request.remote or "", message, call)
         response.headers[REQUEST_ID] = call.request_id
         if not self._is_ready():
             response.force_close()  # so that the next request finds a server that stays
         return response
+
+
+async def _whole(reading: Awaitable[T]) -> T:
+    """Returns what is read of a body, which does not take for ever."""
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            return await reading
+    except TimeoutError:
+        raise web.HTTPRequestTimeout(text=f"The body was not whole within {_BODY_SECONDS:g} s: send less at a time.") from None

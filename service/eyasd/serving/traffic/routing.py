@@ -53,17 +53,19 @@ def is_in(model: str, key: str, percent: float, draw: Callable[[], float]) -> bo
 
 @dataclass(slots=True)
 class _Run:
-    """A canary beside production: what it is about, what it did, and why it was stopped; "" while it runs."""
+    """A canary beside production: what it is about, since when, what it did, and why it was stopped; "" while it runs."""
 
     record: TrafficRecord
     canary: Canary
     production: int
     version: int
     trial: Trial = field(init=False)
+    since: float = field(init=False)
     stopped: str = ""
 
     def __post_init__(self) -> None:
         self.trial = Trial(self.canary.bounds)
+        self.since = self.record.time.timestamp()
 
     @property
     def subject(self) -> tuple[Canary, int, int]:
@@ -130,10 +132,17 @@ class Router:
         if run is not None:
             self._act(model, run, run.trial.observe(canary=version == run.version, images=images, seconds=seconds, failed=failed))
 
-    def observe_answer(self, model: str, version: int, *, right: bool) -> None:
-        """Takes down whether an answer to a request for production was right, as is known afterwards."""
+    def observe_answer(self, model: str, version: int, *, time: float, right: bool) -> None:
+        """Takes down whether an answer to a request for production was right, as is known afterwards.
+
+        Args:
+            model: that answered.
+            version: likewise.
+            time: when, in seconds since 1970; what was said before the canary began was of other pictures, and is left out.
+            right: whether it was.
+        """
         run = self._run_of(model, version)
-        if run is not None:
+        if run is not None and time >= int(run.since):
             self._act(model, run, run.trial.observe_answer(canary=version == run.version, right=right))
 
     async def close(self) -> None:

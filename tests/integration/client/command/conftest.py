@@ -17,6 +17,7 @@ from fake_server import (
     dataset_message,
     inspected_message,
     job_message,
+    judged,
     model_message,
     report_message,
     traffic_message,
@@ -35,6 +36,7 @@ def server(server: FakeServer) -> FakeServer:
     server.answers("Evaluate", training_service_pb2.EvaluateResponse(job=queued))
     server.answers("InspectDataset", training_service_pb2.InspectDatasetResponse(job=inspected_message("QUEUED")))
     server.answers("Classify", classified)
+    server.answers("ReportFeedback", judged)
     server.answers("GetJob", job_service_pb2.GetJobResponse(job=job_message()))
     server.answers("ListJobs", job_service_pb2.ListJobsResponse(jobs=[job_message(), job_message("RUNNING", "def")]))
     server.answers("WatchJob", TRAINING_UPDATES)

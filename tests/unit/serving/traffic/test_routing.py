@@ -15,12 +15,13 @@ from eyasd.registry.models import Models
 from eyasd.serving.traffic.routing import BUCKETS, Router, bucket_of, is_in
 from eyasd.telemetry.metrics import Metrics
 
+SINCE = datetime(2026, 11, 26, tzinfo=UTC)
 KEYS = [f"user {number}" for number in range(20_000)]
 
 
 def record(percent: float = 20.0, version: int = 2, number: int = 1) -> TrafficRecord:
     canary = Canary(ModelRef("colours", version=version), percent, Bounds(min_requests=10))
-    return TrafficRecord(number, canary, None, datetime(2026, 11, 26, tzinfo=UTC), "ann", "")
+    return TrafficRecord(number, canary, None, SINCE, "ann", "")
 
 
 class Records:
@@ -119,7 +120,8 @@ async def test_a_canary_that_fails_is_off_from_the_next_request_on(router: Route
 
 async def test_answers_judged_wrong_end_it_too(router: Router, records: Records) -> None:
     for number in range(100):
-        router.observe_answer("colours", 1 + number % 2, right=number % 2 == 0)
+        router.observe_answer("colours", 1 + number % 2, time=SINCE.timestamp() - 1, right=False)  # of before the canary
+        router.observe_answer("colours", 1 + number % 2, time=SINCE.timestamp() + number, right=number % 2 == 0)
     await router.close()
     ((_, _, reason),) = records.ended
     assert reason.endswith("judged answers are wrong, and 0 of 10 of production's")
