@@ -52,6 +52,7 @@ def main() -> None:
     parser.add_argument("data_dir", type=Path)
     parser.add_argument("versions", nargs="+")
     parser.add_argument("--device", type=Device, default=Device.AUTO)
+    parser.add_argument("--precision", type=Precision, help="only this one (all that a version has)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="of each round (%(default)s)")
     options = parser.parse_args()
@@ -65,7 +66,8 @@ def main() -> None:
         version = models.resolve(ModelRef(model, version=int(number)) if number else ModelRef(model, alias="production"))
         manifest = models.manifest(model, version)
         for precision in (Precision.FP32, *(one for one in manifest.accepted() if one is VARIANTS[provider])):
-            measure(models, model, version, manifest, precision, provider, options)
+            if options.precision in (None, precision):
+                measure(models, model, version, manifest, precision, provider, options)
 
 
 def measure(
