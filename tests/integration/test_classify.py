@@ -23,8 +23,10 @@ from eyas.v1 import classification_service_pb2 as pb
 from eyas.v1.classification_service_pb2_grpc import ClassificationServiceStub
 from eyasd.app import App
 from eyasd.core import bundle
+from eyasd.core.reference import Histogram, Reference
 from eyasd.core.unknown import ConfidenceRule, DistributionRule, UnknownRules
 from eyasd.registry.models import Models
+from eyasd.serving.drift.watcher import Drift
 
 
 def request(*images: bytes, model: str = "models/colours", **options: Any) -> pb.ClassifyRequest:
@@ -103,12 +105,18 @@ async def test_a_picture_may_be_unknown(app: App, stub: Any, published: Models, 
     # The score of this network is the largest value of the picture; of a yellow picture red and green have 0.5 each.
     rules = UnknownRules(DistributionRule("largest", 225.0, 0.99, 0.02), ConfidenceRule(0.98, (0.9, 0.9, 0.9)))
     network = colour_network(ood_score=True)
-    published.publish("colours", write_bundle(tmp_path / "b2", job="job2", network=network, unknown=rules), "job2")
+    brightness = {"brightness": Histogram((80.0, 160.0), (5, 90, 5), 60.0, 170.0)}
+    reference = Reference(100, "test", 1, {"green": 50, "other": 50}, brightness)
+    bundle = write_bundle(tmp_path / "b2", job="job2", network=network, unknown=rules, reference=reference)
+    published.publish("colours", bundle, "job2")
     images = [picture(colour) for colour in (COLOURS["red"], (220, 220, 20), (255, 0, 0))]
 
     async def said(**options: Any) -> list[pb.Classification]:
         response = await stub.Classify(request(*images, model="models/colours/versions/2", top_k=2, **options))
-        return [result.classification for result in response.results]
+        answers = [result.classification for result in response.results]
+        for answer in answers:  # no two have the same
+            answer.ClearField("prediction_id")
+        return answers
 
     plain = await said()
     assert [one.ood_score for one in plain] == [220, 220, 255]
@@ -126,6 +134,16 @@ async def test_a_picture_may_be_unknown(app: App, stub: Any, published: Models, 
     counted = app._metrics.registry.get_sample_value
     assert counted("eyas_images_total", {"model": "colours", "outcome": "OUT_OF_DISTRIBUTION"}) == 1
     assert counted("eyas_images_total", {"model": "colours", "outcome": "OK"}) == 4
+    # Drift is counted of all of them, whether or not they were allowed to be unknown.
+    assert app._classifier
+    [drift] = [watcher for watcher in app._classifier._watchers if isinstance(watcher, Drift)]
+    drift.count()
+    await drift.settle()
+    of = {"model": "colours", "version": "2"}
+    assert counted("eyas_drift_unknown_total", of) == 4
+    assert counted("eyas_drift_images_total", {**of, "signal": "label", "bin": "other"}) == 4
+    assert counted("eyas_drift_images_total", {**of, "signal": "brightness", "bin": "1: 80 to 160"}) == 2
+    assert counted("eyas_drift_images_total", {**of, "signal": "brightness", "bin": "2: over 160"}) == 2
 
 
 async def test_an_answer_is_explained_by_a_picture_of_what_the_network_saw(stub: Any, published: Models, tmp_path: Path) -> None:

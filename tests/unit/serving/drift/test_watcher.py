@@ -26,6 +26,8 @@ from eyasd.serving.labelling import labelled
 from eyasd.serving.network.providers import CPU
 from eyasd.serving.question import Question
 from eyasd.serving.seen import Seen
+from eyasd.telemetry.instruments import Registry
+from eyasd.telemetry.merged import Merged, families, merge
 from eyasd.telemetry.metrics import Metrics
 
 COUNTED, SHARE = "eyas_drift_images_total", "eyas_drift_reference_ratio"
@@ -102,6 +104,19 @@ async def test_a_version_that_is_loaded_shows_its_reference_and_a_zero_for_each_
     assert value(metrics, "eyas_drift_unknown_reference_ratio") == 0.02
     assert value(metrics, "eyas_drift_unknown_total") == 0
     assert value(metrics, COUNTED, signal="size", bin="2: over 30.5") == 0
+
+
+async def test_processes_that_share_the_work_count_together_beside_one_reference(
+    metrics: Metrics, drift: Drift, first: LoadedVersion
+) -> None:
+    drift.see(seen(first, "red"))
+    drift.count()
+    both = Registry()
+    both.register(Merged(lambda: merge([families(metrics.registry)] * 2)))
+    of = {"model": "colours", "version": "1", "signal": "label"}
+    assert both.get_sample_value(COUNTED, {**of, "bin": "other"}) == 2
+    assert both.get_sample_value(SHARE, {**of, "bin": "other"}) == 40.5 / 101
+    assert both.get_sample_value("eyas_drift_reference_images", of) == 100
 
 
 async def test_answers_are_counted_some_at_once_or_after_a_moment(metrics: Metrics, drift: Drift, first: LoadedVersion) -> None:
