@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -22,7 +21,7 @@ from eyasd.serving.cache import Cache
 from eyasd.serving.engine.loading import LoadedVersion
 from eyasd.serving.feedback.ids import PredictionIds
 from eyasd.serving.fleet import Fleet
-from eyasd.serving.labelling import labelled
+from eyasd.serving.labelling import Mint, labelled
 from eyasd.serving.question import Picture, Question
 from eyasd.serving.queue.admission import Admission, Admitted
 from eyasd.serving.queue.decoders import Decoders
@@ -231,19 +230,22 @@ class Classifier:
             raise
         if sample is not None:
             sample.pictures.append((picture, run.pixels, run.said.probabilities))
-        said = labelled(loaded, run.said, question)
         routed = question.ref.alias == PRODUCTION
-        if self._ids is not None:
-            canary = routed and self._fleet.router.is_canary(loaded.model, loaded.version)
-            thresholds = loaded.manifest.thresholds
-            prediction_id = self._ids.mint(loaded.model, loaded.version, said, thresholds, routed=routed, canary=canary)
-            said = replace(said, explanation=run.explanation, prediction_id=prediction_id)
-        elif run.explanation is not None:
-            said = replace(said, explanation=run.explanation)
+        said = labelled(loaded, run.said, question, run.explanation, self._mint(loaded, routed=routed))
         self._metrics.images.labels(loaded.model, said.unknown.reason.upper() if said.unknown else "OK").inc()
         if self._watchers:
             seen.append(Seen(loaded, picture, run.pixels, run.said, said, routed))
         return said, run.timing
+
+    def _mint(self, loaded: LoadedVersion, *, routed: bool) -> Mint | None:
+        """Returns what makes the ids of a version's answers."""
+        ids, manifest = self._ids, loaded.manifest
+        if ids is None:
+            return None
+        canary = routed and self._fleet.router.is_canary(loaded.model, loaded.version)
+        return lambda best, probabilities: ids.mint(
+            loaded.model, loaded.version, best, probabilities, manifest.thresholds, routed=routed, canary=canary
+        )
 
     def _failed(self, loaded: LoadedVersion, error: EyasError, start: float) -> None:
         """Counts a picture that has no answer, and shows in its trace for how long it was tried."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,11 +14,27 @@ from eyasd.serving.cache import Said
 from eyasd.serving.engine.loading import LoadedVersion
 from eyasd.serving.question import Question
 
+Mint = Callable[[Prediction, NDArray[np.float32]], str]
 
-def labelled(loaded: LoadedVersion, said: Said, question: Question) -> Labelled:
-    """Returns what is said of a picture, without its explanation."""
+
+def labelled(
+    loaded: LoadedVersion, said: Said, question: Question, explanation: bytes | None = None, mint: Mint | None = None
+) -> Labelled:
+    """Returns what is said of a picture.
+
+    Args:
+        loaded: the version that answers.
+        said: by its network.
+        question: what is wanted.
+        explanation: of the answer, if one is wanted.
+        mint: makes the id of the answer, of its first prediction and all probabilities, float32 [C]; None is that it has none.
+    """
     predictions = _top(said.probabilities, loaded.manifest.labels, loaded.manifest.thresholds, question.top_k)
-    known, rules = Labelled(predictions, said.probabilities, ood_score=said.ood_score), loaded.manifest.unknown
+    prediction_id = mint(predictions[0], said.probabilities) if mint is not None else ""
+    known, rules = (
+        Labelled(predictions, said.probabilities, None, said.ood_score, explanation, prediction_id),
+        loaded.manifest.unknown,
+    )
     return _judged(known, rules) if question.allow_unknown and rules else known
 
 

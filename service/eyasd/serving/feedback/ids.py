@@ -20,8 +20,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from eyasd.serving.answer import Labelled
+from eyasd.serving.answer import Prediction
 from eyasd.serving.feedback.judged import Stamp
 
 # All numbers unsigned, big-endian.
@@ -51,28 +52,36 @@ class PredictionIds:
         self._random = random.Random(random.SystemRandom().getrandbits(128))  # noqa: S311 - of names, which are no secrets
 
     def mint(
-        self, model: str, version: int, labelled: Labelled, thresholds: Sequence[float] | None, *, routed: bool, canary: bool
+        self,
+        model: str,
+        version: int,
+        best: Prediction,
+        probabilities: NDArray[np.float32],
+        thresholds: Sequence[float] | None,
+        *,
+        routed: bool,
+        canary: bool,
     ) -> str:
         """Returns the id of an answer.
 
         Args:
             model: that answered.
             version: likewise.
-            labelled: the answer.
-            thresholds: of the version, if it is multi-label.
+            best: the answer's first prediction.
+            probabilities: float32 [C], of every label.
+            thresholds: C of them, of a multi-label version; None of another.
             routed: see `Stamp`.
             canary: likewise.
         """
         name = model.encode()
-        flags = _FORM | (routed and _ROUTED) | (canary and _CANARY)
+        flags = _FORM | (_ROUTED if routed else 0) | (_CANARY if canary else 0)
         if thresholds is None:
-            best = labelled.predictions[0]
             index, confidence, applied = best.class_index, best.probability, b""
         else:
             # Whatever the caller has asked for: of an unknown picture nothing applies, and top_k may leave out what does.
-            index = int(labelled.probabilities.argmax())
-            confidence = float(labelled.probabilities[index])
-            applied = np.flatnonzero(labelled.probabilities >= np.array(thresholds, np.float32)).astype(">u4").tobytes()
+            index = int(probabilities.argmax())
+            confidence = float(probabilities[index])
+            applied = np.flatnonzero(probabilities >= np.array(thresholds, np.float32)).astype(">u4").tobytes()
             flags |= _MULTI_LABEL
         nonce = self._random.getrandbits(64).to_bytes(8)
         head = _HEAD.pack(flags, nonce, int(self._now()), version, index, confidence, len(name))

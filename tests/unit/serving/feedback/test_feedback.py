@@ -16,7 +16,7 @@ from builders import write_bundle
 from eyasd.core.device import Transport
 from eyasd.core.errors import StorageFailed
 from eyasd.registry.models import Models
-from eyasd.serving.answer import Labelled, Prediction
+from eyasd.serving.answer import Prediction
 from eyasd.serving.catalog import FleetOptions
 from eyasd.serving.engine.loading import EngineOptions
 from eyasd.serving.feedback import counting
@@ -69,8 +69,8 @@ class Server:
 
     def answer(self, probabilities: NDArray[np.float32], thresholds: tuple[float, ...] | None = None, version: int = 1) -> str:
         best = int(probabilities.argmax())
-        labelled = Labelled((Prediction(LABELS[best], best, float(probabilities[best]), True),), probabilities)
-        return self.ids.mint("clothes", version, labelled, thresholds, routed=True, canary=False)
+        first = Prediction(LABELS[best], best, float(probabilities[best]), True)
+        return self.ids.mint("clothes", version, first, probabilities, thresholds, routed=True, canary=False)
 
     async def outcome(self, prediction_id: str, *labels: str | int) -> tuple[Outcome, str]:
         (receipt,) = await self.feedback.report([Report(prediction_id, labels)])

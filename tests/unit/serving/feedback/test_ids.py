@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eyasd.serving.answer import Labelled, Prediction
+from eyasd.serving.answer import Prediction
 from eyasd.serving.feedback.ids import PredictionIds, nonce_of
 from eyasd.serving.feedback.judged import Stamp
 
@@ -19,16 +19,12 @@ IDS = PredictionIds([KEY], now=lambda: 1_700_000_000.9)
 CHARACTERS = string.ascii_letters + string.digits + "-_"
 
 
-def labelled(*probabilities: float) -> Labelled:
-    row = np.array(probabilities, np.float32)
-    best = int(row.argmax())
-    return Labelled((Prediction("said", best, float(row[best]), True),), row)
-
-
 def mint(ids: PredictionIds = IDS, *, several: bool = False) -> str:
-    if several:
-        return ids.mint("colours", 7, labelled(0.25, 0.75, 0.5, 0.625), (0.5, 0.875, 0.5, 0.5), routed=False, canary=False)
-    return ids.mint("colours", 7, labelled(0.25, 0.75, 0.0), None, routed=True, canary=True)
+    row = np.array([0.25, 0.75, 0.5, 0.625], np.float32)
+    if several:  # the most probable label is not one of those that apply
+        first = Prediction("said", 3, 0.625, True)
+        return ids.mint("colours", 7, first, row, (0.5, 0.875, 0.5, 0.5), routed=False, canary=False)
+    return ids.mint("colours", 7, Prediction("said", 1, 0.75, True), row, None, routed=True, canary=True)
 
 
 def test_an_id_says_what_it_was_made_of() -> None:
