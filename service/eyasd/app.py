@@ -34,6 +34,7 @@ from eyasd.config import Settings
 from eyasd.core.errors import StartupFailed, StorageFailed
 from eyasd.core.processors import cpu_count
 from eyasd.core.tasks import SharedCache, Sources
+from eyasd.followers import make_followers
 from eyasd.housekeeping import Housekeeping
 from eyasd.jobs.attempt import AttemptOptions
 from eyasd.jobs.intake import Intake
@@ -62,6 +63,7 @@ from eyasd.serving.shadow import Shadows
 from eyasd.storage.address import open_store
 from eyasd.telemetry.metrics import Metrics
 from eyasd.telemetry.page import serve_metrics
+from eyasd.trackers.follower import Follower
 
 if TYPE_CHECKING:
     from eyasd.api.web.door import WebDoor
@@ -128,7 +130,9 @@ class App:
         self._housekeeping: Housekeeping | None = None
         self._streaming: list[ClassificationService | InferenceService | DatasetService] = []
         self._shadows: Shadows | None = None
+        self._followers: list[Follower] = []
         self._background: list[asyncio.Task[None]] = []
+        self._following: list[asyncio.Task[None]] = []
         self._closers: list[Callable[[], None]] = []
         services: list[Service] = []
         if role is not Role.SERVER:
@@ -160,6 +164,7 @@ class App:
         """
         if self._scheduler is not None:
             self._background.append(asyncio.create_task(self._scheduler.run()))
+        self._following = [asyncio.create_task(follower.run()) for follower in self._followers]
         if self._housekeeping is not None:
             self._background.append(asyncio.create_task(self._housekeeping.run()))
         if self._fleet is not None:
@@ -196,6 +201,9 @@ class App:
         for service in self._streaming:
             service.end_streams()
         await asyncio.sleep(self._settings.api.lame_duck_seconds)
+        for task in self._following:  # before their leases are released
+            task.cancel()
+        await asyncio.gather(*self._following, return_exceptions=True)
         if self._scheduler is not None:
             await self._scheduler.close()
         grace = self._settings.api.grace_seconds
@@ -263,6 +271,7 @@ class App:
         uploads = DatasetService(datasets, ledger, limits, self._metrics, self._housekeeping.wake)
         self._streaming.append(uploads)
         self._closers.append(uploads.close)
+        self._followers = make_followers(self._settings, ledger, self._models, self._metrics, self._log)
         intake = Intake(ledger, self._models, training.data_roots)
         return [TrainingService(intake, outlook), JobService(ledger, outlook, self._permits), uploads]
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from string import Formatter
 from typing import Annotated, Any, ClassVar, Final, Literal, get_args
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -22,10 +24,6 @@ from eyasd.storage.address import check_address
 from eyasd.telemetry.logging import LogFormat
 
 _SHORTEST_KEY: Final = 16
-_SECRETS: Final = (
-    *(("api", "token"), ("jobs", "database"), ("jobs", "report_key")),
-    *(("serving", "feedback_key"), ("telemetry", "otlp_headers")),
-)
 
 
 def _address(text: str) -> str:
@@ -277,6 +275,57 @@ class KubernetesSettings(_Room):
     """How long an ended Job stays, to be looked at."""
 
 
+def _server(text: str) -> str:
+    url = urlsplit(text)
+    if url.scheme not in {"http", "https"} or not url.hostname:
+        raise ValueError(f"{text!r} is no http://HOST or https://HOST: other stores of MLflow need a tracking server before them")
+    if "@" in url.netloc:
+        raise ValueError("it has a user before its host: set trackers.mlflow.user and trackers.mlflow.token")
+    return text.rstrip("/")
+
+
+def _experiment(text: str) -> str:
+    try:
+        text.format(model="", type="")
+        fields = {field for _, field, _, _ in Formatter().parse(text) if field is not None}
+    except (LookupError, ValueError):
+        fields = {""}
+    if not fields <= {"model", "type"} or not text.strip():
+        raise ValueError(f"{text!r} is no name with {{model}} or {{type}} in it")
+    return text
+
+
+class MlflowSettings(_Room):
+    """Runs, and a registry that mirrors the repository, in MLflow. Needs the extra `mlflow`."""
+
+    url: Annotated[str, AfterValidator(_server)] | None = None
+    """Address of the tracking server, such as https://mlflow.example; unset is none."""
+    experiment: Annotated[str, AfterValidator(_experiment)] = "{model}"
+    """Name of the experiment of a job, with {model} and {type} (training, evaluation) in their places."""
+    token: SecretStr | None = None
+    """Goes with every request, as a bearer's; with a user, it is the user's password."""
+    user: SecretStr | None = None
+    """User of a server that asks for one."""
+    registry: bool = True
+    """Whether versions and aliases are shown in MLflow's registry, too."""
+    model: bool = False
+    """Whether model.onnx is an artifact of its run, beside manifest.json and report.html."""
+
+
+class TensorboardSettings(_Room):
+    """Curves of trainings, for TensorBoard. Needs the extra `tensorboard`."""
+
+    dir: Path | None = None
+    """Folder for `tensorboard --logdir`, the same for all trainers of one database; unset is none."""
+
+
+class TrackersSettings(_Room):
+    """What is told of trainings and evaluations, and never holds one up."""
+
+    mlflow: MlflowSettings = MlflowSettings()
+    tensorboard: TensorboardSettings = TensorboardSettings()
+
+
 class TelemetrySettings(_Room):
     """What operators see."""
 
@@ -314,6 +363,7 @@ class Settings(BaseSettings):
     jobs: JobsSettings = JobsSettings()
     training: TrainingSettings = TrainingSettings()
     kubernetes: KubernetesSettings = KubernetesSettings()
+    trackers: TrackersSettings = TrackersSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 
     @classmethod
@@ -371,11 +421,16 @@ def _shown(place: tuple[int | str, ...], value: object) -> str:
 def revealed(settings: Settings) -> dict[str, Any]:
     """Returns the settings with their secrets, as JSON has them, for another process of this daemon: `read_settings(None, ...)`."""
     values: dict[str, Any] = settings.model_dump(mode="json")
-    for room, name in _SECRETS:
-        secret: SecretStr | None = getattr(getattr(settings, room), name)
-        if secret is not None:
-            values[room][name] = secret.get_secret_value()
+    _reveal(settings, values)
     return values
+
+
+def _reveal(room: BaseModel, values: dict[str, Any]) -> None:
+    for name, value in room:
+        if isinstance(value, SecretStr):
+            values[name] = value.get_secret_value()
+        elif isinstance(value, BaseModel):
+            _reveal(value, values[name])
 
 
 def describe(settings: Settings) -> str:

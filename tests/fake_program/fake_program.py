@@ -29,7 +29,7 @@ def main(job_dir: str) -> None:
     for second in range(1000):
         with Path(os.environ["EYAS_TEST_RUNS"]).open("a") as runs:  # one short write: whole, whoever else writes
             runs.write(f"{task.job} {task.attempt} {time.monotonic()}\n")
-        progress = Progress(stage="fine-tune", fraction=second / 1000)
+        progress = Progress(stage="fine-tune", fraction=second / 1000, step=second + 1, learning_rate=0.001, loss=1.0)
         with (folder / jobdir.PROGRESS).open("a") as lines:
             lines.write(document.dump(ProgressLine(datetime.now(UTC), progress=progress)) + "\n")
         if told:

@@ -45,6 +45,10 @@ DOORS = {
         ("asyncio", "eyasd.telemetry", "prometheus_client", "pydantic", "structlog"),
     ),
     "jobs": (modules("jobs"), (*TORCH, *NO_GRPC, "onnxruntime", "eyasd.serving", *TRAINER_PARTS)),
+    "trackers": (
+        modules("trackers"),
+        (*TORCH, *NO_GRPC, "onnxruntime", "tensorboard", "eyasd.serving", "eyasd.jobs", "eyasd.api", *TRAINER_PARTS),
+    ),
     # It tells its trainer by the contract what it does, and starts the training program.
     "pod": (
         [*modules("pod"), "eyasd.pod.__main__"],
@@ -69,6 +73,7 @@ DOORS = {
             "eyasd.daemon",
             "eyasd.machine",
             "eyasd.runners",
+            "eyasd.followers",
             "eyasd.check",
             "eyasd.supervisor",
             "eyasd.acceptor",

@@ -34,6 +34,8 @@ class Progress:
         time_left: estimated time until the job ends; None while unknown.
         loss: training loss so far in this epoch; None outside `fine-tune`.
         validation: the newest figures on the validation split; None before the head is fitted.
+        step: how many steps of the fine-tuning are done; 0 outside `fine-tune`.
+        learning_rate: of the last of them, the largest of all parts of the network; None outside `fine-tune`.
     """
 
     stage: str
@@ -45,6 +47,8 @@ class Progress:
     time_left: timedelta | None = None
     loss: float | None = None
     validation: EpochMetrics | None = None
+    step: int = 0
+    learning_rate: float | None = None
 
 
 class JobType(StrEnum):

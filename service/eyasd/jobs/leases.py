@@ -20,9 +20,9 @@ from eyasd.jobs import rows
 from eyasd.jobs.database import Database
 from eyasd.jobs.plates import WARN_SECONDS
 from eyasd.jobs.replica import LEASE_SECONDS
-from eyasd.jobs.tables import JOBS
+from eyasd.jobs.tables import JOBS, TRACKERS
 
-_GAP_SECONDS: Final = 3.0  # who has not looked for longer does not know what happened meanwhile, and begins anew
+GAP_SECONDS: Final = 3.0  # who has not looked for longer does not know what happened meanwhile, and begins anew
 
 _QUOTA_LOCK: Final = 0x65796173  # PostgreSQL's advisory locks are numbers, shared by all that use the database
 
@@ -80,6 +80,7 @@ class Leases:
         def work(connection: Connection) -> set[str]:
             mine = JOBS.c.replica == replica
             connection.execute(update(JOBS).where(mine).values(renewals=JOBS.c.renewals + 1))
+            connection.execute(update(TRACKERS).where(TRACKERS.c.replica == replica).values(renewals=TRACKERS.c.renewals + 1))
             return set(connection.scalars(select(JOBS.c.id).where(mine)))
 
         return self._database.write(work)
@@ -99,7 +100,7 @@ class Leases:
             if holder != replica
         ]
         now = self._clock()
-        if now - self._looked > _GAP_SECONDS:
+        if now - self._looked > GAP_SECONDS:
             self._since.clear()
         self._looked = now
         self._since = {lease: self._since.get(lease, now) for lease in found}
@@ -109,13 +110,19 @@ class Leases:
         free = [lease for lease in found if lease[1] is None or lease[1] in gone or lease in over]
 
         def work(connection: Connection) -> list[Job]:
+            connection.execute(update(TRACKERS).where(TRACKERS.c.replica.in_(gone)).values(replica=None))
             return [job for lease in free if (job := _take(connection, lease, replica)) is not None]
 
-        return self._database.write(work) if free else []
+        return self._database.write(work) if free or gone else []
 
     def release(self, replica: str) -> None:
         """Gives up every lease of a replica that goes down, so that others need not wait for their end."""
-        self._database.write(lambda c: c.execute(update(JOBS).where(JOBS.c.replica == replica).values(replica=None)))
+
+        def work(connection: Connection) -> None:
+            for table in (JOBS, TRACKERS):
+                connection.execute(update(table).where(table.c.replica == replica).values(replica=None))
+
+        self._database.write(work)
 
 
 def _take(connection: Connection, lease: _Seen, replica: str) -> Job | None:

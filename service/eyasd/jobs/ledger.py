@@ -19,6 +19,7 @@ from eyasd.core.jobs import Job, JobEvent, JobState, JobType, Lease, Queued
 from eyasd.core.names import DatasetRef
 from eyasd.jobs import folder
 from eyasd.jobs.exchange import Exchange
+from eyasd.jobs.feed import Feed
 from eyasd.jobs.news import News
 from eyasd.jobs.plates import Hold, Plates
 from eyasd.jobs.progress import event_of
@@ -144,6 +145,10 @@ class Ledger:
         """Accepts no more, and ends every watch, so that their callers re-attach elsewhere."""
         self.draining = True
         self._news.end()
+
+    def feed(self, tracker: str) -> Feed:
+        """Returns the events that a tracker is to be told of, by what it is and where."""
+        return Feed(self._store, self._store.tracks(tracker, self._replica.id), self._threads)
 
     def job_dir(self, job: str) -> Path:
         """Returns where a job's folder is, or will be."""

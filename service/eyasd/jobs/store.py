@@ -24,6 +24,7 @@ from eyasd.jobs.database import Database
 from eyasd.jobs.leases import Leases
 from eyasd.jobs.retries import LONGEST
 from eyasd.jobs.tables import EVENTS, JOBS
+from eyasd.jobs.tracks import Tracks
 
 
 class JobStore:
@@ -38,6 +39,10 @@ class JobStore:
     def is_remote(self) -> bool:
         """Whether the database is another process, which may not answer."""
         return not self._database.is_sqlite
+
+    def tracks(self, tracker: str, replica: str) -> Tracks:
+        """Returns what a tracker has been told, see `Tracks`."""
+        return Tracks(self._database, tracker, replica)
 
     def close(self) -> None:
         """See `Database.close`."""

@@ -1,4 +1,4 @@
-"""The tables of jobs and their events, as the newest migration leaves them.
+"""The tables of jobs, their events and what trackers know of them, as the newest migration leaves them.
 
 A job is kept whole as a JSON document; a column beside it repeats what is asked for, or is of the store alone.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Double, ForeignKey, Index, Integer, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Double, ForeignKey, Index, Integer, MetaData, Table, Text
 
 METADATA: Final = MetaData()
 _LONG: Final = BigInteger().with_variant(Integer, "sqlite")  # SQLite's integers have 64 bits, and only INTEGER counts up by itself
@@ -41,6 +41,28 @@ EVENTS: Final = Table(
     METADATA,
     Column("job", Text, ForeignKey("jobs.id"), primary_key=True),
     Column("sequence", Integer, primary_key=True, autoincrement=False),
+    Column("document", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Who tells a tracker, such as MLflow, of jobs; see `tracks`. A tracker at another place is another one.
+TRACKERS: Final = Table(
+    "trackers",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("replica", Text),
+    Column("renewals", _LONG, nullable=False, server_default="0"),
+    sqlite_with_rowid=False,
+)
+
+TRACKS: Final = Table(
+    "tracks",
+    METADATA,
+    Column("tracker", Text, ForeignKey("trackers.name"), primary_key=True),
+    Column("job", Text, ForeignKey("jobs.id"), primary_key=True),
+    # Of the document, repeated here to be asked for.
+    Column("sequence", Integer, nullable=False),
+    Column("done", Boolean, nullable=False),
     Column("document", Text, nullable=False),
     sqlite_with_rowid=False,
 )

@@ -319,6 +319,15 @@ class Metrics:
         self.failed_attempts = Counter(
             "eyas_failed_attempts_total", "Attempts that ended without a result, by whose fault that was.", ["fault"], registry=r
         )
+        self.tracker_behind = Gauge(
+            "eyas_tracker_behind_events",
+            "Events of jobs that a tracker was not told of yet; of the trainer that tells it.",
+            ["tracker"],
+            registry=r,
+        )
+        self.tracker_errors = Counter(
+            "eyas_tracker_errors_total", "What a tracker was told in vain, to be told again or refused.", ["tracker"], registry=r
+        )
         self.training_loss = Gauge("eyas_training_loss", "Training loss so far in the epoch.", ["job"], registry=r)
         self.training_accuracy = Gauge(
             "eyas_training_accuracy_ratio", "Newest accuracy on the validation split.", ["job"], registry=r

@@ -132,6 +132,10 @@ class Journal:
         if self._stage_start > 0:
             self.shares = {**self.shares, self._progress.stage: before * seconds / self._stage_start}
 
+    def stepped(self, step: int, learning_rate: float) -> None:
+        """Notes how many steps are done, and the learning rate of the last; told with what comes next."""
+        self._progress = replace(self._progress, step=step, learning_rate=learning_rate)
+
     def epoch(self, epoch: int, epochs: int) -> None:
         """Begins an epoch, counted from 1, of as many as are planned now."""
         self._progress = replace(self._progress, epoch=epoch, epochs=epochs, loss=None)

@@ -307,7 +307,7 @@ def test_postgresql_does_what_the_model_does(postgres: Postgres, log: Log) -> No
 
     def machine() -> Machine:
         with psycopg.connect(url) as connection:
-            connection.execute("TRUNCATE jobs, events")
+            connection.execute("TRUNCATE jobs, events, tracks")
         return Machine(lambda: JobStore(url, log))
 
     run_state_machine_as_test(machine, settings=settings(max_examples=5, stateful_step_count=20, deadline=None))

@@ -52,6 +52,7 @@ def test_stages_epochs_and_messages_are_told_at_once(told: Journal) -> None:
     told.message("a sentence")
     told.stage("head")
     told.epoch(1, 3)
+    told.stepped(7, 0.01)
     told.measured(FIGURES)
     told.stage("export")
     found = lines(told)
@@ -60,6 +61,7 @@ def test_stages_epochs_and_messages_are_told_at_once(told: Journal) -> None:
     assert [p.stage for p in progress] == ["decode", "head", "head", "export"]
     assert (progress[2].epoch, progress[2].epochs, progress[2].validation) == (1, 3, FIGURES)
     assert (progress[3].epoch, progress[3].epochs, progress[3].validation) == (0, 0, FIGURES)
+    assert [(p.step, p.learning_rate) for p in progress] == [(0, None), (0, None), (7, 0.01), (0, None)]
 
 
 def test_the_fraction_follows_the_shares_and_the_time_the_clock(told: Journal, clock: Clock) -> None:

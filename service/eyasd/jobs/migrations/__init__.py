@@ -12,7 +12,7 @@ from sqlalchemy import Connection, inspect, text
 
 from eyasd.core.errors import StartupFailed
 
-REVISION: Final = "0002"  # of the newest step
+REVISION: Final = "0003"  # of the newest step
 _UNMARKED: Final = "0001"  # what a jobs.sqlite is that was made before there were steps, and holds no mark of them
 # PRAGMA user_version: of a new file, of the first version's, and of one that has Alembic's mark, which that version refuses.
 _SQLITE_VERSIONS: Final = (0, 1, 2)

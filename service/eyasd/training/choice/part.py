@@ -46,6 +46,9 @@ class Part(Journal):
     def expect(self, seconds: float) -> None:
         """Is not heard."""
 
+    def stepped(self, step: int, learning_rate: float) -> None:
+        """Is not heard."""
+
     def epoch(self, epoch: int, epochs: int) -> None:
         """Is not heard."""
 

@@ -197,6 +197,7 @@ class FineTuning:
                 if done == _MEASURED_STEPS and len(standing.history) == 1:
                     self._plan()
             loss = standing.epoch_loss / standing.epoch_pictures if standing.epoch_pictures else None
+            self._journal.stepped(standing.step, max(group["lr"] for group in self._optimizer.param_groups))
             self._journal.advance(standing.step / self._standing.steps, images_per_second=speed, loss=loss)
             if over or self._standing.step >= self._standing.steps:
                 break
@@ -295,6 +296,7 @@ class FineTuning:
         done = self._standing.history[-1].epoch
         self._stopped = self._is_hopeless()
         self._journal.message(f"Went on from the checkpoint of an earlier attempt, after epoch {done}, step {self._standing.step}.")
+        self._journal.stepped(self._standing.step, max(group["lr"] for group in self._optimizer.param_groups))
         self._journal.measured(self._standing.history[-1])
         return True
 

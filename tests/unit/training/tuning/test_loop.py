@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,15 @@ def test_it_stops_early_when_nothing_gets_better(tmp_path: Path) -> None:
     tuning = Tuning(tmp_path, recipe_of(epochs=8, early_stopping_patience=2))
     assert len(tuning.run(PERFECT)) == 1 + 4  # in the first half the learning rate is too high to tell
     assert "stopped early at epoch 4: 4 validations without a lower loss" in tuning.path.read_text()
+
+
+def test_each_validation_is_told_with_its_step_and_the_learning_rate_that_falls(tmp_path: Path) -> None:
+    tuning = Tuning(tmp_path, recipe_of(epochs=3))  # of 2 steps an epoch
+    tuning.run()
+    lines = [json.loads(line).get("progress") for line in tuning.path.read_text().splitlines()]
+    told = [(one["step"], one["learning_rate"]) for one in lines if one and one.get("validation")]
+    assert [step for step, _ in told] == [2, 4, 6, 6]  # and once more with the weights that are kept
+    assert 3e-3 >= told[0][1] > told[1][1] > told[2][1]
 
 
 def test_a_training_ends_with_its_samples_within_an_epoch(tmp_path: Path) -> None:

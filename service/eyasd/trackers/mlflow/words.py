@@ -1,0 +1,91 @@
+"""What a job is in the words of MLflow: its run's name, status, tags and params. Pure.
+
+tags     eyas.job, eyas.type, eyas.model, eyas.dataset, eyas.attempt, eyas.owner, eyas.setback, eyas.error, eyas.version; and of a
+         version eyas.dataset_digest, eyas.code_version, eyas.backbone, eyas.device
+params   asked.NAME, what the caller asked for; and of a version NAME, what was used
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from eyasd.core.bundle import Manifest
+from eyasd.core.jobs import Job, JobState, JobType
+from eyasd.trackers.story import Metric, asked
+
+JOB: Final = "eyas.job"
+STATUSES: Final = {
+    JobState.QUEUED: "SCHEDULED",
+    JobState.STARTING: "RUNNING",
+    JobState.RUNNING: "RUNNING",
+    JobState.INTERRUPTED: "SCHEDULED",
+    JobState.SUCCEEDED: "FINISHED",
+    JobState.FAILED: "FAILED",
+    JobState.CANCELLED: "KILLED",
+}
+_MOST_CHARACTERS: Final = 500  # of a value, in the versions of MLflow that take the least
+
+
+def run_name(job: Job) -> str:
+    """Returns what a person sees of a job's run."""
+    name = f"{job.model}/{job.version}" if job.version else f"{job.model} {job.id}"
+    return name if job.type is JobType.TRAINING else f"{name} on {job.dataset}"
+
+
+def milliseconds(time: datetime) -> int:
+    """Returns the time as MLflow has it, since 1970."""
+    return round(time.timestamp() * 1000)
+
+
+def pairs(values: Mapping[str, object]) -> list[dict[str, str]]:
+    """Returns tags or params as MLflow has them, without those that say nothing."""
+    return [{"key": key, "value": str(value)[:_MOST_CHARACTERS]} for key, value in values.items() if value not in (None, "")]
+
+
+def figures(metrics: tuple[Metric, ...]) -> list[dict[str, Any]]:
+    """Returns figures as MLflow has them."""
+    return [{"key": one.name, "value": one.value, "timestamp": milliseconds(one.time), "step": one.step} for one in metrics]
+
+
+def job_tags(job: Job) -> dict[str, object]:
+    """Returns what is known of a job from its row."""
+    return {
+        JOB: job.id,
+        "eyas.type": job.type,
+        "eyas.model": job.model,
+        "eyas.dataset": job.dataset,
+        "eyas.attempt": job.attempt,
+        "eyas.owner": job.owner,
+        "mlflow.user": job.owner,
+        "mlflow.source.name": "eyas",
+        "eyas.setback": job.setback,
+        "eyas.error": f"{job.error.reason}: {job.error.message}" if job.error else "",
+        "eyas.version": job.version,
+        "eyas.dataset_digest": job.dataset_report.digest if job.dataset_report else "",
+    }
+
+
+def asked_params(job: Job) -> dict[str, object]:
+    """Returns what the caller asked for."""
+    if job.type is JobType.TRAINING:
+        return {f"asked.{name}": value for name, value in asked(job).items()}
+    return {"asked.split": job.split, "asked.others": ", ".join(map(str, job.others))}
+
+
+def version_tags(manifest: Manifest) -> dict[str, object]:
+    """Returns what is known of a version."""
+    lineage = manifest.lineage
+    return {
+        "eyas.code_version": lineage.code_version,
+        "eyas.backbone": lineage.backbone,
+        "eyas.device": lineage.device,
+        "eyas.weights_source": lineage.weights_source,
+        "eyas.base_version": lineage.base_version,
+    }
+
+
+def used_params(manifest: Manifest) -> dict[str, object]:
+    """Returns what a version was trained with."""
+    return {**manifest.lineage.recipe, "backbone": manifest.lineage.backbone, "seed": manifest.lineage.seed}
