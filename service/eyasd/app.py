@@ -45,7 +45,17 @@ from eyasd.jobs.plates import Plates
 from eyasd.jobs.replica import Replica
 from eyasd.jobs.retries import RetryOptions
 from eyasd.jobs.scheduler import Scheduler
-from eyasd.machine import decoder_of, feedback_keys, fleet_options, make_writable, open_datasets, open_jobs, stores_of, tracing_of
+from eyasd.machine import (
+    decoder_of,
+    feedback_keys,
+    fleet_options,
+    make_writable,
+    open_datasets,
+    open_jobs,
+    stores_of,
+    tracing_of,
+    watch_machine,
+)
 from eyasd.registry.models import Models
 from eyasd.runners import make_exchange, make_runner, queue_options
 from eyasd.serving.cache import Cache
@@ -61,6 +71,7 @@ from eyasd.serving.queue.admission import Admission
 from eyasd.serving.saturation import Saturation
 from eyasd.serving.shadow import Shadows
 from eyasd.storage.address import open_store
+from eyasd.storage.watched import watched
 from eyasd.telemetry.metrics import Metrics
 from eyasd.telemetry.page import serve_metrics
 from eyasd.trackers.follower import Follower
@@ -120,7 +131,8 @@ class App:
         self.metrics = self._metrics = Metrics()
         self._tracing, self._exporter = tracing_of(settings, role, self._metrics, log)
         self._metrics.build_info.labels(version("eyas"), role).set(1)
-        self._repository = open_store(settings.registry.url, settings.data_dir / "models")
+        store = open_store(settings.registry.url, settings.data_dir / "models")
+        self._repository = watched(store, self._metrics.on_storage_failure("models"))
         self._models = Models(self._repository)
         self._scheduler: Scheduler | None = None
         self._permits: Permits | None = None
@@ -151,6 +163,7 @@ class App:
         self.http_port = self._web.port if self._web else None
         self.metrics_port = 0
         if share is None:
+            watch_machine(self._metrics, settings)
             self.metrics_port, close = serve_metrics(settings.telemetry.metrics_listen, self._metrics.registry)
             self._closers.append(close)
 
@@ -249,7 +262,7 @@ class App:
         self._permits = Permits(key.get_secret_value().encode() if key else kept_key(folder / "report.key"))
         replica = Replica(folder / "replicas")
         self._closers.append(replica.close)
-        datasets = open_datasets(self._settings)
+        datasets = open_datasets(self._settings, self._metrics.on_storage_failure("datasets"))
         ledger = Ledger(
             store,
             datasets,

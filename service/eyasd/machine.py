@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -29,6 +30,8 @@ from eyasd.serving.network.providers import CPU, DEFAULT_BATCH_SIZES, TENSORRT, 
 from eyasd.serving.nvjpeg import GpuDecoder
 from eyasd.storage.address import beside, open_store
 from eyasd.storage.store import Store
+from eyasd.storage.watched import watched
+from eyasd.telemetry.machine import watch_disks, watch_gpus
 from eyasd.telemetry.metrics import Metrics
 from eyasd.telemetry.otlp import Exporter, open_exporter
 from eyasd.telemetry.tracing import OFF, Tracing
@@ -134,6 +137,21 @@ def stores_of(settings: Settings) -> dict[str, Store]:
     }
 
 
+def volumes_of(settings: Settings) -> dict[str, Path]:
+    """Returns the folders whose disks may fill up: of all data, and of what is told to lie elsewhere."""
+    training = settings.training
+    stores = {"models": settings.registry.url, "datasets": settings.datasets.url, "captured": settings.capture.url}
+    folders = {name: Path(url.removeprefix("file://")) for name, url in stores.items() if url and url.startswith("file://")}
+    folders |= {name: at for name, at in (("cache", training.cache_dir), ("fetched", training.fetched_dir)) if at}
+    return {"data": settings.data_dir, **folders}
+
+
+def watch_machine(metrics: Metrics, settings: Settings) -> None:
+    """Shows the room on this machine's disks and what its GPUs do; to be called once, however many processes a daemon has."""
+    watch_disks(metrics, volumes_of(settings))
+    watch_gpus(metrics, visible_gpus(os.environ))
+
+
 def datasets_url(settings: Settings) -> str | None:
     """Returns where uploads are; None is a folder of this machine's.
 
@@ -184,10 +202,16 @@ def open_captured(settings: Settings) -> Captured:
     return Captured(open_store(captured_url(settings), settings.data_dir / "captured"))
 
 
-def open_datasets(settings: Settings) -> Datasets:
-    """Returns the datasets that were uploaded, and takes up uploads that an earlier daemon left. Raises StartupFailed."""
+def open_datasets(settings: Settings, on_failure: Callable[[str], None] = lambda _: None) -> Datasets:
+    """Returns the datasets that were uploaded, and takes up uploads that an earlier daemon left. Raises StartupFailed.
+
+    Args:
+        settings: say where they are.
+        on_failure: told the operation, where their store fails.
+    """
     folder, limits = settings.data_dir, settings.datasets
-    blobs = Blobs(open_store(datasets_url(settings), folder / "datasets"), folder / "uploads", limits.max_bytes)
+    store = watched(open_store(datasets_url(settings), folder / "datasets"), on_failure)
+    blobs = Blobs(store, folder / "uploads", limits.max_bytes)
     return Datasets(blobs, DatasetLimits(max_bytes=limits.max_dataset_bytes, max_files=limits.max_files))
 
 

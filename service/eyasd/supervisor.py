@@ -22,7 +22,7 @@ from prometheus_client import CollectorRegistry
 
 from eyasd.config import Settings, revealed
 from eyasd.core.errors import StartupFailed
-from eyasd.machine import feedback_keys, fleet_options
+from eyasd.machine import feedback_keys, fleet_options, watch_machine
 from eyasd.registry.models import Models
 from eyasd.serving.engine import wire
 from eyasd.serving.engine.channel import Channel
@@ -30,6 +30,7 @@ from eyasd.serving.engine.keeper import Keeper, Tenant
 from eyasd.serving.engine.loading import Loader
 from eyasd.serving.feedback.memory import OwnMemory
 from eyasd.storage.address import open_store
+from eyasd.storage.watched import watched
 from eyasd.telemetry.merged import Departed, Family, Merged, families, load, merge
 from eyasd.telemetry.metrics import Metrics
 from eyasd.telemetry.page import serve_metrics
@@ -53,7 +54,9 @@ class Supervisor:
         self._log = log
         self._metrics = Metrics()
         options = fleet_options(settings)
-        repository = open_store(settings.registry.url, settings.data_dir / "models")
+        watch_machine(self._metrics, settings)
+        store = open_store(settings.registry.url, settings.data_dir / "models")
+        repository = watched(store, self._metrics.on_storage_failure("models"))
         models = Models(repository)
         # Any acceptor takes the ids of any other, also where the repository keeps no key.
         self._feedback_keys = ",".join(feedback_keys(settings, repository, log))
@@ -133,12 +136,13 @@ class Supervisor:
 
     def _ask(self) -> list[Family]:
         """Returns the metrics of all; called in the thread that answers Prometheus."""
-        return asyncio.run_coroutine_threadsafe(self._gather(), self._loop).result()
+        own = families(self._metrics.registry)  # which may take a moment, of a disk that hangs
+        return asyncio.run_coroutine_threadsafe(self._gather(own), self._loop).result()
 
-    async def _gather(self) -> list[Family]:
+    async def _gather(self, own: list[Family]) -> list[Family]:
         await asyncio.gather(*(acceptor.measure() for acceptor in self._acceptors.values()))
         living = [acceptor.families for acceptor in self._acceptors.values()]
-        return merge([families(self._metrics.registry), self._departed.families(living), *living])
+        return merge([own, self._departed.families(living), *living])
 
 
 class _Acceptor:

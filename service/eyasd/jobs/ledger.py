@@ -67,7 +67,9 @@ class Ledger:
         self._metrics = metrics
         self._log = log
         self._quota_queued = quota_queued
-        self._threads = DatabaseThreads(may_hang=store.is_remote)
+        self._threads = DatabaseThreads(
+            may_hang=store.is_remote, on_failure=lambda operation: metrics.database_errors.labels(operation).inc()
+        )
         self._plates = plates
         self._renewed = float("-inf")
         self._news = News(partial(self._threads.run, store.newest))
@@ -200,14 +202,14 @@ class Ledger:
     async def take_over(self) -> list[Job]:
         """Returns the jobs that another replica held which is no more, and that this one holds now; see `Leases.take_over`."""
 
-        def work() -> list[Job]:
+        def take_over() -> list[Job]:
             gone = self._replica.gone()
             taken = self._store.leases.take_over(self._replica.id, gone, warned)
             self._replica.forget(gone)
             return taken
 
         warned = self._plates.warned() if self._plates else None
-        taken = await self._threads.run(work)
+        taken = await self._threads.run(take_over)
         if self._plates:
             self._plates.take_down(self._store.leases.silent)
         return taken

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Collection
+from datetime import UTC, datetime
 from typing import Final
 
 import structlog
@@ -52,6 +53,7 @@ class Scheduler:
         self._ended = asyncio.Event()  # an attempt has
         self._attempts: dict[str, Attempt] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        metrics.running_jobs.set_function(lambda: len(self._tasks))
 
     @property
     def here(self) -> Collection[str]:
@@ -84,7 +86,7 @@ class Scheduler:
             try:
                 if time.monotonic() - renewed >= RENEW_SECONDS:
                     await self._heed(await self._ledger.renew())
-                    self._metrics.queued_jobs.set(len(await self._ledger.queued()))
+                    await self._show()
                     renewed = time.monotonic()
                 await self._look()
             except StorageFailed as error:
@@ -94,6 +96,14 @@ class Scheduler:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_PASS_SECONDS):
                     await self._ledger.changed_since(seen)
+
+    async def _show(self) -> None:
+        """Shows what waits, and no more how far those were that are not at work any more."""
+        queued = await self._ledger.queued()
+        self._metrics.queued_jobs.set(len(queued))
+        oldest = min((job.create_time for job in queued), default=None)
+        self._metrics.oldest_queued.set((datetime.now(UTC) - oldest).total_seconds() if oldest else 0.0)
+        self._metrics.keep_jobs([job.id for job in await self._ledger.in_state(JobState.STARTING, JobState.RUNNING)])
 
     async def _touch(self) -> None:
         """Says to the processes that somebody holds their jobs still, however long the database takes to answer, or ends them."""
@@ -164,6 +174,8 @@ class Scheduler:
             claimed = await self._ledger.claim(next_ones, self._queue.quota_running)
             if claimed is None:
                 return
+            if claimed.attempt == 1:
+                self._metrics.queue_seconds.observe((datetime.now(UTC) - claimed.create_time).total_seconds())
             self._spawn(claimed, begun=False)
 
     async def _heed(self, held: Collection[str]) -> None:

@@ -6,7 +6,7 @@ Labels are bounded: a model is a label only if the registry has it, a method onl
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final
 
 from eyasd.core.jobs import Progress
@@ -303,6 +303,20 @@ class Metrics:
         self.database_errors = Counter(
             "eyas_database_errors_total", "Calls of the job database that failed.", ["operation"], registry=r
         )
+        self.gpu_memory_used = Gauge(
+            "eyas_gpu_memory_used_bytes", "Memory of a GPU that is taken, by whomever.", ["gpu"], registry=r
+        )
+        self.gpu_memory_total = Gauge("eyas_gpu_memory_total_bytes", "Memory of a GPU.", ["gpu"], registry=r)
+        self.gpu_utilization = Gauge(
+            "eyas_gpu_utilization_ratio", "Part of the last moments in which a GPU ran anything.", ["gpu"], registry=r
+        )
+        self.disk_free = Gauge(
+            "eyas_disk_free_bytes",
+            "Room that is left on the disk of a folder: data, models, datasets, cache or fetched.",
+            ["volume"],
+            registry=r,
+        )
+        self.disk_size = Gauge("eyas_disk_size_bytes", "Size of the disk of a folder.", ["volume"], registry=r)
         self.build_info = Gauge("eyas_build_info", "1, by version and role of the daemon.", ["version", "role"], registry=r)
 
     def _count_jobs(self, r: Registry) -> None:
@@ -341,6 +355,10 @@ class Metrics:
         self.training_progress = Gauge(
             "eyas_training_progress_ratio", "How much of the training is done, as estimated.", ["job"], registry=r
         )
+
+    def on_storage_failure(self, store: str) -> Callable[[str], None]:
+        """Returns what counts a failure of a store, given the operation."""
+        return lambda operation: self.storage_errors.labels(store, operation).inc()
 
     def observe_progress(self, job: str, progress: Progress) -> None:
         """Shows how far a training is."""

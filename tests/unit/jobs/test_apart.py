@@ -18,6 +18,7 @@ from eyasd.core.jobdir import ProgressLine, Unreported
 from eyasd.core.jobs import Job, JobError, JobState, Progress
 from eyasd.core.tasks import TrainingOutcome, TrainingTask
 from eyasd.jobs import attempt as attempt_module
+from eyasd.jobs import scheduler as scheduler_module
 from eyasd.jobs import stalls
 from eyasd.jobs.exchange import Exchange
 from eyasd.pod import layout
@@ -97,7 +98,8 @@ async def until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-async def test_a_training_from_request_to_version(house: House, store: Store) -> None:
+async def test_a_training_from_request_to_version(house: House, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler_module, "RENEW_SECONDS", 3600.0)  # when figures of ended jobs go
     job = await train(house)
     one = await pod(house, store, job)
     task = document.load(TrainingTask, (one.scratch / jobdir.TRAINING).read_text())

@@ -38,9 +38,12 @@ def a_job(house: House) -> Job:
     )
 
 
-async def test_a_training_from_request_to_version(house: House) -> None:
+async def test_a_training_from_request_to_version(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler_module, "RENEW_SECONDS", 3600.0)
+    value = house.metrics.registry.get_sample_value
     job = await train(house)
     process = await house.runner.started.get()
+    assert (value("eyas_running_jobs"), value("eyas_job_queue_seconds_count")) == (1, 1)
     task = document.load(TrainingTask, (process.job_dir / jobdir.TRAINING).read_text())
     assert (task.job, task.attempt, task.dataset, task.spec.preset) == (job.id, 1, str(house.photos), Preset.FAST)
     assert (task.cache, task.sources) == (CACHE, SOURCES)
@@ -54,10 +57,13 @@ async def test_a_training_from_request_to_version(house: House) -> None:
     done = await house.ledger.get(job.id)
     assert (done.version, done.evaluation, done.end_time is not None) == (1, evaluation(), True)
     assert house.models.resolve(ModelRef("colours", alias="production")) == 1
-    assert house.metrics.registry.get_sample_value("eyas_training_loss", {"job": job.id}) == 0.25
-    assert house.metrics.registry.get_sample_value("eyas_jobs_total", {"type": "training", "state": "succeeded"}) == 1
+    assert value("eyas_training_loss", {"job": job.id}) == 0.25
+    assert value("eyas_jobs_total", {"type": "training", "state": "succeeded"}) == 1
     # What a person may ask about stays, the rest goes.
     assert {path.name for path in process.job_dir.iterdir()} == {jobdir.TRAINING, jobdir.PROGRESS, jobdir.RESULT}
+    monkeypatch.setattr(scheduler_module, "RENEW_SECONDS", 0.0)
+    while value("eyas_training_loss", {"job": job.id}) is not None or value("eyas_running_jobs"):
+        await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize(
@@ -386,6 +392,7 @@ async def test_urgent_jobs_go_first(house: House, monkeypatch: pytest.MonkeyPatc
     order = []
     while house.metrics.registry.get_sample_value("eyas_queued_jobs") != 3:
         await asyncio.sleep(0.01)
+    assert 0 < (house.metrics.registry.get_sample_value("eyas_oldest_queued_job_seconds") or 0) < 300
     for _ in range(3):
         running.succeed()
         running = await house.runner.started.get()
@@ -620,21 +627,22 @@ async def test_a_database_that_fails_for_a_while_loses_nothing(house: House, mon
     monkeypatch.setattr(attempt_module, "_STORAGE_RETRY_SECONDS", 0.01)
     job = await train(house)
     process = await house.runner.started.get()
-    record, tries = house.store.record, []
+    kept, tries = house.store.record, []
 
-    def fail(*arguments: object) -> None:
+    def record(*arguments: object) -> None:
         tries.append(arguments)
         if len(tries) < 3:
             raise StorageFailed("disk I/O error")
-        record(*arguments)  # type: ignore[arg-type]
+        kept(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(house.store, "record", fail)
+    monkeypatch.setattr(house.store, "record", record)
     process.say(message="first")
     process.succeed()
     events = await follow(house, job)
     assert states(events)[-1] is JobState.SUCCEEDED
     assert [event.message for event in events if event.message] == ["first"]
     assert len(tries) >= 3
+    assert house.metrics.registry.get_sample_value("eyas_database_errors_total", {"operation": "record"}) == 2
 
 
 async def test_a_training_that_hangs_is_told_with_where_and_that_it_goes_on(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
