@@ -32,6 +32,7 @@ from eyasd.jobs.scheduler import Scheduler
 from eyasd.jobs.store import JobStore
 from eyasd.registry.models import Models
 from eyasd.telemetry.metrics import Metrics
+from eyasd.telemetry.tracing import OFF, Tracing
 from uploads import open_uploads
 
 CACHE = SharedCache("/cache", 1_000_000)
@@ -124,8 +125,10 @@ class House:
         log: structlog.typing.FilteringBoundLogger,
         database: Path | str | None = None,
         exchange: Exchange | None = None,
+        traces: Tracing = OFF,
     ) -> None:
         self.folder = folder
+        self.traces = traces
         self.exchange = exchange
         self.database = database or folder / "jobs.sqlite"
         self.models = models
@@ -152,6 +155,7 @@ class House:
             self._log,
             exchange=self.exchange,
             plates=plates,
+            traces=self.traces,
         )
         self.intake = Intake(self.ledger, self.models)
         queue = QueueOptions(devices=1)

@@ -273,6 +273,7 @@ class App:
             jobs.quota_queued,
             exchange,
             Plates(self._repository, replica.id, self._log) if store.is_remote else None,
+            self._tracing,
         )
         runner, self._cluster = make_runner(self._settings, self._permits, self._log)
         scheduler = self._scheduler = Scheduler(ledger, runner, self._models, queue, options, self._metrics, self._log)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,10 @@ from collector import Collector, Received, collecting
 from eyas.v1 import classification_service_pb2 as pb
 from eyas.v1 import classification_service_pb2_grpc as pb_grpc
 from eyasd.app import App, Role
+from eyasd.core import kin
 from eyasd.registry.models import Models
 
+TESTS = Path(__file__).parents[1]
 RED = picture(COLOURS["red"])
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 PARENT = (("traceparent", f"00-{TRACE}-{SPAN}-01"), ("x-request-id", "request-1"))
@@ -189,3 +193,38 @@ async def test_a_collector_that_is_away_slow_or_dying_disturbs_nobody(daemon: An
         closing = loop.time()
     assert loop.time() - closing < 8
     assert dropped.value > 0
+
+
+def programs() -> list[int]:
+    """Returns the training programs that this process has started."""
+    commands = {process: Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0") for process in kin.descendants(os.getpid())}
+    return [process for process, command in commands.items() if command[1:3] == [b"-m", b"eyasd.training"]]
+
+
+async def test_a_training_is_one_trace_from_its_caller_through_a_killed_attempt_to_its_version(
+    daemon: Any, collector: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", f"{TESTS / 'fake_program'}:{TESTS}:{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.setenv("EYAS_TEST_GO", str(tmp_path / "go"))
+    monkeypatch.setenv("EYAS_TEST_RUNS", str(tmp_path / "runs"))
+    (tmp_path / "photos").mkdir()
+    telemetry = traced(collector, trace_ratio=1e-9)  # calls that make jobs are traced all the same
+    async with daemon(Role.TRAINER, telemetry=telemetry) as app, eyas.aio.Client(f"127.0.0.1:{app.port}") as client:
+        job = await client.train(str(tmp_path / "photos"), "colours", preset="fast")
+        while not (tmp_path / "runs").exists():
+            await asyncio.sleep(0.05)
+        for process in programs():
+            os.kill(process, signal.SIGKILL)
+        (tmp_path / "go").touch()
+        await client.wait(job.id)
+    spans = by_name(collector.spans)
+    (asked,), (whole,) = spans["eyas.v1.TrainingService/Train"], spans["job training"]
+    assert asked.attributes["eyas.job"] == job.id
+    assert {one.trace for one in collector.spans} == {asked.trace}
+    assert (whole.parent, whole.kind) == (asked.id, 5)
+    assert (whole.attributes["eyas.attempts"], whole.attributes["eyas.version"]) == (2, 1)
+    killed, followed = spans["attempt"]
+    assert "signal 9" in (killed.error or "")
+    assert followed.error is None
+    assert [one.parent for one in spans["fine-tune"]] == [killed.id, followed.id]
+    assert asked.start <= whole.start <= killed.start <= killed.end <= followed.start <= followed.end <= whole.end

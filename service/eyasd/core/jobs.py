@@ -36,6 +36,7 @@ class Progress:
         validation: the newest figures on the validation split; None before the head is fitted.
         step: how many steps of the fine-tuning are done; 0 outside `fine-tune`.
         learning_rate: of the last of them, the largest of all parts of the network; None outside `fine-tune`.
+        part: of the stage, where it has several and somebody wants to know, see `TrainingTask.trace`.
     """
 
     stage: str
@@ -49,6 +50,7 @@ class Progress:
     validation: EpochMetrics | None = None
     step: int = 0
     learning_rate: float | None = None
+    part: str | None = None
 
 
 class JobType(StrEnum):
@@ -125,6 +127,7 @@ class Job:
         micro_batches: of the next attempt of a training, see `TrainingTask`.
         setback: why the last attempt ended where another one follows, for a person.
         worked: how long the attempts before this one have been at work, as far as that was seen.
+        trace: the call that asked for it, as `traceparent` has it; None where that is not traced.
     """
 
     id: str
@@ -159,6 +162,7 @@ class Job:
     micro_batches: int = 1
     setback: str = ""
     worked: timedelta = timedelta(0)
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

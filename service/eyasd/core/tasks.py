@@ -57,6 +57,7 @@ class TrainingTask:
         cache: of decoded pictures; None is a cache for this job alone.
         micro_batches: in how many parts each batch is taken at least, where memory is short; the steps are those of whole ones.
         sources: where the dataset may lie.
+        trace: the call that asked for it, see `Job`; where there is one, the parts of the stages are told, too.
     """
 
     job: str
@@ -71,6 +72,7 @@ class TrainingTask:
     cache: SharedCache | None = None
     micro_batches: int = 1
     sources: Sources = Sources()
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,9 @@ from eyasd.jobs.retries import RetryOptions, fault_of, judge
 from eyasd.jobs.runner import Cause, DevicesTaken, Ending, Launch, Process, Runner
 from eyasd.jobs.stalls import ReportWatch, StallWatch
 from eyasd.registry.models import Models
+from eyasd.telemetry.context import parse
 from eyasd.telemetry.metrics import Metrics
+from eyasd.telemetry.redaction import redacted
 
 _LOOK_SECONDS: Final = 0.25
 _STORAGE_RETRY_SECONDS: Final = 2.0
@@ -77,6 +79,8 @@ class Attempt:
         self._lease = ledger.lease(job)
         self._job_dir = ledger.job_dir(job.id)
         self._ledger, self._runner, self._models = ledger, runner, models
+        traced = parse(job.trace or "")
+        log = log.bind(job=job.id, attempt=job.attempt, **({"trace_id": traced.trace_id} if traced else {}))
         self._publisher = Publisher(ledger, models, log)
         self._stalls = (
             StallWatch(job.id, self._job_dir, metrics, log)
@@ -103,14 +107,14 @@ class Attempt:
             try:
                 return await work()
             except (JobEnded, LeaseLost) as error:
-                self._log.warning("attempt left", job=self._job.id, attempt=self._job.attempt, error=error.message)
+                self._log.warning("attempt left", error=error.message)
                 return None
             except StorageFailed as error:  # rows, or the repository, cannot be written now; the process goes on meanwhile
-                self._log.warning("job waits for storage", job=self._job.id, error=error.message)
+                self._log.warning("job waits for storage", error=redacted(error.message))
                 await asyncio.sleep(_STORAGE_RETRY_SECONDS)
                 work = self._take_up if self._begun else self._begin
             except Exception as error:  # noqa: BLE001 - a job whose bookkeeping fails must not take the scheduler with it
-                self._log.exception("job failed", job=self._job.id)
+                self._log.exception("job failed")
                 failure = error if isinstance(error, EyasError) else TrainerFailed(f"The job could not be run: {error}.")
                 work = partial(self._give_up, failure)
 
@@ -129,7 +133,7 @@ class Attempt:
     def give_way(self) -> None:
         """Ends its process at once, as another replica may take the job over and start another; one elsewhere is found by it."""
         if self.process is not None and not self.process.stays and not self._gave_way:
-            self._log.warning("process gives way", job=self._job.id, attempt=self._job.attempt)
+            self._log.warning("process gives way")
             self._gave_way = True
             self._stopping = asyncio.create_task(self.process.stop(_GIVE_WAY_SECONDS))
 
@@ -168,7 +172,7 @@ class Attempt:
         except DevicesTaken as error:  # since the scheduler looked
             await self._interrupt(_TAKEN_WAIT, str(error))
             return
-        self._log.info("job started", job=self._job.id, attempt=self._job.attempt)
+        self._log.info("job started")
         await self._follow(process)
 
     async def _started(self) -> Process:
@@ -281,7 +285,7 @@ class Attempt:
                     await self._ledger.report(self._job.id, self._job.attempt, left.first, left.lines)
                 break
             except StorageFailed as error:
-                self._log.warning("what pods have left could not be fetched yet", job=self._job.id, error=error.message)
+                self._log.warning("what pods have left could not be fetched yet", error=redacted(error.message))
                 if time.monotonic() > limit:
                     return (
                         f"What the attempt has left could not be fetched for {_RECEIVE_SECONDS / 60:.0f} minutes: {error.message}"
@@ -305,7 +309,7 @@ class Attempt:
         if isinstance(verdict, JobError):
             await self._end(JobState.FAILED, error=verdict)
             return
-        self._log.warning("attempt lost", job=job.id, attempt=job.attempt, status=ending.status, reason=verdict.setback)
+        self._log.warning("attempt lost", status=ending.status, reason=redacted(verdict.setback))
         await self._interrupt(
             None if job.pausing else verdict.wait, verdict.setback, lost=verdict.lost, micro_batches=verdict.micro_batches
         )

@@ -80,6 +80,7 @@ def prepare(
                 cache=cache,
                 micro_batches=job.micro_batches,
                 sources=sources,
+                trace=job.trace,
             )
             if job.base_version is not None:
                 _lay_out_version(job_dir / jobdir.BASE, job.base_version, (bundle.WEIGHTS,), models)

@@ -10,11 +10,11 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from eyasd.core.errors import DatasetInUse, Unavailable
+from eyasd.core.errors import DatasetInUse, EyasError, Unavailable
 from eyasd.core.jobs import Job, JobEvent, JobState, JobType, Lease, Queued
 from eyasd.core.names import DatasetRef
 from eyasd.jobs import folder
@@ -25,11 +25,18 @@ from eyasd.jobs.plates import Hold, Plates
 from eyasd.jobs.progress import event_of
 from eyasd.jobs.replica import Replica
 from eyasd.jobs.threads import DatabaseThreads
+from eyasd.jobs.traces import Outline, spans_of, traced
 from eyasd.registry.datasets import Datasets
+from eyasd.telemetry import tracing
 from eyasd.telemetry.metrics import Metrics
+from eyasd.telemetry.redaction import place, redacted
+from eyasd.telemetry.tracing import OFF, Tracing
 
 if TYPE_CHECKING:  # a server imports this file, too, and has no database
     from eyasd.jobs.store import JobStore
+
+
+_EVENTS_AT_ONCE: Final = 500
 
 
 class Ledger:
@@ -46,6 +53,7 @@ class Ledger:
         quota_queued: int = 0,
         exchange: Exchange | None = None,
         plates: Plates | None = None,
+        traces: Tracing = OFF,
     ) -> None:
         """Begins with the jobs of the store.
 
@@ -59,6 +67,7 @@ class Ledger:
             quota_queued: most jobs of one owner that may be queued; 0 is no bound.
             exchange: None where training programs see the folders of jobs.
             plates: of the trainers on the same database; None where they are all of this machine, and find each other's processes.
+            traces: gets the spans of jobs whose calls are traced.
         """
         self._store = store
         self.datasets, self.exchange = datasets, exchange
@@ -71,6 +80,7 @@ class Ledger:
             may_hang=store.is_remote, on_failure=lambda operation: metrics.database_errors.labels(operation).inc()
         )
         self._plates = plates
+        self._traces = traces
         self._renewed = float("-inf")
         self._news = News(partial(self._threads.run, store.newest))
         self.draining = False
@@ -90,9 +100,14 @@ class Ledger:
         """
         if self.draining:
             raise Unavailable("The server is going down: send the request again.")
+        trace, call = tracing.trace(), tracing.current()
+        job = traced(job, trace.context if trace is not None else None)
         accepted = await self._threads.answer(self._store.submit, job, request_id, request, self._quota_queued)
+        if call is not None:
+            call.job = accepted.id
         if accepted.id == job.id:
-            self._log.info("job accepted", job=job.id, type=job.type, model=job.model, dataset=job.dataset)
+            about = {"request_id": call.request_id} if call is not None else {}
+            self._log.info("job accepted", job=job.id, type=job.type, model=job.model, dataset=place(job.dataset), **about)
             await self._moved(accepted)
         return accepted
 
@@ -291,5 +306,21 @@ class Ledger:
         self._metrics.jobs.labels(job.type, job.state).inc()
         self._news.tell(job.id)
         if job.state.ended:
-            self._log.info("job ended", job=job.id, state=job.state, error=job.error.message if job.error else None)
+            error = redacted(job.error.message) if job.error else None
+            self._log.info("job ended", job=job.id, attempt=job.attempt, state=job.state, error=error)
             await asyncio.to_thread(folder.clear, self.job_dir(job.id))
+        if job.trace is not None and self._traces.on and (job.state.ended or job.state is JobState.INTERRUPTED):
+            await self._trace(job)
+
+    async def _trace(self, job: Job) -> None:
+        """Makes the spans of what has just ended. Nobody's job fails for want of them."""
+        outline, following = Outline(), 1
+        try:
+            while events := await self._threads.run(self._store.events, job.id, following, _EVENTS_AT_ONCE):
+                for event in events:
+                    outline.see(event)
+                following = events[-1].sequence + 1
+        except EyasError as error:
+            self._log.warning("a job could not be traced", job=job.id, error=error.message)
+        else:
+            self._traces.put(spans_of(outline, job))

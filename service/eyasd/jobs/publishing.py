@@ -22,6 +22,7 @@ from eyasd.core.names import PRODUCTION, ModelRef
 from eyasd.core.tasks import EvaluationOutcome, InspectionOutcome, TrainingOutcome
 from eyasd.jobs.ledger import Ledger
 from eyasd.registry.models import Models
+from eyasd.telemetry.redaction import redacted
 
 _RETRY_SECONDS: Final = (1, 2, 5, 10, 30)
 
@@ -83,7 +84,7 @@ class Publisher:
                 version, unmoved = await asyncio.to_thread(self._publish_once, job, made)
             except StorageFailed as error:
                 delay = _RETRY_SECONDS[min(tries, len(_RETRY_SECONDS) - 1)]
-                self._log.warning("version could not be published yet", job=job.id, error=error.message)
+                self._log.warning("version could not be published yet", error=redacted(error.message))
                 message = f"{error.message} The finished model is kept, and published as soon as that is possible."
                 if tries == 0:
                     await self._report(lease, message=message)
@@ -91,7 +92,7 @@ class Publisher:
                 await asyncio.sleep(delay)
             else:
                 if unmoved:
-                    self._log.warning("alias not moved", job=job.id, version=version, error=unmoved)
+                    self._log.warning("alias not moved", version=version, error=unmoved)
                     await self._report(lease, message=f"Version {version} is published. {unmoved}")
                 return version
         return None

@@ -217,6 +217,11 @@ class Tracing:
         self._sink = sink
         self._ratio = ratio
 
+    @property
+    def on(self) -> bool:
+        """Whether anything is traced at all."""
+        return self._sink is not None
+
     def begin(self, name: str, metadata: Iterable[tuple[str, str | bytes]], *, always: bool = False) -> Call:
         """Begins a call, which `current` returns in this task, and in those that it makes, from now on.
 

@@ -71,6 +71,7 @@ def _train(folder: Path) -> object:
     restart_tuned()
     task = document.load(TrainingTask, (folder / jobdir.TRAINING).read_bytes())
     with _journal(folder, task, training_shares(task.spec)) as journal:
+        journal.tells_parts = task.trace is not None
         from eyasd.training.ranks import connect  # noqa: PLC0415 -- torch takes seconds, and an evaluation does without
         from eyasd.training.together import assist  # noqa: PLC0415
         from eyasd.training.train import train  # noqa: PLC0415
@@ -117,6 +118,10 @@ def _journal(folder: Path, task: TrainingTask | EvaluationTask | InspectionTask,
     heartbeat.start()
     try:
         yield journal
+    except Exception as error:
+        if not isinstance(error, EyasError | Interrupted):  # its traceback follows
+            sys.stderr.write(f"Attempt {task.attempt} of job {task.job} failed:\n")
+        raise
     finally:
         heartbeat.close()
         journal.lines.close()

@@ -73,12 +73,14 @@ class Journal:
     Attributes:
         path: of progress.jsonl.
         shares: each stage's share of the job, in the order of the stages.
+        tells_parts: whether somebody wants to know which part of a stage is under way.
         lines: where what it says goes.
         moves: how often it has heard that the program goes on.
     """
 
     path: Path
     shares: Mapping[str, float]
+    tells_parts: bool = False
 
     def __post_init__(self) -> None:
         self._stop = threading.Event()
@@ -117,6 +119,13 @@ class Journal:
         self._progress = Progress(stage=stage, fraction=self._progress.fraction, validation=self._progress.validation)
         self._stage_start = time.monotonic() - self._start
         self._write()
+
+    def part(self, part: str) -> None:
+        """Begins a part of the stage, which lasts until the next one, or the end of the stage."""
+        self.check()
+        if self.tells_parts:
+            self._progress = replace(self._progress, part=part)
+            self._write()
 
     def advance(self, fraction: float, *, images_per_second: float = 0.0, loss: float | None = None) -> None:
         """Says how much of the stage is done, 0..1, and stops the program if it was asked to."""

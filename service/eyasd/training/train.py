@@ -100,6 +100,7 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
     history, logits = fine_tune(start, budget, folder, journal, ranks) if recipe.samples else ((start.head,), start.logits)
 
     journal.stage("export")
+    journal.part("calibrate")
     sample = start.sample.seen_by(network, images, journal)
     network.cpu()
     targets = data.targets[data.rows[VALIDATION]]
@@ -116,6 +117,7 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
         durable.write(bundle / EXPLAIN, head_weights(network).to_bytes())
     metadata = {"eyas.labels": document.dump(data.labels), "eyas.preprocess": document.dump(start.preprocess)}
     metadata |= {"eyas.thresholds": document.dump(thresholds)} if thresholds else {}
+    journal.part("write")
     parity = _export(servable, bundle / MODEL, images, data, metadata, journal)
 
     journal.stage("evaluate")
@@ -185,6 +187,7 @@ def _export(
     to_onnx(servable, torch.zeros(1, px, px, 3, dtype=torch.uint8), path, list(servable.outputs), metadata)
     check_signature(path, px, servable.outputs)
     journal.advance(0.6)
+    journal.part("prove")
     rows = np.concatenate([data.rows[VALIDATION], data.rows[TRAIN]])[:PARITY_EXAMPLES]
     return prove_parity(servable, path, images[rows])
 

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 import pytest
 
 from eyasd.telemetry import tracing
 from eyasd.telemetry.context import Context
-from eyasd.telemetry.tracing import MOST_SPANS, OFF, Kind, Span, Tracing
+from eyasd.telemetry.tracing import MOST_SPANS, OFF, Kind, Tracing
+from kept import Kept
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0"
-
-
-class Kept:
-    """A sink that keeps everything."""
-
-    def __init__(self) -> None:
-        self.spans: list[Span] = []
-
-    def put(self, spans: Sequence[Span]) -> None:
-        self.spans += spans
 
 
 @pytest.fixture(autouse=True)

@@ -82,6 +82,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
             file.write_bytes(noise(10 * i + px))
     (root / "data" / "dark" / "broken.jpg").write_bytes(b"no picture")
     task = {"job": "j1", "attempt": 2, "model": "tiny", "dataset": str(root / "data"), "spec": {**TINY, "epochs": 2}, "hub": False}
+    task["trace"] = f"00-{'a' * 32}-{'b' * 16}-01"
     (root / jobdir.TRAINING).write_text(json.dumps(task))
     done = run(root)
     assert done.returncode == jobdir.OK, done.stderr
@@ -133,6 +134,8 @@ class TestTraining:
         stages = ["audit", "weights", "decode", "head", "fine-tune", "export", "evaluate", "publish"]
         assert list(dict.fromkeys(p.stage for p in progress)) == stages
         assert [p.fraction for p in progress] == sorted(p.fraction for p in progress)
+        parts = [("decode", "split"), ("export", "calibrate"), ("export", "write"), ("export", "prove")]
+        assert list(dict.fromkeys((p.stage, p.part) for p in progress if p.part)) == parts  # as its call is traced
         messages = " ".join(line.message for line in lines if line.message)
         assert "fewer than 10 pictures" in messages
         assert "starts from random weights" in messages

@@ -126,6 +126,7 @@ def prepare(
     pictures = decode(listing.files, preprocess, folder, task.cache, journal)
     prints = fingerprints(entry.sha256 for entry in pictures.entries)
     known = data is not None
+    journal.part("split")
     data = data or _audited(listing, pictures, recipe, base, journal)
     recipe = decided(training=len(data.rows[TRAIN]))
 
