@@ -91,6 +91,7 @@ async def test_a_call_is_one_trace_from_its_caller_to_the_batch(app: App, collec
     batches: dict[str, list[Received]] = {}
     for inference in spans["inference"]:
         assert inference.attributes["eyas.precision"] == "fp32"
+        assert inference.attributes["eyas.provider"] == "CPUExecutionProvider"
         assert inference.attributes["eyas.engine.pid"] > 0
         batches.setdefault(inference.attributes["eyas.batch.id"], []).append(inference)
     for batch in batches.values():

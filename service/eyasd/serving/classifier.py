@@ -28,6 +28,7 @@ from eyasd.serving.queue.decoders import Decoders
 from eyasd.serving.runs import Runs
 from eyasd.serving.seen import Seen, Watcher
 from eyasd.serving.shadow import Sample, Shadows
+from eyasd.serving.spans import Spans
 from eyasd.telemetry import tracing
 from eyasd.telemetry.metrics import Metrics
 
@@ -71,7 +72,7 @@ class Classifier:
         self._ids = ids
         self._watchers = watchers
         self._decoders = Decoders(threads)
-        self._runs = Runs(self._decoders, admission, cache, metrics, decode)
+        self._runs = Runs(self._decoders, admission, cache, metrics, Spans(fleet.provider), decode)
 
     async def classify(self, question: Question) -> Classified:
         """Labels the pictures of one request.

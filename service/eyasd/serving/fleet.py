@@ -159,6 +159,11 @@ class Fleet:
         # The load goes on if this caller leaves: the next one wants it too.
         return await asyncio.shield(self._load(*key))
 
+    @property
+    def provider(self) -> str:
+        """ONNX Runtime's name of what runs the networks."""
+        return self._options.engine.provider
+
     def shadow_percent(self, model: str) -> float:
         """Returns the share of requests that a model's shadow is to see, 0..100."""
         shadow = self._routes.shadow(model)

@@ -47,7 +47,13 @@ class Runs:
     """Runs pictures. Belongs to one event loop."""
 
     def __init__(
-        self, decoders: Decoders, admission: Admission, cache: Cache | None, metrics: Metrics, decode: Decode | None = None
+        self,
+        decoders: Decoders,
+        admission: Admission,
+        cache: Cache | None,
+        metrics: Metrics,
+        spans: Spans,
+        decode: Decode | None = None,
     ) -> None:
         """Remembers what to use.
 
@@ -56,6 +62,7 @@ class Runs:
             admission: learns how long that and the network took.
             cache: keeps what networks said; None keeps nothing.
             metrics: where its hits are shown.
+            spans: of pictures whose calls are traced.
             decode: decodes JPEGs in the decoders' threads; None is libjpeg-turbo.
         """
         self._decoders = decoders
@@ -63,7 +70,7 @@ class Runs:
         self._cache = cache
         self._metrics = metrics
         self._decode = decode
-        self._spans = Spans()
+        self._spans = spans
         if cache is not None:
             metrics.cache_bytes.set_function(lambda: cache.size_bytes)
 

@@ -85,7 +85,7 @@ class Shadows:
         self._log = log
         self._draw = draw
         self._tracing = traces
-        self._spans = Spans()
+        self._spans = Spans(fleet.provider)
         self._running: dict[str, asyncio.Task[None]] = {}
         self._flips: dict[str, tuple[int, set[tuple[str, str]]]] = {}
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="shadow", initializer=give_way)

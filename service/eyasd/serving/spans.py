@@ -36,7 +36,9 @@ class Times(NamedTuple):
 class Spans:
     """Makes spans of pictures. Belongs to one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, provider: str) -> None:
+        """Begins; `provider` is ONNX Runtime's name of what runs the networks."""
+        self._provider = provider
         self._first: dict[Batch, Context] = {}
 
     def add(self, trace: Trace, loaded: LoadedVersion, times: Times, answer: Answer, about: Mapping[str, Value]) -> None:
@@ -59,6 +61,7 @@ class Spans:
             "eyas.model": loaded.model,
             "eyas.version": loaded.version,
             "eyas.precision": loaded.precision,
+            "eyas.provider": self._provider,
             "eyas.engine.pid": batch.engine,
             "eyas.batch.id": f"{batch.engine}-{batch.number}",
             "eyas.batch.images": batch.images,

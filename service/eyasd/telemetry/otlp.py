@@ -29,6 +29,7 @@ _PERIOD_SECONDS: Final = 1.0
 _EXPORT_SECONDS: Final = 5.0  # with its repetitions
 
 _CUT_OFF_MS: Final = 100  # that older exporters wait for what they are at
+_LAST_SECONDS: Final = 0.5  # which it takes one that is cut off to say so
 
 Send = Callable[[Sequence[Span]], bool]
 
@@ -77,6 +78,7 @@ class Exporter:
             self._news.notify()
         self._thread.join(seconds)
         self._cut_off()
+        self._thread.join(_LAST_SECONDS)
         with self._news:
             left = len(self._waiting)
             self._waiting.clear()
