@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -41,21 +41,27 @@ class Daemon:
 
 @contextmanager
 def daemon(
-    role: str, data_dir: Path, *, cores: str | None = None, settings: Mapping[str, str] | None = None, port: int | None = None
+    role: str,
+    data_dir: Path,
+    *,
+    cores: str | None = None,
+    settings: Mapping[str, str] | None = None,
+    port: int | None = None,
+    program: Sequence[str] = ("-m", "eyasd"),
+    metrics_port: int = 0,
 ) -> Iterator[Daemon]:
     """Starts `eyasd ROLE`, on a port of its own or `port`, on cores such as 0 or 0-3 if asked, and stops it at the end."""
     port = port or free_port()
     command = [
         sys.executable,
-        "-m",
-        "eyasd",
+        *program,
         role,
         "--data-dir",
         str(data_dir),
         "--listen",
         f"127.0.0.1:{port}",
         "--metrics-port",
-        "0",
+        str(metrics_port),
     ]
     if cores is not None:
         command = ["taskset", "-c", cores, *command]
