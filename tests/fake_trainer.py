@@ -15,6 +15,7 @@ from builders import evaluation, write_bundle
 from eyasd.core import document, jobdir
 from eyasd.core.evaluation import Evaluation
 from eyasd.core.findings import DatasetReport, LabelCounts
+from eyasd.core.gate import Gate
 from eyasd.core.jobdir import ProgressLine
 from eyasd.core.jobs import Job, JobError, JobEvent, JobPriority, JobState, Progress
 from eyasd.core.spec import Preset, TrainSpec
@@ -30,7 +31,10 @@ from eyasd.jobs.retries import RetryOptions
 from eyasd.jobs.runner import Cause, DevicesTaken, Ending, Launch, Standing
 from eyasd.jobs.scheduler import Scheduler
 from eyasd.jobs.store import JobStore
+from eyasd.registry.captured import Captured
+from eyasd.registry.frozen import Frozen
 from eyasd.registry.models import Models
+from eyasd.storage.local import LocalStore
 from eyasd.telemetry.metrics import Metrics
 from eyasd.telemetry.tracing import OFF, Tracing
 from uploads import open_uploads
@@ -73,13 +77,14 @@ class FakeProcess:
         with (self.job_dir / jobdir.PROGRESS).open("a") as file:
             file.write(text + "\n")
 
-    def succeed(self, scored: Evaluation | None = None) -> None:
-        """Does all that a successful training does, whose version has scored this, or something plausible."""
+    def succeed(self, scored: Evaluation | None = None, gate: Gate | None = None) -> None:
+        """Does all that a successful training does, whose version has scored this, or something plausible, and met this gate."""
         self.say(progress=Progress(stage="evaluate", fraction=0.9, loss=0.25))
         scored = scored or evaluation()
         write_bundle(self.job_dir / jobdir.BUNDLE, job=self.job_dir.name, evaluation=scored)
         report = DatasetReport((LabelCounts("blue", 1, 1, 1),), (), ("few pictures",), "d")
-        (self.job_dir / jobdir.RESULT).write_text(document.dump(TrainingOutcome(dataset_report=report, evaluation=scored)))
+        outcome = TrainingOutcome(dataset_report=report, evaluation=scored, gate=gate)
+        (self.job_dir / jobdir.RESULT).write_text(document.dump(outcome))
         self.end(jobdir.OK)
 
     def fail(self, reason: str, message: str) -> None:
@@ -141,7 +146,17 @@ class House:
 
     def _begin(self) -> None:
         retries = RetryOptions(max_attempts=3, wait=timedelta(0))
-        options = AttemptOptions(retries=retries, stop_grace_seconds=1, weights=None, hub=False, cache=CACHE, sources=SOURCES)
+        self.captured = Captured(LocalStore(self.folder / "captured"))
+        self.frozen = Frozen(self.captured)
+        options = AttemptOptions(
+            retries=retries,
+            stop_grace_seconds=1,
+            weights=None,
+            hub=False,
+            cache=CACHE,
+            sources=SOURCES,
+            frozen=self.frozen,
+        )
         self.store = JobStore(self.database, self._log)
         self.replica = Replica(self.folder / "replicas")
         uploads = open_uploads(self.folder)
@@ -157,7 +172,7 @@ class House:
             plates=plates,
             traces=self.traces,
         )
-        self.intake = Intake(self.ledger, self.models)
+        self.intake = Intake(self.ledger, self.models, self.frozen)
         queue = QueueOptions(devices=1)
         self.scheduler = Scheduler(self.ledger, self.runner, self.models, queue, options, self.metrics, self._log)
         self._running = asyncio.create_task(self.scheduler.run())

@@ -46,8 +46,8 @@ Page = tuple[list[T], str]
 
 
 def train(
-    dataset: str | os.PathLike[str],
-    model: str,
+    dataset: str | os.PathLike[str] | None,
+    model: str | None,
     *,
     preset: str,
     budget: float | timedelta | None,
@@ -57,13 +57,16 @@ def train(
     request_id: str | None,
     settings: Mapping[str, SettingValue],
 ) -> Call[Job]:
-    """Train. Raises InvalidArgument for a setting that does not exist or has a wrong value."""
+    """Train; without a model it is the base version's. Raises InvalidArgument for a setting that does not exist or is wrong."""
+    if model is None and base_version is None:
+        raise InvalidArgument("Neither a model nor a base version is named: name the model that is to get a version.")
+    name = model or _convert.short(_convert.reference_resource(base_version or "")).partition("@")[0].partition("/")[0]
     asked: dict[str, SettingValue] = {"preset": preset, **settings}
     if budget is not None:
         asked["budget"] = budget
     request = training_service_pb2.TrainRequest(
-        model=_convert.model_resource(model),
-        dataset=os.fspath(dataset),
+        model=_convert.model_resource(name),
+        dataset=os.fspath(dataset) if dataset is not None else "",
         spec=training_spec(asked),
         alias=alias or "",
         request_id=request_id or uuid.uuid4().hex,

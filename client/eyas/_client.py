@@ -190,8 +190,8 @@ class Client(ModelClient, DatasetClient, FeedbackClient):
 
     def train(
         self,
-        dataset: str | os.PathLike[str],
-        model: str,
+        dataset: str | os.PathLike[str] | None = None,
+        model: str | None = None,
         *,
         preset: str = "balanced",
         budget: float | timedelta | None = None,
@@ -206,16 +206,19 @@ class Client(ModelClient, DatasetClient, FeedbackClient):
         Args:
             dataset: absolute path, on the trainer's machine, of a folder of class folders, or of train/, validation/ and test/;
                 of a manifest (.csv or .jsonl with the columns path and label); or of an archive (.zip, .tar ...) of either. Or the
-                name of an uploaded one, see `upload_dataset`: `datasets/NAME`, the newest, or `datasets/NAME/versions/NUMBER`.
-            model: the model that gets a version.
+                name of an uploaded one, see `upload_dataset`: `datasets/NAME`, the newest, or `datasets/NAME/versions/NUMBER`. None
+                is the one that the base version was trained on, where captured pictures are added.
+            model: the model that gets a version; None is that of the base version.
             preset: `fast`, `balanced` or `best`.
             budget: wall-clock time it may take, in seconds or as a timedelta.
-            alias: the alias to point to the version; None is `production` for a first version, and none later.
+            alias: the alias to point to the version; None is `production` for a first version, and none later, unless captured
+                pictures are added: then the one by which the base version is named.
             base_version: the version whose weights it starts from, named as in `classify`; of any model, whatever its labels. None
                 starts from the backbone's pre-trained weights.
             priority: which jobs it goes before; `eyas.Priority.LOW` is for what can wait.
             request_id: makes the call safe to repeat by hand; by itself the client makes a fresh one for every call.
-            **settings: any field of `eyas.v1.TrainingSpec`, such as `epochs=5` or `optimizer="sgd"`.
+            **settings: any field of `eyas.v1.TrainingSpec`, such as `epochs=5` or `optimizer="sgd"`; `add_captured="labelled"` adds
+                the pictures of production that were captured and labelled.
         """
         call = _calls.train(
             dataset,

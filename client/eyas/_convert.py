@@ -15,6 +15,7 @@ from eyas._comparison import comparison
 from eyas._errors import EyasError, from_status
 from eyas._evaluation import evaluation, optional
 from eyas._findings import dataset_report
+from eyas._gate import gate
 from eyas._lineage import bundle_files, conditions, lineage
 from eyas._settings import SettingValue, enum_name, settings
 from eyas.v1 import classification_service_pb2, evaluation_pb2, job_pb2, job_service_pb2, model_pb2
@@ -109,6 +110,7 @@ def job(message: job_pb2.Job) -> t.Job:
         error=from_status(message.error) if message.HasField("error") else None,
         dataset_report=dataset_report(found.dataset_report) if found.HasField("dataset_report") else None,
         evaluation=evaluation(scored) if message.HasField("evaluation") or training.HasField("evaluation") else None,
+        gate=gate(training.gate, short(training.gate.base_version)) if training.HasField("gate") else None,
         conditions=conditions(inspection.conditions) if inspection.HasField("conditions") else None,
         other_versions=tuple(map(short, message.other_versions)),
         split=enum_name(evaluation_pb2.Split.DESCRIPTOR, message.split) if message.split else None,

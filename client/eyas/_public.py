@@ -39,6 +39,7 @@ from eyas._findings import (
     Suspects,
     UnreadableFile,
 )
+from eyas._gate import GatePart, RegressionGate
 from eyas._lineage import BundleFile, Conditions, Lineage
 from eyas._policy import Policy
 from eyas._report import Report
@@ -94,6 +95,7 @@ __all__ = [
     "FieldViolation",
     "Figure",
     "FigureDifference",
+    "GatePart",
     "Interval",
     "InvalidArgument",
     "Job",
@@ -120,6 +122,7 @@ __all__ = [
     "Prediction",
     "Priority",
     "Progress",
+    "RegressionGate",
     "ReliabilityBin",
     "Report",
     "ServerError",

@@ -14,6 +14,7 @@ from eyas._comparison import Comparison
 from eyas._errors import EyasError
 from eyas._evaluation import Evaluation
 from eyas._findings import DatasetReport
+from eyas._gate import RegressionGate
 from eyas._lineage import BundleFile, Conditions, Lineage
 from eyas._settings import SettingValue
 from eyas._unknown import Unknown, UnknownRules
@@ -158,6 +159,7 @@ class Job:
         error: why it failed.
         dataset_report: of a training or an inspection that succeeded.
         evaluation: of a training or an evaluation that succeeded; a training's is on its test split.
+        gate: of a training that succeeded and that added captured pictures: how it did beside `base_version`.
         conditions: of an inspection that retraced a version's training: what one would be done with now.
         other_versions: the further versions of an evaluation.
         comparisons: how each of them did beside `version`, once the evaluation has succeeded.
@@ -194,6 +196,7 @@ class Job:
     waiting_reason: str = ""
     expected_start_time: datetime | None = None
     resume_time: datetime | None = None
+    gate: RegressionGate | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,8 +154,8 @@ class Client(ModelClient, DatasetClient, FeedbackClient):
 
     async def train(
         self,
-        dataset: str | os.PathLike[str],
-        model: str,
+        dataset: str | os.PathLike[str] | None = None,
+        model: str | None = None,
         *,
         preset: str = "balanced",
         budget: float | timedelta | None = None,

@@ -50,12 +50,14 @@ from eyasd.machine import (
     feedback_keys,
     fleet_options,
     make_writable,
+    open_captured,
     open_datasets,
     open_jobs,
     stores_of,
     tracing_of,
     watch_machine,
 )
+from eyasd.registry.frozen import Frozen
 from eyasd.registry.models import Models
 from eyasd.runners import make_exchange, make_runner, queue_options
 from eyasd.serving.cache import Cache
@@ -245,6 +247,7 @@ class App:
         exchange = make_exchange(self._settings)
         # On the machine of a pod that shares no folder with this one.
         elsewhere = Path("/tmp") if exchange else None  # noqa: S108 -- the one folder of a pod that can be written
+        frozen = Frozen(open_captured(self._settings))
         options = AttemptOptions(
             retries=RetryOptions(jobs.max_attempts, timedelta(seconds=jobs.retry_seconds)),
             stop_grace_seconds=jobs.stop_grace_seconds,
@@ -257,6 +260,7 @@ class App:
                 training.data_roots,
                 SharedCache(str((training.fetched_dir or (elsewhere or folder) / "fetched").resolve()), training.fetched_bytes),
             ),
+            frozen=frozen,
         )
         key = jobs.report_key
         self._permits = Permits(key.get_secret_value().encode() if key else kept_key(folder / "report.key"))
@@ -286,7 +290,7 @@ class App:
         self._streaming.append(uploads)
         self._closers.append(uploads.close)
         self._followers = make_followers(self._settings, ledger, self._models, self._metrics, self._log)
-        intake = Intake(ledger, self._models, training.data_roots)
+        intake = Intake(ledger, self._models, frozen, training.data_roots)
         return [TrainingService(intake, outlook), JobService(ledger, outlook, self._permits), uploads]
 
     def _make_server(self) -> Services:

@@ -11,7 +11,7 @@ import click
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from eyas._calls import concluded
-from eyas._command import render_dataset, render_evaluation, render_jobs, words
+from eyas._command import render_dataset, render_evaluation, render_gate, render_jobs, words
 from eyas._command.cautions import cautions
 from eyas._command.render_comparison import comparisons
 from eyas._command.session import Session
@@ -101,6 +101,8 @@ def _summary(session: Session, job: Job) -> Any:
     session.out.print(render_evaluation.headline(job.evaluation), f"on the {pictures} of the test split.")
     for caution in cautions(job.evaluation):
         session.out.print(caution)
+    if job.gate is not None:
+        session.out.print(render_gate.verdict(job.gate))
     if "min_precision" in job.settings:
         session.out.print(*render_evaluation.accepted(job.evaluation))
     aliases = [one for one in session.client.get_model(job.model).aliases if one.version == job.version]

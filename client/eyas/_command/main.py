@@ -104,9 +104,9 @@ def eyas(_: Session) -> None:
 
 
 @eyas.command()
-@click.argument("dataset")
+@click.argument("dataset", required=False)
 @upload_option
-@click.option("--model", required=True, metavar="NAME", help="The model that gets a new version.")
+@click.option("--model", metavar="NAME", help="The model that gets a new version [that of --from].")
 @click.option("--preset", type=click.Choice(["fast", "balanced", "best"]), help="How much is done [balanced].")
 @click.option(
     "--backbone",
@@ -119,6 +119,12 @@ def eyas(_: Session) -> None:
 @click.option("--alias", metavar="NAME", help="Point this alias to the version; a first version becomes production by itself.")
 @click.option(
     "--from", "base_version", metavar="VERSION", help="Start from the weights of this version, which may know other labels."
+)
+@click.option(
+    "--add",
+    "added",
+    type=click.Choice(["captured"]),
+    help="Train also on what was captured in production and labelled; --from says beside which version, and whose dataset it is.",
 )
 @click.option(
     "--variant",
@@ -139,11 +145,12 @@ def eyas(_: Session) -> None:
 def train(
     session: Session,
     *,
-    dataset: str,
+    dataset: str | None,
     upload: bool | None,
-    model: str,
+    model: str | None,
     alias: str | None,
     base_version: str | None,
+    added: str | None,
     priority: str,
     no_wait: bool,
     settings: dict[str, Any],
@@ -156,10 +163,26 @@ def train(
     .tar.gz, .tgz, .tar.bz2, .tar.xz); or tar shards, a folder of them or 'train-{000..099}.tar'. It is read by the trainer: it is
     a path that leads to it there, or s3://BUCKET/..., gs://... or az://.... Where the server is on another machine, what lies here
     is uploaded first. Or it is the name of an uploaded dataset, such as datasets/photos.
+
+    With --from clothing@production --add captured, DATASET is by default what that version was trained on. Its test split stays as
+    it is, some of the captured pictures are held out, and the alias moves only if nothing is lost on the one and something gained
+    on the other.
     """
+    if added is not None:
+        settings |= {"add_captured": "labelled"}
+        if base_version is None:
+            raise click.UsageError("--add captured needs --from, such as --from clothing@production.")
+    elif dataset is None:
+        raise click.UsageError("Missing argument 'DATASET'.")
+    if model is None and base_version is None:
+        raise click.UsageError("Missing option '--model'.")
     settings |= {name: value for name, value in named.items() if value is not None}
     asked: dict[str, Any] = {"alias": alias, "base_version": base_version, "priority": Priority(priority), **settings}
-    job = submitted(session, dataset, upload, lambda there: session.client.train(there, model, **asked))
+
+    def start(there: str | None) -> Job:
+        return session.client.train(there, model, **asked)
+
+    job = submitted(session, dataset, upload, start) if dataset is not None else start(None)
     _follow(session, job, no_wait=no_wait)
 
 

@@ -24,6 +24,7 @@ _sym_db = _symbol_database.Default()
 
 from eyas.v1 import comparison_pb2 as eyas_dot_v1_dot_comparison__pb2
 from eyas.v1 import evaluation_pb2 as eyas_dot_v1_dot_evaluation__pb2
+from eyas.v1 import gate_pb2 as eyas_dot_v1_dot_gate__pb2
 from eyas.v1 import lineage_pb2 as eyas_dot_v1_dot_lineage__pb2
 from eyas.v1 import training_spec_pb2 as eyas_dot_v1_dot_training__spec__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
@@ -31,27 +32,27 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x11\x65yas/v1/job.proto\x12\x07\x65yas.v1\x1a\x18\x65yas/v1/comparison.proto\x1a\x18\x65yas/v1/evaluation.proto\x1a\x15\x65yas/v1/lineage.proto\x1a\x1b\x65yas/v1/training_spec.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\x81\x06\n\x03Job\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1e\n\x04type\x18\x02 \x01(\x0e\x32\x10.eyas.v1.JobType\x12 \n\x05state\x18\x03 \x01(\x0e\x32\x11.eyas.v1.JobState\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x61ttempt\x18\x07 \x01(\x05\x12\r\n\x05model\x18\x08 \x01(\t\x12\x0f\n\x07\x64\x61taset\x18\t \x01(\t\x12&\n\x08progress\x18\n \x01(\x0b\x32\x14.eyas.v1.JobProgress\x12!\n\x05\x65rror\x18\x0b \x01(\x0b\x32\x12.google.rpc.Status\x12%\n\x08training\x18\x0c \x01(\x0b\x32\x11.eyas.v1.TrainingH\x00\x12)\n\nevaluation\x18\r \x01(\x0b\x32\x13.eyas.v1.EvaluationH\x00\x12)\n\ninspection\x18\x0e \x01(\x0b\x32\x13.eyas.v1.InspectionH\x00\x12\x16\n\x0eother_versions\x18\x0f \x03(\t\x12(\n\x0b\x63omparisons\x18\x10 \x03(\x0b\x32\x13.eyas.v1.Comparison\x12\x1d\n\x05split\x18\x11 \x01(\x0e\x32\x0e.eyas.v1.Split\x12&\n\x08priority\x18\x12 \x01(\x0e\x32\x14.eyas.v1.JobPriority\x12\r\n\x05owner\x18\x13 \x01(\t\x12\x16\n\x0ewaiting_reason\x18\x14 \x01(\t\x12\x37\n\x13\x65xpected_start_time\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bresume_time\x18\x16 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x08\n\x06\x64\x65tail\"\xc4\x01\n\x08Training\x12#\n\x04spec\x18\x01 \x01(\x0b\x32\x15.eyas.v1.TrainingSpec\x12\r\n\x05\x61lias\x18\x02 \x01(\t\x12\x15\n\rmodel_version\x18\x03 \x01(\t\x12.\n\x0e\x64\x61taset_report\x18\x04 \x01(\x0b\x32\x16.eyas.v1.DatasetReport\x12\'\n\nevaluation\x18\x05 \x01(\x0b\x32\x13.eyas.v1.Evaluation\x12\x14\n\x0c\x62\x61se_version\x18\x06 \x01(\t\"\x96\x01\n\nInspection\x12\x10\n\x08\x62\x61\x63kbone\x18\x01 \x01(\t\x12\x0c\n\x04seed\x18\x02 \x01(\r\x12.\n\x0e\x64\x61taset_report\x18\x03 \x01(\x0b\x32\x16.eyas.v1.DatasetReport\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\'\n\nconditions\x18\x05 \x01(\x0b\x32\x13.eyas.v1.Conditions\"\x89\x02\n\x0bJobProgress\x12\r\n\x05stage\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x05\x12\x0e\n\x06\x65pochs\x18\x03 \x01(\x05\x12\x16\n\x0estage_fraction\x18\x04 \x01(\x01\x12\x10\n\x08\x66raction\x18\x05 \x01(\x01\x12\x19\n\x11images_per_second\x18\x06 \x01(\x01\x12,\n\ttime_left\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\x04loss\x18\x08 \x01(\x01H\x00\x88\x01\x01\x12.\n\nvalidation\x18\t \x01(\x0b\x32\x15.eyas.v1.EpochMetricsH\x01\x88\x01\x01\x42\x07\n\x05_lossB\r\n\x0b_validation\"\x92\x01\n\x0c\x45pochMetrics\x12\r\n\x05\x65poch\x18\x01 \x01(\x05\x12\x12\n\ntrain_loss\x18\x02 \x01(\x01\x12\x0c\n\x04loss\x18\x03 \x01(\x01\x12\x10\n\x08\x61\x63\x63uracy\x18\x04 \x01(\x01\x12\x17\n\x0fmacro_precision\x18\x05 \x01(\x01\x12\x14\n\x0cmacro_recall\x18\x06 \x01(\x01\x12\x10\n\x08macro_f1\x18\x07 \x01(\x01*l\n\x07JobType\x12\x18\n\x14JOB_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11JOB_TYPE_TRAINING\x10\x01\x12\x17\n\x13JOB_TYPE_EVALUATION\x10\x02\x12\x17\n\x13JOB_TYPE_INSPECTION\x10\x03*\xcd\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_STATE_QUEUED\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x03\x12\x14\n\x10JOB_STATE_FAILED\x10\x04\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x05\x12\x16\n\x12JOB_STATE_STARTING\x10\x06\x12\x19\n\x15JOB_STATE_INTERRUPTED\x10\x07*q\n\x0bJobPriority\x12\x1c\n\x18JOB_PRIORITY_UNSPECIFIED\x10\x00\x12\x15\n\x11JOB_PRIORITY_HIGH\x10\x01\x12\x17\n\x13JOB_PRIORITY_NORMAL\x10\x02\x12\x14\n\x10JOB_PRIORITY_LOW\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x11\x65yas/v1/job.proto\x12\x07\x65yas.v1\x1a\x18\x65yas/v1/comparison.proto\x1a\x18\x65yas/v1/evaluation.proto\x1a\x12\x65yas/v1/gate.proto\x1a\x15\x65yas/v1/lineage.proto\x1a\x1b\x65yas/v1/training_spec.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\x81\x06\n\x03Job\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1e\n\x04type\x18\x02 \x01(\x0e\x32\x10.eyas.v1.JobType\x12 \n\x05state\x18\x03 \x01(\x0e\x32\x11.eyas.v1.JobState\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x61ttempt\x18\x07 \x01(\x05\x12\r\n\x05model\x18\x08 \x01(\t\x12\x0f\n\x07\x64\x61taset\x18\t \x01(\t\x12&\n\x08progress\x18\n \x01(\x0b\x32\x14.eyas.v1.JobProgress\x12!\n\x05\x65rror\x18\x0b \x01(\x0b\x32\x12.google.rpc.Status\x12%\n\x08training\x18\x0c \x01(\x0b\x32\x11.eyas.v1.TrainingH\x00\x12)\n\nevaluation\x18\r \x01(\x0b\x32\x13.eyas.v1.EvaluationH\x00\x12)\n\ninspection\x18\x0e \x01(\x0b\x32\x13.eyas.v1.InspectionH\x00\x12\x16\n\x0eother_versions\x18\x0f \x03(\t\x12(\n\x0b\x63omparisons\x18\x10 \x03(\x0b\x32\x13.eyas.v1.Comparison\x12\x1d\n\x05split\x18\x11 \x01(\x0e\x32\x0e.eyas.v1.Split\x12&\n\x08priority\x18\x12 \x01(\x0e\x32\x14.eyas.v1.JobPriority\x12\r\n\x05owner\x18\x13 \x01(\t\x12\x16\n\x0ewaiting_reason\x18\x14 \x01(\t\x12\x37\n\x13\x65xpected_start_time\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bresume_time\x18\x16 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x08\n\x06\x64\x65tail\"\xeb\x01\n\x08Training\x12#\n\x04spec\x18\x01 \x01(\x0b\x32\x15.eyas.v1.TrainingSpec\x12\r\n\x05\x61lias\x18\x02 \x01(\t\x12\x15\n\rmodel_version\x18\x03 \x01(\t\x12.\n\x0e\x64\x61taset_report\x18\x04 \x01(\x0b\x32\x16.eyas.v1.DatasetReport\x12\'\n\nevaluation\x18\x05 \x01(\x0b\x32\x13.eyas.v1.Evaluation\x12\x14\n\x0c\x62\x61se_version\x18\x06 \x01(\t\x12%\n\x04gate\x18\x07 \x01(\x0b\x32\x17.eyas.v1.RegressionGate\"\x96\x01\n\nInspection\x12\x10\n\x08\x62\x61\x63kbone\x18\x01 \x01(\t\x12\x0c\n\x04seed\x18\x02 \x01(\r\x12.\n\x0e\x64\x61taset_report\x18\x03 \x01(\x0b\x32\x16.eyas.v1.DatasetReport\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\'\n\nconditions\x18\x05 \x01(\x0b\x32\x13.eyas.v1.Conditions\"\x89\x02\n\x0bJobProgress\x12\r\n\x05stage\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x05\x12\x0e\n\x06\x65pochs\x18\x03 \x01(\x05\x12\x16\n\x0estage_fraction\x18\x04 \x01(\x01\x12\x10\n\x08\x66raction\x18\x05 \x01(\x01\x12\x19\n\x11images_per_second\x18\x06 \x01(\x01\x12,\n\ttime_left\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\x04loss\x18\x08 \x01(\x01H\x00\x88\x01\x01\x12.\n\nvalidation\x18\t \x01(\x0b\x32\x15.eyas.v1.EpochMetricsH\x01\x88\x01\x01\x42\x07\n\x05_lossB\r\n\x0b_validation\"\x92\x01\n\x0c\x45pochMetrics\x12\r\n\x05\x65poch\x18\x01 \x01(\x05\x12\x12\n\ntrain_loss\x18\x02 \x01(\x01\x12\x0c\n\x04loss\x18\x03 \x01(\x01\x12\x10\n\x08\x61\x63\x63uracy\x18\x04 \x01(\x01\x12\x17\n\x0fmacro_precision\x18\x05 \x01(\x01\x12\x14\n\x0cmacro_recall\x18\x06 \x01(\x01\x12\x10\n\x08macro_f1\x18\x07 \x01(\x01*l\n\x07JobType\x12\x18\n\x14JOB_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11JOB_TYPE_TRAINING\x10\x01\x12\x17\n\x13JOB_TYPE_EVALUATION\x10\x02\x12\x17\n\x13JOB_TYPE_INSPECTION\x10\x03*\xcd\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_STATE_QUEUED\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x03\x12\x14\n\x10JOB_STATE_FAILED\x10\x04\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x05\x12\x16\n\x12JOB_STATE_STARTING\x10\x06\x12\x19\n\x15JOB_STATE_INTERRUPTED\x10\x07*q\n\x0bJobPriority\x12\x1c\n\x18JOB_PRIORITY_UNSPECIFIED\x10\x00\x12\x15\n\x11JOB_PRIORITY_HIGH\x10\x01\x12\x17\n\x13JOB_PRIORITY_NORMAL\x10\x02\x12\x14\n\x10JOB_PRIORITY_LOW\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'eyas.v1.job_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_JOBTYPE']._serialized_start=1765
-  _globals['_JOBTYPE']._serialized_end=1873
-  _globals['_JOBSTATE']._serialized_start=1876
-  _globals['_JOBSTATE']._serialized_end=2081
-  _globals['_JOBPRIORITY']._serialized_start=2083
-  _globals['_JOBPRIORITY']._serialized_end=2196
-  _globals['_JOB']._serialized_start=225
-  _globals['_JOB']._serialized_end=994
-  _globals['_TRAINING']._serialized_start=997
-  _globals['_TRAINING']._serialized_end=1193
-  _globals['_INSPECTION']._serialized_start=1196
-  _globals['_INSPECTION']._serialized_end=1346
-  _globals['_JOBPROGRESS']._serialized_start=1349
-  _globals['_JOBPROGRESS']._serialized_end=1614
-  _globals['_EPOCHMETRICS']._serialized_start=1617
-  _globals['_EPOCHMETRICS']._serialized_end=1763
+  _globals['_JOBTYPE']._serialized_start=1824
+  _globals['_JOBTYPE']._serialized_end=1932
+  _globals['_JOBSTATE']._serialized_start=1935
+  _globals['_JOBSTATE']._serialized_end=2140
+  _globals['_JOBPRIORITY']._serialized_start=2142
+  _globals['_JOBPRIORITY']._serialized_end=2255
+  _globals['_JOB']._serialized_start=245
+  _globals['_JOB']._serialized_end=1014
+  _globals['_TRAINING']._serialized_start=1017
+  _globals['_TRAINING']._serialized_end=1252
+  _globals['_INSPECTION']._serialized_start=1255
+  _globals['_INSPECTION']._serialized_end=1405
+  _globals['_JOBPROGRESS']._serialized_start=1408
+  _globals['_JOBPROGRESS']._serialized_end=1673
+  _globals['_EPOCHMETRICS']._serialized_start=1676
+  _globals['_EPOCHMETRICS']._serialized_end=1822
 # @@protoc_insertion_point(module_scope)

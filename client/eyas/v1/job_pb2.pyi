@@ -1,5 +1,6 @@
 from eyas.v1 import comparison_pb2 as _comparison_pb2
 from eyas.v1 import evaluation_pb2 as _evaluation_pb2
+from eyas.v1 import gate_pb2 as _gate_pb2
 from eyas.v1 import lineage_pb2 as _lineage_pb2
 from eyas.v1 import training_spec_pb2 as _training_spec_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
@@ -103,20 +104,22 @@ class Job(_message.Message):
     def __init__(self, name: _Optional[str] = ..., type: _Optional[_Union[JobType, str]] = ..., state: _Optional[_Union[JobState, str]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., attempt: _Optional[int] = ..., model: _Optional[str] = ..., dataset: _Optional[str] = ..., progress: _Optional[_Union[JobProgress, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., training: _Optional[_Union[Training, _Mapping]] = ..., evaluation: _Optional[_Union[_evaluation_pb2.Evaluation, _Mapping]] = ..., inspection: _Optional[_Union[Inspection, _Mapping]] = ..., other_versions: _Optional[_Iterable[str]] = ..., comparisons: _Optional[_Iterable[_Union[_comparison_pb2.Comparison, _Mapping]]] = ..., split: _Optional[_Union[_evaluation_pb2.Split, str]] = ..., priority: _Optional[_Union[JobPriority, str]] = ..., owner: _Optional[str] = ..., waiting_reason: _Optional[str] = ..., expected_start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., resume_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Training(_message.Message):
-    __slots__ = ("spec", "alias", "model_version", "dataset_report", "evaluation", "base_version")
+    __slots__ = ("spec", "alias", "model_version", "dataset_report", "evaluation", "base_version", "gate")
     SPEC_FIELD_NUMBER: _ClassVar[int]
     ALIAS_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     DATASET_REPORT_FIELD_NUMBER: _ClassVar[int]
     EVALUATION_FIELD_NUMBER: _ClassVar[int]
     BASE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    GATE_FIELD_NUMBER: _ClassVar[int]
     spec: _training_spec_pb2.TrainingSpec
     alias: str
     model_version: str
     dataset_report: _evaluation_pb2.DatasetReport
     evaluation: _evaluation_pb2.Evaluation
     base_version: str
-    def __init__(self, spec: _Optional[_Union[_training_spec_pb2.TrainingSpec, _Mapping]] = ..., alias: _Optional[str] = ..., model_version: _Optional[str] = ..., dataset_report: _Optional[_Union[_evaluation_pb2.DatasetReport, _Mapping]] = ..., evaluation: _Optional[_Union[_evaluation_pb2.Evaluation, _Mapping]] = ..., base_version: _Optional[str] = ...) -> None: ...
+    gate: _gate_pb2.RegressionGate
+    def __init__(self, spec: _Optional[_Union[_training_spec_pb2.TrainingSpec, _Mapping]] = ..., alias: _Optional[str] = ..., model_version: _Optional[str] = ..., dataset_report: _Optional[_Union[_evaluation_pb2.DatasetReport, _Mapping]] = ..., evaluation: _Optional[_Union[_evaluation_pb2.Evaluation, _Mapping]] = ..., base_version: _Optional[str] = ..., gate: _Optional[_Union[_gate_pb2.RegressionGate, _Mapping]] = ...) -> None: ...
 
 class Inspection(_message.Message):
     __slots__ = ("backbone", "seed", "dataset_report", "version", "conditions")

@@ -75,7 +75,7 @@ LOSS_BINARY_CROSS_ENTROPY: Loss
 LOSS_FOCAL: Loss
 
 class TrainingSpec(_message.Message):
-    __slots__ = ("preset", "backbone", "pretrained", "budget", "seed", "epochs", "samples", "batch_size", "learning_rate", "backbone_learning_rate_ratio", "layer_decay", "weight_decay", "max_gradient_norm", "optimizer", "schedule", "warmup_fraction", "loss", "label_smoothing", "class_weight_power", "sampling_power", "hidden_units", "dropout", "drop_path_rate", "rotation_degrees", "shift_fraction", "shear_degrees", "zoom_fraction", "min_crop_fraction", "color_fraction", "erasing_probability", "mixup_alpha", "cutmix_alpha", "horizontal_flip", "image_size_px", "early_stopping_patience", "validation_fraction", "test_fraction", "trials", "variants", "min_precision")
+    __slots__ = ("preset", "backbone", "pretrained", "budget", "seed", "epochs", "samples", "batch_size", "learning_rate", "backbone_learning_rate_ratio", "layer_decay", "weight_decay", "max_gradient_norm", "optimizer", "schedule", "warmup_fraction", "loss", "label_smoothing", "class_weight_power", "sampling_power", "hidden_units", "dropout", "drop_path_rate", "rotation_degrees", "shift_fraction", "shear_degrees", "zoom_fraction", "min_crop_fraction", "color_fraction", "erasing_probability", "mixup_alpha", "cutmix_alpha", "horizontal_flip", "image_size_px", "early_stopping_patience", "validation_fraction", "test_fraction", "trials", "variants", "min_precision", "add_captured", "captured_days", "captured_weight", "captured_test_fraction")
     PRESET_FIELD_NUMBER: _ClassVar[int]
     BACKBONE_FIELD_NUMBER: _ClassVar[int]
     PRETRAINED_FIELD_NUMBER: _ClassVar[int]
@@ -116,6 +116,10 @@ class TrainingSpec(_message.Message):
     TRIALS_FIELD_NUMBER: _ClassVar[int]
     VARIANTS_FIELD_NUMBER: _ClassVar[int]
     MIN_PRECISION_FIELD_NUMBER: _ClassVar[int]
+    ADD_CAPTURED_FIELD_NUMBER: _ClassVar[int]
+    CAPTURED_DAYS_FIELD_NUMBER: _ClassVar[int]
+    CAPTURED_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    CAPTURED_TEST_FRACTION_FIELD_NUMBER: _ClassVar[int]
     preset: Preset
     backbone: str
     pretrained: bool
@@ -156,4 +160,8 @@ class TrainingSpec(_message.Message):
     trials: int
     variants: _containers.RepeatedScalarFieldContainer[_variant_pb2.Precision]
     min_precision: float
-    def __init__(self, preset: _Optional[_Union[Preset, str]] = ..., backbone: _Optional[str] = ..., pretrained: bool = ..., budget: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., seed: _Optional[int] = ..., epochs: _Optional[int] = ..., samples: _Optional[int] = ..., batch_size: _Optional[int] = ..., learning_rate: _Optional[float] = ..., backbone_learning_rate_ratio: _Optional[float] = ..., layer_decay: _Optional[float] = ..., weight_decay: _Optional[float] = ..., max_gradient_norm: _Optional[float] = ..., optimizer: _Optional[_Union[Optimizer, str]] = ..., schedule: _Optional[_Union[Schedule, str]] = ..., warmup_fraction: _Optional[float] = ..., loss: _Optional[_Union[Loss, str]] = ..., label_smoothing: _Optional[float] = ..., class_weight_power: _Optional[float] = ..., sampling_power: _Optional[float] = ..., hidden_units: _Optional[int] = ..., dropout: _Optional[float] = ..., drop_path_rate: _Optional[float] = ..., rotation_degrees: _Optional[float] = ..., shift_fraction: _Optional[float] = ..., shear_degrees: _Optional[float] = ..., zoom_fraction: _Optional[float] = ..., min_crop_fraction: _Optional[float] = ..., color_fraction: _Optional[float] = ..., erasing_probability: _Optional[float] = ..., mixup_alpha: _Optional[float] = ..., cutmix_alpha: _Optional[float] = ..., horizontal_flip: bool = ..., image_size_px: _Optional[int] = ..., early_stopping_patience: _Optional[int] = ..., validation_fraction: _Optional[float] = ..., test_fraction: _Optional[float] = ..., trials: _Optional[int] = ..., variants: _Optional[_Iterable[_Union[_variant_pb2.Precision, str]]] = ..., min_precision: _Optional[float] = ...) -> None: ...
+    add_captured: str
+    captured_days: float
+    captured_weight: float
+    captured_test_fraction: float
+    def __init__(self, preset: _Optional[_Union[Preset, str]] = ..., backbone: _Optional[str] = ..., pretrained: bool = ..., budget: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., seed: _Optional[int] = ..., epochs: _Optional[int] = ..., samples: _Optional[int] = ..., batch_size: _Optional[int] = ..., learning_rate: _Optional[float] = ..., backbone_learning_rate_ratio: _Optional[float] = ..., layer_decay: _Optional[float] = ..., weight_decay: _Optional[float] = ..., max_gradient_norm: _Optional[float] = ..., optimizer: _Optional[_Union[Optimizer, str]] = ..., schedule: _Optional[_Union[Schedule, str]] = ..., warmup_fraction: _Optional[float] = ..., loss: _Optional[_Union[Loss, str]] = ..., label_smoothing: _Optional[float] = ..., class_weight_power: _Optional[float] = ..., sampling_power: _Optional[float] = ..., hidden_units: _Optional[int] = ..., dropout: _Optional[float] = ..., drop_path_rate: _Optional[float] = ..., rotation_degrees: _Optional[float] = ..., shift_fraction: _Optional[float] = ..., shear_degrees: _Optional[float] = ..., zoom_fraction: _Optional[float] = ..., min_crop_fraction: _Optional[float] = ..., color_fraction: _Optional[float] = ..., erasing_probability: _Optional[float] = ..., mixup_alpha: _Optional[float] = ..., cutmix_alpha: _Optional[float] = ..., horizontal_flip: bool = ..., image_size_px: _Optional[int] = ..., early_stopping_patience: _Optional[int] = ..., validation_fraction: _Optional[float] = ..., test_fraction: _Optional[float] = ..., trials: _Optional[int] = ..., variants: _Optional[_Iterable[_Union[_variant_pb2.Precision, str]]] = ..., min_precision: _Optional[float] = ..., add_captured: _Optional[str] = ..., captured_days: _Optional[float] = ..., captured_weight: _Optional[float] = ..., captured_test_fraction: _Optional[float] = ...) -> None: ...

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from enum import StrEnum
 from io import BytesIO
 from typing import Final
@@ -52,6 +52,7 @@ class KeptAnswers:
         train: int64 [n].
         validation: int64 [n].
         inherited: int64 [n], pictures that the versions it started from were trained on, and that are in neither of the two.
+        captured: int64 [n], captured pictures that were held out, by which the regression gate judged; none where there is none.
     """
 
     picture: Fingerprints
@@ -61,6 +62,7 @@ class KeptAnswers:
     train: Fingerprints
     validation: Fingerprints
     inherited: Fingerprints
+    captured: Fingerprints = field(default_factory=lambda: np.empty(0, np.int64))
 
     @property
     def used(self) -> Fingerprints:
@@ -74,7 +76,7 @@ class KeptAnswers:
     def to_bytes(self) -> bytes:
         """Returns the content of answers.npz."""
         buffer = BytesIO()
-        np.savez_compressed(buffer, **{field.name: getattr(self, field.name) for field in fields(self)})
+        np.savez_compressed(buffer, **{each.name: getattr(self, each.name) for each in fields(self)})
         return buffer.getvalue()
 
     @classmethod
@@ -85,4 +87,6 @@ class KeptAnswers:
             BrokenBundle: it is damaged.
         """
         with arrays_of(content, ANSWERS) as arrays:
-            return cls(**{field.name: arrays[field.name] for field in fields(cls)})
+            # Those that have a default were not noted from the beginning.
+            names = [each.name for each in fields(cls) if each.name in arrays or each.default_factory is MISSING]
+            return cls(**{name: arrays[name] for name in names})

@@ -37,6 +37,7 @@ from eyasd.core.choices import RankedBackbone, Trial
 from eyasd.core.errors import BrokenBundle, InvalidArgument
 from eyasd.core.evaluation import EpochMetrics, Evaluation
 from eyasd.core.findings import DatasetReport
+from eyasd.core.gate import Gate
 from eyasd.core.names import ModelRef
 from eyasd.core.preprocess import Preprocess
 from eyasd.core.reference import Reference
@@ -155,6 +156,7 @@ class Manifest:
         variants: those that the training was asked for, also where they were refused.
         feature_map: sizes F, h and w of the output of that name, by which answers are explained; None where there is none.
         reference: what pictures and answers are like where nothing has drifted; None where Eyas did not note it yet.
+        gate: how it did beside the version that it started from, where captured pictures were added; None where none were.
     """
 
     format_version: int
@@ -176,6 +178,7 @@ class Manifest:
     latency: timedelta | None = None
     latency_device: str = ""
     reference: Reference | None = None
+    gate: Gate | None = None
 
     def accepted(self) -> tuple[Precision, ...]:
         """Returns the precisions of the variants that are in the bundle."""

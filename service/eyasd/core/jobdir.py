@@ -4,8 +4,9 @@
     evaluation.json  an EvaluationTask, or
     inspection.json  an InspectionTask: exactly one of the three, written before the program starts
     uploaded.json    an UploadedDataset: where the files of the task's dataset are kept, if it was uploaded
-    base/            manifest and weights of the version that a training starts from; or the manifest of the one whose training is
-                     retraced by an inspection
+    base/            manifest and weights of the version that a training starts from, and its network and its answers where captured
+                     pictures are added; or the manifest of the one whose training is retraced by an inspection
+    captured/        the captured pictures that a training adds, by their ids, and list.json, a FrozenList of those that are there
     bundle/          the version to score in an evaluation; the version made in a training, complete once result.json exists
     others/N/        in an evaluation of several versions the further ones, from 1
     progress.jsonl   one ProgressLine a line, appended whole by the program
@@ -39,6 +40,8 @@ UNREPORTED: Final = "unreported.json"
 RESULT: Final = "result.json"
 ERROR: Final = "error.json"
 BASE: Final = "base"
+CAPTURED: Final = "captured"
+CAPTURED_LIST: Final = "list.json"
 BUNDLE: Final = "bundle"
 OTHERS: Final = "others"
 LOCK: Final = "lock"

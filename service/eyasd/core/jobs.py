@@ -13,6 +13,7 @@ from eyasd.core.answers import Split
 from eyasd.core.comparison import Comparison
 from eyasd.core.evaluation import EpochMetrics, Evaluation
 from eyasd.core.findings import DatasetReport
+from eyasd.core.gate import Gate
 from eyasd.core.names import ModelRef
 from eyasd.core.spec import InspectionSpec, TrainSpec
 from eyasd.core.tasks import Conditions
@@ -118,6 +119,7 @@ class Job:
         resume_time: when an interrupted job is queued again; None waits until somebody resumes it.
         dataset_report: of a training or an inspection that succeeded.
         evaluation: of a training or an evaluation that succeeded.
+        gate: of a training that succeeded and that added captured pictures, see `Manifest`.
         conditions: of an inspection that retraced a version's training, and succeeded.
         others: further versions that an evaluation scores, by their numbers.
         comparisons: of an evaluation that succeeded, one for each of `others`.
@@ -148,6 +150,7 @@ class Job:
     error: JobError | None = None
     dataset_report: DatasetReport | None = None
     evaluation: Evaluation | None = None
+    gate: Gate | None = None
     inspection: InspectionSpec | None = None
     base_version: ModelRef | None = None
     conditions: Conditions | None = None

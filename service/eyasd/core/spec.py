@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Final
 
 from eyasd.core.errors import InvalidArgument
+from eyasd.core.frozen import LABELLED, is_list
 from eyasd.core.names import ModelRef
 from eyasd.core.variants import Precision
 
@@ -109,6 +110,10 @@ class TrainSpec:
     trials: int | None = None
     variants: tuple[Precision, ...] = ()
     min_precision: float | None = None
+    add_captured: str | None = None
+    captured_days: float | None = None
+    captured_weight: float | None = None
+    captured_test_fraction: float | None = None
 
     def __post_init__(self) -> None:
         """Rejects values out of range.
@@ -145,10 +150,21 @@ class TrainSpec:
             raise InvalidArgument(
                 "spec.trials", f"trials is {self.trials}, but the preset {self.preset} has none: choose the preset best."
             )
+        self._check_captured()
         if Precision.FP32 in self.variants:
             raise InvalidArgument("spec.variants", "variants has fp32, which every version is anyway: ask for fp16 or int8.")
         if len(set(self.variants)) < len(self.variants):
             raise InvalidArgument("spec.variants", f"variants is {', '.join(self.variants)}; name each once.")
+
+    def _check_captured(self) -> None:
+        if self.add_captured is not None and self.add_captured != LABELLED and not is_list(self.add_captured):
+            raise InvalidArgument(
+                "spec.add_captured",
+                f"add_captured is {self.add_captured!r}; it must be {LABELLED}, or the SHA-256 of a list that was frozen before.",
+            )
+        for name in ("captured_days", "captured_weight", "captured_test_fraction"):
+            if getattr(self, name) is not None and self.add_captured is None:
+                raise InvalidArgument(f"spec.{name}", f"{name} is set, but no captured pictures are added: set add_captured, too.")
 
     @property
     def asked(self) -> dict[str, object]:
@@ -208,6 +224,9 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "test_fraction": (0.01, 0.5),
     "trials": (0, 1000),
     "min_precision": (0.5, 0.999),
+    "captured_days": (0.01, 3650),
+    "captured_weight": (0.1, 100),
+    "captured_test_fraction": (0.05, 0.5),
 }
 
 

@@ -10,6 +10,7 @@ from eyasd.core.answers import Split
 from eyasd.core.comparison import Comparison
 from eyasd.core.evaluation import Evaluation
 from eyasd.core.findings import DatasetReport
+from eyasd.core.gate import Gate
 from eyasd.core.names import ModelRef
 from eyasd.core.spec import InspectionSpec, TrainSpec
 
@@ -140,10 +141,11 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingOutcome:
-    """JOB_DIR/result.json of a training; the version's bundle lies in JOB_DIR/bundle."""
+    """JOB_DIR/result.json of a training; the version's bundle lies in JOB_DIR/bundle, and `gate` is its manifest's."""
 
     dataset_report: DatasetReport
     evaluation: Evaluation
+    gate: Gate | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,7 @@ from eyasd.jobs.publishing import Publisher
 from eyasd.jobs.retries import RetryOptions, fault_of, judge
 from eyasd.jobs.runner import Cause, DevicesTaken, Ending, Launch, Process, Runner
 from eyasd.jobs.stalls import ReportWatch, StallWatch
+from eyasd.registry.frozen import Frozen
 from eyasd.registry.models import Models
 from eyasd.telemetry.context import parse
 from eyasd.telemetry.metrics import Metrics
@@ -56,6 +57,7 @@ class AttemptOptions:
     hub: bool
     cache: SharedCache | None
     sources: Sources
+    frozen: Frozen | None = None
 
 
 class Attempt:
@@ -151,6 +153,7 @@ class Attempt:
                 options.hub,
                 options.cache,
                 options.sources,
+                options.frozen,
             )
             if (exchange := self._ledger.exchange) is not None:
                 await asyncio.to_thread(exchange.give, self._job, self._job_dir, self._ledger.datasets)

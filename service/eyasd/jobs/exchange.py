@@ -104,7 +104,7 @@ class Exchange:
 def _inputs(job_dir: Path) -> Iterator[Path]:
     """Yields the files that the program of an attempt is told by."""
     yield from (path for name in _TOLD if (path := job_dir / name).exists())
-    folders = [jobdir.BASE, jobdir.OTHERS, _CONTENT]
+    folders = [jobdir.BASE, jobdir.CAPTURED, jobdir.OTHERS, _CONTENT]
     if (job_dir / jobdir.EVALUATION).exists():  # of a training it is what an attempt has made
         folders.append(jobdir.BUNDLE)
     for folder in folders:

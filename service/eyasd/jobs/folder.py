@@ -15,6 +15,7 @@ from eyasd.core.jobs import Job
 from eyasd.core.names import ModelRef, names_upload, parse_dataset_ref
 from eyasd.core.tasks import EvaluationTask, InspectionTask, SharedCache, Sources, TrainingTask
 from eyasd.registry.datasets import Datasets
+from eyasd.registry.frozen import Frozen
 from eyasd.registry.models import Models
 
 # What a person may ask about an ended job. The pictures, features and checkpoints go.
@@ -42,6 +43,7 @@ def prepare(
     hub: bool,
     cache: SharedCache | None,
     sources: Sources,
+    frozen: Frozen | None = None,
 ) -> None:
     """Writes what the process is told. A folder left by an earlier attempt keeps its checkpoints.
 
@@ -54,6 +56,7 @@ def prepare(
         hub: whether weights may be downloaded.
         cache: of decoded pictures, which jobs share.
         sources: where datasets come from.
+        frozen: lists of captured pictures; None where no job adds any.
 
     Raises:
         StorageFailed: the folder cannot be written.
@@ -83,7 +86,11 @@ def prepare(
                 trace=job.trace,
             )
             if job.base_version is not None:
-                _lay_out_version(job_dir / jobdir.BASE, job.base_version, (bundle.WEIGHTS,), models)
+                adds = job.spec.add_captured
+                needed = (bundle.WEIGHTS, bundle.MODEL, ANSWERS) if adds else (bundle.WEIGHTS,)
+                _lay_out_version(job_dir / jobdir.BASE, job.base_version, needed, models)
+                if adds and frozen is not None:
+                    frozen.lay_out(job.base_version.model, adds, job_dir / jobdir.CAPTURED)
             (job_dir / jobdir.TRAINING).write_text(document.dump(training))
         elif job.inspection is not None:
             inspection = InspectionTask(

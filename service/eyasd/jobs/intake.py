@@ -15,22 +15,24 @@ from eyasd.core.names import ModelRef
 from eyasd.core.spec import InspectionSpec, TrainSpec
 from eyasd.jobs.ledger import Ledger
 from eyasd.jobs.references import References
+from eyasd.registry.frozen import Frozen
 from eyasd.registry.models import Models
 
 
 class Intake:
     """Takes requests for jobs, and hands them to the ledger. Belongs to one event loop."""
 
-    def __init__(self, ledger: Ledger, models: Models, roots: Sequence[str] = ()) -> None:
+    def __init__(self, ledger: Ledger, models: Models, frozen: Frozen, roots: Sequence[str] = ()) -> None:
         """Begins.
 
         Args:
             ledger: of the jobs.
             models: that requests name.
+            frozen: lists of the captured pictures that trainings add.
             roots: below which datasets must lie, see `core.places`.
         """
         self._ledger = ledger
-        self._references = References(models, ledger.datasets, roots)
+        self._references = References(models, ledger.datasets, frozen, roots)
 
     async def train(
         self,
@@ -46,24 +48,29 @@ class Intake:
     ) -> Job:
         """Accepts a training, which starts from the weights of the version that `base` names now.
 
-        It makes the variants that the model's policy demands, asked for or not.
+        It makes the variants that the model's policy demands, asked for or not. One that adds captured pictures has those that are
+        labelled now; by default its dataset is that of the base, and the alias that names the base is to move to what it makes.
 
         Raises:
             InvalidArgument: the dataset is none that is read, or lies where it may not; or the base version has
-                no weights, or others than the specification asks for.
+                no weights, or others than the specification asks for; or there are no captured pictures to add.
             NotFound: the path leads nowhere, or there is no such base version.
             RequestIdReused: the request id belongs to another request.
             QuotaExceeded: as many jobs of the owner wait as may.
         """
+        version = await asyncio.to_thread(self._references.base_version, base, spec) if base else None
+        frozen = await asyncio.to_thread(self._references.frozen, version, spec)
+        own = spec.add_captured and version and not dataset
+        moved = base.alias if spec.add_captured and base and base.model == model else None
         job = Job(
             id=_new_id(),
             type=JobType.TRAINING,
             create_time=datetime.now(UTC),
             model=model,
-            dataset=dataset,
-            spec=await asyncio.to_thread(self._references.with_demanded_variants, model, spec),
-            alias=alias,
-            base_version=await asyncio.to_thread(self._references.base_version, base, spec) if base else None,
+            dataset=await asyncio.to_thread(self._references.own_dataset, version) if own and version else dataset,
+            spec=await asyncio.to_thread(self._references.with_demanded_variants, model, frozen),
+            alias=alias or moved,
+            base_version=version,
             priority=priority,
             owner=owner,
         )

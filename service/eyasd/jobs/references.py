@@ -16,15 +16,16 @@ from eyasd.core.places import place_of
 from eyasd.core.spec import InspectionSpec, TrainSpec
 from eyasd.core.warmstart import inherited
 from eyasd.registry.datasets import Datasets
+from eyasd.registry.frozen import Frozen
 from eyasd.registry.models import Models
 
 
 class References:
     """What names lead to."""
 
-    def __init__(self, models: Models, datasets: Datasets, roots: Sequence[str]) -> None:
+    def __init__(self, models: Models, datasets: Datasets, frozen: Frozen, roots: Sequence[str]) -> None:
         """Remembers where to look; datasets must lie below the roots, see `core.places`."""
-        self._models, self._datasets, self._roots = models, datasets, roots
+        self._models, self._datasets, self._frozen, self._roots = models, datasets, frozen, roots
 
     def named(self, dataset: str) -> str:
         """Returns a dataset as its job names it: the place of one, or the version of an uploaded one that is meant now.
@@ -74,15 +75,45 @@ class References:
             raise InvalidArgument(
                 "dataset", "Neither a dataset nor a split is named: name one, so that there is something to score."
             )
+        return self.own_dataset(version)
+
+    def own_dataset(self, version: ModelRef) -> str:
+        """Returns the dataset that a version was trained on. Raises DatasetNotFound where that is not there any more."""
+        dataset = self._models.manifest(version.model, version.version or 0).lineage.dataset
         try:
-            self.named(manifest.lineage.dataset)
+            self.named(dataset)
         except (DatasetNotFound, UploadNotFound):
             raise DatasetNotFound(
-                f"{version} was trained on {manifest.lineage.dataset!r}, which is not there any more: name the dataset that holds "
-                "its pictures now.",
-                dataset=manifest.lineage.dataset,
+                f"{version} was trained on {dataset!r}, which is not there any more: name the dataset that holds its pictures now.",
+                dataset=dataset,
             ) from None
-        return manifest.lineage.dataset
+        return dataset
+
+    def frozen(self, base: ModelRef | None, spec: TrainSpec) -> TrainSpec:
+        """Returns a specification with the captured pictures that it adds named one by one, by a list that is frozen now.
+
+        Args:
+            base: the version that the training starts from, by its number; None is none.
+            spec: as asked for.
+
+        Raises:
+            InvalidArgument: there is no base, or it did not note its splits; or there are no such pictures.
+        """
+        if spec.add_captured is None:
+            return spec
+        if base is None:
+            raise InvalidArgument(
+                "spec.add_captured",
+                "Captured pictures are added to what a version was trained on: name it as the base version, such as "
+                "clothing@production.",
+            )
+        if ANSWERS not in self._models.manifest(base.model, base.version or 0).files:
+            raise InvalidArgument(
+                "spec.add_captured",
+                f"{base} was published without {ANSWERS}, so its test split is not known and nothing could be compared with it: "
+                "train it anew first.",
+            )
+        return replace(spec, add_captured=self._frozen.freeze(base.model, spec.add_captured, spec.captured_days))
 
     def comparable(self, refs: tuple[ModelRef, ...]) -> tuple[ModelRef, ...]:
         """Returns the versions that the references name now, by their numbers.

@@ -5,18 +5,10 @@ Each answer was judged by the label that the picture had when its version was tr
 
 from __future__ import annotations
 
-from typing import Final
-
-import numpy as np
-
 from eyasd.core.answers import ANSWERS, KeptAnswers
-from eyasd.core.comparison import Pairs
+from eyasd.core.comparison import common
+from eyasd.core.gate import FEWEST, SIGNIFICANCE
 from eyasd.core.promotion import Finding
-
-# A loss that had a chance of less than this, were the version as accurate, refuses it.
-_SIGNIFICANCE: Final = 0.05
-# On fewer pictures none but a loss of a sixth and more can be told from chance, so that not finding one would say nothing.
-_FEWEST: Final = 30
 
 
 def of_losses(candidate: KeptAnswers | None, holder: KeptAnswers | None) -> Finding:
@@ -34,23 +26,16 @@ def of_losses(candidate: KeptAnswers | None, holder: KeptAnswers | None) -> Find
             met=False,
         )
     pairs = common(candidate, holder)
-    count = pairs.both + pairs.first + pairs.second + pairs.neither
-    if count < _FEWEST:
+    count = pairs.count
+    if count < FEWEST:
         return Finding(
-            f"it was tested on {count} of the pictures that the version before it was tested on, and {_FEWEST} are needed to tell "
+            f"it was tested on {count} of the pictures that the version before it was tested on, and {FEWEST} are needed to tell "
             "a loss from chance: train both on a dataset with a test split of its own, or compare them with eyas compare",
             met=False,
         )
-    loss = pairs.p_worse < _SIGNIFICANCE
+    loss = pairs.p_worse < SIGNIFICANCE
     return Finding(
         f"of {count} test pictures it alone gets {pairs.second} right and the version before it alone {pairs.first}: "
         f"{'a' if loss else 'no'} significant loss (one-sided McNemar's test, p = {pairs.p_worse:.2g})",
         met=not loss,
     )
-
-
-def common(candidate: KeptAnswers, holder: KeptAnswers) -> Pairs:
-    """Returns who was right, the holder first, on the pictures that both were tested on and neither was made with."""
-    pictures, rows, its_rows = np.intersect1d(candidate.picture, holder.picture, return_indices=True)
-    fair = ~np.isin(pictures, np.concatenate([candidate.used, holder.used]))
-    return Pairs.of(holder.right[its_rows[fair]], candidate.right[rows[fair]])

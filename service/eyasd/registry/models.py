@@ -10,7 +10,7 @@ reader sees. The same attempt of the job takes it up again; a later one makes it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -152,7 +152,9 @@ class Models:
             raise _over(job, attempt)
         return version
 
-    def promote(self, model: str, alias: str, version: int, *, actor: str, reason: str, force: bool = False) -> AliasRecord:
+    def promote(
+        self, model: str, alias: str, version: int, *, actor: str, reason: str, force: bool = False, told: Sequence[Finding] = ()
+    ) -> AliasRecord:
         """Points an alias to a version if the model's policy allows it; returns the record in force.
 
         Args:
@@ -162,6 +164,7 @@ class Models:
             actor: who asks for it.
             reason: why.
             force: move it even if the policy refuses, which the record then says.
+            told: what was found in it before, which belongs to the evidence.
 
         Raises:
             PromotionRefused: the policy demands more, or cannot judge what is damaged; the message says what.
@@ -186,7 +189,7 @@ class Models:
             version,
             actor=actor,
             reason=reason,
-            evidence=tuple(finding.sentence for finding in findings),
+            evidence=tuple(finding.sentence for finding in (*told, *findings)),
             forced=bool(refusals),
             after=holder.record if holder else 0,
         )

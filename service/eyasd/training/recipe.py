@@ -15,6 +15,8 @@ from eyasd.core.spec import Loss, Optimizer, Preset, Schedule, TrainSpec
 # Ships its ImageNet weights as an ordinary package, so that it needs no download of its own; 13 MB, and the quickest on a CPU.
 DEFAULT_BACKBONE: Final = "tf_efficientnet_lite0"
 DEFAULT_FRACTION: Final = 0.15
+CAPTURED_WEIGHT: Final = 4.0
+CAPTURED_TEST_FRACTION: Final = 0.3
 
 # One label with so many times the pictures of another is worth a warning, and a weight.
 MAX_IMBALANCE: Final = 10.0
@@ -86,6 +88,8 @@ class Recipe:
     early_stopping_patience: int
     validation_fraction: float
     test_fraction: float
+    captured_weight: float
+    captured_test_fraction: float
 
     def to_strings(self) -> dict[str, str]:
         """Returns every value as text, for the manifest and the report."""
@@ -162,6 +166,8 @@ def resolve(
         "early_stopping_patience": 5 if spec.preset is not Preset.BEST else 10,
         "validation_fraction": DEFAULT_FRACTION,
         "test_fraction": DEFAULT_FRACTION,
+        "captured_weight": CAPTURED_WEIGHT if spec.add_captured else 1.0,
+        "captured_test_fraction": CAPTURED_TEST_FRACTION if spec.add_captured else 0.0,
     }
     return Recipe(**{name: defaults[name] if wish is None else wish for name, wish in wishes.items()})
 

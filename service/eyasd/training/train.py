@@ -19,7 +19,7 @@ from eyasd.core import document
 from eyasd.core.answers import ANSWERS, identity
 from eyasd.core.bundle import EXPLAIN, FORMAT_VERSION, MODEL, WEIGHTS, Golden, Lineage, Manifest, Parity
 from eyasd.core.evaluation import Evaluation
-from eyasd.core.jobdir import BUNDLE
+from eyasd.core.jobdir import BUNDLE, CAPTURED
 from eyasd.core.processors import cpu_count
 from eyasd.core.reference import Reference
 from eyasd.core.tasks import TrainingOutcome, TrainingTask
@@ -30,9 +30,11 @@ from eyasd.training.choice.ranking import candidates, rank
 from eyasd.training.choice.search import search
 from eyasd.training.conditions import conditions
 from eyasd.training.data.audit import Audit
+from eyasd.training.data.captured import with_captured
 from eyasd.training.data.dataset import discard, open_dataset
 from eyasd.training.data.listing import TEST, TRAIN, VALIDATION, check_labels
 from eyasd.training.data.thumbnails import data_uri
+from eyasd.training.gate import pass_gate
 from eyasd.training.head import warm
 from eyasd.training.head.start import Start
 from eyasd.training.journal import Journal
@@ -89,6 +91,7 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
 
     listing = open_dataset(task.dataset, folder, journal, task.sources)
     check_labels(listing)
+    listing = with_captured(listing, folder / CAPTURED) if spec.add_captured else listing
     names, finalists = candidates(spec.backbone, task.weights), _FINALISTS if spec.searches else 1
     starts, ranked = rank(task, names, finalists, listing, folder, budget, journal, base)
     discard(folder, task.sources)  # from here on the caches are all that is read
@@ -122,6 +125,7 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
 
     journal.stage("evaluate")
     evaluation, golden, answers, rules, reference = _evaluate(bundle / MODEL, start, thresholds, distribution, confidence, journal)
+    gate = pass_gate(start, base, listing.files, bundle, thresholds, folder, journal) if base and spec.add_captured else None
     variants, golden = make_variants(
         spec.variants, bundle, images, data, thresholds, golden, recipe.seed, budget, journal, distribution.threshold
     )
@@ -165,11 +169,12 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
         latency_device=cpu_name(),
         unknown=rules,
         reference=reference,
+        gate=gate,
     )
     sheet, overlays = _contact_sheet(recipe, images, data), partial(activation_overlays, bundle / MODEL)
     material = gather(manifest, listing.files, images, data.rows[TEST], answers, sheet, overlays)
     write_bundle(bundle, task.model, manifest, golden, material)
-    return TrainingOutcome(dataset_report=data.report, evaluation=evaluation)
+    return TrainingOutcome(dataset_report=data.report, evaluation=evaluation, gate=gate)
 
 
 def _emptied(folder: Path) -> Path:

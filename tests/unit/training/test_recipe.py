@@ -37,7 +37,7 @@ def test_the_contract_tells_the_defaults() -> None:
         default = re.search(r"[Dd]efault:? (\d+\.?\d*)|(\d+\.?\d*), the default", comment.replace("\n  //", ""))
         if default and name != "trials":  # which no recipe has
             told[name] = float(default[1] or default[2])
-    recipe = resolve(TrainSpec(), 100, 224)
+    recipe = resolve(TrainSpec(add_captured="labelled"), 100, 224)
     assert told == {name: getattr(recipe, name) for name in told}
     assert told.keys() >= {"learning_rate", "sampling_power", "shift_fraction", "min_crop_fraction", "mixup_alpha"}
 

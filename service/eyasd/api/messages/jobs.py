@@ -9,6 +9,7 @@ from eyasd.api.errors import status_of_reason
 from eyasd.api.messages.comparison import comparison_message
 from eyasd.api.messages.evaluation import evaluation_message
 from eyasd.api.messages.findings import dataset_report_message
+from eyasd.api.messages.gate import gate_message
 from eyasd.api.messages.lineage import conditions_message
 from eyasd.api.messages.specification import train_spec_message
 from eyasd.api.messages.times import duration, timestamp
@@ -65,6 +66,7 @@ def job_message(job: Job, waiting: Waiting | None = None) -> job_pb2.Job:
                 dataset_report=dataset_report_message(job.dataset_report) if job.dataset_report else None,
                 evaluation=evaluation_message(job.evaluation) if job.evaluation else None,
                 base_version=named(job.base_version),
+                gate=gate_message(job.gate) if job.gate else None,
             )
         )
     elif job.inspection is not None:

@@ -200,6 +200,7 @@ def restricted(data: Audit, rows: NDArray[np.int64]) -> Audit:
         targets=data.targets[rows],
         units=data.units[rows],
         leaked=data.leaked[rows],
+        captured=None if data.captured is None else data.captured[rows],
     )
 
 

@@ -16,10 +16,12 @@ from eyasd.core.findings import DatasetReport, Duplicates, LabelCounts, SplitSiz
 from eyasd.core.wording import counted
 from eyasd.training.data import findings
 from eyasd.training.data.cache import Pictures
-from eyasd.training.data.duplicates import Copies, Ids, find_copies, join
-from eyasd.training.data.listing import SPLITS, TEST, TRAIN, File, Listing, check_labels, none_readable
+from eyasd.training.data.captured import CAPTURED, Held
+from eyasd.training.data.duplicates import Copies, Ids, find_copies
+from eyasd.training.data.listing import SPLITS, TEST, TRAIN, VALIDATION, File, Listing, check_labels, none_readable
 from eyasd.training.data.split import carve
 from eyasd.training.data.targets import Targets, targets_of
+from eyasd.training.data.units import names_of, units_of
 from eyasd.training.recipe import MAX_IMBALANCE
 
 _FEW_PICTURES: Final = 10
@@ -39,6 +41,7 @@ class Audit:
         leaked: bool [N]: which files of the test split have an exact or near copy in train or validation, or were trained on by the
             version that the training starts from.
         report: for people and for the manifest.
+        captured: bool [N], which files were captured; None where none were added.
     """
 
     labels: tuple[str, ...]
@@ -47,6 +50,7 @@ class Audit:
     units: Ids
     leaked: NDArray[np.bool_]
     report: DatasetReport
+    captured: NDArray[np.bool_] | None = None
 
     @property
     def multi_label(self) -> bool:
@@ -62,6 +66,7 @@ def audit(
     check: Callable[[], None],
     *,
     strict: bool = True,
+    held: Held | None = None,
 ) -> Audit:
     """Judges a dataset, and splits it where it came without some split.
 
@@ -73,6 +78,7 @@ def audit(
         check: called again and again; may raise to end it.
         strict: whether to refuse a dataset that cannot be trained on; otherwise the report says so, and files without a split
             count as `train`.
+        held: the version that all is to be split like, where captured pictures were added to the dataset; None is none.
 
     Raises:
         BadDataset: it cannot be trained on as it stands, or none of its files is a picture.
@@ -84,11 +90,14 @@ def audit(
         raise none_readable(unreadable)
     files, digests = [listing.files[row] for row in readable], [entries[row].sha256 for row in readable]
     copies = find_copies(pictures.images, readable, [file.labels for file in files], check)
-    units = _units(files, copies.near)
+    units = units_of(files, copies.near)
     warnings = list(listing.warnings)
     try:
         _check(listing, replace(listing, files=tuple(files)), copies.exact)
-        files, found = _split(files, digests, (units, _units(files, copies.exact)), listing.splits, fractions, seed)
+        if held is not None:
+            files, found = held.split(files, digests, copies.near, fractions[VALIDATION], seed)
+        else:
+            files, found = _split(files, digests, (units, units_of(files, copies.exact)), listing.splits, fractions, seed)
         warnings += found
     except BadDataset as error:
         if strict:
@@ -105,7 +114,7 @@ def audit(
     headers = [entry.header for entry in entries if entry.header]
     return Audit(
         labels=labels,
-        rows={split: readable[splits == split] for split in SPLITS},
+        rows={split: readable[splits == split] for split in (*SPLITS, *({CAPTURED} if held else ()))},
         targets=targets_of(listing, labels),
         units=_scattered(units, readable, len(entries), -1),
         leaked=_scattered(_leaked(splits, copies.near), readable, len(entries), 0),
@@ -118,6 +127,7 @@ def audit(
             duplicates=duplicates,
             split_sizes=SplitSizes(*(int((splits == split).sum()) for split in SPLITS)),
         ),
+        captured=np.array([file.captured_time is not None for file in listing.files]) if held else None,
     )
 
 
@@ -135,20 +145,6 @@ def _check(listing: Listing, readable: Listing, exact: Ids) -> None:
         raise BadDataset(
             f"Every picture of the label {copied[0]!r} {where}, and at most one of them is right; remove the wrong ones."
         )
-
-
-def _units(files: Sequence[File], copies: Ids) -> Ids:
-    """Returns int64 [n], equal for files that must not be divided between splits: copies, and those of a group.
-
-    Args:
-        files: the readable ones.
-        copies: int64 [n], equal for copies.
-    """
-    _, first, inverse = np.unique(copies, return_index=True, return_inverse=True)
-    leader: dict[str, int] = {}
-    pairs = [(leader.setdefault(file.group, i), i) for i, file in enumerate(files) if file.group]
-    left, right = np.array(pairs, np.int64).reshape(-1, 2).T
-    return join(first[inverse], left, right)
 
 
 def _split(
@@ -169,7 +165,7 @@ def _split(
     pool = [i for i, file in enumerate(files) if file.split in (None, TRAIN)]
     labels = [files[i].labels for i in pool]
     warnings = []
-    wanted, least = ([names[i] for i in pool] for names in (_names(kind, digests) for kind in units))
+    wanted, least = ([names[i] for i in pool] for names in (names_of(kind, digests) for kind in units))
     try:
         carved = carve(wanted, labels, missing, seed)
     except BadDataset:
@@ -184,16 +180,8 @@ def _split(
     return files, warnings
 
 
-def _names(units: Ids, digests: Sequence[str]) -> list[str]:
-    """Returns the least digest of each file's unit, which no order of the files and no name of a file decides."""
-    least: dict[int, str] = {}
-    for unit, digest in zip(units.tolist(), digests, strict=True):
-        least[unit] = min(digest, least.get(unit, digest))
-    return [least[unit] for unit in units.tolist()]
-
-
 def _leaked(splits: NDArray[np.str_], copies: Ids) -> NDArray[np.bool_]:
-    leaked: NDArray[np.bool_] = (splits == TEST) & np.isin(copies, copies[splits != TEST])
+    leaked: NDArray[np.bool_] = (splits == TEST) & np.isin(copies, copies[np.isin(splits, (TRAIN, VALIDATION))])
     return leaked
 
 

@@ -43,6 +43,7 @@ class File:
         size_bytes: of the piece; None is a file of its own.
         sha256: of what it must hold, hexadecimal; "" where nobody noted it.
         roots: folders, free of symbolic links, out of which no link may lead when it is read; none is anywhere.
+        captured_time: when it was captured, in seconds since 1970; None is a file of the dataset.
     """
 
     path: Path
@@ -54,6 +55,7 @@ class File:
     size_bytes: int | None = None
     sha256: str = ""
     roots: tuple[str, ...] = ()
+    captured_time: float | None = None
 
     @property
     def label(self) -> str:

@@ -24,6 +24,7 @@ from eyasd.core.tasks import InspectionTask, TrainingTask
 from eyasd.training.budget import Budget
 from eyasd.training.data.audit import Audit, audit
 from eyasd.training.data.cache import Pictures, decode
+from eyasd.training.data.captured import Held
 from eyasd.training.data.listing import TEST, TRAIN, VALIDATION, Listing
 from eyasd.training.head import suspects, weights
 from eyasd.training.head.afford import affordable
@@ -127,7 +128,7 @@ def prepare(
     prints = fingerprints(entry.sha256 for entry in pictures.entries)
     known = data is not None
     journal.part("split")
-    data = data or _audited(listing, pictures, recipe, base, journal)
+    data = data or _audited(listing, pictures, recipe, base, task.dataset, journal)
     recipe = decided(training=len(data.rows[TRAIN]))
 
     journal.stage("head")
@@ -200,10 +201,14 @@ def build(
     return network.to(pick_device()), source
 
 
-def _audited(listing: Listing, pictures: Pictures, recipe: Recipe, base: Base | None, journal: Journal) -> Audit:
+def _audited(listing: Listing, pictures: Pictures, recipe: Recipe, base: Base | None, dataset: str, journal: Journal) -> Audit:
     """Returns the splits, and tells what is wrong with the files."""
     fractions = {VALIDATION: recipe.validation_fraction, TEST: recipe.test_fraction}
-    data = audit(listing, pictures, fractions, recipe.seed, journal.check)
+    held = None
+    if base and base.answers is not None:
+        whole = dataset == base.manifest.lineage.dataset
+        held = Held(str(base.name), base.answers, whole, recipe.captured_test_fraction)
+    data = audit(listing, pictures, fractions, recipe.seed, journal.check, held=held)
     data = base.with_leaks(data, fingerprints(entry.sha256 for entry in pictures.entries)) if base else data
     for warning in data.report.warnings:
         journal.message(warning)

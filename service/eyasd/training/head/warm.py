@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import nn
 
+from eyasd.core.answers import ANSWERS, KeptAnswers
 from eyasd.core.bundle import MANIFEST, WEIGHTS, Manifest, read_manifest, verified
 from eyasd.core.errors import BrokenBundle
 from eyasd.core.evaluation import EpochMetrics
@@ -49,6 +50,7 @@ class Base:
         backbone: its weights, by timm's names.
         head: its weights, by the names of `network.build_head`.
         seen: int64 [n], the pictures that it and the versions before it were trained on; see `core.answers`.
+        answers: which pictures were in its splits, and what it said of the last; None where that is not needed.
     """
 
     name: ModelRef
@@ -56,6 +58,7 @@ class Base:
     backbone: State
     head: State
     seen: NDArray[np.int64]
+    answers: KeptAnswers | None = None
 
     @property
     def source(self) -> str:
@@ -164,6 +167,9 @@ def take_up(task: TrainingTask, folder: Path) -> tuple[TrainingTask, Base | None
     try:
         state = load(verified(manifest, WEIGHTS, (folder / BASE / WEIGHTS).read_bytes()))
         base = Base(task.base_version, manifest, _below(state, _BACKBONE), _below(state, _HEAD), state[_SEEN].numpy())
+        if task.spec.add_captured:
+            answers = KeptAnswers.from_bytes(verified(manifest, ANSWERS, (folder / BASE / ANSWERS).read_bytes()))
+            base = replace(base, answers=answers)
     except (SafetensorError, KeyError) as error:
         raise BrokenBundle(f"{WEIGHTS} of {task.base_version} is damaged: {error}.") from error
     return replace(task, spec=spec), base

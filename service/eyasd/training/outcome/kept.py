@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyasd.core.answers import Fingerprints, KeptAnswers
+from eyasd.training.data.captured import CAPTURED
 from eyasd.training.data.listing import TEST, TRAIN, VALIDATION
 from eyasd.training.outcome.figures import Answers
 
@@ -30,4 +31,5 @@ def keep(answers: Answers, rows: Mapping[str, NDArray[np.int64]], prints: Finger
         train=train,
         validation=validation,
         inherited=np.setdiff1d(seen, np.concatenate([train, validation])),
+        captured=prints[rows[CAPTURED]] if CAPTURED in rows else np.empty(0, np.int64),
     )

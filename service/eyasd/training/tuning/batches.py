@@ -64,6 +64,9 @@ class Batches:
         self._rows = data.rows[TRAIN]
         self._feed = Feed(images, device, self._rows)
         self._augmentation = Augmentation.of(recipe)
+        # Captured pictures are few, and what they show is what the model does not know yet.
+        captured = None if data.captured is None else data.captured[self._rows]
+        self._weights = None if captured is None else np.where(captured, recipe.captured_weight, 1.0)
         self._mixing = Mixing(recipe.mixup_alpha, recipe.cutmix_alpha, len(data.labels))
         self.length = Length.of(recipe, len(self._rows))
 
@@ -81,7 +84,8 @@ class Batches:
         """
         recipe, ranks = self._recipe, self._ranks
         generator = torch.Generator()
-        order = epoch_order(groups_of(self._data.targets[self._rows]), recipe.sampling_power, seed_of(recipe.seed, epoch))
+        groups = groups_of(self._data.targets[self._rows])
+        order = epoch_order(groups, recipe.sampling_power, seed_of(recipe.seed, epoch), self._weights)
         # A picture is mirrored in every other epoch, not by chance: in any two it is seen both ways (Jordan, airbench, 2024).
         sides = torch.randint(2, (len(self._images),), generator=torch.Generator().manual_seed(seed_of(recipe.seed, 0)))
         # Of nearly equal size, so that no last batch of one picture upsets the batch normalisation.

@@ -1,4 +1,4 @@
-"""Which pictures an epoch shows, and in which order: each of them once, or those of rare labels more often.
+"""Which pictures an epoch shows, and in which order: each of them once, or those of rare labels, and captured ones, more often.
 
 A function of the seed alone, so that every process of a training, and every attempt, finds the same order.
 """
@@ -22,26 +22,30 @@ def chances(class_indices: NDArray[np.int64], power: float) -> NDArray[np.float6
     return weights
 
 
-def epoch_order(class_indices: NDArray[np.int64], power: float, seed: int) -> NDArray[np.int64]:
+def epoch_order(
+    class_indices: NDArray[np.int64], power: float, seed: int, weights: NDArray[np.float64] | None = None
+) -> NDArray[np.int64]:
     """Returns int64 [N], places of pictures in the order in which an epoch shows them.
 
-    With a power of 0 that is each picture once. Otherwise N are drawn, each picture as often as its chance says, rounded up or
-    down at random, and each label likewise: independent draws would leave out, and repeat, more of them by mere luck.
+    With a power of 0 and no weights that is each picture once. Otherwise N are drawn, each picture as often as its chance says,
+    rounded up or down at random, and each label likewise: independent draws would leave out, and repeat, more by mere luck.
 
     Args:
         class_indices: int64 [N], what the pictures show.
         power: see `chances`.
         seed: of the epoch.
+        weights: float64 [N], how much more often than others each is seen; None is each alike.
     """
     generator = torch.Generator().manual_seed(seed)
     count = len(class_indices)
     order: NDArray[np.int64] = torch.randperm(count, generator=generator).numpy()
-    if not power:
+    if not power and weights is None:
         return order
     # Systematic sampling: the pictures lie one after the other on a line, label by label, each as long as it is to be seen often,
     # and are taken at every whole number from a start at random.
     line = order[np.argsort(class_indices[order], kind="stable")]
-    ends = np.cumsum(count * chances(class_indices, power)[line])
+    share = chances(class_indices, power) * (1 if weights is None else weights)
+    ends = np.cumsum(count * (share / share.sum())[line])
     places = np.arange(count) + float(torch.rand(1, generator=generator, dtype=torch.float64))
     taken: NDArray[np.int64] = line[np.searchsorted(ends, places, side="right").clip(max=count - 1)]
     shuffled: NDArray[np.int64] = torch.randperm(count, generator=generator).numpy()

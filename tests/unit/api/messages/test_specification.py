@@ -44,6 +44,10 @@ FULL = TrainSpec(
     trials=5,
     variants=(Precision.INT8, Precision.FP16),
     min_precision=0.98,
+    add_captured="labelled",
+    captured_days=7.5,
+    captured_weight=3.0,
+    captured_test_fraction=0.25,
 )
 
 

@@ -36,6 +36,18 @@ def test_in_the_long_run_every_picture_is_seen() -> None:
     assert set(seen) == set(range(1000))
 
 
+def test_captured_pictures_are_seen_as_often_as_their_weight_says() -> None:
+    weights = np.where(np.arange(1000) < 100, 4.0, 1.0)
+    times = np.bincount(epoch_order(CLASSES, 0.0, 1, weights), minlength=1000)
+    # 1000 draws of which 400 of 1300 are of the hundred, each of them 3.1 times, the others 0.77 times.
+    assert times.sum() == 1000
+    assert times[:100].sum() == pytest.approx(308, abs=4)
+    assert set(times[:100]) <= {3, 4}
+    assert set(times[100:]) == {0, 1}
+    both = epoch_order(CLASSES, 1.0, 1, weights)
+    assert np.isin(both, np.arange(100)).mean() > 0.25
+
+
 @pytest.mark.parametrize("power", [0.0, 0.7])
 def test_a_seed_gives_the_same_order_again_and_another_seed_another(power: float) -> None:
     assert (epoch_order(CLASSES, power, 1) == epoch_order(CLASSES, power, 1)).all()
