@@ -128,9 +128,9 @@ async def test_answers_are_counted_some_at_once_or_after_a_moment(metrics: Metri
     assert value(metrics, COUNTED, signal="label", bin="other") == 2
     assert value(metrics, COUNTED, signal="confidence", bin="2: over 0.9") == 4
     assert value(metrics, COUNTED, signal="ood_score", bin="0: to 1") == 4
-    for _ in range(64):
+    for _ in range(128):
         drift.see(seen(first, "red"))
-    assert value(metrics, COUNTED, signal="label", bin="other") == 66
+    assert value(metrics, COUNTED, signal="label", bin="other") == 130
     assert value(metrics, COUNTED, signal="brightness", bin="1: 50 to 200") == 0  # nobody wanted the pixels
 
 
