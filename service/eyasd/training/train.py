@@ -32,7 +32,7 @@ from eyasd.training.conditions import conditions
 from eyasd.training.data.audit import Audit
 from eyasd.training.data.captured import with_captured
 from eyasd.training.data.dataset import discard, open_dataset
-from eyasd.training.data.listing import TEST, TRAIN, VALIDATION, check_labels
+from eyasd.training.data.listing import TEST, TRAIN, VALIDATION, Listing, check_labels
 from eyasd.training.data.thumbnails import data_uri
 from eyasd.training.gate import pass_gate
 from eyasd.training.head import warm
@@ -89,9 +89,7 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
     spec = task.spec
     torch.set_num_threads(cpu_count())
 
-    listing = open_dataset(task.dataset, folder, journal, task.sources)
-    check_labels(listing)
-    listing = with_captured(listing, folder / CAPTURED) if spec.add_captured else listing
+    listing = _listed(task, folder, journal)
     names, finalists = candidates(spec.backbone, task.weights), _FINALISTS if spec.searches else 1
     starts, ranked = rank(task, names, finalists, listing, folder, budget, journal, base)
     discard(folder, task.sources)  # from here on the caches are all that is read
@@ -175,6 +173,13 @@ def train(task: TrainingTask, folder: Path, journal: Journal, ranks: Ranks) -> T
     material = gather(manifest, listing.files, images, data.rows[TEST], answers, sheet, overlays)
     write_bundle(bundle, task.model, manifest, golden, material)
     return TrainingOutcome(dataset_report=data.report, evaluation=evaluation, gate=gate)
+
+
+def _listed(task: TrainingTask, folder: Path, journal: Journal) -> Listing:
+    """Returns the files of the dataset, and the captured ones that are added to it."""
+    listing = open_dataset(task.dataset, folder, journal, task.sources)
+    check_labels(listing)
+    return with_captured(listing, folder / CAPTURED) if task.spec.add_captured else listing
 
 
 def _emptied(folder: Path) -> Path:
