@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar
 
 import grpc
 
+from eyas import _tracing
 from eyas._calls import Call, Page
 from eyas._channel import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_SECONDS, Connection, in_seconds
 from eyas._errors import from_rpc
@@ -32,6 +33,7 @@ class Carrier:
         tls: bool = False,
         root_certificates: bytes | None = None,
         token: str | None = None,
+        tracing: bool | None = None,
     ) -> None:
         """See `eyas.Client`; must be called where an event loop runs."""
         self._connection = Connection(
@@ -41,6 +43,7 @@ class Carrier:
             tls=tls,
             root_certificates=root_certificates,
             token=token,
+            tracing=tracing,
         )
         credentials, options = self._connection.credentials, self._connection.options
         self._channel = (
@@ -58,7 +61,10 @@ class Carrier:
         await self._channel.close()
 
     async def _run(self, call: Call[T], timeout: float | timedelta | None = None) -> T:  # noqa: ASYNC109 - a deadline
-        seconds = self._connection.timeout_seconds if timeout is None else in_seconds(timeout)
+        with _tracing.span(self._connection.tracing, call.method):
+            return await self._try(call, self._connection.timeout_seconds if timeout is None else in_seconds(timeout))
+
+    async def _try(self, call: Call[T], seconds: float) -> T:
         method: Any = self._channel.unary_unary(call.method, None, call.response.FromString)
         request = call.request.SerializeToString()
         deadline = time.monotonic() + seconds

@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar
 
 import grpc
 
+from eyas import _tracing
 from eyas._calls import Call, Page
 from eyas._channel import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_SECONDS, Connection, in_seconds
 from eyas._errors import from_rpc
@@ -31,6 +32,7 @@ class Carrier:
         tls: bool = False,
         root_certificates: bytes | None = None,
         token: str | None = None,
+        tracing: bool | None = None,
     ) -> None:
         """Makes the connection; nothing is sent yet.
 
@@ -43,6 +45,8 @@ class Carrier:
             tls: whether to encrypt, and to check the server's certificate.
             root_certificates: PEM of the authorities to trust; None is those gRPC brings.
             token: sent as a bearer token; without TLS only to this machine.
+            tracing: whether calls are spans of OpenTelemetry, and what the server does for them parts of the same trace; None is
+                where a span of the caller's is current. True needs opentelemetry-api.
 
         Raises:
             ValueError: a value could not work; says which.
@@ -54,6 +58,7 @@ class Carrier:
             tls=tls,
             root_certificates=root_certificates,
             token=token,
+            tracing=tracing,
         )
         credentials, options = self._connection.credentials, self._connection.options
         self._channel = (
@@ -81,7 +86,10 @@ class Carrier:
         self._channel.close()
 
     def _run(self, call: Call[T], timeout: float | timedelta | None = None) -> T:
-        seconds = self._connection.timeout_seconds if timeout is None else in_seconds(timeout)
+        with _tracing.span(self._connection.tracing, call.method):
+            return self._try(call, self._connection.timeout_seconds if timeout is None else in_seconds(timeout))
+
+    def _try(self, call: Call[T], seconds: float) -> T:
         method: Any = self._channel.unary_unary(call.method, None, call.response.FromString)
         request = call.request.SerializeToString()
         deadline = time.monotonic() + seconds

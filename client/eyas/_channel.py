@@ -10,6 +10,8 @@ from typing import Final
 
 import grpc
 
+from eyas import _tracing
+
 MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
 DEFAULT_ADDRESS: Final = "127.0.0.1:50051"
 DEFAULT_TIMEOUT_SECONDS: Final = 30.0
@@ -71,6 +73,7 @@ class Connection:
         tls: whether the connection is encrypted and the server's certificate checked.
         root_certificates: PEM of the authorities to trust; None is the system's.
         token: sent as a bearer token.
+        tracing: whether calls are spans of OpenTelemetry; None is where one is current.
     """
 
     address: str
@@ -79,6 +82,7 @@ class Connection:
     tls: bool
     root_certificates: bytes | None
     token: str | None = field(repr=False)
+    tracing: bool | None = None
 
     def __post_init__(self) -> None:
         """Rejects what could not work, and what would send the token in the clear.
@@ -89,6 +93,7 @@ class Connection:
         host, _, port = self.address.rpartition(":")
         if not host or not port.isdecimal():
             raise ValueError(f"{self.address!r} is not an address: write HOST:PORT, such as {DEFAULT_ADDRESS}.")
+        _tracing.check(self.tracing)
         if self.root_certificates is not None and not self.tls:
             raise ValueError("root_certificates are given, but tls is off: turn it on.")
         if self.token is not None and not self.tls and not self.is_local:
@@ -120,7 +125,8 @@ class Connection:
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """What is sent with every call."""
-        return (("authorization", f"Bearer {self.token}"),) if self.token is not None else ()
+        token = (("authorization", f"Bearer {self.token}"),) if self.token is not None else ()
+        return token + _tracing.headers(self.tracing)
 
 
 def _service_config(*, retries: bool, several: bool) -> str:

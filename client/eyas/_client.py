@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -116,7 +117,7 @@ class Client(ModelClient, DatasetClient, FeedbackClient):
         with ThreadPoolExecutor(_images.IN_FLIGHT) as pool:
             waiting = []
             for batch in _images.batches(images, results, explain=explain):
-                waiting.append(pool.submit(send, batch))
+                waiting.append(pool.submit(copy_context().run, send, batch))  # with the span that is current
                 if len(waiting) == _images.IN_FLIGHT:  # no more files are read than are being sent
                     waiting.pop(0).result()
             for sent in waiting:

@@ -25,16 +25,24 @@ class EyasError(Exception):
         code: gRPC's status; None where the error was found before anything was sent.
         reason: stable name for a program, such as `MODEL_NOT_FOUND`; empty where the server gave none.
         metadata: the values of the message.
+        request_id: by which the server's log has the call; empty where it gave none.
     """
 
     def __init__(
-        self, message: str, *, code: grpc.StatusCode | None = None, reason: str = "", metadata: Mapping[str, str] | None = None
+        self,
+        message: str,
+        *,
+        code: grpc.StatusCode | None = None,
+        reason: str = "",
+        metadata: Mapping[str, str] | None = None,
+        request_id: str = "",
     ) -> None:
         super().__init__(message)
         self.message = message
         self.code = code
         self.reason = reason
         self.metadata: Mapping[str, str] = dict(metadata or {})
+        self.request_id = request_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +162,9 @@ def from_status(status: status_pb2.Status) -> EyasError:
     code = _CODES.get(status.code, grpc.StatusCode.UNKNOWN)
     info = _detail(status, error_details_pb2.ErrorInfo())
     kind = _BY_REASON.get(info.reason) or _BY_CODE.get(code, ServerError)
-    error = kind(status.message or f"The server answered {code.name}.", code=code, reason=info.reason, metadata=info.metadata)
+    message = status.message or f"The server answered {code.name}."
+    request_id = _detail(status, error_details_pb2.RequestInfo()).request_id
+    error = kind(message, code=code, reason=info.reason, metadata=info.metadata, request_id=request_id)
     if isinstance(error, InvalidArgument):
         refused = _detail(status, error_details_pb2.BadRequest()).field_violations
         error.violations = tuple(FieldViolation(violation.field, violation.description) for violation in refused)

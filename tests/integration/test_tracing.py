@@ -13,6 +13,10 @@ from typing import Any
 import aiohttp
 import grpc
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import eyas
 from builders import COLOURS, picture, write_bundle
@@ -229,3 +233,45 @@ async def test_a_training_is_one_trace_from_its_caller_through_a_killed_attempt_
     assert followed.error is None
     assert [one.parent for one in spans["fine-tune"]] == [killed.id, followed.id]
     assert asked.start <= whole.start <= killed.start <= killed.end <= followed.start <= followed.end <= whole.end
+
+
+@pytest.fixture
+def callers(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
+    """The spans of an application that uses OpenTelemetry."""
+    made, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(made))
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+    return made
+
+
+async def test_a_call_is_part_of_its_callers_trace(app: App, collector: Collector, callers: InMemorySpanExporter) -> None:
+    def work() -> None:
+        with eyas.Client(f"127.0.0.1:{app.port}") as client, trace.get_tracer("app").start_as_current_span("work"):
+            client.classify("colours", RED)
+            client.classify_many("colours", [RED] * 2)
+            list(client.classify_stream("colours", [RED]))
+            with pytest.raises(eyas.NotFound) as refused:
+                client.classify("none", RED)
+            assert re.fullmatch(r"[0-9a-f]{16}", refused.value.request_id)
+
+    await asyncio.to_thread(work)
+    async with eyas.aio.Client(f"127.0.0.1:{app.port}", tracing=True) as client:
+        await client.classify("colours", RED)
+        await client.get_model("colours")
+    async with eyas.aio.Client(f"127.0.0.1:{app.port}") as client:
+        await client.list_models().__anext__()  # no span is current
+    made = [span for span in callers.get_finished_spans() if span.context]
+    calls = [span for span in made if span.name == CLASSIFY]
+    assert [span.kind.name for span in calls] == ["CLIENT"] * 4
+    assert [(span.attributes or {})["rpc.grpc.status_code"] for span in calls] == [0, 0, 5, 0]
+    assert [span.status.is_ok for span in calls] == [True, True, False, True]
+    spans = await arrived(collector, CLASSIFY, 4)
+    ids = {f"{span.context.span_id:016x}": f"{span.context.trace_id:032x}" for span in calls if span.context}
+    assert {one.parent: one.trace for one in spans[CLASSIFY]} == ids
+    (work_span,) = (span for span in made if span.name == "work")
+    (stream,) = spans["eyas.v1.ClassificationService/ClassifyStream"]
+    assert work_span.context is not None
+    assert stream.parent == f"{work_span.context.span_id:016x}"
+    assert len({one.trace for one in spans["inference"]}) == 2
+    (listed,) = spans["eyas.v1.ModelService/ListModels"]
+    assert listed.parent == ""

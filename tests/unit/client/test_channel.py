@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from datetime import timedelta
 from typing import Any
@@ -104,3 +105,11 @@ def test_without_retries_no_call_has_a_policy_and_balancing_stays() -> None:
 def test_of_several_servers_those_are_asked_that_serve(address: str, asked: bool) -> None:
     config = json.loads(str(dict(connection(address=address).options)["grpc.service_config"]))
     assert config.get("healthCheckConfig") == ({"serviceName": ""} if asked else None)
+
+
+def test_traces_need_opentelemetry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="install opentelemetry-api, or leave tracing out"):
+        eyas.Client(tracing=True)
+    eyas.Client(tracing=False).close()
+    eyas.Client().close()
