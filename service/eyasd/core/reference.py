@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from io import BytesIO
 from itertools import pairwise
+from math import floor
 from typing import Final
 
 import numpy as np
@@ -89,12 +90,22 @@ class Histogram:
             resolution: the least that two edges are apart.
         """
         deciles, ties = np.unique(np.quantile(values, np.arange(1, _BINS) / _BINS), return_counts=True)
-        edges: list[float] = []
-        for decile, tied in zip(deciles.tolist(), ties.tolist(), strict=True):
-            # What a tenth of the pictures has alike is a bin of its own, so that less is told from it as well as more.
-            around = (decile - resolution / 2, decile + resolution / 2) if tied > 1 else (round(decile / resolution) * resolution,)
-            edges += [round(edge, 6) for edge in around if not edges or edge >= edges[-1] + 0.99 * resolution]
         ordered = np.sort(values)
+        edges: list[float] = []
+
+        def add(edge: float) -> None:
+            if not edges or edge >= edges[-1] + 0.99 * resolution:
+                edges.append(round(edge, 6))
+
+        for decile, tied in zip(deciles.tolist(), ties.tolist(), strict=True):
+            below = floor(decile / resolution) * resolution
+            if tied > 1:  # what a tenth has alike is a bin of its own, so that less is told from it as well as more
+                add(decile - resolution / 2)
+                add(decile + resolution / 2)
+            elif ordered[0] <= below < ordered[-1]:
+                add(below)
+        if not edges:  # all are within the resolution
+            edges = [round(ordered[0] - resolution / 2, 6), round(ordered[-1] + resolution / 2, 6)]
         beyond = max(1, int(_UNUSUAL / 2 * (len(ordered) + 1)))
         counts = np.bincount(np.searchsorted(edges, values), minlength=len(edges) + 1)
         return cls(tuple(edges), tuple(counts.tolist()), float(ordered[beyond - 1]), float(ordered[-beyond]))

@@ -43,6 +43,8 @@ def test_bins_are_no_narrower_than_what_another_decoder_or_precision_changes() -
     histogram = Histogram.of(nearly_sure, 0.005)
     assert np.diff(histogram.edges).min(initial=1.0) >= 0.00499
     assert len(histogram.counts) < 10
+    assert min(histogram.counts) > 0  # nor is there one for more than the surest
+    assert Histogram.of(RANDOM.uniform(0.501, 0.504, 50), 0.005).counts == (0, 50, 0)
 
 
 def test_what_all_pictures_have_alike_has_a_bin_of_its_own_between_less_and_more() -> None:
