@@ -11,6 +11,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from eyasd.core import errors
 from eyasd.core.errors import EyasError
+from eyasd.telemetry.redaction import without_credentials
 
 DOMAIN: Final = "eyas"
 DETAILS_KEY: Final = "grpc-status-details-bin"
@@ -59,9 +60,11 @@ def code_of(error: type[EyasError]) -> grpc.StatusCode:
 
 def status_of(error: EyasError, request_id: str = "") -> status_pb2.Status:
     """Returns the error with its standard details: ErrorInfo always, BadRequest, RetryInfo and RequestInfo where they apply."""
-    details: list[Message] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)]
+    message = told(error.message)
+    metadata = {key: told(value) for key, value in error.metadata.items()}
+    details: list[Message] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)]
     if isinstance(error, errors.InvalidArgument):
-        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.message)
+        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=message)
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
     if isinstance(error, errors.Overloaded | errors.Unavailable) and error.retry_after is not None:
         retry = error_details_pb2.RetryInfo()
@@ -69,7 +72,12 @@ def status_of(error: EyasError, request_id: str = "") -> status_pb2.Status:
         details.append(retry)
     if request_id:
         details.append(error_details_pb2.RequestInfo(request_id=request_id))
-    return _status(code_of(type(error)), error.message, details)
+    return _status(code_of(type(error)), message, details)
+
+
+def told(message: str) -> str:
+    """Returns what a caller is told: his own words, but for credentials in the addresses that he has sent."""
+    return without_credentials(message) if "://" in message else message
 
 
 def status_of_surprise(message: str, request_id: str) -> status_pb2.Status:
@@ -80,7 +88,7 @@ def status_of_surprise(message: str, request_id: str) -> status_pb2.Status:
 def status_of_reason(reason: str, message: str) -> status_pb2.Status:
     """Returns the status of an error that was kept as its reason and message, such as a failed job's."""
     code = code_of(_BY_REASON[reason]) if reason in _BY_REASON else grpc.StatusCode.INTERNAL
-    return _status(code, message, [error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN)])
+    return _status(code, told(message), [error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN)])
 
 
 def _status(code: grpc.StatusCode, message: str, details: list[Message]) -> status_pb2.Status:

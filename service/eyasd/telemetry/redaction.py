@@ -25,7 +25,8 @@ _NAMED: Final = re.compile(
 _QUOTED: Final = re.compile(r"(?<!\w)(['\"])([^'\"\n]*/[^'\"\n]*)\1(?!\w)")
 _PLACE: Final = re.compile(r"(?<![\w.:/@-])((?:[a-z][a-z0-9+.-]*:/)?(?:/[^\s/'\"`,;:()<>]+)+/?)")
 # Names of ours that have a / and are no paths.
-_OURS: Final = re.compile(r"(models|jobs|datasets)/[\w./@-]+|[\w.-]+/\d+|[A-Za-z]+Service/\w+")
+_NAME: Final = r"[\w.-]{1,64}"
+_OURS: Final = re.compile(rf"jobs/{_NAME}|(models|datasets)/{_NAME}(/versions/\d+|/aliases/{_NAME})?|{_NAME}/\d+")
 
 
 def without_credentials(text: str) -> str:
