@@ -9,7 +9,7 @@ GENERATED := build/protos
 GENERATOR := grpcio-tools==1.71.2 protobuf==5.29.6 googleapis-common-protos==1.70.0 setuptools==80.9.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types protos check-protos bench bench-serve clean
+.PHONY: help setup demo test lint types protos check-protos dashboards bench bench-serve clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ check-protos: $(GENERATED) .venv-protos/ready ## fail if what was generated is n
 	diff -r --exclude=__pycache__ client/eyas/v1 build/generated/eyas/v1
 	$(call describe,build/generated/protocol.binpb)
 	cmp $(INFERENCE) build/generated/protocol.binpb
+
+dashboards: setup ## write Grafana's dashboards, and the rules as Kubernetes has them, from k8s/monitoring/dashboards and rules
+	PYTHONPATH=k8s/monitoring $(BIN)/python -m dashboards
 
 bench: setup ## measure, beside other tools; DATA=FOLDER with train/, validation/ and test/ inside
 	$(BIN)/pip install --quiet --group bench
