@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -58,6 +59,7 @@ from eyasd.machine import (
     watch_machine,
 )
 from eyasd.registry.frozen import Frozen
+from eyasd.registry.keys import shared_key
 from eyasd.registry.models import Models
 from eyasd.runners import make_exchange, make_runner, queue_options
 from eyasd.serving.cache import Cache
@@ -178,7 +180,7 @@ class App:
             StartupFailed: the repository cannot be read.
         """
         if self._scheduler is not None:
-            self._background.append(asyncio.create_task(self._scheduler.run()))
+            self._background += [asyncio.create_task(self._scheduler.run()), asyncio.create_task(self._leave_key())]
         self._following = [asyncio.create_task(follower.run()) for follower in self._followers]
         if self._housekeeping is not None:
             self._background.append(asyncio.create_task(self._housekeeping.run()))
@@ -374,6 +376,11 @@ class App:
             default_deadline_seconds=api.default_deadline_seconds,
             is_ready=lambda: self._server.is_ready,
         )
+
+    async def _leave_key(self) -> None:
+        """Sees to it that the repository has a key for prediction ids, also where servers may only read it."""
+        with suppress(StorageFailed):
+            await asyncio.to_thread(shared_key, self._repository)
 
     def _show_readiness(self, readiness: Mapping[str, bool]) -> None:
         task = asyncio.create_task(self._server.set_models(readiness))

@@ -21,7 +21,7 @@ from eyasd.jobs.gpus import visible_gpus
 from eyasd.registry.blobs import Blobs
 from eyasd.registry.captured import Captured
 from eyasd.registry.datasets import DatasetLimits, Datasets
-from eyasd.registry.keys import kept_key
+from eyasd.registry.keys import shared_key
 from eyasd.serving.catalog import FleetOptions
 from eyasd.serving.engine.loading import EngineOptions
 from eyasd.serving.network.plan import Plan, plan
@@ -100,7 +100,7 @@ def feedback_keys(settings: Settings, repository: Store, log: structlog.typing.F
     if given is not None:
         return [key.strip() for key in given.get_secret_value().split(",")]
     try:
-        return [kept_key(repository)]
+        return [shared_key(repository)]
     except StorageFailed as error:
         log.warning(
             "the repository keeps no key for prediction ids, so no other server takes this one's, nor does it after a restart: "

@@ -12,7 +12,7 @@ _FEEDBACK_KEY: Final = ".feedback-key"
 _KEY_BYTES: Final = 32
 
 
-def kept_key(store: Store) -> str:
+def shared_key(store: Store) -> str:
     """Returns the key in a repository, which is made by exactly one of those who ask first.
 
     Raises:
