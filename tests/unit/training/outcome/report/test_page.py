@@ -29,6 +29,7 @@ from eyasd.core.findings import (
     Suspects,
     UnreadableFile,
 )
+from eyasd.core.reference import Histogram, Reference
 from eyasd.core.unknown import NEVER, ConfidenceRule, DistributionRule, UnknownRules
 from eyasd.core.variants import Fidelity, Precision, Variant
 from eyasd.training.data.listing import File
@@ -281,6 +282,15 @@ def test_mistakes_and_maps_are_shown_with_their_names(manifest: Manifest) -> Non
     page = Page(render("m", replace(manifest, evaluation=scored, thresholds=(0.5,) * 3), Material(mistakes=(several,), wrong=1)))
     assert "is no label, was taken for hat , shoe ; log loss 2.00" in page.text
     assert "maps need a backbone that ends in an average" in page.text
+
+
+def test_what_drift_is_seen_against_is_told(manifest: Manifest) -> None:
+    reference = Reference(372, "test", 1, {"blue": 372}, {"brightness": Histogram((80.0, 95.5), (100, 172, 100), 45.74, 182.7)})
+    page = Page(render("m", replace(manifest, reference=reference)))
+    assert page.open == []
+    for words in ("372 pictures of test", "brightness 45.7 183 80, 95.5"):
+        assert words in page.text
+    assert "drift" not in Page(render("m", manifest)).text
 
 
 def test_rules_for_the_unknown_are_told(manifest: Manifest) -> None:
