@@ -16,8 +16,8 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2, status_pb2
 
-from eyas.v1 import classification_service_pb2 as classification_pb2
 from eyas.v1 import (
+    capture_service_pb2,
     dataset_pb2,
     dataset_service_pb2,
     evaluation_pb2,
@@ -31,6 +31,7 @@ from eyas.v1 import (
     training_service_pb2,
     variant_pb2,
 )
+from eyas.v1 import classification_service_pb2 as classification_pb2
 
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 SERVICES = [
@@ -42,6 +43,7 @@ SERVICES = [
         (job_service_pb2, "JobService"),
         (dataset_service_pb2, "DatasetService"),
         (model_service_pb2, "ModelService"),
+        (capture_service_pb2, "CaptureService"),
     )
 ]
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import grpc
 
 from eyas import _calls, _images
+from eyas._capture_client import CaptureClient
 from eyas._channel import in_seconds
 from eyas._dataset_client import DatasetClient
 from eyas._errors import EyasError, Unavailable, from_rpc
@@ -29,7 +30,7 @@ from eyas._watch import Watch
 T = TypeVar("T")
 
 
-class Client(ModelClient, DatasetClient, FeedbackClient):
+class Client(ModelClient, DatasetClient, FeedbackClient, CaptureClient):
     """A connection to an Eyas server; safe to share between threads, and to be closed.
 
     Every call has a deadline: `timeout` of the client, unless the call names its own. Calls that change nothing when repeated

@@ -1,6 +1,7 @@
 """All that `import eyas` offers, see there."""
 
 from eyas import aio
+from eyas._capture import CapturedPicture, CapturedPrediction, CapturePolicy, CaptureReason, GivenLabels, Labelling
 from eyas._client import Client
 from eyas._comparison import ChangedPicture, Comparison, FigureDifference, LabelChange, VersionCost
 from eyas._dataset import Dataset, DatasetFolder, UploadProgress
@@ -70,6 +71,10 @@ __all__ = [
     "AlreadyExists",
     "BundleFile",
     "Canary",
+    "CapturePolicy",
+    "CaptureReason",
+    "CapturedPicture",
+    "CapturedPrediction",
     "ChangedPicture",
     "Classification",
     "Client",
@@ -96,6 +101,7 @@ __all__ = [
     "Figure",
     "FigureDifference",
     "GatePart",
+    "GivenLabels",
     "Interval",
     "InvalidArgument",
     "Job",
@@ -107,6 +113,7 @@ __all__ = [
     "LabelChange",
     "LabelCounts",
     "LabelMetrics",
+    "Labelling",
     "Lineage",
     "Model",
     "ModelVersion",

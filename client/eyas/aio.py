@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 import grpc
 
 from eyas import _calls, _images
+from eyas._aio_capture_client import CaptureClient
 from eyas._aio_dataset_client import DatasetClient
 from eyas._aio_feedback_client import FeedbackClient
 from eyas._aio_model_client import ModelClient
@@ -30,7 +31,7 @@ T = TypeVar("T")
 _HIDDEN: Final = "Internal error from Core"
 
 
-class Client(ModelClient, DatasetClient, FeedbackClient):
+class Client(ModelClient, DatasetClient, FeedbackClient, CaptureClient):
     """A connection to an Eyas server, for one event loop; see `eyas.Client` for what each method does, takes and raises."""
 
     async def classify(

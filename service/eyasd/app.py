@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from eyasd.api.capture import CaptureService
 from eyasd.api.classify import ClassificationService
 from eyasd.api.datasets import DatasetService
 from eyasd.api.feedback import FeedbackService
@@ -59,11 +60,16 @@ from eyasd.machine import (
     watch_machine,
 )
 from eyasd.registry.frozen import Frozen
+from eyasd.registry.keeper import Keeper
 from eyasd.registry.keys import shared_key
 from eyasd.registry.models import Models
 from eyasd.runners import make_exchange, make_runner, queue_options
 from eyasd.serving.cache import Cache
+from eyasd.serving.capture.capture import Capture
+from eyasd.serving.capture.preparing import load_hook
+from eyasd.serving.capture.writing import Writer
 from eyasd.serving.classifier import Classifier
+from eyasd.serving.drift.unusual import unusual
 from eyasd.serving.drift.watcher import Drift
 from eyasd.serving.engine.channel import Channel
 from eyasd.serving.engine.remote import RemoteLoader
@@ -147,6 +153,7 @@ class App:
         self._streaming: list[ClassificationService | InferenceService | DatasetService] = []
         self._shadows: Shadows | None = None
         self._followers: list[Follower] = []
+        self._capture: Capture | None = None
         self._background: list[asyncio.Task[None]] = []
         self._following: list[asyncio.Task[None]] = []
         self._closers: list[Callable[[], None]] = []
@@ -157,6 +164,7 @@ class App:
             services += self._make_server()
         keep = timedelta(days=settings.registry.keep_days)
         services.append(ModelService(self._models, self._fleet, keep))
+        services.append(CaptureService(self._models, open_captured(settings)))
         token = settings.api.token.get_secret_value() if settings.api.token else None
         interceptor = CallInterceptor(
             token=token, metrics=self._metrics, log=log, own={REPORT_PROGRESS: self._reports}, tracing=self._tracing
@@ -192,6 +200,8 @@ class App:
                 raise StartupFailed(error.message) from error
             await self._fleet.settle()
             self._background.append(asyncio.create_task(self._fleet.run()))
+        if self._capture is not None:
+            self._background.append(asyncio.create_task(self._capture.run()))
         await self._server.start()
         if self._web is not None:
             await self._web.start()
@@ -228,12 +238,9 @@ class App:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
-        if self._cluster is not None:
-            await self._cluster.close()
-        if self._shadows is not None:
-            await self._shadows.close()
-        if self._fleet is not None:
-            await self._fleet.close()
+        for part in (self._cluster, self._shadows, self._capture, self._fleet):
+            if part is not None:
+                await part.close()
         if self._exporter is not None:
             await asyncio.to_thread(self._exporter.close, _FLUSH_SECONDS)
         while self._closers:  # once each, also where somebody stops twice
@@ -303,11 +310,12 @@ class App:
         most = max(1, serving.max_queue_images // of)
         self._remote = RemoteLoader(self._models, options.engine, self._metrics)
         self._fleet = Fleet(self._models, options, self._metrics, self._log, self._remote if self._share else None)
-        self._shadows = Shadows(self._fleet, self._metrics, self._log, traces=self._tracing)
+        capture = self._capture = self._make_capture(self._fleet, of)
+        self._shadows = Shadows(self._fleet, self._metrics, self._log, traces=self._tracing, on_flip=capture.disagreed)
         cache = Cache(serving.cache_bytes // of) if serving.cache_bytes else None
         admission = Admission(most, threads)
         decode = decoder_of(self._settings, self._metrics)
-        drift = Drift(self._metrics)
+        drift = Drift(self._metrics, capture.unusual)
         self._fleet.on_load.append(drift.watch)
         self._fleet.on_unload.append(drift.leave)
         self._closers.append(drift.close)
@@ -321,9 +329,11 @@ class App:
             threads=threads,
             decode=decode,
             ids=ids,
-            watchers=[drift],
+            watchers=[drift, capture],
         )
-        self._feedback = Feedback(ids, self._fleet, self._models, OwnMemory(), self._metrics, keep_days=serving.feedback_days)
+        self._feedback = Feedback(
+            ids, self._fleet, self._models, OwnMemory(), self._metrics, keep_days=serving.feedback_days, listeners=[capture]
+        )
         self._classifier = classifier
         Saturation(admission, self._metrics, of)
         self._closers.append(classifier.close)
@@ -341,6 +351,16 @@ class App:
         )
         self._streaming += [classification, inference]
         return [classification, inference, FeedbackService(self._feedback)]
+
+    def _make_capture(self, fleet: Fleet, of: int) -> Capture:
+        """Returns what keeps pictures of production, for one of so many processes that answer."""
+        capture = self._settings.capture
+        keeper = Keeper(open_captured(self._settings), capture.max_bytes)
+        writer = Writer(keeper, load_hook(capture.redact), self._metrics, self._log)
+        hourly_images, memory_bytes = capture.hourly_images / of, capture.memory_bytes // of
+        return Capture(
+            fleet.captures, writer, self._metrics, hourly_images=hourly_images, memory_bytes=memory_bytes, unusual=unusual
+        )
 
     def _bind(self, services: Services, interceptor: CallInterceptor) -> Server:
         api = self._settings.api

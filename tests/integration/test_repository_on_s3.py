@@ -138,7 +138,7 @@ def test_a_look_costs_one_request_until_something_is_told(
 
     assert costs() == {"GET": 1}
     models.aliases.set("colours", "next", 1, **ANN)
-    assert costs() == {"GET": 1 + 1 + 2 + 1}  # the news, the models, two prefixes, the new record
+    assert costs() == {"GET": 1 + 1 + 3 + 1}  # the news, the models, three prefixes, the new record
     assert costs() == {"GET": 1}
     assert other.pointers()["colours"].aliases == {"production": 1, "canary": 1, "next": 1}
 
@@ -146,7 +146,7 @@ def test_a_look_costs_one_request_until_something_is_told(
     models.aliases.set("colours", "late", 1, **ANN)
     assert costs() == {"GET": 1}
     other.pointers.__self__._due = 0.0  # a minute later
-    assert costs() == {"GET": 5}
+    assert costs() == {"GET": 6}
     assert other.pointers()["colours"].aliases["late"] == 1
 
 

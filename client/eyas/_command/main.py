@@ -19,6 +19,7 @@ from typing import Any
 import click
 
 from eyas._command import render_answers, render_jobs
+from eyas._command.capture import capture, captured
 from eyas._command.datasets import datasets, submitted, upload, upload_option
 from eyas._command.explain import places, write
 from eyas._command.feedback import feedback
@@ -328,7 +329,21 @@ def report(session: Session, *, model: str, opens: bool, out: Path | None) -> No
     session.show({"version": found.version, "path": str(path)}, lambda: f"The report of {found.version} is in {path}")
 
 
-for _command in (models, policy, canary, shadow, traffic, feedback, evaluate, compare, reproduce, upload, datasets):
+for _command in (
+    models,
+    policy,
+    canary,
+    shadow,
+    traffic,
+    feedback,
+    capture,
+    captured,
+    evaluate,
+    compare,
+    reproduce,
+    upload,
+    datasets,
+):
     eyas.add_command(_command)
 
 

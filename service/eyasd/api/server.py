@@ -14,6 +14,8 @@ from grpc_reflection.v1alpha._async import ReflectionServicer
 from grpc_reflection.v1alpha.reflection import SERVICE_NAME
 
 from eyas.v1 import (
+    capture_service_pb2,
+    capture_service_pb2_grpc,
     classification_service_pb2,
     classification_service_pb2_grpc,
     dataset_service_pb2,
@@ -27,6 +29,7 @@ from eyas.v1 import (
     training_service_pb2,
     training_service_pb2_grpc,
 )
+from eyasd.api.capture import CaptureService
 from eyasd.api.classify import ClassificationService
 from eyasd.api.datasets import DatasetService
 from eyasd.api.door import Door
@@ -42,7 +45,16 @@ from eyasd.api.transport import options
 from eyasd.core.errors import StartupFailed
 from eyasd.core.names import model_name
 
-Service = ClassificationService | TrainingService | JobService | DatasetService | ModelService | InferenceService | FeedbackService
+Service = (
+    ClassificationService
+    | TrainingService
+    | JobService
+    | DatasetService
+    | ModelService
+    | InferenceService
+    | FeedbackService
+    | CaptureService
+)
 Services = Sequence[Service]
 _REGISTER: Final[Mapping[type, tuple[Any, Any]]] = {
     ClassificationService: (
@@ -54,6 +66,7 @@ _REGISTER: Final[Mapping[type, tuple[Any, Any]]] = {
     DatasetService: (dataset_service_pb2_grpc.add_DatasetServiceServicer_to_server, dataset_service_pb2.DESCRIPTOR),
     ModelService: (model_service_pb2_grpc.add_ModelServiceServicer_to_server, model_service_pb2.DESCRIPTOR),
     FeedbackService: (feedback_service_pb2_grpc.add_FeedbackServiceServicer_to_server, feedback_service_pb2.DESCRIPTOR),
+    CaptureService: (capture_service_pb2_grpc.add_CaptureServiceServicer_to_server, capture_service_pb2.DESCRIPTOR),
     InferenceService: (register_inference, SERVICE.file),
 }
 

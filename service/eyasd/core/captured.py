@@ -48,7 +48,7 @@ class Sighting:
         shadow_label: what the shadow called it, where that was another label.
         prediction: names the answer among those of the model, 16 hexadecimal digits, so that feedback finds it; "" where none is
             known.
-        digest: what near copies share, 16 hexadecimal digits, see `serving.capture.likeness`; "" where it has no contrast.
+        digest: what near copies share, 16 hexadecimal digits, see `core.likeness`; "" where it has no contrast.
     """
 
     version: int
@@ -139,3 +139,13 @@ def in_force(given: Sequence[GivenLabels]) -> GivenLabels | None:
     """
     by_person = [one for one in given if one.source is LabelSource.PERSON]
     return next(reversed(by_person or list(given)), None)
+
+
+class Outcome(StrEnum):
+    """What became of a picture that was to be kept."""
+
+    KEPT = "kept"
+    DUPLICATE = "duplicate"
+    NEAR_COPY = "near_copy"
+    DELETED = "deleted"
+    FULL = "full"

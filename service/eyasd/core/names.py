@@ -16,6 +16,10 @@ PRODUCTION = "production"
 # Lower case only, so that two names never meet on a file system that ignores case; no separator, no leading dot.
 _IDENTIFIER = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
+# Control characters, line separators, and what turns the direction of a text: whoever reads a name shall see it as it is.
+UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+# As long as the name of a folder may be, which is what most labels are.
+_MOST_LABEL_BYTES = 255
 _RULE = "1 to 64 characters of a-z, 0-9, '-', '_' and '.', with a letter or digit at both ends and no '..'"
 
 
@@ -53,6 +57,25 @@ def check_identifier(text: str, field: str, noun: str) -> str:
     if not _IDENTIFIER.fullmatch(text) or ".." in text:
         raise InvalidArgument(field, f"{text[:80]!r} is not a name for {noun}: use {_RULE}.")
     return text
+
+
+def check_label(text: str, field: str) -> str:
+    """Returns `text` if it may be a label: the name of a folder of pictures, or what a manifest says.
+
+    Raises:
+        InvalidArgument: it may not.
+    """
+    if not text.strip() or text != text.strip():
+        wrong = "is empty, or has blanks around it"
+    elif UNSEEN.search(text):
+        wrong = "has a character that cannot be seen"
+    elif "|" in text:
+        wrong = "has a '|', which separates labels"
+    elif len(text.encode()) > _MOST_LABEL_BYTES:
+        wrong = f"has more than {_MOST_LABEL_BYTES} bytes"
+    else:
+        return text
+    raise InvalidArgument(field, f"{text[:80]!r} is no label, as it {wrong}: write the name of a label, such as 'shirt'.")
 
 
 def check_text(text: str, field: str) -> str:

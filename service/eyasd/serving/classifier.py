@@ -27,7 +27,7 @@ from eyasd.serving.queue.admission import Admission, Admitted
 from eyasd.serving.queue.decoders import Decoders
 from eyasd.serving.runs import Runs
 from eyasd.serving.seen import Seen, Watcher
-from eyasd.serving.shadow import Sample, Shadows
+from eyasd.serving.shadow import Shadows
 from eyasd.serving.spans import Spans
 from eyasd.telemetry import tracing
 from eyasd.telemetry.metrics import Metrics
@@ -160,7 +160,7 @@ class Classifier:
         seen: list[Seen] = []
         start = time.monotonic()
         try:
-            outcomes = await self._outcomes(loaded, question, deadline, admitted, sample, seen)
+            outcomes = await self._outcomes(loaded, question, deadline, admitted, seen, keep=sample is not None)
         except Exception as error:  # not that the caller has left, which says nothing of the version
             if isinstance(error, EyasError):
                 error.version = loaded.version
@@ -173,8 +173,9 @@ class Classifier:
             seconds = time.monotonic() - start if all(timing.inference for _, timing in outcomes) else None
             self._fleet.router.observe(loaded.model, loaded.version, images=images, seconds=seconds, failed=False)
         if sample is not None:
+            sample.pictures.extend(seen)
             self._shadows.show(sample)
-        if seen:  # told once this request's coroutine waits, and by then its answer has been handed to gRPC
+        if seen and self._watchers:  # told once this request's coroutine waits, and by then its answer has been handed to gRPC
             asyncio.get_running_loop().call_soon(self._tell, seen)
         return outcomes
 
@@ -189,13 +190,14 @@ class Classifier:
         question: Question,
         deadline: float,
         admitted: Admitted,
-        sample: Sample | None,
         seen: list[Seen],
+        *,
+        keep: bool,
     ) -> list[_Outcome]:
-        """Returns what a version says of each picture, and gives the sample what a shadow needs, and `seen` what watchers do."""
+        """Returns what a version says of each picture, and tells `seen`, with the pixels where they are to be kept."""
 
         async def label(picture: Picture) -> _Outcome:
-            outcome, timing = await self._label(loaded, picture, question, deadline, sample, seen)
+            outcome, timing = await self._label(loaded, picture, question, deadline, seen, keep=keep)
             admitted.leave()
             return outcome, timing
 
@@ -215,26 +217,25 @@ class Classifier:
         picture: Picture,
         question: Question,
         deadline: float,
-        sample: Sample | None,
         seen: list[Seen],
+        *,
+        keep: bool,
     ) -> _Outcome:
         start = time.monotonic()
         # Each is asked, though the first may have said yes: one that counts pictures must hear of all of them.
         wanted = [watcher.wants(loaded) for watcher in self._watchers]
         try:
-            run = await self._runs.run(loaded, picture, question, deadline, keep=sample is not None or True in wanted)
+            run = await self._runs.run(loaded, picture, question, deadline, keep=keep or True in wanted)
         except UndecodableImage as error:
             self._failed(loaded, error, start)
             return error, Timing(preprocessing=time.monotonic() - start)
         except EyasError as error:
             self._failed(loaded, error, start)
             raise
-        if sample is not None:
-            sample.pictures.append((picture, run.pixels, run.said.probabilities))
         routed = question.ref.alias == PRODUCTION
         said = labelled(loaded, run.said, question, run.explanation, self._mint(loaded, routed=routed))
         self._metrics.images.labels(loaded.model, said.unknown.reason.upper() if said.unknown else "OK").inc()
-        if self._watchers:
+        if self._watchers or keep:
             seen.append(Seen(loaded, picture, run.pixels, run.said, said, routed))
         return said, run.timing
 

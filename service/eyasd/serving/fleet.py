@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from eyasd.core.bundle import Manifest
+from eyasd.core.capture import CapturePolicy
 from eyasd.core.errors import BrokenBundle, EyasError, Unavailable
 from eyasd.core.names import PRODUCTION, ModelRef
 from eyasd.core.variants import Precision
@@ -173,6 +174,10 @@ class Fleet:
         """Returns a model's shadow; None where it has none, or that is not loaded."""
         version = self._routes.shadow_version(model, self._loaded)
         return None if version is None else self._loaded[model, version]
+
+    def captures(self) -> Mapping[str, CapturePolicy]:
+        """Returns what is kept of the pictures of each model that ever had such a policy, in force or not."""
+        return self._routes.captures
 
     @property
     def waiting(self) -> bool:

@@ -24,6 +24,7 @@ from eyasd.serving.engine.loading import LoadedVersion
 from eyasd.serving.fleet import Fleet
 from eyasd.serving.question import Picture
 from eyasd.serving.queue.turns import SHADOW
+from eyasd.serving.seen import Seen
 from eyasd.serving.spans import Spans, Times
 from eyasd.telemetry import tracing
 from eyasd.telemetry.metrics import Metrics
@@ -42,11 +43,11 @@ class Sample:
 
     Attributes:
         production: that answered.
-        pictures: each with its pixels, uint8 [H, W, 3], if there were any, and the answer's probabilities, float32 [C].
+        pictures: with their pixels, if there were any.
     """
 
     production: LoadedVersion
-    pictures: list[tuple[Picture, NDArray[np.uint8] | None, NDArray[np.float32]]] = field(default_factory=list)
+    pictures: list[Seen] = field(default_factory=list)
 
 
 def distance(
@@ -79,13 +80,25 @@ class Shadows:
         log: structlog.typing.FilteringBoundLogger,
         draw: Callable[[], float] = random.random,
         traces: Tracing = OFF,
+        on_flip: Callable[[Seen, str, float], None] = lambda *_: None,
     ) -> None:
+        """Knows no shadow yet.
+
+        Args:
+            fleet: has the versions.
+            metrics: counts.
+            log: hears of failures.
+            draw: a random number of 0..1.
+            traces: where what it does is traced.
+            on_flip: is told of a picture that a shadow gives another label, which, and how far its probabilities are, 0..1.
+        """
         self._fleet = fleet
         self._metrics = metrics
         self._log = log
         self._draw = draw
         self._tracing = traces
         self._spans = Spans(fleet.provider)
+        self._on_flip = on_flip
         self._running: dict[str, asyncio.Task[None]] = {}
         self._flips: dict[str, tuple[int, set[tuple[str, str]]]] = {}
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="shadow", initializer=give_way)
@@ -134,21 +147,21 @@ class Shadows:
     async def _compare(self, sample: Sample, shadow: LoadedVersion, trace: Trace | None) -> None:
         production = sample.production
         with shadow.engine.hold():
-            for number, (picture, pixels, probabilities) in enumerate(sample.pictures):
+            for number, seen in enumerate(sample.pictures):
                 if self._fleet.waiting:
                     self._drop(shadow.model, "busy", len(sample.pictures) - number)
                     return
                 same = shadow.manifest.preprocess == production.manifest.preprocess
-                if not same and not isinstance(picture, bytes):
+                if not same and not isinstance(seen.picture, bytes):
                     self._drop(shadow.model, "other_size", 1)
                     continue
                 try:
-                    answer = await self._ask(shadow, picture, pixels if same else None, trace)
+                    answer = await self._ask(shadow, seen.picture, seen.pixels if same else None, trace)
                 except Exception as error:  # noqa: BLE001 - whatever befalls the shadow, nobody but its metrics is to notice
                     self._log.warning("a shadow failed", model=shadow.model, version=shadow.version, error=str(error))
                     self._drop(shadow.model, "failed", 1)
                     continue
-                self._count(production, probabilities, shadow, answer)
+                self._count(seen, shadow, answer)
 
     async def _ask(
         self, shadow: LoadedVersion, picture: Picture, pixels: NDArray[np.uint8] | None, trace: Trace | None
@@ -168,13 +181,8 @@ class Shadows:
             self._spans.add(trace, shadow, Times(start, entered, decoded), answer, {"eyas.decoded_again": pixels is None})
         return answer.probabilities
 
-    def _count(
-        self,
-        production: LoadedVersion,
-        probabilities: NDArray[np.float32],
-        shadow: LoadedVersion,
-        shadow_probabilities: NDArray[np.float32],
-    ) -> None:
+    def _count(self, seen: Seen, shadow: LoadedVersion, shadow_probabilities: NDArray[np.float32]) -> None:
+        production, probabilities = seen.loaded, seen.said.probabilities
         model, version = shadow.model, str(shadow.version)
         before = production.manifest.labels[int(probabilities.argmax())]
         after = shadow.manifest.labels[int(shadow_probabilities.argmax())]
@@ -183,6 +191,7 @@ class Shadows:
         self._metrics.shadow_distance.labels(model, version).observe(apart)
         if before != after:
             self._metrics.shadow_flips.labels(model, version, *self._flip(model, shadow.version, (before, after))).inc()
+            self._on_flip(seen, after, apart)
 
     def _flip(self, model: str, version: int, flip: tuple[str, str]) -> tuple[str, str]:
         """Returns a pair of labels that may be a series: itself, or `other` where the model has enough of them."""

@@ -29,6 +29,7 @@ class Metrics:
         self._count_calls(self.registry)
         self._count_traffic(self.registry)
         self._count_feedback(self.registry)
+        self._count_captures(self.registry)
         self._count_engines(self.registry)
         self._count_resources(self.registry)
         self._count_jobs(self.registry)
@@ -201,6 +202,24 @@ class Metrics:
                 ("low_", "Lower end of the 95 % interval of the accuracy"),
                 ("high_", "Upper end of the 95 % interval of the accuracy"),
             )
+        )
+
+    def _count_captures(self, r: Registry) -> None:
+        self.captured_images = Counter(
+            "eyas_captured_images_total",
+            "Pictures that were kept to learn from, by reason: wrong, shadow, drift, low_margin or sample; one may have several.",
+            ["model", "reason"],
+            registry=r,
+        )
+        self.capture_dropped = Counter(
+            "eyas_capture_dropped_total",
+            "Pictures that were worth keeping and were not, by reason: rate, full, duplicate, near_copy, deleted, gone, busy, "
+            "redacted, redaction_failed, unreadable or store.",
+            ["model", "reason"],
+            registry=r,
+        )
+        self.captured_bytes = Gauge(
+            "eyas_captured_bytes", "Bytes of the captured pictures that are kept.", ["model"], registry=r, alike=True
         )
 
     def _count_engines(self, r: Registry) -> None:

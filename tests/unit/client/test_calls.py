@@ -9,7 +9,7 @@ import pytest
 from google.protobuf.descriptor_pool import Default as DescriptorPool
 
 import eyas
-from eyas import _calls, _convert, _dataset_calls, _feedback, _model_calls
+from eyas import _calls, _capture_calls, _convert, _dataset_calls, _feedback, _model_calls
 from eyas._calls import Call
 from eyas.v1 import dataset_service_pb2, evaluation_pb2, model_service_pb2
 from fake_server import SERVICES, job_message
@@ -35,6 +35,14 @@ CALLS: list[Call[Any]] = [
     _calls.classify("clothing", [b"x"], 1),
     _calls.classify_stream("clothing", 1),
     *_feedback.calls([("id", "shirt")]),
+    _capture_calls.get_capture_policy("clothing"),
+    _capture_calls.set_capture_policy(
+        "clothing", enabled=True, reasons=["wrong"], percent=None, max_margin=None, max_images=None, keep_days=None
+    ),
+    _capture_calls.list_captured("clothing", (), None, "", ""),
+    _capture_calls.get_captured("clothing", "0" * 24),
+    *_capture_calls.label_captured("clothing", {"0" * 24: "shirt"}),
+    *_capture_calls.delete_captured("clothing", ["0" * 24]),
     _calls.get_job("abc"),
     _calls.cancel_job("abc"),
     _calls.pause_job("abc"),
@@ -156,3 +164,14 @@ def test_how_a_job_ended() -> None:
     with pytest.raises(eyas.JobFailed, match="too few pictures") as caught:
         _calls.concluded(_convert.job(failed))
     assert caught.value.metadata["job"] == "abc"
+
+
+def test_labels_and_deletions_of_many_captured_pictures_are_several_calls() -> None:
+    ids = [f"{number:024x}" for number in range(2500)]
+    requests: list[Any] = [call.request for call in _capture_calls.label_captured("clothing", dict.fromkeys(ids, "shirt"))]
+    assert [len(request.pictures) for request in requests] == [1000, 1000, 500]
+    assert (requests[0].pictures[0].name, list(requests[0].pictures[0].labels)) == (f"models/clothing/captured/{ids[0]}", ["shirt"])
+    requests = [call.request for call in _capture_calls.delete_captured("clothing", ids)]
+    assert [name for request in requests for name in request.names] == [f"models/clothing/captured/{one}" for one in ids]
+    with pytest.raises(eyas.InvalidArgument, match="'dull' is no reason to keep a picture: use one of wrong, shadow"):
+        _capture_calls.list_captured("clothing", ["dull"], None, "", "")

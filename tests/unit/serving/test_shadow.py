@@ -18,10 +18,14 @@ from eyasd.core.preprocess import Preprocess
 from eyasd.core.traffic import Shadow
 from eyasd.registry.models import Models
 from eyasd.serving import shadow as shadow_module
+from eyasd.serving.cache import Said
 from eyasd.serving.catalog import FleetOptions
 from eyasd.serving.engine.loading import EngineOptions, LoadedVersion
 from eyasd.serving.fleet import Fleet
+from eyasd.serving.labelling import labelled
 from eyasd.serving.network.session import CPU
+from eyasd.serving.question import Question
+from eyasd.serving.seen import Seen
 from eyasd.serving.shadow import Sample, Shadows, distance
 from eyasd.telemetry.metrics import Metrics
 
@@ -57,8 +61,16 @@ async def production(fleet: Fleet) -> LoadedVersion:
 
 
 @pytest.fixture
-async def shadows(fleet: Fleet, metrics: Metrics, log: structlog.typing.FilteringBoundLogger) -> AsyncIterator[Shadows]:
-    made = Shadows(fleet, metrics, log, draw=iter([0.24, 0.25] * 10).__next__)
+def flips() -> list[Any]:
+    """What was told of pictures that the shadow gave another label."""
+    return []
+
+
+@pytest.fixture
+async def shadows(
+    fleet: Fleet, metrics: Metrics, log: structlog.typing.FilteringBoundLogger, flips: list[Any]
+) -> AsyncIterator[Shadows]:
+    made = Shadows(fleet, metrics, log, draw=iter([0.24, 0.25] * 10).__next__, on_flip=lambda *flip: flips.append(flip))
     yield made
     await made.close()
 
@@ -71,7 +83,14 @@ async def done(shadows: Shadows) -> None:
 def sample(production: LoadedVersion, *colours: str, with_pixels: bool = True) -> Sample:
     files = [picture(COLOURS[colour]) for colour in colours]
     pixels = [PIXELS[colour] if with_pixels else None for colour in colours]
-    return Sample(production, list(zip(files, pixels, (SAID[colour] for colour in colours), strict=True)))
+    answers = [(file, seen, SAID[colour]) for file, seen, colour in zip(files, pixels, colours, strict=True)]
+    return Sample(production, [answered(production, *answer) for answer in answers])
+
+
+def answered(production: LoadedVersion, picture: Any, pixels: Any, probabilities: Any) -> Seen:
+    said = Said(probabilities, None)
+    labels = labelled(production, said, Question(ModelRef("colours", version=1), [picture], 1.0))
+    return Seen(production, picture, pixels, said, labels, routed=True)
 
 
 def counted(metrics: Metrics, name: str, **labels: str) -> float:
@@ -93,7 +112,9 @@ async def test_its_share_is_drawn(shadows: Shadows, production: LoadedVersion, m
     assert shadows.sample(production) is None
 
 
-async def test_what_it_says_is_counted_beside_production(shadows: Shadows, production: LoadedVersion, metrics: Metrics) -> None:
+async def test_what_it_says_is_counted_beside_production(
+    shadows: Shadows, production: LoadedVersion, metrics: Metrics, flips: list[Any]
+) -> None:
     shadows.show(sample(production, "red", "green", "red", "blue"))
     await done(shadows)
     assert counted(metrics, "images_total", version="2", label="same") == 1
@@ -102,6 +123,9 @@ async def test_what_it_says_is_counted_beside_production(shadows: Shadows, produ
     assert counted(metrics, "flips_total", version="2", production_label="blue", shadow_label="red") == 1
     assert counted(metrics, "distance_count", version="2") == 4
     assert counted(metrics, "distance_bucket", version="2", le="0.1") == 1
+    told = [(list(COLOURS)[seen.said.probabilities.argmax()], label) for seen, label, _ in flips]
+    assert told == [("red", "blue"), ("red", "blue"), ("blue", "red")]
+    assert all(0.1 < apart <= 1 for *_, apart in flips)
 
 
 async def test_pixels_are_used_again_where_both_see_alike(
@@ -146,7 +170,7 @@ async def test_it_is_dropped_where_it_would_be_in_the_way(
     await done(shadows)
     assert counted(metrics, "dropped_total", reason="busy") == 3
     monkeypatch.setattr(Fleet, "waiting", False)
-    broken = Sample(production, [(b"no picture", None, SAID["red"])])
+    broken = Sample(production, [answered(production, b"no picture", None, SAID["red"])])
     shadows.show(broken)
     await done(shadows)
     assert counted(metrics, "dropped_total", reason="failed") == 1
@@ -156,7 +180,7 @@ async def test_it_is_dropped_where_it_would_be_in_the_way(
     assert counted(metrics, "dropped_total", reason="not_loaded") == 1
     await fleet.settle()
     await fleet.refresh()
-    shadows.show(Sample(production, [(PIXELS["red"], PIXELS["red"], SAID["red"])]))  # which were never a file
+    shadows.show(Sample(production, [answered(production, PIXELS["red"], PIXELS["red"], SAID["red"])]))  # which were never a file
     await done(shadows)
     assert counted(metrics, "dropped_total", reason="other_size") == 1
     assert counted(metrics, "images_total", version="2", label="different") == 1

@@ -11,6 +11,7 @@ from collections.abc import Callable, Container, Mapping
 
 import structlog
 
+from eyasd.core.capture import CapturePolicy
 from eyasd.core.names import PRODUCTION, ModelRef
 from eyasd.core.traffic import Canary, Pointers, Shadow, TrafficRecord
 
@@ -22,6 +23,7 @@ class Routes:
 
     Attributes:
         targets: what aliases, canaries and shadows point to.
+        captures: what is kept of the pictures of each model that ever had such a policy.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Routes:
         self._pointers: Mapping[str, Pointers] = {}
         self._routes: dict[tuple[str, str], int] = {}
         self.targets: set[Version] = set()
+        self.captures: Mapping[str, CapturePolicy] = {}
 
     def take(self, pointers: Mapping[str, Pointers]) -> bool:
         """Takes over where the registry points, by model, but leads nowhere else yet; returns whether anything is different."""
@@ -51,6 +54,7 @@ class Routes:
             route: self._pointed[route] if self._pointed.get(route, (0, 0.0))[0] == version else (version, now)
             for route, version in pointed.items()
         }
+        self.captures = {model: found.capture.policy for model, found in pointers.items() if found.capture is not None}
         self.targets = {
             (model, version) for model, found in pointers.items() for version in (*found.aliases.values(), *found.by_number)
         }

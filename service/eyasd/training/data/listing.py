@@ -16,8 +16,9 @@ from typing import Final
 
 from eyasd.core.errors import BadDataset
 from eyasd.core.findings import UnreadableFile
+from eyasd.core.names import UNSEEN
 from eyasd.core.wording import counted
-from eyasd.training.data.tree import UNSEEN, Folder, LocalFolder
+from eyasd.training.data.tree import Folder, LocalFolder
 
 TRAIN: Final = "train"
 VALIDATION: Final = "validation"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final, Protocol
@@ -13,9 +12,6 @@ from eyasd.core.places import lies_below
 
 # Of folders within each other: real ones have 3 or 4, and removing a thousand overflows the interpreter's stack.
 MAX_DEPTH: Final = 32
-
-# Control characters, line separators, and what turns the direction of a text: whoever reads a name shall see it as it is.
-UNSEEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 # What desktops leave in every folder they show; files that begin with a dot are hidden anyway.
 _HIDDEN: Final = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})

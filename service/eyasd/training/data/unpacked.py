@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import IO, Final
 
 from eyasd.core.errors import BadDataset
+from eyasd.core.names import UNSEEN
 from eyasd.training.data.listing import as_text
-from eyasd.training.data.tree import MAX_DEPTH, UNSEEN, is_hidden
+from eyasd.training.data.tree import MAX_DEPTH, is_hidden
 from eyasd.training.journal import Journal
 
 # ImageNet-1k has 1.4 million files; a million more cost the folder's file system and this process's memory about 1 GB each.

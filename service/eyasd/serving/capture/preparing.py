@@ -1,0 +1,84 @@
+"""What is kept of a picture: what the operator's hook leaves of it, without its metadata, and what near copies of it share."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from io import BytesIO
+from typing import Final
+
+from PIL import Image, ImageOps
+
+from eyasd.core import likeness
+from eyasd.core.errors import StartupFailed, UndecodableImage
+from eyasd.core.metadata import without_metadata
+from eyasd.core.preprocess import FORMATS
+from eyasd.serving.question import Picture
+
+# Of the bytes of a picture what may be kept of it; None to keep nothing.
+Redact = Callable[[bytes], bytes | None]
+# A JPEG is decoded at an eighth of its size where that is enough, and it is for telling it from another.
+_SMALL_PX: Final = (64, 64)
+
+
+class NotKept(Exception):
+    """Why nothing is kept of a picture, in one word: the value of a metric's label."""
+
+
+def load_hook(place: str) -> Redact | None:
+    """Returns the hook of `package.module:function`; None where there is none.
+
+    Raises:
+        StartupFailed: it cannot be imported: a server without it would keep what it must not.
+    """
+    if not place:
+        return None
+    module, _, name = place.partition(":")
+    try:
+        hook = getattr(importlib.import_module(module), name)
+    except Exception as error:
+        raise StartupFailed(
+            f"capture.redact = {place} cannot be imported ({type(error).__name__}: {error}): install it beside eyasd, or correct "
+            "the setting."
+        ) from error
+    if not callable(hook):
+        raise StartupFailed(f"capture.redact = {place} is no function.")
+    found: Redact = hook
+    return found
+
+
+def prepared(picture: Picture, redact: Redact | None) -> tuple[bytes, str]:
+    """Returns the file that is kept, and what near copies of it share.
+
+    Raises:
+        NotKept: nothing of it is to be kept, or it cannot be.
+    """
+    try:
+        encoded = picture if isinstance(picture, bytes) else without_metadata(picture)
+        if redact is not None:
+            encoded = _redacted(encoded, redact)
+        bare = without_metadata(encoded)
+        before, after = _small(encoded), _small(bare)
+    except (UndecodableImage, OSError, ValueError, SyntaxError, TypeError) as error:  # what decoders raise
+        raise NotKept("unreadable") from error
+    if (before.mode, before.size, before.tobytes()) != (after.mode, after.size, after.tobytes()):
+        raise NotKept("unreadable")  # its metadata said what its pixels mean, in a way that nobody foresaw
+    return bare, likeness.digest(after)
+
+
+def _redacted(encoded: bytes, redact: Redact) -> bytes:
+    try:
+        left = redact(encoded)
+    except Exception as error:
+        raise NotKept("redaction_failed") from error
+    if left is None:
+        raise NotKept("redacted")
+    if not isinstance(left, bytes):
+        raise NotKept("redaction_failed")
+    return left
+
+
+def _small(encoded: bytes) -> Image.Image:
+    opened = Image.open(BytesIO(encoded), formats=FORMATS)
+    opened.draft(None, _SMALL_PX)
+    return ImageOps.exif_transpose(opened).convert("RGB")
