@@ -72,12 +72,17 @@ async def version(channel: grpc.aio.Channel) -> str:
     return str(response.model_version)
 
 
-async def answered(supervisor: Supervisor) -> float:
-    """Returns how many pictures were, according to /metrics."""
+async def shown(supervisor: Supervisor, name: str) -> dict[str, float]:
+    """Returns the samples of a metric on the page of the supervisor, by their labels."""
     url = f"http://127.0.0.1:{supervisor.metrics_port}/metrics"
     page = await asyncio.to_thread(lambda: urllib.request.urlopen(url).read().decode())
-    lines = [line for line in page.splitlines() if line.startswith("eyas_images_total{")]
-    return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
+    lines = [line.rsplit(" ", 1) for line in page.splitlines() if line.startswith((f"{name}{{", f"{name} "))]
+    return {series.removeprefix(name): float(value) for series, value in lines}
+
+
+async def answered(supervisor: Supervisor) -> float:
+    """Returns how many pictures were, according to /metrics."""
+    return sum((await shown(supervisor, "eyas_images_total")).values())
 
 
 async def states(channel: grpc.aio.Channel) -> list[str]:
@@ -124,6 +129,19 @@ async def test_several_acceptors_are_one_daemon(supervisor: Supervisor, publishe
         while len(children("eyasd.serving.engine")) > 1:  # the old one has gone when no acceptor wants it
             await asyncio.sleep(0.05)
 
+    # What each of them saw is one, what each did is a sum, and of a version that is gone only what it did is left.
+    assert await shown(supervisor, "eyas_loaded_version_info") == {'{model="colours",version="2"}': 1}
+    assert await shown(supervisor, "eyas_version_swap_seconds_count") == {'{model="colours"}': 1}
+    assert (await shown(supervisor, "eyas_version_load_seconds_count")) == {'{model="colours"}': 2}
+    totals = {series: value for series, value in (await shown(supervisor, "eyas_stage_seconds_count")).items() if "total" in series}
+    assert set(totals) == {f'{{model="colours",stage="total",version="{number}"}}' for number in (1, 2)}
+    assert 0 < (await shown(supervisor, "eyas_saturation_ratio"))[""] < 1
+    (engine,) = children("eyasd.serving.engine")
+    os.kill(engine, signal.SIGKILL)
+    while (await shown(supervisor, "eyas_engine_restarts_total")).get('{model="colours"}') != 1:
+        await asyncio.sleep(0.05)
+    assert sum((await shown(supervisor, "eyas_stage_seconds_count")).values()) == 5 * sum(totals.values())
+
     before, (first, second) = await answered(supervisor), children("eyasd.acceptor")
     os.kill(first, signal.SIGKILL)
     while len(found := children("eyasd.acceptor")) < 2 or first in found:
@@ -135,6 +153,11 @@ async def test_several_acceptors_are_one_daemon(supervisor: Supervisor, publishe
         health = await asyncio.to_thread(urllib.request.urlopen, f"http://127.0.0.1:{supervisor.http_port}/v1/health")
         assert health.status == 200
     assert await answered(supervisor) == before  # what the lost one counted was told before, and stays
+    assert await shown(supervisor, "eyas_loaded_version_info") == {'{model="colours",version="2"}': 1}
+    assert {
+        series: value for series, value in (await shown(supervisor, "eyas_stage_seconds_count")).items() if "total" in series
+    } == totals
+    assert (await shown(supervisor, "eyas_in_flight_requests"))[""] == 0
     async with AsyncExitStack() as stack:
         for channel in await connect(stack, supervisor.port):
             assert await version(channel) == "models/colours/versions/2"

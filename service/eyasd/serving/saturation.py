@@ -1,7 +1,7 @@
 """How busy this server is, in one number for an autoscaler, and what it is made of; see `serving.queue.load`.
 
 A server is as full as the fullest of what a request needs: the engines of its model, the decoders, and the event loop. Of the loop,
-work is the processor's time that its thread had, and for each call that was turned away what an answered one takes.
+work is the time that its thread ran or waited for a processor, and for each call that was turned away what an answered one takes.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from eyasd.serving.queue.admission import Admission
 from eyasd.serving.queue.load import Load
@@ -28,12 +29,12 @@ class Saturation:
             admission: knows what engines and decoders have to do.
             metrics: where it is shown.
             share: how many acceptors share the engines.
-            loop_seconds: processor's time of the event loop's thread since whenever; None asks the system.
+            loop_seconds: how long the event loop's thread ran, or would have if it had been let; None asks the system.
         """
         self._admission = admission
         self._metrics = metrics
         self._share = share
-        self._loop_seconds = loop_seconds or _clock_of_this_thread()
+        self._loop_seconds = loop_seconds or _work_of_this_thread()
         self._loop = Load(1, admission.clock())
         self._seconds = self._loop_seconds()
         self._turned_away = self._let_in = 0.0
@@ -68,6 +69,16 @@ class Saturation:
         self._seconds, self._let_in, self._turned_away = seconds, let_in, turned_away
 
 
-def _clock_of_this_thread() -> Callable[[], float]:
+def _work_of_this_thread() -> Callable[[], float]:
+    """Returns what tells how long this thread ran or waited for a processor; the former alone where Linux keeps no account."""
     clock = time.pthread_getcpuclockid(threading.get_ident())
-    return lambda: time.clock_gettime(clock)
+    account = Path(f"/proc/self/task/{threading.get_native_id()}/schedstat")
+
+    def seconds() -> float:
+        try:
+            ran, waited, _ = map(int, account.read_bytes().split())
+        except (OSError, ValueError):
+            return time.clock_gettime(clock)
+        return (ran + waited) / 1e9
+
+    return seconds
