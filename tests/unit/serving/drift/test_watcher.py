@@ -26,6 +26,7 @@ from eyasd.serving.labelling import labelled
 from eyasd.serving.network.providers import CPU
 from eyasd.serving.question import Question
 from eyasd.serving.seen import Seen
+from eyasd.telemetry import names
 from eyasd.telemetry.instruments import Registry
 from eyasd.telemetry.merged import Merged, families, merge
 from eyasd.telemetry.metrics import Metrics
@@ -169,10 +170,15 @@ async def test_pixels_without_a_file_have_no_size(metrics: Metrics, drift: Drift
 async def test_more_pictures_at_once_than_the_thread_has_room_for_are_left_out(
     metrics: Metrics, drift: Drift, first: LoadedVersion
 ) -> None:
-    for _ in range(50):
-        drift.see(seen(first, "green", pixels=True))
+    one = seen(first, "green", pixels=True)
+    for _ in range(64):
+        drift.see(one)
     await drift.settle()
-    assert value(metrics, COUNTED, signal="brightness", bin="1: 50 to 200") == 8
+    assert value(metrics, COUNTED, signal="brightness", bin="1: 50 to 200") == 64  # all of a request
+    for _ in range(200):
+        drift.see(one)
+    await drift.settle()
+    assert value(metrics, COUNTED, signal="brightness", bin="1: 50 to 200") == 64 + 128
 
 
 async def test_a_version_without_a_reference_shows_and_costs_nothing(metrics: Metrics, drift: Drift, fleet: Fleet) -> None:
@@ -184,6 +190,17 @@ async def test_a_version_without_a_reference_shows_and_costs_nothing(metrics: Me
     await drift.settle()
     assert unusual(one) == 0
     assert not [family for family in metrics.registry.collect() if "drift" in family.name and family.samples]
+
+
+async def test_a_version_that_is_one_of_too_many_is_not_compared_with_the_others(
+    metrics: Metrics, drift: Drift, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(names, "MOST_VERSIONS", 0)
+    first = await fleet.find(ModelRef("colours", version=1))
+    assert not drift.wants(first)
+    assert (
+        metrics.registry.get_sample_value(SHARE, {"model": "colours", "version": "other", "signal": "label", "bin": "blue"}) is None
+    )
 
 
 async def test_a_version_that_is_unloaded_is_compared_no_more(
