@@ -35,7 +35,8 @@ class FakeMlflow:
         requests: the paths that were asked for, in order; also those that failed.
         fault: what becomes of a request, by its number in `requests`: `500`, `hang`, `drop` (nothing is done), `lose` (it is
             done, and the answer lost), or "".
-        runs: by id, `info`, `params`, `tags`, and `metrics`: (step, milliseconds, value) of each, in the order of their arrival.
+        runs: by id, `info`, `params`, `tags`, `datasets`, and `metrics`: (step,
+            milliseconds, value) of each, in the order of their arrival.
         models: by name, `versions` by number, and `aliases`.
         artifacts: by path.
         authorization: what a request has to carry.
@@ -149,7 +150,13 @@ class FakeMlflow:
         info = {"run_id": run, "experiment_id": experiment, "status": "RUNNING", "lifecycle_stage": "active"}
         info |= {"run_name": asked["run_name"], "start_time": asked["start_time"]}
         info["artifact_uri"] = f"{self.kept_by}/{experiment}/{run}/artifacts"
-        self.runs[run] = {"info": info, "params": {}, "metrics": {}, "tags": {one["key"]: one["value"] for one in asked["tags"]}}
+        self.runs[run] = {
+            "info": info,
+            "params": {},
+            "metrics": {},
+            "datasets": [],
+            "tags": {one["key"]: one["value"] for one in asked["tags"]},
+        }
         return {"run": self._shown(run)}
 
     def _runs_get(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -193,6 +200,15 @@ class FakeMlflow:
         run["tags"].update({one["key"]: one["value"] for one in tags})
         return {}
 
+    def _runs_log_inputs(self, asked: dict[str, Any]) -> dict[str, Any]:
+        run = self.runs[self._there(asked["run_id"], active=True)]
+        for one in asked["datasets"]:
+            kept = one["dataset"] | {tag["key"]: tag["value"] for tag in one["tags"]}
+            assert len(kept["digest"]) <= 36
+            if kept not in run["datasets"]:
+                run["datasets"].append(kept)
+        return {}
+
     def _registered_models_get(self, asked: dict[str, Any]) -> dict[str, Any]:
         model = self._model(asked["name"])
         aliases = [{"alias": alias, "version": version} for alias, version in model["aliases"].items()]
@@ -211,7 +227,12 @@ class FakeMlflow:
         model["made"] += 1
         number = str(model["made"])
         tags = {one["key"]: one["value"] for one in asked["tags"]}
-        model["versions"][number] = {"source": asked["source"], "run": asked.get("run_id", ""), "tags": tags}
+        model["versions"][number] = {
+            "source": asked["source"],
+            "run": asked.get("run_id", ""),
+            "tags": tags,
+            "description": asked.get("description", ""),
+        }
         return {"model_version": {"name": asked["name"], "version": number}}
 
     def _model_versions_search(self, asked: dict[str, Any]) -> dict[str, Any]:

@@ -101,12 +101,17 @@ async def test_a_training_is_a_run_with_all_that_is_known_of_it(
         "backbone": "colours",
         "seed": "7",
     }
-    wanted = {"eyas.job": "1", "eyas.version": "1", "eyas.dataset": "/photos", "eyas.dataset_digest": "d1g35t", "eyas.attempt": "1"}
+    wanted = {"eyas.job": "1", "eyas.version": "1", "eyas.dataset": "/photos", "eyas.dataset_digest": "d1", "eyas.attempt": "1"}
     wanted |= {"eyas.code_version": "0", "eyas.backbone": "colours", "eyas.type": "training"}
+    wanted["mlflow.note.content"] = "Accuracy 90.0% (74.0% to 97.0%) on 30 test pictures, by colours."
     assert wanted.items() <= run["tags"].items()
+    source = json.dumps({"uri": "/photos"})
+    assert run["datasets"] == [
+        {"name": "/photos", "digest": "d1", "source_type": "eyas", "source": source, "mlflow.data.context": "training"}
+    ]
     assert [(at, value) for at, _, value in run["metrics"]["train/loss"]] == [(1, 1.0), (2, 0.5), (3, 1 / 3)]
     assert [(at, value) for at, _, value in run["metrics"]["validation/accuracy"]] == [(0, 0.5), (3, 0.8)]
-    assert [value for _, _, value in run["metrics"]["test/accuracy_low"]] == [0.74]
+    assert [value for _, _, value in run["metrics"]["test_low/accuracy"]] == [0.74]
     assert set(mlflow.artifacts) == {f"1/run1/artifacts/{name}" for name in ("manifest.json", "report.html")}
     assert json.loads(mlflow.artifacts["1/run1/artifacts/manifest.json"])["lineage"]["job"] == "1"
     assert b"<title>colours</title>" in mlflow.artifacts["1/run1/artifacts/report.html"]
@@ -172,7 +177,7 @@ async def test_an_evaluation_is_a_run_with_what_each_version_scored(
     assert run["info"]["run_name"] == "colours/2 on /photos"
     assert run["params"] == {"asked.others": "colours/1"}
     assert run["metrics"]["evaluation/accuracy"][0][2] == 0.9
-    assert run["metrics"]["versus/colours/1/accuracy_difference_low"][0][2] == -0.2
+    assert run["metrics"]["versus_difference_low/colours/1/accuracy"][0][2] == -0.2
     assert json.loads(mlflow.artifacts["1/run1/artifacts/evaluation.json"])["accuracy"] == 0.9
 
 

@@ -2,10 +2,10 @@
 
     train/loss, train/learning_rate, train/images_per_second, train/epoch   while it is fine-tuned
     validation/loss, validation/accuracy, validation/macro_f1 ...           when they are news
-    test/NAME, test/NAME_low, test/NAME_high                                in the end, with the ends of the 95 % interval
+    test/NAME, test_low/NAME, test_high/NAME                                in the end, with the ends of the 95 % interval
     evaluation/NAME, ...                                                    so of an evaluation
     versus/MODEL/VERSION/NAME, ...                                          and of each further version that it scores,
-    versus/MODEL/VERSION/NAME_difference, ...                               with what it has more than the first
+    versus_difference/MODEL/VERSION/NAME, ...                               with what it has more than the first
 
 Steps are those of the fine-tuning, one axis for all, and an attempt that goes on from a checkpoint goes back to its step.
 """
@@ -95,17 +95,22 @@ def _results(job: Job) -> Iterator[tuple[str, float]]:
     """Yields the figures that a job has ended with."""
     if job.evaluation is None:
         return
-    yield from _figures("test" if job.type is JobType.TRAINING else "evaluation", job.evaluation)
+    yield from _figures("test" if job.type is JobType.TRAINING else "evaluation", "", job.evaluation)
     for comparison in job.comparisons:
-        prefix = f"versus/{comparison.version}"
-        yield from _figures(prefix, comparison.evaluation)
+        yield from _figures("versus", f"{comparison.version}/", comparison.evaluation)
         for one in comparison.differences:
-            for name, value in (("difference", one.second - one.first), ("difference_low", one.low), ("difference_high", one.high)):
-                yield f"{prefix}/{one.name}_{name}", value
+            figure = Figure(one.name, one.second - one.first, one.low, one.high)
+            yield from _figure("versus_difference", f"{comparison.version}/", figure)
 
 
-def _figures(prefix: str, evaluation: Evaluation) -> Iterator[tuple[str, float]]:
+def _figures(group: str, of: str, evaluation: Evaluation) -> Iterator[tuple[str, float]]:
     for figure in evaluation.figures or (Figure("accuracy", evaluation.accuracy, *evaluation.accuracy_interval),):
-        for name, value in ((figure.name, figure.value), (f"{figure.name}_low", figure.low), (f"{figure.name}_high", figure.high)):
-            yield f"{prefix}/{name}", value
-    yield f"{prefix}/examples", evaluation.examples
+        yield from _figure(group, of, figure)
+    yield f"{group}/{of}examples", evaluation.examples
+
+
+def _figure(group: str, of: str, figure: Figure) -> Iterator[tuple[str, float]]:
+    """Yields a figure and the ends of its interval, these in groups of their own: pages show a group of charts after the other."""
+    yield f"{group}/{of}{figure.name}", figure.value
+    yield f"{group}_low/{of}{figure.name}", figure.low
+    yield f"{group}_high/{of}{figure.name}", figure.high

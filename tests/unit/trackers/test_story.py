@@ -82,11 +82,11 @@ def test_a_training_ends_with_its_figures_and_their_intervals() -> None:
     found = ended(replace(job, evaluation=replace(evaluation(), figures=figures)))
     assert {(one.name, one.value) for one in found} == {
         ("test/accuracy", 0.9),
-        ("test/accuracy_low", 0.8),
-        ("test/accuracy_high", 0.95),
+        ("test_low/accuracy", 0.8),
+        ("test_high/accuracy", 0.95),
         ("test/macro_f1", 0.7),
-        ("test/macro_f1_low", 0.6),
-        ("test/macro_f1_high", 0.8),
+        ("test_low/macro_f1", 0.6),
+        ("test_high/macro_f1", 0.8),
         ("test/examples", 30),
     }
     assert {one.step for one in found} == {9}
@@ -100,10 +100,10 @@ def test_an_evaluation_ends_with_what_each_version_scored() -> None:
         for one in ended(replace(job, evaluation=evaluation(), comparisons=(comparison(ModelRef("m", version=2)),)))
     }
     assert found["evaluation/accuracy"] == 0.9
-    assert found["evaluation/accuracy_low"] == 0.74
+    assert found["evaluation_low/accuracy"] == 0.74
     assert found["versus/m/2/accuracy"] == 0.9
-    assert found["versus/m/2/accuracy_difference"] == pytest.approx(-0.1)
-    assert (found["versus/m/2/accuracy_difference_low"], found["versus/m/2/accuracy_difference_high"]) == (-0.2, 0.05)
+    assert found["versus_difference/m/2/accuracy"] == pytest.approx(-0.1)
+    assert (found["versus_difference_low/m/2/accuracy"], found["versus_difference_high/m/2/accuracy"]) == (-0.2, 0.05)
 
 
 def test_what_was_asked_for_is_in_numbers_and_words() -> None:

@@ -42,7 +42,7 @@ async def test_tensorboard_reads_curves_texts_and_hyper_parameters(saga: Saga, t
     assert scalars(folder, "train/learning_rate") == [(1, 0.01), (2, 0.005), (3, 0.003333)]
     assert scalars(folder, "validation/accuracy") == [(0, 0.5), (3, 0.8)]
     assert scalars(folder, "test/accuracy") == [(3, 0.9)]
-    assert scalars(folder, "test/accuracy_low") == [(3, 0.74)]
+    assert scalars(folder, "test_low/accuracy") == [(3, 0.74)]
     board = read(folder)
     times = [one.wall_time for one in board.Scalars("train/loss")]
     assert times == [event.time.timestamp() for event in saga.store.events("1", 1) if event.progress and event.progress.step][:3]

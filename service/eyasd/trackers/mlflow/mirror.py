@@ -131,8 +131,8 @@ class Mirror:
             tags |= words.version_tags(manifest) | {
                 words.JOB: manifest.lineage.job,
                 "eyas.accuracy": manifest.evaluation.accuracy,
-                "eyas.dataset_digest": manifest.dataset_report.digest,
             }
+            body["description"] = words.description(manifest)
             if run := await self._runs.of(model, JobType.TRAINING, manifest.lineage.job):
                 body["run_id"] = run
         made = await self._client.post("model-versions/create", {**body, "tags": words.pairs(tags)})

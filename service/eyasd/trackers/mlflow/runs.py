@@ -10,6 +10,8 @@ from eyasd.trackers.mlflow import words
 from eyasd.trackers.mlflow.client import EXISTS, GONE, Client, Refused
 
 _SEQUENCE: Final = "eyas.sequence"
+# By which MLflow shows charts of runs, not traces of agents.
+_EXPERIMENT_TAGS: Final = [{"key": "mlflow.experimentKind", "value": "custom_model_development"}]
 _METRICS_A_BATCH: Final = 800
 _PAIRS_A_BATCH: Final = 90
 
@@ -71,6 +73,11 @@ class Runs:
             some = list(params[first : first + _PAIRS_A_BATCH])
             await self._client.post("runs/log-batch", {"run_id": run, "params": some, "tags": [] if first else list(tags)})
 
+    async def add_dataset(self, run: str, dataset: dict[str, str], use: str) -> None:
+        """Says which dataset a run has used, and what for: `training` or `evaluation`."""
+        tags = [{"key": "mlflow.data.context", "value": use}]
+        await self._client.post("runs/log-inputs", {"run_id": run, "datasets": [{"dataset": dataset, "tags": tags}]})
+
     async def show(self, run: str, job: Job) -> None:
         """Shows a job's state."""
         body: dict[str, Any] = {"run_id": run, "status": words.STATUSES[job.state], "run_name": words.run_name(job)}
@@ -97,7 +104,7 @@ class Runs:
             if error.code != GONE:
                 raise
         try:
-            return str((await self._client.post("experiments/create", {"name": name}))["experiment_id"])
+            return str((await self._client.post("experiments/create", {"name": name, "tags": _EXPERIMENT_TAGS}))["experiment_id"])
         except Refused as error:
             if error.code != EXISTS:  # somebody was quicker
                 raise

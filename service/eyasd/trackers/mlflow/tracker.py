@@ -103,7 +103,9 @@ class MlflowTracker:
             self._mirror.wake()
         try:
             manifest = await asyncio.to_thread(self._models.manifest, job.model, job.version)
-            await self._runs.describe(run, words.pairs(words.used_params(manifest)), words.pairs(words.version_tags(manifest)))
+            tags = {**words.version_tags(manifest), "mlflow.note.content": words.description(manifest)}
+            await self._runs.describe(run, words.pairs(words.used_params(manifest)), words.pairs(tags))
+            await self._runs.add_dataset(run, words.dataset(job, manifest.dataset_report.digest), "training")
             for name in self._files:
                 with tempfile.TemporaryFile() as file:
                     if name == bundle.MANIFEST:

@@ -7,6 +7,7 @@ params   asked.NAME, what the caller asked for; and of a version NAME, what was 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -63,8 +64,21 @@ def job_tags(job: Job) -> dict[str, object]:
         "eyas.setback": job.setback,
         "eyas.error": f"{job.error.reason}: {job.error.message}" if job.error else "",
         "eyas.version": job.version,
-        "eyas.dataset_digest": job.dataset_report.digest if job.dataset_report else "",
     }
+
+
+def dataset(job: Job, digest: str) -> dict[str, str]:
+    """Returns a job's dataset as MLflow has them, by as much of its digest as goes there."""
+    source = json.dumps({"uri": job.dataset})
+    return {"name": job.dataset[:_MOST_CHARACTERS], "digest": digest[:36], "source_type": "eyas", "source": source}
+
+
+def description(manifest: Manifest) -> str:
+    """Returns what a version has scored, in a sentence."""
+    scored = manifest.evaluation
+    low, high = scored.accuracy_interval
+    found = f"Accuracy {scored.accuracy:.1%} ({low:.1%} to {high:.1%}) on {scored.examples} test pictures"
+    return f"{found}, by {manifest.lineage.backbone}."
 
 
 def asked_params(job: Job) -> dict[str, object]:
@@ -83,6 +97,7 @@ def version_tags(manifest: Manifest) -> dict[str, object]:
         "eyas.device": lineage.device,
         "eyas.weights_source": lineage.weights_source,
         "eyas.base_version": lineage.base_version,
+        "eyas.dataset_digest": manifest.dataset_report.digest,
     }
 
 
