@@ -139,6 +139,9 @@ class FakeMlflow:
             raise Refusal("RESOURCE_DOES_NOT_EXIST", f"Could not find experiment with name '{name}'")
         return {"experiment": {"experiment_id": self.experiments[name], "name": name}}
 
+    def _experiments_search(self, asked: dict[str, Any]) -> dict[str, Any]:
+        return {"experiments": [{"experiment_id": number, "name": name} for name, number in self.experiments.items()]}
+
     def _experiments_create(self, asked: dict[str, Any]) -> dict[str, Any]:
         if asked["name"] in self.experiments:
             raise Refusal("RESOURCE_ALREADY_EXISTS", f"Experiment(name={asked['name']}) already exists.")

@@ -24,6 +24,7 @@ from eyasd.app import NO_AIOHTTP, Role
 from eyasd.config import Settings
 from eyasd.core.errors import EyasError, StartupFailed
 from eyasd.daemon import plan_acceptors
+from eyasd.followers import make_trackers
 from eyasd.jobs.gpus import gpu_count
 from eyasd.machine import database_of, datasets_url, decoder_of, fleet_options, make_writable, open_jobs, tracing_of
 from eyasd.registry.models import Models
@@ -32,6 +33,7 @@ from eyasd.serving.catalog import FleetOptions
 from eyasd.serving.engine.loading import Loader
 from eyasd.storage.address import open_store
 from eyasd.telemetry.metrics import Metrics
+from eyasd.trackers.follower import TrackerAway, TrackerRefuses
 
 Attempt = Callable[[], Awaitable[str]]
 
@@ -52,6 +54,7 @@ async def check(role: Role, settings: Settings, log: structlog.typing.FilteringB
             ("training", checks.training),
             ("uploads", checks.uploads),
         ]
+        attempts += [("trackers", checks.trackers)] if settings.trackers.are_set else []
     attempts += [("registry", checks.registry), ("address", checks.address), ("metrics address", checks.metrics_address)]
     attempts += [("traces", checks.traces)] if settings.telemetry.otlp_endpoint else []
     if role is not Role.TRAINER:
@@ -164,6 +167,20 @@ class _Checks:
             ) from None
         writer.close()
         return f"a collector listens at {found.geturl()}, and gets {self._settings.telemetry.trace_ratio:.3g} of the calls"
+
+    async def trackers(self) -> str:
+        said = []
+        for tracker in make_trackers(self._settings, Models(open_store("memory://", Path())), self._log):
+            try:
+                said.append(await tracker.check())
+            except (TrackerAway, TrackerRefuses) as error:
+                raise StartupFailed(
+                    f"{tracker.name} cannot be told of jobs ({error}): they are run without it, and it is told later. Mend it, or "
+                    f"leave trackers.{tracker.name} unset."
+                ) from None
+            finally:
+                await tracker.close()
+        return "; ".join(said)
 
     async def device(self) -> str:
         self.options = fleet_options(self._settings)

@@ -325,6 +325,11 @@ class TrackersSettings(_Room):
     mlflow: MlflowSettings = MlflowSettings()
     tensorboard: TensorboardSettings = TensorboardSettings()
 
+    @property
+    def are_set(self) -> bool:
+        """Whether there is any."""
+        return self.mlflow.url is not None or self.tensorboard.dir is not None
+
 
 class TelemetrySettings(_Room):
     """What operators see."""

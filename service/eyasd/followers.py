@@ -19,10 +19,8 @@ if TYPE_CHECKING:
 NO_AIOHTTP: Final = "trackers.mlflow.url needs aiohttp: install 'eyas[mlflow]', or leave it unset."
 
 
-def make_followers(
-    settings: Settings, ledger: Ledger, models: Models, metrics: Metrics, log: structlog.typing.FilteringBoundLogger
-) -> list[Follower]:
-    """Returns what tells trackers of the jobs.
+def make_trackers(settings: Settings, models: Models, log: structlog.typing.FilteringBoundLogger) -> list[Tracker]:
+    """Returns the trackers that are told of jobs.
 
     Raises:
         StartupFailed: what one needs is not installed.
@@ -34,6 +32,14 @@ def make_followers(
         trackers.append(_mlflow(mlflow, mlflow.url, models, repository, log))
     if folder is not None:
         trackers.append(TensorBoardTracker(folder.resolve()))
+    return trackers
+
+
+def make_followers(
+    settings: Settings, ledger: Ledger, models: Models, metrics: Metrics, log: structlog.typing.FilteringBoundLogger
+) -> list[Follower]:
+    """Returns what tells each tracker of the jobs; see `make_trackers`."""
+    trackers = make_trackers(settings, models, log)
     return [Follower(ledger.feed(f"{tracker.name} {tracker.place}"), tracker, metrics, log) for tracker in trackers]
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,8 +18,13 @@ import structlog
 from structlog.testing import capture_logs
 
 from builders import comparison, evaluation, lineage, write_bundle
+from eyasd.app import Role
+from eyasd.check import check
+from eyasd.config import read_settings
+from eyasd.core.errors import StartupFailed
 from eyasd.core.jobs import JobError, JobState, JobType
 from eyasd.core.names import ModelRef
+from eyasd.followers import make_trackers
 from eyasd.registry.models import Models
 from eyasd.trackers.follower import Follower
 from eyasd.trackers.mlflow import client as mlflow_client
@@ -319,6 +327,49 @@ async def test_the_registry_mirrors_versions_promotions_rollbacks_and_deletions(
     await one.look()
     await one.look()
     assert len(mlflow.requests) <= asked + 3  # once more for its own view, and then no more
+
+
+async def test_check_says_whether_trackers_could_be_told(mlflow: FakeMlflow, tmp_path: Path) -> None:
+    async def told_of(**rooms: dict[str, Any]) -> tuple[int, str]:
+        out = io.StringIO()
+        free = {"api": {"listen": "127.0.0.1:0"}, "telemetry": {"metrics_listen": "127.0.0.1:0"}}
+        settings = read_settings(None, {"data_dir": tmp_path / "data", "trackers": rooms, **free})
+        status = await check(Role.TRAINER, settings, structlog.get_logger(), out)
+        return status, next(line[35:] for line in out.getvalue().splitlines() if " trackers " in line)
+
+    boards = {"dir": str(tmp_path / "boards")}
+    assert await told_of(mlflow={"url": mlflow.url}, tensorboard=boards) == (
+        0,
+        f"MLflow answers at {mlflow.url}; TensorBoard's files go to {tmp_path}/boards",
+    )
+    mlflow.authorization = "Bearer other"
+    status, said = await told_of(mlflow={"url": mlflow.url, "token": "t0"})
+    assert status == 1
+    assert said.startswith("mlflow cannot be told of jobs (it answered 401, ")
+    assert said.endswith("they are run without it, and it is told later. Mend it, or leave trackers.mlflow unset.")
+    (tmp_path / "file").write_text("")
+    assert "tensorboard cannot be told of jobs" in (await told_of(tensorboard={"dir": str(tmp_path / "file" / "boards")}))[1]
+
+
+@pytest.mark.parametrize(
+    ("package", "rooms", "says"),
+    [
+        ("aiohttp", {"mlflow": {"url": "http://host"}}, "url needs aiohttp: install 'eyas[mlflow]'"),
+        (
+            "tensorboard",
+            {"tensorboard": {"dir": "boards"}},
+            "dir needs tensorboard: install 'eyas[tensorboard]'",
+        ),
+    ],
+)
+def test_a_package_that_is_missing_is_named(
+    package: str, rooms: dict[str, Any], says: str, models: Models, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in [name for name in sys.modules if name.startswith(("eyasd.trackers.mlflow", f"{package}."))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(StartupFailed, match=re.escape(says)):
+        make_trackers(read_settings(None, {"data_dir": tmp_path, "trackers": rooms}), models, structlog.get_logger())
 
 
 def test_a_trainer_that_is_killed_and_its_tracker_away_lose_and_double_nothing(mlflow: FakeMlflow, tmp_path: Path) -> None:

@@ -35,6 +35,16 @@ def test_the_command_line_beats_the_environment_and_that_the_file(tmp_path: Path
             r"feedback_key \(\*\*\*\): a key has at least 16 characters, and a",
         ),
         ('[jobs]\nreport_key = "short"', r"jobs\.report_key \(\*\*\*\): "),
+        (
+            '[trackers.mlflow]\nurl = "file:///runs"',
+            r"mlflow\.url \('file:///runs'\): 'file:///runs' is no http://HOST or https://HOST",
+        ),
+        (
+            '[trackers.mlflow]\nurl = "http://me:pass@host"',
+            r"\('http://\*\*\*@host'\): it has a user before its host",
+        ),
+        ('[trackers.mlflow]\nexperiment = "{owner}"', r"'\{owner\}' is no name with \{model\} or \{type\} in it"),
+        ('[trackers.mlflow]\nexperiment = "a{"', r"'a\{' is no name with"),
         ('[api]\nlisten = "here"', "'here' is not HOST:PORT"),
         ('[api]\ntls_key = "k"', "tls_certificate and api.tls_key are set together"),
         ("[[", "is not TOML"),

@@ -21,7 +21,7 @@ from eyasd.telemetry.metrics import Metrics
 from eyasd.trackers.story import Chapter, chapter
 
 PAUSE_SECONDS: Final = 1.0  # between looks
-_LONGEST_PAUSE_SECONDS: Final = 60.0  # during an outage
+_LONGEST_PAUSE_SECONDS: Final = 30.0  # during an outage
 
 
 class TrackerAway(Exception):
@@ -74,6 +74,9 @@ class Tracker(Protocol):
 
     async def tend(self) -> None:
         """Does what is not of a job; called after each look. Raises TrackerAway."""
+
+    async def check(self) -> str:
+        """Returns a sentence's part on the tracker, which could be told now. Raises TrackerAway, TrackerRefuses."""
 
     async def close(self) -> None:
         """Lets go of what it holds."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -68,6 +69,15 @@ class TensorBoardTracker:
 
     async def tend(self) -> None:
         """Has nothing to do."""
+
+    async def check(self) -> str:
+        """See `trackers.follower.Tracker`."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self._folder):
+                return f"TensorBoard's files go to {self.place}"
+        except OSError as error:
+            raise TrackerAway(f"{self.place} cannot be written to: {room.told(error, self._folder)}") from error
 
     async def close(self) -> None:
         """Holds nothing open."""

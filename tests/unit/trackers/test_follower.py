@@ -90,7 +90,7 @@ async def test_an_outage_is_told_of_once_and_then_made_up_for(saga: Saga, listen
     saga.tell("1")
     follower = saga.follower(listener)
     listener.failure = TrackerAway("no route")
-    assert [await follower._look() for _ in range(8)] == [2, 4, 8, 16, 32, 60, 60, 60]
+    assert [await follower._look() for _ in range(8)] == [2, 4, 8, 16, 30, 30, 30, 30]
     assert saga.sample("eyas_tracker_behind_events", "listener") == len(all_of(saga, "1"))
     assert saga.sample("eyas_tracker_errors_total", "listener") == 8
     saga.tell("2")  # a job that neither waits nor fails meanwhile

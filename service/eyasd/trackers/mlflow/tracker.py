@@ -87,6 +87,11 @@ class MlflowTracker:
         if self._mirror is not None:
             await self._mirror.look()
 
+    async def check(self) -> str:
+        """See `trackers.follower.Tracker`."""
+        await self._client.post("experiments/search", {"max_results": 1})
+        return f"MLflow answers at {self.place}"
+
     async def close(self) -> None:
         """See `Client.close`."""
         await self._client.close()
