@@ -191,5 +191,5 @@ def _labelled(session: Session, model: str, done: Labelling) -> RenderableType:
         were = f"{counted(len(done.missing), 'picture')} {'was' if len(done.missing) == 1 else 'were'} not there any more"
         lines.append(Text(f"{were}: {', '.join(done.missing[:5])}{' ...' if len(done.missing) > 5 else ''}", style="yellow"))
     if done.labelled:
-        lines.append(plain(f"Train with them: {session.hint(f'train --from {model}@production --add captured --model {model}')}"))
+        lines.append(plain(f"Train with them: {session.hint(f'train --from {model}@production --add captured')}"))
     return Group(*lines)

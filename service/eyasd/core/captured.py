@@ -48,7 +48,7 @@ class Sighting:
         shadow_label: what the shadow called it, where that was another label.
         prediction: names the answer among those of the model, 16 hexadecimal digits, so that feedback finds it; "" where none is
             known.
-        digest: what near copies share, 16 hexadecimal digits, see `core.likeness`; "" where it has no contrast.
+        digest: what near copies share, 64 hexadecimal digits, see `core.likeness`; "" where it has no contrast.
     """
 
     version: int

@@ -33,7 +33,7 @@ SIGHTINGS: Final = "sightings"
 LABELS: Final = "labels"
 DROPPED: Final = "dropped"
 _ID: Final = re.compile(r"[0-9a-f]{24}")
-_SIGHTING: Final = re.compile(r"(\d{13})-(\d{3})-([0-9a-f]{24})-([0-9a-f]{16}|none)-([0-9a-f]{16}|none)-(\d{1,9})\.json")
+_SIGHTING: Final = re.compile(r"(\d{13})-(\d{3})-([0-9a-f]{24})-([0-9a-f]{16}|none)-([0-9a-f]{64}|none)-(\d{1,9})\.json")
 _LABELS: Final = re.compile(r"([0-9a-f]{24})-(\d{13})-(person|feedback)-[0-9a-f]{8}\.json")
 _REQUESTS_AT_ONCE: Final = 16
 # Of JSON documents that were read; one takes about 2 kB.

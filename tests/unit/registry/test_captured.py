@@ -31,7 +31,7 @@ SEEN = Sighting(
     margin=0.1,
     ood_score=1.5,
     prediction="0123456789abcdef",
-    digest="f0f0f0f0f0f0f0f0",
+    digest="f0" * 32,
 )
 MANY = Bounds(max_images=100, max_bytes=10**9, keep=timedelta(days=30))
 

@@ -52,10 +52,10 @@ def test_a_copy_is_kept_again_only_for_a_better_reason(keeper: Keeper, captured:
 
 
 def test_near_copies_are_kept_only_if_they_were_wrong(keeper: Keeper) -> None:
-    assert keeper.keep("colours", b"one", seen(digest="00000000000000ff"), ON) is Outcome.KEPT
-    assert keeper.keep("colours", b"two", seen(digest="00000000000000f0"), ON) is Outcome.KEPT
-    assert keeper.keep("colours", b"three", seen(digest="00000000000000f7"), ON) is Outcome.NEAR_COPY
-    wrong = seen(950, digest="00000000000000f7", reason=CaptureReason.WRONG)
+    assert keeper.keep("colours", b"one", seen(digest=f"{0:064x}"), ON) is Outcome.KEPT
+    assert keeper.keep("colours", b"two", seen(digest=f"{2**21 - 1:064x}"), ON) is Outcome.KEPT
+    assert keeper.keep("colours", b"three", seen(digest=f"{2**20 - 1:064x}"), ON) is Outcome.NEAR_COPY
+    wrong = seen(950, digest=f"{2**20 - 1:064x}", reason=CaptureReason.WRONG)
     assert keeper.keep("colours", b"three", wrong, ON) is Outcome.KEPT
 
 

@@ -15,8 +15,8 @@ from typing import Final
 from eyasd.core.capture import CaptureReason
 from eyasd.serving.capture.picking import Candidate
 
-# Held of one model for one reason until the window closes.
-_MOST_HELD: Final = 8
+# Held of one model for one reason until the window closes: as many as could be handed on at once, within these bounds.
+_FEWEST_HELD, _MOST_HELD = 8, 256
 # What was handed on a while ago may come again, and is then told from what is kept by its content.
 _MOST_REMEMBERED: Final = 4096
 _ORDER: Final = tuple(CaptureReason)
@@ -57,6 +57,8 @@ class Window:
             drop: is told of which model a picture was left out, and why.
         """
         self._hourly, self._now, self._drop = hourly_images, now, drop
+        self._burst = max(1.0, hourly_images * _BURST)
+        self._most_held = int(min(_MOST_HELD, max(_FEWEST_HELD, self._burst)))
         self._held: dict[tuple[str, CaptureReason], list[tuple[int, int, Candidate]]] = {}
         self._buckets: dict[tuple[str, CaptureReason], Bucket] = {}
         self._known: OrderedDict[tuple[str, CaptureReason, int], None] = OrderedDict()
@@ -64,8 +66,8 @@ class Window:
 
     def takes(self, model: str, reason: CaptureReason, worth: int) -> bool:
         """Returns whether a picture would be held, so that nothing is made of one that would not."""
-        held = self._held.get((model, reason), ())
-        return len(held) < _MOST_HELD or worth > held[0][0]
+        held = self._held.get((model, reason), [])
+        return len(held) < self._most_held or worth > held[0][0]
 
     def offer(self, candidate: Candidate) -> None:
         """Holds a candidate, which has a reason, if it is among the best of its model and reason, and not the same as before."""
@@ -83,7 +85,7 @@ class Window:
             self._known.popitem(last=False)
         held = self._held.setdefault(key, [])
         entry = (candidate.worth, -next(self._order), candidate)  # of equals the first
-        if len(held) < _MOST_HELD:
+        if len(held) < self._most_held:
             heapq.heappush(held, entry)
         else:
             heapq.heapreplace(held, entry)
@@ -95,7 +97,7 @@ class Window:
         for key, held in self._held.items():
             bucket = self._buckets.get(key)
             if bucket is None:
-                bucket = self._buckets[key] = Bucket(self._hourly, max(1.0, self._hourly * _BURST), now)
+                bucket = self._buckets[key] = Bucket(self._hourly, self._burst, now)
             for _, _, candidate in sorted(held, key=lambda entry: entry[:2], reverse=True):
                 if bucket.take(1.0, now):
                     chosen.append(candidate)

@@ -23,7 +23,7 @@ from eyasd.serving.capture.picking import Candidate
 from eyasd.serving.capture.preparing import NotKept, Redact, prepared
 from eyasd.telemetry.metrics import Metrics
 
-_MOST_PICTURES: Final = 64
+_MOST_PICTURES: Final = 512
 _MOST_LABELS: Final = 10_000
 _PAUSE_SECONDS: Final = 30.0
 _LAST_SECONDS: Final = 5.0
