@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import subprocess
 import sys
 import threading
 import time
@@ -32,6 +33,7 @@ from serving.subject import Subject, photographs, tiny_subject
 from eyasd.telemetry.metrics import Metrics
 
 SILENT = Path(__file__).parent / "serving/silent.py"
+COLLECTOR = Path(__file__).parent / "serving/collector.py"
 OFFERED = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 CONCURRENCY = 32
 
@@ -53,10 +55,22 @@ class Mode:
     scraped: bool = False
 
 
+COLLECTOR_PORT = machine.free_port()
+
+
+def traced(name: str, ratio: float) -> Mode:
+    """Returns a daemon with a collector beside it, which gets this share of the calls."""
+    settings = {"OTLP_ENDPOINT": f"http://127.0.0.1:{COLLECTOR_PORT}", "TRACE_RATIO": str(ratio)}
+    return Mode(name, settings={f"EYASD_TELEMETRY__{key}": value for key, value in settings.items()})
+
+
 MODES = {
     "off": Mode("nothing counted", (str(SILENT),)),
     "on": Mode("metrics"),
     "scraped": Mode("metrics, scraped every second", scraped=True),
+    "traced-0": traced("a collector, and no call traced", 0.0),
+    "traced-1": traced("1 % of the calls traced", 0.01),
+    "traced-100": traced("every call traced", 1.0),
 }
 
 
@@ -92,6 +106,7 @@ def overhead(options: argparse.Namespace, subject: Subject) -> None:
     modes = [MODES[name] for name in options.modes.split(",")]
     rates: dict[str, list[float]] = {mode.name: [] for mode in modes}
     with ExitStack() as stack:
+        stack.enter_context(collector(options.load_cores))
         running = {mode.name: stack.enter_context(serve(mode, subject, options.server_cores)) for mode in modes}
         for number in range(options.rounds + 1):
             turn = number % len(modes)
@@ -107,6 +122,17 @@ def overhead(options: argparse.Namespace, subject: Subject) -> None:
         low, middle, high = quartiles(ratios)
         lines.append((name, f"{statistics.median(each):,.0f}", f"{middle:.3f}", f"{low:.3f} to {high:.3f}"))
     print(f"\n{table(('daemon', 'pictures/s', 'of the first', 'half of the rounds'), lines)}\n")
+
+
+@contextmanager
+def collector(cores: str) -> Iterator[None]:
+    """Starts what takes the traces."""
+    command = ["taskset", "-c", cores, sys.executable, str(COLLECTOR), str(COLLECTOR_PORT)]
+    with subprocess.Popen(command) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
 
 
 def saturation(options: argparse.Namespace, subject: Subject) -> None:

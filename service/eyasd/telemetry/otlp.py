@@ -20,7 +20,6 @@ from typing import Any, Final
 
 import structlog
 
-from eyasd.telemetry.context import Context
 from eyasd.telemetry.tracing import Kind, Span
 
 MOST_WAITING: Final = 8192
@@ -28,6 +27,7 @@ _BATCH: Final = 512  # about 200 KB on the wire
 _PERIOD_SECONDS: Final = 1.0
 _EXPORT_SECONDS: Final = 5.0  # with its repetitions
 
+_SAMPLED: Final = 1  # of the W3C's flags
 _CUT_OFF_MS: Final = 100  # that older exporters wait for what they are at
 _LAST_SECONDS: Final = 0.5  # which it takes one that is cut off to say so
 
@@ -138,43 +138,65 @@ def open_exporter(
     # What it has to say it says with every batch, in a form of its own; `Exporter` says it once.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL + 1)
     known: dict[str, Any] = {"service.version": version("eyas"), "host.name": socket.gethostname(), "process.pid": os.getpid()}
-    exporter = OTLPSpanExporter(endpoint=endpoint, headers=tuple(headers.items()) or None, timeout=_EXPORT_SECONDS)
-    translate = _translator(Resource.create({**known, **resource}))
+    encode = _encoder(Resource.create({**known, **resource}).attributes)
 
-    def send(spans: Sequence[Span]) -> bool:
-        return exporter.export([translate(span) for span in spans]) is SpanExportResult.SUCCESS
+    class SpanExporter(OTLPSpanExporter):
+        """Spans of ours on the library's way, which encodes its own in 28 us each, and makes them in 5; ours take 5 in all."""
+
+        def _translate_data(self, data: Sequence[Any]) -> Any:
+            return encode(data)
+
+    exporter = SpanExporter(endpoint=endpoint, headers=tuple(headers.items()) or None, timeout=_EXPORT_SECONDS)
+
+    def send(spans: Sequence[Any]) -> bool:
+        return exporter.export(spans) is SpanExportResult.SUCCESS
 
     return Exporter(send, partial(exporter.shutdown, timeout_millis=_CUT_OFF_MS), on_drop, log)
 
 
-def _translator(resource: Any) -> Callable[[Span], Any]:
-    """Returns what makes spans into those of OpenTelemetry's SDK."""
-    from opentelemetry.sdk.trace import ReadableSpan  # noqa: PLC0415
-    from opentelemetry.sdk.util.instrumentation import InstrumentationScope  # noqa: PLC0415
-    from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags  # noqa: PLC0415
-    from opentelemetry.trace.span import TraceState  # noqa: PLC0415
+def _encoder(resource: Mapping[str, Any]) -> Callable[[Sequence[Span]], Any]:
+    """Returns what makes spans into a message of OTLP, see opentelemetry/proto/trace/v1/trace.proto."""
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest  # noqa: PLC0415
+    from opentelemetry.proto.trace.v1.trace_pb2 import SpanFlags, Status  # noqa: PLC0415
 
-    scope = InstrumentationScope("eyas", version("eyas"))
-    sampled = TraceFlags(TraceFlags.SAMPLED)
+    known = SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK | _SAMPLED
+    remote = known | SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
 
-    def context_of(context: Context, span_id: str, *, is_remote: bool = False) -> SpanContext:
-        state = TraceState.from_header([context.state]) if context.state else None
-        return SpanContext(int(context.trace_id, 16), int(span_id, 16), is_remote, sampled, state)
+    def put(attributes: Any, values: Mapping[str, Any]) -> None:
+        for key, value in values.items():
+            into = attributes.add(key=key).value
+            if isinstance(value, bool):
+                into.bool_value = value
+            elif isinstance(value, int):
+                into.int_value = value
+            elif isinstance(value, float):
+                into.double_value = value
+            else:
+                into.string_value = str(value)
 
-    def translate(span: Span) -> ReadableSpan:
-        is_remote = span.kind is not Kind.INTERNAL
-        return ReadableSpan(
-            name=span.name,
-            context=context_of(span.context, span.context.span_id),
-            parent=context_of(span.context, span.parent_id, is_remote=is_remote) if span.parent_id else None,
-            resource=resource,
-            attributes=span.attributes,
-            links=[Link(context_of(link, link.span_id)) for link in span.links],
-            kind=SpanKind(span.kind),
-            status=Status() if span.error is None else Status(StatusCode.ERROR, span.error or None),
-            start_time=span.start_ns,
-            end_time=span.end_ns,
-            instrumentation_scope=scope,
-        )
+    def encode(spans: Sequence[Span]) -> ExportTraceServiceRequest:
+        request = ExportTraceServiceRequest()
+        group = request.resource_spans.add()
+        put(group.resource.attributes, resource)
+        scope = group.scope_spans.add()
+        scope.scope.name, scope.scope.version = "eyas", version("eyas")
+        for span in spans:
+            made = scope.spans.add(
+                trace_id=bytes.fromhex(span.context.trace_id),
+                span_id=bytes.fromhex(span.context.span_id),
+                trace_state=span.context.state,
+                parent_span_id=bytes.fromhex(span.parent_id),
+                name=span.name,
+                kind=span.kind + 1,  # 0 is unspecified there
+                start_time_unix_nano=span.start_ns,
+                end_time_unix_nano=span.end_ns,
+                flags=known if span.kind is Kind.INTERNAL else remote,
+            )
+            put(made.attributes, span.attributes)
+            for link in span.links:
+                made.links.add(trace_id=bytes.fromhex(link.trace_id), span_id=bytes.fromhex(link.span_id), flags=known)
+            if span.error is not None:
+                made.status.code, made.status.message = Status.STATUS_CODE_ERROR, span.error
+        return request
 
-    return translate
+    return encode

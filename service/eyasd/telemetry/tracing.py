@@ -109,10 +109,11 @@ class Trace:
         if len(self._spans) >= MOST_SPANS:
             self.left_out += 1
             return None
-        context = Context(self.context.trace_id, new_span_id(), sampled=True, state=self.context.state)
-        parent = self.context.span_id
-        times = self._ns(start), self._ns(max(start, end))
-        self._spans.append(Span(name, context, parent, *times, attributes=attributes or {}, links=links, error=error))
+        trace_id, parent_id, _, state = self.context
+        context = Context(trace_id, new_span_id(), True, state)
+        begun = int(start * 1e9) + self._offset
+        ended = int(end * 1e9) + self._offset if end > start else begun
+        self._spans.append(Span(name, context, parent_id, begun, ended, Kind.INTERNAL, attributes or {}, links, error))
         return context
 
     def finish(self, sink: Sink, error: str | None = None) -> None:
