@@ -66,6 +66,7 @@ async def each_picture_gets_its_own(stub: Any, *, ordered: bool) -> None:
     contents[7] = b"no picture"
     requests = [options(top_k=2, ordered=ordered), *(sent(number, content) for number, content in enumerate(contents))]
     answers = [answer async for answer in stub.ClassifyStream(iter(requests))]
+    assert len({answer.result.classification.prediction_id for answer in answers}) == 60  # "" of the one without labels
     ids = [int(answer.id) for answer in answers]
     assert sorted(ids) == list(range(60))
     assert not ordered or ids == sorted(ids)

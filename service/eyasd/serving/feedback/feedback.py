@@ -127,8 +127,8 @@ class Feedback:
         if stamp is None:
             return Receipt(
                 Outcome.FORGED,
-                "No server with this one's key has given an answer this id, or it was changed on the way: send it as the answer "
-                "has it, to a server of the same repository, or the same serving.feedback_key.",
+                "The id is not of this server's key, or was changed: send it as the answer has it, to a server of the same "
+                "repository (or serving.feedback_key).",
             )
         age = self._now() - stamp.time
         if -SKEW_SECONDS <= age <= self._keep_days * 86_400 + SKEW_SECONDS:

@@ -182,7 +182,7 @@ async def test_where_the_labels_cannot_be_read_nothing_is_counted(server: Server
     assert (await server.outcome(another, "coat"))[0] == "right"
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     prediction_id=st.text() | st.binary().map(lambda content: content.decode("latin-1")), labels=st.lists(st.text() | st.integers())
 )
