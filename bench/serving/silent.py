@@ -29,7 +29,8 @@ def silence() -> None:
                 setattr(kind, name, _Nothing.nothing)
     instruments.Instrument.labels = lambda *_: series  # type: ignore[method-assign,assignment,return-value]
     instruments.Instrument.collect = lambda _: []  # type: ignore[method-assign]
-    load.Load.add = load.Load.wait = load.FullPace.observe = _Nothing.nothing  # type: ignore[method-assign,assignment]
+    load.Load.wait = _Nothing.nothing  # type: ignore[method-assign]
+    load.FullPace.observe = lambda *_: 0.0  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

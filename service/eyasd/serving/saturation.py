@@ -45,14 +45,17 @@ class Saturation:
         """Brings the metrics up to now."""
         now = self._admission.clock()
         self._count_loop()
-        fullest = max(self._show("loop", "", self._loop, now, 1), self._show("decoder", "", self._admission.decoders, now, 1))
+        decoders = self._admission.decoders
+        ratios = [
+            self._show("loop", "", self._loop, self._loop.look(now)),
+            self._show("decoder", "", decoders, self._admission.look_at_decoders(now)),
+        ]
         for model, load in self._admission.engines().items():
-            fullest = max(fullest, self._show("engine", model, load, now, self._share))
-        self._metrics.saturation.labels().set(fullest)
+            ratios.append(self._show("engine", model, load, load.look(now) * self._share, self._share))
+        self._metrics.saturation.labels().set(max(ratios))
 
-    def _show(self, resource: str, model: str, load: Load, now: float, share: int) -> float:
-        """Returns the load of a resource, of which this server's share is one of so many."""
-        ratio = load.look(now) * share
+    def _show(self, resource: str, model: str, load: Load, ratio: float, share: int = 1) -> float:
+        """Shows and returns the load of a resource, of which this server's share is one of so many."""
         demanded, offered = self._shown.get((resource, model), (0.0, 0.0))
         self._metrics.demand_seconds.labels(resource, model).inc(load.demanded - demanded)
         self._metrics.capacity_seconds.labels(resource, model).inc((load.offered - offered) / share)
@@ -65,7 +68,7 @@ class Saturation:
         turned_away = self._admission.turned_away + self._metrics.refusals.labels(OTHER, "calls").value
         worked, answered = seconds - self._seconds, let_in - self._let_in
         each = worked / answered if answered else 0.0
-        self._loop.add(worked + each * (turned_away - self._turned_away))
+        self._loop.demanded += worked + each * (turned_away - self._turned_away)
         self._seconds, self._let_in, self._turned_away = seconds, let_in, turned_away
 
 

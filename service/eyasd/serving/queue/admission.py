@@ -106,17 +106,9 @@ class _Model:
 
     def ran(self, size: int, seconds: float, engines: int) -> None:
         self.times.observe(size, seconds)
-        self._pace.observe(size, seconds)
+        self.load.pace = self._pace.observe(size, seconds)
         self._largest = max(self._largest, size)
         self._engines = self.load.capacity = engines
-
-    def demand(self, images: int) -> None:
-        """Counts pictures that an engine has run, or was not given."""
-        self.load.add(images * self._pace.seconds)
-
-    def wait_now(self, now: float) -> None:
-        """Tells the load what is in flight."""
-        self.load.wait(sum(self.queue.images) * self._pace.seconds, now)
 
     def enter(self, question: Question, now: float) -> None:
         fade = math.exp((self._counted - now) / _SPAN)
@@ -124,7 +116,7 @@ class _Model:
         self._rates[question.priority] += len(question.images) / _SPAN
         self._counted = now
         self.queue.add(question, len(question.images))
-        self.wait_now(now)
+        self.load.wait(len(question.images), now)
 
     def ended(self, priority: Priority, *, late: bool) -> None:
         caution = self.caution[priority]
@@ -175,7 +167,7 @@ class Admitted:
         self._admission.requests -= 1
         if self._images:
             if kind is not None and (kind is DeadlineExceeded or not issubclass(kind, Exception)):  # too late, or the caller left
-                self._model.demand(self._images)
+                self._model.load.demanded += self._images * self._model.load.pace
             self._admission.left(self._model, self._question, self._images)
             self._images = 0
 
@@ -228,8 +220,8 @@ class Admission:
             in_time = self._check(question, model, now)
         except Overloaded:
             self.turned_away += 1
-            self.decoders.add(len(question.images) * self._decode_seconds)
-            model.demand(len(question.images))
+            self.decoders.demanded += len(question.images) * self.decoders.pace
+            model.load.demanded += len(question.images) * model.load.pace
             raise
         self.requests += 1
         self.let_in += 1
@@ -237,7 +229,6 @@ class Admission:
         self._queue.add(question, len(question.images))
         self._callers[question.caller] += len(question.images)
         model.enter(question, now)
-        self._wait_now(now)
         return Admitted(self, model, question, now + _PART * question.timeout_seconds if in_time and model.known else None)
 
     def left(self, model: _Model, question: Question, images: int) -> None:
@@ -247,9 +238,7 @@ class Admission:
         if not self._callers[question.caller]:
             del self._callers[question.caller]
         model.queue.add(question, -images)
-        now = self.clock()
-        model.wait_now(now)
-        self._wait_now(now)
+        model.load.wait(-images, self.clock())
         if not model.known and not any(model.queue.images):  # anybody can make up a name
             del self._models[question.ref.model]
 
@@ -260,8 +249,8 @@ class Admission:
             seconds: that it took in its decoder.
             lag_seconds: from then until the event loop came to hear of it.
         """
-        self.decoders.add(seconds)
-        self._decode_seconds = blend(self._decode_seconds, seconds, self._decoded)
+        self.decoders.demanded += seconds
+        self.decoders.pace = self._decode_seconds = blend(self._decode_seconds, seconds, self._decoded)
         self._lag_seconds = blend(self._lag_seconds, lag_seconds, self._decoded)
         self._decoded += 1
 
@@ -277,14 +266,15 @@ class Admission:
         if (known := self._models.get(model)) is not None:
             if size:
                 known.ran(size, seconds, engines)
-            known.demand(1)
+            known.load.demanded += known.load.pace
+
+    def look_at_decoders(self, now: float) -> float:
+        """Returns the load of the decoders, for which all pictures wait."""
+        return self.decoders.look(now, sum(model.load.waited(now) for model in self._models.copy().values()))
 
     def engines(self) -> dict[str, Load]:
         """Returns the load of each model's engines."""
         return {name: model.load for name, model in self._models.copy().items() if model.known}
-
-    def _wait_now(self, now: float) -> None:
-        self.decoders.wait(self.in_flight * self._decode_seconds, now)
 
     def _check(self, question: Question, model: _Model, now: float) -> bool:
         """Returns whether a request will be answered in time; raises Overloaded where it is not let in."""

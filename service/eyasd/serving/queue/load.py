@@ -37,66 +37,64 @@ class FullPace:
         self._largest = 0
         self._weight = self._size = self._seconds = self._squares = self._products = 0.0
 
-    def observe(self, size: int, seconds: float) -> None:
-        """Learns how long a batch took."""
+    def observe(self, size: int, seconds: float) -> float:
+        """Learns how long a batch took, and returns the seconds of one picture."""
         self._largest = max(self._largest, size)
-        self._weight = _KEPT * self._weight + 1
-        self._size = _KEPT * self._size + size
-        self._seconds = _KEPT * self._seconds + seconds
-        self._squares = _KEPT * self._squares + size * size
-        self._products = _KEPT * self._products + size * seconds
-
-    @property
-    def seconds(self) -> float:
-        """Of one picture; 0 before the first batch."""
-        if not self._largest:
-            return 0.0
-        size, seconds = self._size / self._weight, self._seconds / self._weight
-        spread = self._squares / self._weight - size * size
-        slope = (self._products / self._weight - size * seconds) / spread if spread > 0.01 else seconds / size
-        return (seconds + min(max(slope, 0.0), seconds / size) * (self._largest - size)) / self._largest
+        weight = self._weight = _KEPT * self._weight + 1
+        sizes = self._size = _KEPT * self._size + size
+        times = self._seconds = _KEPT * self._seconds + seconds
+        squares = self._squares = _KEPT * self._squares + size * size
+        products = self._products = _KEPT * self._products + size * seconds
+        spread = weight * squares - sizes * sizes
+        mean = times / sizes
+        slope = mean
+        if spread > 0.01 * weight * weight:
+            slope = min(max((weight * products - sizes * times) / spread, 0.0), mean)
+        return (times + slope * (self._largest * weight - sizes)) / (weight * self._largest)
 
 
 class Load:
-    """The load of one resource. Safe to use from several threads.
+    """The load of one resource. One thread tells it what happens, any may look.
 
     Attributes:
         capacity: parts of it that work at the same time.
-        demanded: seconds of work that came and is done, was turned away, or was given up.
+        pace: seconds that a part needs for a picture.
+        demanded: seconds of work that came and is done, was turned away, or was given up; who tells adds to it.
         offered: seconds in which its parts could work.
     """
 
     def __init__(self, capacity: float, now: float) -> None:
         self.capacity = capacity
-        self.demanded = self.offered = 0.0
-        self._waiting = self._area = 0.0
-        self._changed = self._looked = now
+        self.pace = self.demanded = self.offered = 0.0
+        # Pictures times seconds so far, pictures now, and since when: one value, so that nobody sees a half of a change.
+        self._queue = (0.0, 0, now)
+        self._looked = now
         self._known = (0.0, 0.0)
-        self._rate = self._queue = self._weight = 0.0
-        self._lock = Lock()
+        self._rate = self._waiting = self._weight = 0.0
+        self._lock = Lock()  # between those who look
 
-    def add(self, seconds: float) -> None:
-        """Counts work that was done, or turned away."""
-        with self._lock:
-            self.demanded += seconds
+    def wait(self, images: int, now: float) -> None:
+        """Says how many pictures more wait from now on, or fewer where it is negative, those under way included."""
+        area, before, since = self._queue
+        self._queue = (area + before * (now - since), before + images, now)
 
-    def wait(self, seconds: float, now: float) -> None:
-        """Says how much work waits, or is under way, from now on."""
-        with self._lock:
-            self._area += self._waiting * (now - self._changed)
-            self._waiting, self._changed = seconds, now
+    def waited(self, now: float) -> float:
+        """Returns for how long pictures have waited so far, each second of each added up."""
+        area, images, since = self._queue
+        return area + images * (now - since)
 
-    def look(self, now: float) -> float:
-        """Returns the load."""
+    def look(self, now: float, waited: float | None = None) -> float:
+        """Returns the load; `waited` is of pictures that wait for several resources, and whose number another one knows."""
         with self._lock:
             span = now - self._looked
             if span > 0:
-                area = self._area + self._waiting * (now - self._changed)
+                demanded, area = self.demanded, self.waited(now) if waited is None else waited
                 weight = 1 - math.exp(-span / SPAN)
                 self._weight += weight * (1 - self._weight)
-                self._rate += weight * ((self.demanded - self._known[0]) / span - self._rate)
-                self._queue += weight * ((area - self._known[1]) / span - self._queue)
-                self._known, self._looked = (self.demanded, area), now
+                self._rate += weight * ((demanded - self._known[0]) / span - self._rate)
+                self._waiting += weight * (max(0.0, area - self._known[1]) / span - self._waiting)
+                self._known, self._looked = (demanded, area), now
                 self.offered += self.capacity * span
             # Of a resource that is younger than that, the mean of its life.
-            return (self._rate + self._queue / SPAN) / self._weight / self.capacity if self._weight else 0.0
+            load = self._rate + self._waiting * self.pace / SPAN
+            return load / self._weight / self.capacity if self._weight else 0.0

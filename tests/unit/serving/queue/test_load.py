@@ -63,11 +63,13 @@ def test_replicas_that_share_the_work_come_to_the_target_at_once() -> None:
 def test_nobody_is_fooled_by_the_moment_of_a_look() -> None:
     """A batch of a tenth of a second, every second: looks that never meet one, and one that looks all the time, say the same."""
     loads = [Load(1, 0.0) for _ in range(3)]
+    for one in loads:
+        one.pace = 0.1
     for second in range(120):
         for one in loads:
-            one.wait(0.1, second + 0.0)
-            one.add(0.1)
-            one.wait(0.0, second + 0.1)
+            one.wait(1, second + 0.0)
+            one.demanded += 0.1
+            one.wait(-1, second + 0.1)
         loads[0].look(second + 0.5)
         for tenth in range(11, 20):
             loads[1].look(second + tenth / 20)
@@ -76,7 +78,7 @@ def test_nobody_is_fooled_by_the_moment_of_a_look() -> None:
 
 def test_it_is_forgotten_when_nothing_comes_any_more() -> None:
     one = Load(2, 0.0)
-    one.add(200.0)
+    one.demanded += 200.0
     assert one.look(100.0) == pytest.approx(1.0, abs=0.01)
     assert one.look(100.0 + SPAN) == pytest.approx(0.37, abs=0.01)
     assert one.look(200.0) < 0.01
