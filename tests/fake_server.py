@@ -17,6 +17,7 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2, status_pb2
 
 from eyas.v1 import (
+    capture_pb2,
     capture_service_pb2,
     dataset_pb2,
     dataset_service_pb2,
@@ -495,6 +496,25 @@ def streamed(
     if error is not None:
         response.result.error.CopyFrom(error)
     return response
+
+
+def captured_message(number: int = 1, label: str = "", shown: str = "shirt") -> capture_pb2.CapturedPicture:
+    """Returns a picture that was kept of `clothing`, which was taken for `shown`, and which somebody has called `label`."""
+    message = capture_pb2.CapturedPicture(
+        name=f"models/clothing/captured/{number:024x}",
+        version="models/clothing/versions/3",
+        reasons=["CAPTURE_REASON_WRONG", "CAPTURE_REASON_LOW_MARGIN"],
+        predictions=[{"label": shown, "probability": 0.51}, {"label": "hat", "probability": 0.42}],
+        margin=0.09,
+        size_bytes=4,
+        worth=950,
+    )
+    message.create_time.FromDatetime(NOW)
+    if label:
+        message.labels.labels.append(label)
+        message.labels.source = capture_pb2.LABEL_SOURCE_PERSON
+        message.labels.create_time.FromDatetime(NOW)
+    return message
 
 
 UNDECODABLE = Refusal(

@@ -8,11 +8,20 @@ from pathlib import Path
 import pytest
 
 from eyas._command import main
-from eyas.v1 import dataset_service_pb2, job_service_pb2, model_pb2, model_service_pb2, training_service_pb2
+from eyas.v1 import (
+    capture_pb2,
+    capture_service_pb2,
+    dataset_service_pb2,
+    job_service_pb2,
+    model_pb2,
+    model_service_pb2,
+    training_service_pb2,
+)
 from fake_server import (
     TRAINING_UPDATES,
     FakeServer,
     alias_message,
+    captured_message,
     classified,
     dataset_message,
     inspected_message,
@@ -63,6 +72,24 @@ def server(server: FakeServer) -> FakeServer:
     server.answers("SetTraffic", model_service_pb2.SetTrafficResponse(traffic=routed))
     server.answers("ListTrafficRecords", model_service_pb2.ListTrafficRecordsResponse(records=[routed]))
     server.answers("RollbackAlias", model_service_pb2.RollbackAliasResponse(alias=undone))
+    followed = capture_pb2.CapturePolicy(
+        name="models/clothing/capture",
+        enabled=True,
+        reasons=["CAPTURE_REASON_WRONG", "CAPTURE_REASON_LOW_MARGIN", "CAPTURE_REASON_SAMPLE"],
+        percent=2,
+        max_margin=0.2,
+        max_images=1000,
+        keep_days=30,
+    )
+    server.answers("GetCapturePolicy", capture_service_pb2.GetCapturePolicyResponse(policy=followed))
+    server.answers("SetCapturePolicy", capture_service_pb2.SetCapturePolicyResponse(policy=followed))
+    kept = [captured_message(1), captured_message(2, "hat")]
+    server.answers("ListCapturedPictures", capture_service_pb2.ListCapturedPicturesResponse(pictures=kept))
+    with_file = capture_service_pb2.GetCapturedPictureResponse(picture=kept[0], content=b"\xff\xd8\xff\xe0")
+    server.answers("GetCapturedPicture", with_file)
+    labelled = capture_service_pb2.LabelCapturedPicturesResponse(labelled_count=2, new_labels=["scarf"])
+    server.answers("LabelCapturedPictures", labelled)
+    server.answers("DeleteCapturedPictures", capture_service_pb2.DeleteCapturedPicturesResponse(deleted_count=1))
     server.answers("CheckUpload", dataset_service_pb2.CheckUploadResponse())
     server.answers("CreateDataset", dataset_service_pb2.CreateDatasetResponse(dataset=dataset_message()))
     server.answers("GetDataset", dataset_service_pb2.GetDatasetResponse(dataset=dataset_message()))

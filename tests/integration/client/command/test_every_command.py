@@ -56,6 +56,10 @@ def commands(folder: Path) -> dict[str, tuple[tuple[object, ...], str]]:
         "canary": (("canary", "clothing", "7", "--percent", "5"), "canary"),
         "canary --promote": (("canary", "clothing", "--promote"), "version"),
         "shadow": (("shadow", "clothing", "7", "--percent", "5"), "shadow"),
+        "capture": (("capture", "clothing"), "keep_days"),
+        "capture --on": (("capture", "clothing", "--on", "--percent", "2"), "keep_days"),
+        "captured": (("captured", "clothing"), "pictures"),
+        "captured --delete": (("captured", "clothing", "--delete", "0" * 24), "deleted"),
         "policy --at-least": (("policy", "clothing", "--at-least", "accuracy=0.9"), "at_least"),
     }
 
@@ -81,6 +85,10 @@ METHODS = (
     "SetPolicy",
     "GetTraffic",
     "SetTraffic",
+    "GetCapturePolicy",
+    "SetCapturePolicy",
+    "ListCapturedPictures",
+    "DeleteCapturedPictures",
     "ListTrafficRecords",
     "DeleteModelVersion",
     "ListModelVersions",
