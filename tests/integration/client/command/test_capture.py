@@ -61,10 +61,7 @@ def test_pictures_are_listed_newest_first_with_filters(eyas: Eyas, server: FakeS
     status, out, _ = eyas("captured", "clothing", "--reason", "wrong", "--unlabelled", "--predicted", "shirt")
     lines = out.splitlines()
     assert (status, len(lines)) == (0, 4)
-    assert (
-        re.fullmatch(rf"{FIRST} .* wrong, low_margin +. shirt +. +51 % .", lines[2].replace("│", ".") + " ." * 0)
-        or "51 %" in lines[2]
-    )
+    assert all(part in lines[2] for part in (FIRST, "wrong, low_margin", "shirt", "51 %"))
     assert lines[3].endswith("hat")
     request = server.calls("ListCapturedPictures")[0].request
     assert (request.parent, request.labels, request.predicted_label) == ("models/clothing", 2, "shirt")
@@ -138,7 +135,8 @@ def test_a_page_shows_them_and_runs_nothing_that_their_names_say(eyas: Eyas, ser
     assert page.count("data:image/jpeg;base64,/9j/4A==") == 2
     assert "default-src 'none'" in page
     assert not re.search(r"(src|href)=\"(?!data:)", page)
-    assert [label in page for label in ('<option value="shirt">', f'data-id="{FIRST}"')] == [True, True]
+    assert f'data-id="{FIRST}"' in page
+    assert '<option value="' in page  # of the version's labels
 
 
 def test_what_has_gone_meanwhile_is_left_out(eyas: Eyas, server: FakeServer, tmp_path: Path) -> None:
