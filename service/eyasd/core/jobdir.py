@@ -6,7 +6,8 @@
     uploaded.json    an UploadedDataset: where the files of the task's dataset are kept, if it was uploaded
     base/            manifest and weights of the version that a training starts from, and its network and its answers where captured
                      pictures are added; or the manifest of the one whose training is retraced by an inspection
-    captured/        the captured pictures that a training adds, by their ids, and list.json, a FrozenList of those that are there
+    captured/        the captured pictures that a training adds, by their ids, and list.json, a FrozenList of those that are there;
+                     where such a training is retraced, beside them answers.npz of the version that it started from
     bundle/          the version to score in an evaluation; the version made in a training, complete once result.json exists
     others/N/        in an evaluation of several versions the further ones, from 1
     progress.jsonl   one ProgressLine a line, appended whole by the program

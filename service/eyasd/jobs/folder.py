@@ -86,11 +86,7 @@ def prepare(
                 trace=job.trace,
             )
             if job.base_version is not None:
-                adds = job.spec.add_captured
-                needed = (bundle.WEIGHTS, bundle.MODEL, ANSWERS) if adds else (bundle.WEIGHTS,)
-                _lay_out_version(job_dir / jobdir.BASE, job.base_version, needed, models)
-                if adds and frozen is not None:
-                    frozen.lay_out(job.base_version.model, adds, job_dir / jobdir.CAPTURED)
+                _lay_out_base(job_dir, job.base_version, job.spec.add_captured, models, frozen)
             (job_dir / jobdir.TRAINING).write_text(document.dump(training))
         elif job.inspection is not None:
             inspection = InspectionTask(
@@ -104,7 +100,7 @@ def prepare(
                 sources=sources,
             )
             if job.inspection.version is not None:
-                _lay_out_version(job_dir / jobdir.BASE, job.inspection.version, (), models)
+                _lay_out_retraced(job_dir, job.inspection.version, models, frozen)
             (job_dir / jobdir.INSPECTION).write_text(document.dump(inspection))
         else:
             places = {job_dir / jobdir.BUNDLE: ModelRef(job.model, version=job.version)}
@@ -130,6 +126,25 @@ def unwritable(job_dir: Path, error: OSError) -> StorageFailed:
     return StorageFailed(
         f"The job's folder could not be written: {room.told(error, job_dir)}. Free the disk of data_dir, then try again."
     )
+
+
+def _lay_out_base(job_dir: Path, base: ModelRef, added: str | None, models: Models, frozen: Frozen | None) -> None:
+    """Writes the version that a training starts from, and the captured pictures that it adds."""
+    needed = (bundle.WEIGHTS, bundle.MODEL, ANSWERS) if added else (bundle.WEIGHTS,)
+    _lay_out_version(job_dir / jobdir.BASE, base, needed, models)
+    if added and frozen is not None:
+        frozen.lay_out(base.model, added, job_dir / jobdir.CAPTURED)
+
+
+def _lay_out_retraced(job_dir: Path, version: ModelRef, models: Models, frozen: Frozen | None) -> None:
+    """Writes what is known of a version's training, and what decided its split where that added captured pictures."""
+    _lay_out_version(job_dir / jobdir.BASE, version, (), models)
+    lineage = models.manifest(version.model, version.version or 0).lineage
+    added, base = lineage.spec.add_captured if lineage.spec else None, lineage.base_version
+    if added and base is not None and frozen is not None:
+        frozen.lay_out(base.model, added, job_dir / jobdir.CAPTURED)
+        with (job_dir / jobdir.CAPTURED / ANSWERS).open("wb+") as content:
+            models.fetch_into(base.model, base.version or 0, ANSWERS, content)
 
 
 def _lay_out_version(place: Path, ref: ModelRef, files: tuple[str, ...], models: Models) -> None:

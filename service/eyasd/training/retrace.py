@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from eyasd.core.answers import ANSWERS, KeptAnswers
 from eyasd.core.bundle import MANIFEST, Lineage, Manifest, read_manifest
-from eyasd.core.jobdir import BASE
+from eyasd.core.jobdir import BASE, CAPTURED
 from eyasd.core.preprocess import Preprocess
 from eyasd.core.tasks import InspectionOutcome, InspectionTask
 from eyasd.training.conditions import conditions
 from eyasd.training.data.audit import audit
 from eyasd.training.data.cache import decode
+from eyasd.training.data.captured import Held, with_captured
 from eyasd.training.data.dataset import discard, open_dataset
 from eyasd.training.data.listing import TEST, VALIDATION
 from eyasd.training.head import weights
@@ -31,12 +33,22 @@ def retrace(task: InspectionTask, folder: Path, journal: Journal) -> InspectionO
     manifest = read_manifest((folder / BASE / MANIFEST).read_bytes())
     lineage = manifest.lineage
     listing = open_dataset(task.dataset, folder, journal, task.sources)
+    held = _held(lineage, folder)
+    listing = with_captured(listing, folder / CAPTURED) if held else listing
     journal.stage("decode")
     pictures = decode(listing.files, _preprocess(manifest), folder, task.cache, journal)
     discard(folder, task.sources)
     fractions = {VALIDATION: float(lineage.recipe["validation_fraction"]), TEST: float(lineage.recipe["test_fraction"])}
-    data = audit(listing, pictures, fractions, lineage.seed, journal.check)
+    data = audit(listing, pictures, fractions, lineage.seed, journal.check, held=held)
     return InspectionOutcome(dataset_report=data.report, conditions=conditions(_weights_source(lineage, task)))
+
+
+def _held(lineage: Lineage, folder: Path) -> Held | None:
+    """Returns what held the split of a training that added captured pictures; None of another."""
+    if lineage.spec is None or lineage.spec.add_captured is None:
+        return None
+    answers = KeptAnswers.from_bytes((folder / CAPTURED / ANSWERS).read_bytes())
+    return Held(str(lineage.base_version), answers, whole=False, fraction=float(lineage.recipe["captured_test_fraction"]))
 
 
 def _preprocess(manifest: Manifest) -> Preprocess:

@@ -20,10 +20,11 @@ from eyasd.core.bundle import MANIFEST, MODEL, REPORT, WEIGHTS, Manifest, read_m
 from eyasd.core.errors import BadDataset
 from eyasd.core.frozen import FrozenList, FrozenPicture
 from eyasd.core.names import ModelRef
-from eyasd.core.spec import TrainSpec
-from eyasd.core.tasks import TrainingTask
-from eyasd.training.journal import FINE_TUNE_SHARES, Journal
+from eyasd.core.spec import InspectionSpec, TrainSpec
+from eyasd.core.tasks import InspectionTask, TrainingTask
+from eyasd.training.journal import FINE_TUNE_SHARES, RETRACING_SHARES, Journal
 from eyasd.training.ranks import Ranks
+from eyasd.training.retrace import retrace
 from eyasd.training.train import train
 
 TINY = {"backbone": "test_resnet", "pretrained": False, "image_size_px": 32, "batch_size": 8}
@@ -109,6 +110,18 @@ def test_it_learns_what_was_captured_and_the_gate_tells_the_gain(
     report = (tmp_path / "job" / jobdir.BUNDLE / REPORT).read_text()
     assert "held-out captured pictures" in report
     assert gate.captured.finding.sentence in report
+
+    # Who goes its way again has the same split.
+    way = tmp_path / "way"
+    shutil.copytree(tmp_path / "job" / jobdir.CAPTURED, way / jobdir.CAPTURED)
+    shutil.copy(first / "job" / jobdir.BUNDLE / ANSWERS, way / jobdir.CAPTURED)
+    (way / jobdir.BASE).mkdir()
+    shutil.copy(tmp_path / "job" / jobdir.BUNDLE / MANIFEST, way / jobdir.BASE)
+    task = InspectionTask(
+        job="j2", attempt=1, dataset=str(first / "data"), spec=InspectionSpec(version=ModelRef("squares", version=4))
+    )
+    found = retrace(task, way, Journal(way / jobdir.PROGRESS, RETRACING_SHARES))
+    assert found.dataset_report.digest == manifest.dataset_report.digest
 
 
 def test_a_dataset_that_lost_the_test_split_is_told_before_anything_is_trained(
