@@ -359,7 +359,13 @@ class App:
         writer = Writer(keeper, load_hook(capture.redact), self._metrics, self._log)
         hourly_images, memory_bytes = capture.hourly_images / of, capture.memory_bytes // of
         return Capture(
-            fleet.captures, writer, self._metrics, hourly_images=hourly_images, memory_bytes=memory_bytes, unusual=unusual
+            fleet.captures,
+            writer,
+            self._metrics,
+            hourly_images=hourly_images,
+            memory_bytes=memory_bytes,
+            unusual=unusual,
+            window_seconds=capture.window_seconds,
         )
 
     def _bind(self, services: Services, interceptor: CallInterceptor) -> Server:

@@ -134,6 +134,8 @@ class CaptureSettings(_Room):
     """Most that those of one model may take, in bytes; the least instructive go first."""
     hourly_images: int = Field(default=120, ge=1, le=100_000)
     """Most that a server keeps for one reason, of one model, in an hour; the most instructive of each moment, if there are more."""
+    window_seconds: float = Field(default=10.0, gt=0, le=3600)
+    """The length of such a moment: of each a handful is kept, of one model for one reason."""
     memory_bytes: int = Field(default=64_000_000, ge=0)
     """Most memory for those that were just answered, so that one which is reported wrong within minutes can still be kept."""
 

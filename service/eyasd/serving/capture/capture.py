@@ -27,7 +27,6 @@ from eyasd.serving.feedback.judged import Judged
 from eyasd.serving.seen import Seen
 from eyasd.telemetry.metrics import Metrics
 
-WINDOW_SECONDS: Final = 10.0
 _TIDY_SECONDS: Final = 60.0
 
 # How unlike the training pictures one that was answered is, 0..1; 0 is as most are. In the event loop, so at once.
@@ -46,7 +45,7 @@ class Capture:
         hourly_images: float,
         memory_bytes: int,
         unusual: Unusual = lambda _: 0.0,
-        window_seconds: float = WINDOW_SECONDS,
+        window_seconds: float = 10.0,
         draw: Callable[[], float] = random.random,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
