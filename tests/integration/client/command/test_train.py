@@ -64,3 +64,37 @@ def test_a_training_on_leaky_splits_says_so(eyas: Eyas, server: FakeServer, phot
     server.answers("GetJob", job_service_pb2.GetJobResponse(job=job))
     _, out, _ = eyas("train", photos, "--model", "clothing")
     assert "4 of them were seen in training, themselves or as near copies; accuracy on the others 0.5000." in out
+
+
+def test_what_was_captured_is_added_to_what_the_base_was_trained_on(eyas: Eyas, server: FakeServer) -> None:
+    job = job_message()
+    gate = job.training.gate
+    gate.base_version, gate.passed, gate.added_count = "models/clothing/versions/2", False, 104
+    gate.test.met, gate.test.finding = True, "accuracy 0.9375 before and 0.9583 after: no significant loss"
+    gate.captured.finding = "accuracy 0.3750 before and 0.4000 after: no significant gain"
+    server.answers("GetJob", job_service_pb2.GetJobResponse(job=job))
+    status, out, _ = eyas("train", "--from", "clothing@production", "--add", "captured", "--set", "captured_weight=2")
+    assert status == 0
+    (request,) = [received.request for received in server.calls("Train")]
+    assert (request.model, request.dataset, request.alias) == ("models/clothing", "", "")
+    assert request.base_version == "models/clothing/aliases/production"
+    assert (request.spec.add_captured, request.spec.captured_weight) == ("labelled", 2)
+    said = " ".join(out.split())
+    assert "Regression gate, beside clothing/2, with 104 captured pictures more: not passed." in said
+    assert "test split: accuracy 0.9375 before and 0.9583 after: no significant loss" in said
+    assert "captured, held out: accuracy 0.3750 before and 0.4000 after: no significant gain" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("--add captured --model clothing", "--add captured needs --from, such as --from clothing@production."),
+        ("--from clothing@production", "Missing argument 'DATASET'."),
+        ("photos", "Missing option '--model'."),
+    ],
+)
+def test_a_training_of_nothing_is_refused(eyas: Eyas, server: FakeServer, arguments: str, says: str) -> None:
+    status, _, err = eyas("train", *shlex.split(arguments))
+    assert status == 2
+    assert says in err
+    assert not server.received
