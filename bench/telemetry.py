@@ -31,6 +31,7 @@ from serving.services import Service
 from serving.subject import Subject, photographs, tiny_subject
 
 from eyasd.telemetry.metrics import Metrics
+from eyasd.telemetry.tracing import Span, Tracing
 
 SILENT = Path(__file__).parent / "serving/silent.py"
 COLLECTOR = Path(__file__).parent / "serving/collector.py"
@@ -94,11 +95,33 @@ def observations() -> None:
     metrics = Metrics()
     counted = lambda: metrics.requests.labels("clothing", "3", "OK").inc()  # noqa: E731 - what is timed
     observed = lambda: metrics.stage_seconds.labels("clothing", "3", "total").observe(0.012)  # noqa: E731
-    traced = lambda: metrics.stage_seconds.labels("clothing", "3", "total").observe(0.012, "4bf92f3577b34da6")  # noqa: E731
-    calls = {"a count": counted, "an observed value": observed, "one with a trace": traced}
+    with_trace = lambda: metrics.stage_seconds.labels("clothing", "3", "total").observe(0.012, "4bf92f3577b34da6")  # noqa: E731
+    calls = {"a count": counted, "an observed value": observed, "one with a trace": with_trace}
+    calls |= tracing()
     number = 100_000
     lines = [(name, f"{min(timeit.repeat(call, number=number, repeat=7)) / number * 1e6:.2f}") for name, call in calls.items()]
     print(f"\n{table(('', 'us'), lines)}\n")
+
+
+def tracing() -> dict[str, Callable[[], object]]:
+    """Returns what calls and their traces cost, whose caller has sent what callers send."""
+    off, on, metadata = Tracing(), Tracing(Dropped()), (("user-agent", "grpc-python/1.85"),)
+
+    def traced_call() -> None:
+        trace = on.begin("Classify", metadata).trace
+        assert trace is not None
+        for name in ("admission", "decode", "queue", "inference", "reply"):
+            trace.span(name, trace.start, trace.start + 0.001, {"eyas.bytes": 31_207})
+        on.finish(trace)
+
+    return {"a call that is not traced": lambda: off.begin("Classify", metadata), "one with five spans": traced_call}
+
+
+class Dropped:
+    """A sink that drops everything."""
+
+    def put(self, spans: Sequence[Span]) -> None:
+        """Drops them."""
 
 
 def overhead(options: argparse.Namespace, subject: Subject) -> None:

@@ -1,4 +1,4 @@
-"""Instruments: metrics and logs, as values that are handed to the rooms which use them.
+"""Instruments: metrics, logs and traces, as values that are handed to the rooms which use them.
 
-Imports prometheus-client, structlog and `core`; no other room.
+Imports prometheus-client, structlog and `core`, and OpenTelemetry once a collector is set; no other room.
 """
