@@ -150,6 +150,8 @@ class FakeMlflow:
 
     def _runs_create(self, asked: dict[str, Any]) -> dict[str, Any]:
         run, experiment = f"run{len(self.runs) + 1}", asked["experiment_id"]
+        if experiment not in self.experiments.values():
+            raise Refusal("RESOURCE_DOES_NOT_EXIST", f"No Experiment with id={experiment} exists")
         info = {"run_id": run, "experiment_id": experiment, "status": "RUNNING", "lifecycle_stage": "active"}
         info |= {"run_name": asked["run_name"], "start_time": asked["start_time"]}
         info["artifact_uri"] = f"{self.kept_by}/{experiment}/{run}/artifacts"

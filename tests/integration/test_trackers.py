@@ -193,9 +193,9 @@ def state(mlflow: FakeMlflow) -> dict[str, Any]:
     return {"runs": mlflow.runs, "artifacts": mlflow.artifacts, "models": mlflow.models}
 
 
-@pytest.mark.parametrize("fault", ["lose", "500"])
+@pytest.mark.parametrize(("fault", "every"), [("lose", 1), ("500", 4)])
 async def test_whichever_request_fails_the_server_ends_up_with_the_same(
-    saga: Saga, mlflow: FakeMlflow, models: Models, told: Callable[..., Told], tmp_path: Path, fault: str
+    saga: Saga, mlflow: FakeMlflow, models: Models, told: Callable[..., Told], tmp_path: Path, fault: str, every: int
 ) -> None:
     publish(models, tmp_path, "1")
     models.promote("colours", "production", 1, actor="a", reason="")
@@ -203,7 +203,7 @@ async def test_whichever_request_fails_the_server_ends_up_with_the_same(
     await told().look()
     wanted, count = state(mlflow), len(mlflow.requests)
     assert count > 12
-    for number in range(count):
+    for number in range(0, count, every):
         other = FakeMlflow()
         try:
             other.fault = lambda asked, number=number: fault if asked == number else ""
@@ -262,6 +262,19 @@ async def test_a_run_that_somebody_deleted_there_is_left_alone(saga: Saga, mlflo
     assert mlflow.run_of("2")["info"]["status"] == "FINISHED"
     assert mlflow.run_of("1")["metrics"] == {}
     assert len(mlflow.runs) == 2
+
+
+async def test_an_experiment_that_was_deleted_for_good_is_made_again(
+    saga: Saga, mlflow: FakeMlflow, told: Callable[..., Told]
+) -> None:
+    one = told()
+    saga.tell("1")
+    await one.look()
+    mlflow.experiments = {"theirs": "7"}
+    mlflow.runs.clear()
+    saga.tell("2")
+    assert await one.look() == 1.0
+    assert mlflow.run_of("2")["info"]["status"] == "FINISHED"
 
 
 @pytest.mark.parametrize(

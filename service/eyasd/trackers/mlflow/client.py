@@ -14,7 +14,8 @@ from eyasd.trackers.follower import TrackerAway, TrackerRefuses
 
 GONE: Final = "RESOURCE_DOES_NOT_EXIST"
 EXISTS: Final = "RESOURCE_ALREADY_EXISTS"
-_SECONDS: Final = 15.0  # of a call; of an upload, without a byte that moves
+_SECONDS: Final = 15.0  # of a call
+_UPLOAD_SECONDS: Final = 600.0  # of which the server may need most to hand a large file on
 # Of these the server would take the same request another time: once it has a token it knows, or less to do.
 _LATER: Final = (401, 403, 408, 429)
 _MOST_SAID: Final = 300
@@ -73,11 +74,11 @@ class Client:
 
     async def _call(self, method: str, path: str, **what: Any) -> dict[str, Any]:
         if self._opened is None:
-            limits = aiohttp.ClientTimeout(total=None if "data" in what else _SECONDS, sock_connect=_SECONDS, sock_read=_SECONDS)
-            self._opened = aiohttp.ClientSession(headers=self._headers, timeout=limits)
+            self._opened = aiohttp.ClientSession(headers=self._headers)
+        limit = aiohttp.ClientTimeout(total=_UPLOAD_SECONDS if "data" in what else _SECONDS, sock_connect=_SECONDS)
         address = f"{self._url}/api/2.0/mlflow{path if path.startswith('-') else '/' + path}"
         try:
-            async with self._opened.request(method, address, **what) as answer:
+            async with self._opened.request(method, address, timeout=limit, **what) as answer:
                 return _understood(answer.status, await answer.text(errors="replace"))
         except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError) as error:
             raise TrackerAway(f"{type(error).__name__} {error}".strip()) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final, cast
 
 from eyasd.core.jobs import Job, JobType
@@ -43,6 +44,15 @@ class Runs:
 
     async def make(self, job: Job) -> str:
         """Returns the run of a job that has begun, made unless it was before, with what was asked for."""
+        try:
+            return await self._make(job)
+        except Refused:
+            if not self._experiments:
+                raise
+            self._experiments.clear()  # one that somebody has deleted for good is made again
+            return await self._make(job)
+
+    async def _make(self, job: Job) -> str:
         run = await self.of(job.model, job.type, job.id)
         if run is None:
             body = {
@@ -76,7 +86,8 @@ class Runs:
     async def add_dataset(self, run: str, dataset: dict[str, str], use: str) -> None:
         """Says which dataset a run has used, and what for: `training` or `evaluation`."""
         tags = [{"key": "mlflow.data.context", "value": use}]
-        await self._client.post("runs/log-inputs", {"run_id": run, "datasets": [{"dataset": dataset, "tags": tags}]})
+        with suppress(Refused):  # by servers of before 2023, which know no datasets
+            await self._client.post("runs/log-inputs", {"run_id": run, "datasets": [{"dataset": dataset, "tags": tags}]})
 
     async def show(self, run: str, job: Job) -> None:
         """Shows a job's state."""
