@@ -75,13 +75,15 @@ class Browser:
             os.close(end)
         self._profile.cleanup()
 
-    def open(self, page: Path, *, width: int = 1200, height: int = 900, dark: bool = False) -> None:
-        """Loads a page as a phone or a desktop of that many pixels would, light or dark."""
+    def open(self, page: Path | str, *, width: int = 1200, height: int = 900, dark: bool = False) -> None:
+        """Loads a page, a file or an address, as a phone or a desktop of that many pixels would, light or dark."""
+        address = page if isinstance(page, str) else page.as_uri()
         self._send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._send("Emulation.setEmulatedMedia", features=[scheme])
-        self._send("Page.navigate", url=page.as_uri())
-        while self.run("document.readyState") != "complete" or self.run("location.href") != page.as_uri():
+        self._send("Page.navigate", url=address)
+        place = address.partition("?")[0]
+        while self.run("document.readyState") != "complete" or self.run("location.href.split('?')[0]") != place:
             pass
 
     def run(self, script: str) -> Any:

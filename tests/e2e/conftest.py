@@ -21,6 +21,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from ports import free_port
+from processes import children
 
 BIN = Path(sys.executable).parent
 # Photographs of clothes, 10 labels, in train/, validation/ and test/; beside the repository on the machines that have them.
@@ -34,12 +35,14 @@ class House:
         self.data_dir = data_dir
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
+        self.metrics = f"127.0.0.1:{free_port()}"
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, role: str = "all", **environment: str) -> None:
-        command = [BIN / "eyasd", role, "--data-dir", self.data_dir, "--listen", self.address, "--metrics-port", "0"]
+        command = [BIN / "eyasd", role, "--data-dir", self.data_dir, "--listen", self.address]
         settings = {"EYASD_API__LAME_DUCK_SECONDS": "0", "EYASD_TRAINING__HUB": "false"} | environment
+        settings["EYASD_TELEMETRY__METRICS_LISTEN"] = self.metrics
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, stderr=log, env=os.environ | settings)
         deadline = time.monotonic() + 100
@@ -50,6 +53,11 @@ class House:
                     return
             time.sleep(0.02)
         pytest.fail(self._log.read_text())
+
+    def engines(self) -> list[int]:
+        """Returns the processes that run the versions."""
+        assert self._process is not None
+        return children("eyasd.serving.engine", self._process.pid)
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         assert self._process is not None

@@ -171,6 +171,12 @@ def capacity() -> dict[str, Any]:
             "bytes",
             Query("sum by (instance) (eyas_cache_bytes{SERVER})", "{{instance}}"),
         ),
+        graph(
+            "Captured pictures",
+            "Bytes of the pictures that are kept to learn from, by model.",
+            "bytes",
+            Query("max by (model) (eyas_captured_bytes{MODEL})", "{{model}}"),
+        ),
     ]
     storage = [
         graph(

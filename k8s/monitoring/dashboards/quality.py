@@ -25,6 +25,7 @@ def quality() -> dict[str, Any]:
             "Probabilities": _calibration(),
             "Drift, without feedback": _drift(),
             "Canary and shadow": _trials(),
+            "Capture": _capture(),
         },
         span="now-24h",
     )
@@ -353,6 +354,27 @@ def _trials() -> list[Panel]:
             "Pictures a second that were to be shown to a shadow and were not, by reason; where there are many, its figures are of quiet times alone.",
             "ops",
             Query("sum by (model, reason) (rate(eyas_shadow_dropped_total{MODEL}[$__rate_interval]))", "{{model}} {{reason}}"),
+            stacked=True,
+            width=12,
+        ),
+    ]
+
+
+def _capture() -> list[Panel]:
+    return [
+        graph(
+            "Captured",
+            "Pictures an hour that were kept to be labelled, by reason.",
+            "short",
+            Query("sum by (model, reason) (grown(eyas_captured_images_total{MODEL}[1h]))", "{{model}} {{reason}}"),
+            stacked=True,
+            width=12,
+        ),
+        graph(
+            "Not captured",
+            "Pictures an hour that would have been kept and were not, by reason.",
+            "short",
+            Query("sum by (model, reason) (grown(eyas_capture_dropped_total{MODEL}[1h]))", "{{model}} {{reason}}"),
             stacked=True,
             width=12,
         ),
