@@ -13,7 +13,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from eyasd.serving.catalog import Catalog
 from eyasd.serving.feedback.counting import Counting
 from eyasd.serving.feedback.ids import PredictionIds
 from eyasd.serving.feedback.judged import Judged, Listener, Stamp
-from eyasd.serving.feedback.memory import Known, Memory
+from eyasd.serving.feedback.memory import Known, Memory, Note
 from eyasd.serving.feedback.reports import Outcome, Receipt, Report, Vocabulary
 from eyasd.serving.fleet import Fleet
 from eyasd.telemetry.metrics import Metrics
@@ -72,6 +72,7 @@ class Feedback:
         self._listeners = listeners
         self._now = now
         self._vocabularies: OrderedDict[tuple[str, int], Vocabulary] = OrderedDict()
+        self._under_way: set[asyncio.Task[list[Receipt]]] = set()
 
     def remember_in(self, memory: Memory) -> None:
         """Asks this memory from now on."""
@@ -83,47 +84,36 @@ class Feedback:
         Raises:
             StorageFailed: the labels of a version could not be read; nothing has been counted.
         """
-        receipts: list[Receipt | None] = [None] * len(reports)
-        stamps: list[Stamp | None] = []
+        told: list[Receipt | Stamp] = []
         for index, report in enumerate(reports):
-            stamp = self._ids.read(report.prediction_id)
-            receipts[index] = self._refusal(stamp)
-            stamps.append(stamp)
+            told.append(self._checked(self._ids.read(report.prediction_id)))
             await _breathe(index)
-        vocabularies = {
-            key: await self._vocabulary(*key)
-            for key in {(s.model, s.version): None for s, no in zip(stamps, receipts, strict=True) if s and not no}
-        }
-        judged: list[tuple[int, Judged, Vocabulary]] = []
-        notes: list[tuple[bytes, int]] = []
-        for index, (report, stamp) in enumerate(zip(reports, stamps, strict=True)):
-            if stamp is None or receipts[index] is not None:
-                continue
-            vocabulary = vocabularies[stamp.model, stamp.version]
-            if vocabulary is None or max((stamp.class_index, *stamp.applied)) >= len(vocabulary.labels):
-                receipts[index] = Receipt(
-                    Outcome.EXPIRED, f"{stamp.model}/{stamp.version} gave the answer, and it has been deleted since."
-                )
-                continue
-            truth = _truth(report.labels, vocabulary, f"{stamp.model}/{stamp.version}")
-            if isinstance(truth, str):
-                receipts[index] = _receipt(Outcome.UNKNOWN_LABEL, truth, stamp, vocabulary)
-                continue
-            right = truth == stamp.applied
-            judged.append(
-                (index, Judged(report.prediction_id, stamp, vocabulary.named(truth), right, correction=False), vocabulary)
-            )
-            notes.append((stamp.nonce, zlib.crc32(np.array(truth, np.uint32).tobytes())))
-        for (index, one, vocabulary), known in zip(judged, await self._memory.note(notes) if notes else [], strict=True):
-            receipts[index] = self._take(one, known, vocabulary)
-            await _breathe(index)
-        found = [receipt for receipt in receipts if receipt is not None]
-        for receipt in found:
-            self._counting.note(receipt.outcome, receipt.model, receipt.version)
-        return found
+        wanted = {(stamp.model, stamp.version) for stamp in told if isinstance(stamp, Stamp)}
+        vocabularies = {key: await self._vocabulary(*key) for key in sorted(wanted)}
+        understood = [
+            _understood(report, one, vocabularies[one.model, one.version]) if isinstance(one, Stamp) else one
+            for report, one in zip(reports, told, strict=True)
+        ]
+        # What the memory has noted is counted, also where the caller has left.
+        counting = asyncio.create_task(self._count(understood))
+        self._under_way.add(counting)
+        counting.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(counting)
 
-    def _refusal(self, stamp: Stamp | None) -> Receipt | None:
-        """Returns why a report cannot be used, by its id alone; None where it can."""
+    async def _count(self, understood: Sequence[Receipt | _Understood]) -> list[Receipt]:
+        """Returns what became of each report, of which some are no use."""
+        notes = [one.note for one in understood if isinstance(one, _Understood)]
+        known = iter(await self._memory.note(notes) if notes else ())
+        receipts: list[Receipt] = []
+        for index, one in enumerate(understood):
+            receipt = one if isinstance(one, Receipt) else self._take(one, next(known))
+            self._counting.note(receipt.outcome, receipt.model, receipt.version)
+            receipts.append(receipt)
+            await _breathe(index)
+        return receipts
+
+    def _checked(self, stamp: Stamp | None) -> Receipt | Stamp:
+        """Returns what an id says, or why a report with it cannot be used."""
         if stamp is None:
             return Receipt(
                 Outcome.FORGED,
@@ -132,7 +122,7 @@ class Feedback:
             )
         age = self._now() - stamp.time
         if -SKEW_SECONDS <= age <= self._keep_days * 86_400 + SKEW_SECONDS:
-            return None
+            return stamp
         given = datetime.fromtimestamp(stamp.time, UTC)
         return Receipt(
             Outcome.EXPIRED,
@@ -161,7 +151,8 @@ class Feedback:
             self._vocabularies.popitem(last=False)
         return known
 
-    def _take(self, judged: Judged, known: Known, vocabulary: Vocabulary) -> Receipt:
+    def _take(self, understood: _Understood, known: Known) -> Receipt:
+        judged, vocabulary = understood.judged, understood.vocabulary
         stamp = judged.stamp
         if known is Known.SAME:
             return _receipt(Outcome.REPEATED, "This was reported before, and is counted once.", stamp, vocabulary)
@@ -178,6 +169,26 @@ class Feedback:
     def _tell(self, judged: Judged) -> None:
         for listener in self._listeners:
             listener.judged(judged)
+
+
+class _Understood(NamedTuple):
+    """A report that can be used: the answer as it is judged by it, its version's labels, and what the memory is to note."""
+
+    judged: Judged
+    vocabulary: Vocabulary
+    note: Note
+
+
+def _understood(report: Report, stamp: Stamp, vocabulary: Vocabulary | None) -> Receipt | _Understood:
+    """Returns what a report says, or why it cannot be used."""
+    version = f"{stamp.model}/{stamp.version}"
+    if vocabulary is None or max((stamp.class_index, *stamp.applied)) >= len(vocabulary.labels):
+        return Receipt(Outcome.EXPIRED, f"{version} gave the answer, and it has been deleted since.")
+    truth = _truth(report.labels, vocabulary, version)
+    if isinstance(truth, str):
+        return _receipt(Outcome.UNKNOWN_LABEL, truth, stamp, vocabulary)
+    judged = Judged(report.prediction_id, stamp, vocabulary.named(truth), truth == stamp.applied, correction=False)
+    return _Understood(judged, vocabulary, (stamp.nonce, zlib.crc32(np.array(truth, np.uint32).tobytes())))
 
 
 def _receipt(outcome: Outcome, message: str, stamp: Stamp, vocabulary: Vocabulary) -> Receipt:

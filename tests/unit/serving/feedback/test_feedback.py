@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +25,7 @@ from eyasd.serving.feedback import counting
 from eyasd.serving.feedback.feedback import Feedback
 from eyasd.serving.feedback.ids import PredictionIds
 from eyasd.serving.feedback.judged import Judged
-from eyasd.serving.feedback.memory import OwnMemory
+from eyasd.serving.feedback.memory import Known, Note, OwnMemory
 from eyasd.serving.feedback.reports import Outcome, Report
 from eyasd.serving.fleet import Fleet
 from eyasd.serving.network.providers import CPU
@@ -180,6 +182,26 @@ async def test_where_the_labels_cannot_be_read_nothing_is_counted(server: Server
         await server.feedback.report([Report(another, ("coat",)), Report(unread, ("coat",))])
     monkeypatch.undo()
     assert (await server.outcome(another, "coat"))[0] == "right"
+
+
+async def test_what_was_noted_is_counted_although_the_caller_left(server: Server) -> None:
+    answered, ask = asyncio.Event(), OwnMemory()
+
+    class Slow:
+        async def note(self, notes: Sequence[Note]) -> list[Known]:
+            await answered.wait()
+            return ask.take(notes)
+
+    server.feedback.remember_in(Slow())
+    prediction_id = server.answer(COAT)
+    asking = asyncio.create_task(server.outcome(prediction_id, "coat"))
+    while not server.feedback._under_way:
+        await asyncio.sleep(0)
+    asking.cancel()
+    answered.set()
+    assert (await server.outcome(prediction_id, "coat"))[0] == "repeated"
+    assert asking.cancelled()
+    assert server.counted("total", outcome="right") == 1
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
