@@ -144,6 +144,7 @@ class App:
         store = open_store(settings.registry.url, settings.data_dir / "models")
         self._repository = watched(store, self._metrics.on_storage_failure("models"))
         self._models = Models(self._repository)
+        self._captured = open_captured(settings, self._metrics.on_storage_failure("captured"))
         self._scheduler: Scheduler | None = None
         self._permits: Permits | None = None
         self._cluster: Cluster | None = None
@@ -164,7 +165,7 @@ class App:
             services += self._make_server()
         keep = timedelta(days=settings.registry.keep_days)
         services.append(ModelService(self._models, self._fleet, keep))
-        services.append(CaptureService(self._models, open_captured(settings)))
+        services.append(CaptureService(self._models, self._captured))
         token = settings.api.token.get_secret_value() if settings.api.token else None
         interceptor = CallInterceptor(
             token=token, metrics=self._metrics, log=log, own={REPORT_PROGRESS: self._reports}, tracing=self._tracing
@@ -253,10 +254,10 @@ class App:
         self._closers.append(store.close)
         jobs, training = self._settings.jobs, self._settings.training
         queue = queue_options(self._settings)
-        exchange = make_exchange(self._settings)
+        exchange = make_exchange(self._settings, self._metrics.on_storage_failure("handover"))
         # On the machine of a pod that shares no folder with this one.
         elsewhere = Path("/tmp") if exchange else None  # noqa: S108 -- the one folder of a pod that can be written
-        frozen = Frozen(open_captured(self._settings))
+        frozen = Frozen(self._captured)
         options = AttemptOptions(
             retries=RetryOptions(jobs.max_attempts, timedelta(seconds=jobs.retry_seconds)),
             stop_grace_seconds=jobs.stop_grace_seconds,
@@ -355,7 +356,7 @@ class App:
     def _make_capture(self, fleet: Fleet, of: int) -> Capture:
         """Returns what keeps pictures of production, for one of so many processes that answer."""
         capture = self._settings.capture
-        keeper = Keeper(open_captured(self._settings), capture.max_bytes)
+        keeper = Keeper(self._captured, capture.max_bytes)
         writer = Writer(keeper, load_hook(capture.redact), self._metrics, self._log)
         hourly_images, memory_bytes = capture.hourly_images / of, capture.memory_bytes // of
         return Capture(

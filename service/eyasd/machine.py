@@ -197,9 +197,9 @@ def captured_url(settings: Settings) -> str | None:
     return url
 
 
-def open_captured(settings: Settings) -> Captured:
-    """Returns the pictures of production that were kept. Raises StartupFailed."""
-    return Captured(open_store(captured_url(settings), settings.data_dir / "captured"))
+def open_captured(settings: Settings, on_failure: Callable[[str], None] = lambda _: None) -> Captured:
+    """Returns the pictures of production that were kept; see `open_datasets`. Raises StartupFailed."""
+    return Captured(watched(open_store(captured_url(settings), settings.data_dir / "captured"), on_failure))
 
 
 def open_datasets(settings: Settings, on_failure: Callable[[str], None] = lambda _: None) -> Datasets:

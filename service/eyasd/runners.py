@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from eyasd.jobs.queue import QueueOptions
 from eyasd.jobs.replica import PROCESS_LEASE_SECONDS
 from eyasd.jobs.runner import Runner
 from eyasd.storage.address import open_store
+from eyasd.storage.watched import watched
 
 if TYPE_CHECKING:
     from eyasd.jobs.kubernetes.api import Cluster
@@ -47,12 +49,17 @@ def make_runner(settings: Settings, permits: Permits, log: structlog.typing.Filt
     return LocalRunner(options), None
 
 
-def make_exchange(settings: Settings) -> Exchange | None:
-    """Returns what goes between the trainer and its pods; None where they share its folder, or there are none."""
+def make_exchange(settings: Settings, on_failure: Callable[[str], None] = lambda _: None) -> Exchange | None:
+    """Returns what goes between the trainer and its pods; None where they share its folder, or there are none.
+
+    Args:
+        settings: say where.
+        on_failure: told the operation, where the store fails.
+    """
     kubernetes = settings.kubernetes
     if kubernetes.image is None or kubernetes.store is None:
         return None
-    return Exchange(open_store(kubernetes.store, settings.data_dir), tuple(kubernetes.volumes))
+    return Exchange(watched(open_store(kubernetes.store, settings.data_dir), on_failure), tuple(kubernetes.volumes))
 
 
 def queue_options(settings: Settings) -> QueueOptions:
