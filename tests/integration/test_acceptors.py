@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from tritonclient.grpc import service_pb2 as inference
 from tritonclient.grpc import service_pb2_grpc as inference_grpc
 
 from builders import picture, write_bundle
+from collector import Collector, collecting
 from eyas.v1 import classification_service_pb2 as pb
 from eyas.v1 import feedback_service_pb2, model_pb2, model_service_pb2
 from eyas.v1.classification_service_pb2_grpc import ClassificationServiceStub
@@ -38,11 +39,17 @@ CLASSIFY = pb.ClassifyRequest(model="models/colours", images=[pb.Image(content=p
 
 
 @pytest.fixture
-def settings(data_dir: Path) -> Settings:
+def collector() -> Iterator[Collector]:
+    with collecting() as made:
+        yield made
+
+
+@pytest.fixture
+def settings(data_dir: Path, collector: Collector) -> Settings:
     overrides = {
         "data_dir": data_dir,
         "api": {"listen": "127.0.0.1:0", "lame_duck_seconds": 0, "grace_seconds": 5, "token": "hush", "http_listen": "127.0.0.1:0"},
-        "telemetry": {"metrics_listen": "127.0.0.1:0"},
+        "telemetry": {"metrics_listen": "127.0.0.1:0", "otlp_endpoint": f"http://127.0.0.1:{collector.port}"},
         "serving": {"acceptors": 2, "poll_interval_seconds": 0.05},
     }
     return read_settings(None, overrides)
@@ -92,7 +99,9 @@ async def states(channel: grpc.aio.Channel) -> list[str]:
     return [model_pb2.ServingState.Name(one.serving_state).removeprefix("SERVING_STATE_") for one in response.versions]
 
 
-async def test_several_acceptors_are_one_daemon(supervisor: Supervisor, published: Models, tmp_path: Path) -> None:
+async def test_several_acceptors_are_one_daemon(
+    supervisor: Supervisor, published: Models, collector: Collector, tmp_path: Path
+) -> None:
     async with AsyncExitStack() as stack:
         channels = await connect(stack, supervisor.port)
         assert {await version(channel) for channel in channels} == {"models/colours/versions/1"}
@@ -108,6 +117,10 @@ async def test_several_acceptors_are_one_daemon(supervisor: Supervisor, publishe
         assert "statistics" not in offered.extensions  # an acceptor knows its own
         with pytest.raises(grpc.aio.AioRpcError, match="UNIMPLEMENTED"):
             await protocol.ModelStatistics(inference.ModelStatisticsRequest(), metadata=bearer)
+        spans = await asyncio.to_thread(collector.wait, lambda spans: sum(one.name == "inference" for one in spans) >= 16)
+        batches = [span for span in spans if span.name == "inference"]
+        assert {span.resource["process.pid"] for span in batches} == set(children("eyasd.acceptor"))
+        assert {span.attributes["eyas.engine.pid"] for span in batches} == set(children("eyasd.serving.engine"))
 
         answer = await ClassificationServiceStub(channels[0]).Classify(CLASSIFY, metadata=bearer)
         report = feedback_service_pb2.Feedback(prediction_id=answer.results[0].classification.prediction_id, true_labels=["red"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import socket
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,18 @@ async def test_a_daemon_that_can_start(published: Models, data_dir: Path, log: L
     assert "gives its recorded answers in fp32" in rows["colours/1"][1]
     assert rows["colours/1"][1].endswith("; production")
     assert not (data_dir / "jobs.sqlite").exists()
+
+
+@pytest.mark.parametrize("listens", [True, False])
+async def test_a_collector_of_traces_is_looked_for(
+    published: Models, data_dir: Path, log: Log, free_port: int, listens: bool
+) -> None:
+    telemetry = {"metrics_listen": "127.0.0.1:0", "otlp_endpoint": f"http://127.0.0.1:{free_port}", "trace_ratio": 0.01}
+    with socket.create_server(("127.0.0.1", free_port)) if listens else ExitStack():
+        status, rows, _ = await told(Role.SERVER, data_dir, log, telemetry=telemetry)
+    says = "a collector listens at http://127.0.0.1:" if listens else "No collector listens at http://127.0.0.1:"
+    assert (status, rows["traces"][0]) == ((0, "ok") if listens else (1, "failed"))
+    assert rows["traces"][1].startswith(says)
 
 
 async def test_every_failure_is_told(app: App, published: Models, data_dir: Path, tmp_path: Path, log: Log) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
+import json
 import os
+import re
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
@@ -155,6 +157,14 @@ async def uploads(app: App, client: eyas.aio.Client, folder: Path) -> None:
         await client.get_dataset(f"/home/{MARK}")
 
 
+async def feedback_and_capture(app: App, client: eyas.aio.Client, folder: Path) -> None:
+    answer = await client.classify("colours", RED)
+    await client.report_feedback_many([(answer, "red"), (f"{MARK}forged", "red"), (f"{answer.prediction_id[:-9]}{MARK}xx", "red")])
+    await client.set_capture_policy("colours", enabled=True, percent=100.0)
+    with contextlib.suppress(eyas.EyasError):
+        await client.get_captured("colours", f"/home/{MARK}")
+
+
 async def surprises(app: App, client: eyas.aio.Client, folder: Path) -> None:
     classifier: Any = app._classifier
 
@@ -172,7 +182,9 @@ async def surprises(app: App, client: eyas.aio.Client, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "ask", [classifications, wrong_tokens, over_http, other_protocol, trainings, uploads, surprises], ids=lambda ask: ask.__name__
+    "ask",
+    [classifications, wrong_tokens, over_http, other_protocol, trainings, uploads, feedback_and_capture, surprises],
+    ids=lambda ask: ask.__name__,
 )
 async def test_nothing_is_told_that_should_not_be(
     ask: Ask, app: App, collector: Collector, written: io.StringIO, tmp_path: Path
@@ -189,6 +201,29 @@ async def test_nothing_is_told_that_should_not_be(
         for form in (RED[:16], RED[-16:], base64.b64encode(RED)[8:40], RED.hex()[16:64].encode(), repr(RED)[20:60].encode()):
             assert form not in text
     assert any(MARK in value for headers in collector.headers for value in headers.values())  # which is how the collector knows us
+
+
+async def test_a_call_has_one_line_that_says_what_it_was(app: App, written: io.StringIO) -> None:
+    async with eyas.aio.Client(f"127.0.0.1:{app.port}", token=TOKEN, retries=False) as client:
+        first, bad = await client.classify_many("colours", [RED, b"no picture"])
+        assert isinstance(bad, eyas.UndecodableImage)
+        assert isinstance(first, eyas.Classification)
+        streamed = [answer async for _, answer in client.classify_stream("colours", [RED] * 12)]
+        with pytest.raises(eyas.NotFound) as refused:
+            await client.get_job("none")
+    structlog.get_logger().error("the end")
+    lines = [json.loads(line) for line in written.getvalue().splitlines()]
+    classify, stream, get_job = [line for line in lines if line["event"] == "rpc"]
+    assert (classify["method"], classify["code"], classify["error"]) == ("ClassificationService/Classify", "OK", None)
+    assert (classify["model"], classify["version"], classify["images"], classify["failed"]) == ("colours", 1, 2, 1)
+    assert len(RED) < classify["bytes"] < len(RED) + 100
+    assert classify["predictions"] == [first.prediction_id]
+    assert re.fullmatch(r"[0-9a-f]{32}", classify["trace_id"])
+    assert (stream["method"], stream["images"], stream.get("failed")) == ("ClassificationService/ClassifyStream", 12, None)
+    assert stream["predictions"] == [one.prediction_id for one in streamed if isinstance(one, eyas.Classification)][:8]
+    assert stream["bytes"] > 12 * len(RED)
+    assert (get_job["code"], get_job["request_id"]) == ("NOT_FOUND", refused.value.request_id)
+    assert "model" not in get_job
 
 
 async def test_a_callers_credentials_are_not_told_to_him_either(app: App) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import signal
+import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,12 @@ async def test_a_call_is_one_trace_from_its_caller_to_the_batch(app: App, collec
         first = batch[0]
         assert [one.links for one in batch] == [[], *[[(TRACE, first.id)]] * (len(batch) - 1)]
     assert collector.headers[0]["authorization"] == "Bearer collector-secret"
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{app.metrics_port}/metrics", headers={"accept": "application/openmetrics-text"}
+    )
+    page = await asyncio.to_thread(lambda: urllib.request.urlopen(request).read().decode())
+    told = [line for line in page.splitlines() if f'trace_id="{TRACE}"' in line]
+    assert {line.partition("_bucket")[0] for line in told} == {"eyas_rpc_seconds", "eyas_stage_seconds"}
 
 
 async def test_pictures_of_different_callers_in_one_batch_are_linked(daemon: Any, published: Models, collector: Collector) -> None:
