@@ -29,7 +29,14 @@ class Prometheus:
     """
 
     def __init__(
-        self, folder: Path, targets: Mapping[str, str], rules: Sequence[Path], *, every: str = "1s", alertmanager: str | None = None
+        self,
+        folder: Path,
+        targets: Mapping[str, str],
+        rules: Sequence[Path],
+        *,
+        every: str = "1s",
+        alertmanager: str | None = None,
+        native_histograms: bool = False,
     ) -> None:
         """Writes down what it is to do.
 
@@ -39,7 +46,9 @@ class Prometheus:
             rules: files of rules.
             every: how often it scrapes, and reckons the rules.
             alertmanager: HOST:PORT of who is told of alerts.
+            native_histograms: whether it asks for protocol buffers, and keeps the native histograms of them.
         """
+        self._features = ",".join(["exemplar-storage", *(["native-histograms"] if native_histograms else [])])
         self._folder = folder
         self.address = f"http://127.0.0.1:{free_port()}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -55,7 +64,7 @@ class Prometheus:
     def __enter__(self) -> Prometheus:
         assert PROGRAM
         command = [PROGRAM, f"--config.file={self._folder}/prometheus.yml", f"--storage.tsdb.path={self._folder}/data"]
-        command += [f"--web.listen-address={self.address.removeprefix('http://')}", "--enable-feature=exemplar-storage"]
+        command += [f"--web.listen-address={self.address.removeprefix('http://')}", f"--enable-feature={self._features}"]
         with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen([*command, "--log.level=warn"], stdout=log, stderr=log)
         deadline = time.monotonic() + 60

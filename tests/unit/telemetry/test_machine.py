@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from eyasd.jobs.gpus import visible_gpus
 from eyasd.telemetry import machine
 from eyasd.telemetry.aside import Aside
 from eyasd.telemetry.machine import watch_disks, watch_gpus
@@ -105,6 +107,16 @@ def test_without_the_library_or_a_gpu_there_is_nothing_to_see(metrics: Metrics, 
     assert not metrics.registry.before
     watch_gpus(metrics, ["0"], missing)
     assert not shown(metrics, "eyas_gpu_m")
+
+
+@pytest.mark.gpu
+def test_a_gpu_of_this_machine_is_shown(metrics: Metrics) -> None:
+    gpu = visible_gpus(os.environ)[0]
+    watch_gpus(metrics, [gpu])
+    while not (found := shown(metrics, "eyas_gpu_m")):  # NVML may need longer to start than a page waits
+        continue
+    assert 0 < found["emory_used_bytes", gpu] <= found["emory_total_bytes", gpu]
+    assert 0 <= shown(metrics, "eyas_gpu_u").get(("tilization_ratio", gpu), 0.0) <= 1
 
 
 def test_disks_are_shown_that_are_there(metrics: Metrics, clock: Clock, tmp_path: Path) -> None:
