@@ -57,7 +57,8 @@ def pass_gate(
         batches = [start.images[rows[first : first + BATCH]] for first in range(0, len(rows), BATCH)]
         answered = predict(open_session(bundle / MODEL), batches)[0]
         captured = Pairs.of(
-            _right(said, before.manifest.labels, before.manifest.thresholds, held), _right(answered, data.labels, thresholds, held)
+            right_answers(said, before.manifest.labels, before.manifest.thresholds, held),
+            right_answers(answered, data.labels, thresholds, held),
         )
     shown = np.zeros(len(files), np.bool_) if data.captured is None else data.captured
     added = int(shown[np.concatenate([data.rows[TRAIN], data.rows[VALIDATION]])].sum())
@@ -69,7 +70,7 @@ def pass_gate(
     return gate
 
 
-def _right(
+def right_answers(
     probabilities: NDArray[np.float32], labels: Sequence[str], thresholds: tuple[float, ...] | None, files: Sequence[File]
 ) -> NDArray[np.bool_]:
     """Returns bool [N], whether float32 [N, C] answers are the files' labels, which the version need not know."""

@@ -83,11 +83,14 @@ def leave(store: Store, tmp_path: Path, text: str, *, attempt: int = 1, number: 
 
 def test_a_pod_gets_what_its_program_is_told_and_nothing_else(store: Store, prepared: Path, tmp_path: Path) -> None:
     exchange = Exchange(store, ())
+    (prepared / jobdir.CAPTURED).mkdir()
+    (prepared / jobdir.CAPTURED / jobdir.CAPTURED_LIST).write_text("{}")
     exchange.give(JOB, prepared, open_uploads(tmp_path))
-    assert at_pod(store, tmp_path) == {jobdir.TRAINING, f"{jobdir.BASE}/weights"}
+    captured = f"{jobdir.CAPTURED}/{jobdir.CAPTURED_LIST}"
+    assert at_pod(store, tmp_path) == {jobdir.TRAINING, f"{jobdir.BASE}/weights", captured}
     (prepared / jobdir.TRAINING).rename(prepared / jobdir.EVALUATION)
     exchange.give(replace(JOB, attempt=2), prepared, open_uploads(tmp_path))
-    assert at_pod(store, tmp_path, 2) == {jobdir.EVALUATION, f"{jobdir.BASE}/weights", f"{jobdir.BUNDLE}/model.onnx"}
+    assert at_pod(store, tmp_path, 2) == {jobdir.EVALUATION, f"{jobdir.BASE}/weights", captured, f"{jobdir.BUNDLE}/model.onnx"}
 
 
 def test_it_is_whole_or_not_there_whenever_the_trainer_dies_and_then_stays_as_it_is(prepared: Path, tmp_path: Path) -> None:

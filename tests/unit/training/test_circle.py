@@ -22,6 +22,8 @@ from eyasd.core.frozen import FrozenList, FrozenPicture
 from eyasd.core.names import ModelRef
 from eyasd.core.spec import InspectionSpec, TrainSpec
 from eyasd.core.tasks import InspectionTask, TrainingTask
+from eyasd.training.data.listing import File
+from eyasd.training.gate import right_answers
 from eyasd.training.journal import FINE_TUNE_SHARES, RETRACING_SHARES, Journal
 from eyasd.training.ranks import Ranks
 from eyasd.training.retrace import retrace
@@ -122,6 +124,13 @@ def test_it_learns_what_was_captured_and_the_gate_tells_the_gain(
     )
     found = retrace(task, way, Journal(way / jobdir.PROGRESS, RETRACING_SHARES))
     assert found.dataset_report.digest == manifest.dataset_report.digest
+
+
+def test_an_answer_is_right_by_the_names_of_labels_which_a_version_need_not_know() -> None:
+    files = [File(Path("x"), "x", labels, None) for labels in (("hat",), ("scarf",), ("hat", "red"), ())]
+    probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.8, 0.7], [0.2, 0.3]], np.float32)
+    assert right_answers(probabilities, ("hat", "red"), None, files).tolist() == [True, False, False, False]
+    assert right_answers(probabilities, ("hat", "red"), (0.5, 0.6), files).tolist() == [True, False, True, True]
 
 
 def test_a_dataset_that_lost_the_test_split_is_told_before_anything_is_trained(
