@@ -131,11 +131,13 @@ def train_base(place: Place, options: argparse.Namespace) -> Path:
     return train(place.work / "base", place, spec, base=False)
 
 
-def captured(place: Place, shift: str, version: Version, count: int, journal: Journal) -> tuple[list[File], list[File]]:
-    """Returns the traffic, and the pictures of it that are captured: those of the smallest margin."""
-    traffic = place.shifted(shift, "traffic", place.parts()[1])
-    best = np.sort(ask([version], traffic, journal).probabilities[0], axis=1)[:, ::-1]
-    return traffic, [traffic[row] for row in np.argsort(best[:, 0] - best[:, 1], kind="stable")[:count]]
+def captured(place: Place, shift: str, version: Version, count: int, journal: Journal) -> list[File]:
+    """Returns the pictures of the traffic that are captured: those of the smallest margin."""
+    traffic, noted = place.shifted(shift, "traffic", place.parts()[1]), place.work / shift / "margins.npy"
+    if not noted.exists():
+        best = np.sort(ask([version], traffic, journal).probabilities[0], axis=1)
+        np.save(noted, best[:, -1] - best[:, -2])
+    return [traffic[row] for row in np.argsort(np.load(noted), kind="stable")[:count]]
 
 
 def retrain(place: Place, shift: str, weight: float, files: Sequence[File], bundle: Path, options: argparse.Namespace) -> Path:
@@ -199,7 +201,7 @@ def main() -> None:
     before = Version.opened("base", bundle)
     print("| pictures | number | base | retrained | difference |\n|---|---|---|---|---|")
     for shift in [options.only] if options.only else SHIFTS:
-        _, files = captured(place, shift, before, options.captured, journal)
+        files = captured(place, shift, before, options.captured, journal)
         test = place.shifted(shift, "test", place.files("test"))
         at_first = right(before, test, journal)
         for weight in options.weight or [4.0]:
