@@ -74,11 +74,11 @@ class Capture:
 
     def see(self, seen: Seen) -> None:
         """See `Watcher.see`."""
-        policy = self._policy(seen.loaded.model)
-        if policy is None:
+        policy = self._policies().get(seen.loaded.model)
+        if policy is None or not policy.on:
             return
         reasons = found(seen, policy, self._draw() * 100, self._unusual(seen))
-        remembers = CaptureReason.WRONG in policy.reasons and bool(seen.labelled.prediction_id) and self._recent.takes(_size(seen))
+        remembers = self._recent.takes() and CaptureReason.WRONG in policy.reasons and bool(seen.labelled.prediction_id)
         if not reasons and not remembers:
             return
         worth = max((worth_of(*reason) for reason in reasons), default=0)
@@ -158,7 +158,3 @@ class Capture:
 def _candidate(seen: Seen) -> Candidate:
     prediction_id = seen.labelled.prediction_id
     return candidate(seen, datetime.now(UTC), nonce_of(prediction_id).hex() if prediction_id else "")
-
-
-def _size(seen: Seen) -> int:
-    return len(seen.picture) if isinstance(seen.picture, bytes) else seen.picture.nbytes

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Final
 
 from eyasd.serving.capture.picking import Candidate
-from eyasd.serving.capture.window import Bucket
 
 REMEMBERED_SECONDS: Final = 300.0
 # What a candidate takes beside its picture: its fields, and 100 probabilities.
@@ -31,21 +30,24 @@ class Recent:
         self._most, self._now = most_bytes, now
         self._bytes = 0
         self._known: OrderedDict[str, tuple[float, Candidate]] = OrderedDict()
-        # As many bytes a second as are forgotten a second once it is full, so what is there is as old as is promised.
-        self._admission = Bucket(most_bytes / REMEMBERED_SECONDS * 3600, most_bytes / 4, now())
+        # As many bytes a second as are forgotten a second once it is full, so what is there is as old as is promised; after a quiet
+        # time a quarter of all at once. `_paid` is until when what came has used its share, so that a look costs one comparison.
+        self._seconds_a_byte = REMEMBERED_SECONDS / most_bytes if most_bytes else 0.0
+        self._paid = now()
 
     @property
     def size_bytes(self) -> int:
         """About how much memory it takes."""
         return self._bytes
 
-    def takes(self, size_bytes: int) -> bool:
-        """Returns whether a picture of so many bytes is to be remembered, which takes the room."""
-        return self._most > 0 and self._admission.take(size_bytes + _ENTRY_BYTES, self._now())
+    def takes(self) -> bool:
+        """Returns whether the next picture is to be remembered."""
+        return self._paid <= self._now() + REMEMBERED_SECONDS / 4 and self._most > 0
 
     def remember(self, candidate: Candidate) -> None:
         """Remembers a candidate that has a prediction id."""
         now = self._now()
+        self._paid = max(self._paid, now) + (candidate.size_bytes + _ENTRY_BYTES) * self._seconds_a_byte
         self._known[candidate.prediction] = (now, candidate)
         self._bytes += candidate.size_bytes + _ENTRY_BYTES
         while self._known:

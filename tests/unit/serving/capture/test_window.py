@@ -84,7 +84,7 @@ def test_what_was_just_answered_is_remembered_for_minutes_within_its_memory(cloc
     recent = Recent(100_000, clock)
     remembered = 0
     for number in range(3000):
-        if recent.takes(1000):
+        if recent.takes():
             recent.remember(offered(b"x" * 1000, 0, prediction=f"{number}"))
             remembered += 1
         clock.now += 0.1
@@ -98,4 +98,4 @@ def test_what_was_just_answered_is_remembered_for_minutes_within_its_memory(cloc
     assert taken is not None
     assert taken.picture == b"new"
     assert (recent.take("new"), recent.size_bytes) == (None, 0)
-    assert not Recent(0, clock).takes(0)
+    assert not Recent(0, clock).takes()
