@@ -26,9 +26,20 @@ from eyasd.core.errors import EyasError, StartupFailed
 from eyasd.daemon import plan_acceptors
 from eyasd.followers import make_trackers
 from eyasd.jobs.gpus import gpu_count
-from eyasd.machine import database_of, datasets_url, decoder_of, fleet_options, make_writable, open_jobs, tracing_of
+from eyasd.machine import (
+    captured_url,
+    database_of,
+    datasets_url,
+    decoder_of,
+    fleet_options,
+    make_writable,
+    open_captured,
+    open_jobs,
+    tracing_of,
+)
 from eyasd.registry.models import Models
 from eyasd.runners import check_cluster
+from eyasd.serving.capture.preparing import load_hook
 from eyasd.serving.catalog import FleetOptions
 from eyasd.serving.engine.loading import Loader
 from eyasd.storage.address import open_store
@@ -55,9 +66,11 @@ async def check(role: Role, settings: Settings, log: structlog.typing.FilteringB
             ("uploads", checks.uploads),
         ]
         attempts += [("trackers", checks.trackers)] if settings.trackers.are_set else []
-    attempts += [("registry", checks.registry), ("address", checks.address), ("metrics address", checks.metrics_address)]
+    attempts += [("registry", checks.registry), ("captured", checks.captured)]
+    attempts += [("address", checks.address), ("metrics address", checks.metrics_address)]
     attempts += [("traces", checks.traces)] if settings.telemetry.otlp_endpoint else []
     if role is not Role.TRAINER:
+        attempts += [("redaction", checks.redaction)] if settings.capture.redact else []
         attempts += [("HTTP address", checks.http_address)] if settings.api.http_listen else []
         attempts.append(("device", checks.device))
     failed = [name for name, attempt in attempts if not await _line(out, name, attempt)]
@@ -131,6 +144,15 @@ class _Checks:
         url, folder = datasets_url(self._settings), self._settings.data_dir / "datasets"
         names = await asyncio.to_thread(open_store(url, folder).children, "names")
         return f"{url or folder} has {_count(len(names), 'dataset')}"
+
+    async def captured(self) -> str:
+        url, folder = captured_url(self._settings), self._settings.data_dir / "captured"
+        models = await asyncio.to_thread(open_captured(self._settings).models)
+        return f"{url or folder} has pictures of {_count(len(models), 'model')}"
+
+    async def redaction(self) -> str:
+        load_hook(self._settings.capture.redact)
+        return f"{self._settings.capture.redact} is there"
 
     async def registry(self) -> str:
         url, folder = self._settings.registry.url, self._settings.data_dir / "models"

@@ -41,7 +41,8 @@ async def test_a_daemon_that_can_start(published: Models, data_dir: Path, log: L
     assert (status, last) == (0, "eyasd all can start.")
     assert {state for state, _ in rows.values()} == {"ok"}
     assert list(rows) == [
-        *("settings", "data folder", "jobs", "training", "uploads", "registry", "address", "metrics address", "device", "colours/1")
+        *("settings", "data folder", "jobs", "training", "uploads", "registry", "captured", "address", "metrics address", "device"),
+        "colours/1",
     ]
     assert rows["registry"][1].endswith("models has 1 model; aliases lead to 1 version")
     assert "gives its recorded answers in fp32" in rows["colours/1"][1]
@@ -68,10 +69,10 @@ async def test_every_failure_is_told(app: App, published: Models, data_dir: Path
     (tmp_path / "no.pem").write_text("no PEM")
     taken = f"127.0.0.1:{app.port}"
     api = {"listen": taken, "http_listen": taken, "tls_certificate": tmp_path / "no.pem", "tls_key": tmp_path / "no.pem"}
-    status, rows, last = await told(Role.SERVER, data_dir, log, api=api)
+    status, rows, last = await told(Role.SERVER, data_dir, log, api=api, capture={"redact": "no.such:hook"})
     failed = {name: said for name, (state, said) in rows.items() if state == "failed"}
-    assert (status, set(failed)) == (1, {"settings", "address", "HTTP address", "broken/1"})
-    assert last == "eyasd server would not start as it should: settings, address, HTTP address, broken/1."
+    assert (status, set(failed)) == (1, {"settings", "address", "redaction", "HTTP address", "broken/1"})
+    assert last == "eyasd server would not start as it should: settings, address, redaction, HTTP address, broken/1."
     assert "they must be PEM, and belong together" in failed["settings"]
     assert failed["address"].endswith("(Address already in use): stop what uses it, or choose another with --listen.")
     assert failed["HTTP address"].endswith("choose another with api.http_listen.")
