@@ -125,9 +125,10 @@ class Dropped:
 
 
 def overhead(options: argparse.Namespace, subject: Subject) -> None:
-    """Prints the pictures a second of each mode, and their ratio to those of the first."""
+    """Prints the pictures a second of each mode, what one takes of the processor, and the ratios to those of the first mode."""
     modes = [MODES[name] for name in options.modes.split(",")]
     rates: dict[str, list[float]] = {mode.name: [] for mode in modes}
+    costs: dict[str, list[float]] = {mode.name: [] for mode in modes}
     with ExitStack() as stack:
         stack.enter_context(collector(options.load_cores))
         running = {mode.name: stack.enter_context(serve(mode, subject, options.server_cores)) for mode in modes}
@@ -137,14 +138,26 @@ def overhead(options: argparse.Namespace, subject: Subject) -> None:
                 measured = services.measure(running[mode.name], options.load_cores, options.seconds, concurrency=CONCURRENCY)
                 if number:  # the first round warms
                     rates[mode.name].append(len(measured.answered) / measured.seconds)
+                    costs[mode.name].append(1e6 * measured.server_cpu * measured.seconds / len(measured.answered))
             print(".", end="", file=sys.stderr, flush=True)
-    first = rates[modes[0].name]
     lines = []
-    for name, each in rates.items():
-        ratios = [rate / base for rate, base in zip(each, first, strict=True)]
-        low, middle, high = quartiles(ratios)
-        lines.append((name, f"{statistics.median(each):,.0f}", f"{middle:.3f}", f"{low:.3f} to {high:.3f}"))
-    print(f"\n{table(('daemon', 'pictures/s', 'of the first', 'half of the rounds'), lines)}\n")
+    for name in rates:
+        cells = [name]
+        for each in (rates, costs):
+            ratios = [value / base for value, base in zip(each[name], each[modes[0].name], strict=True)]
+            low, middle, high = quartiles(ratios)
+            cells += [f"{statistics.median(each[name]):,.0f}", f"{middle:.3f}", f"{low:.3f} to {high:.3f}"]
+        lines.append(cells)
+    head = (
+        "daemon",
+        "pictures/s",
+        "of the first",
+        "half of the rounds",
+        "processor, us a picture",
+        "of the first",
+        "half of the rounds",
+    )
+    print(f"\n{table(head, lines)}\n")
 
 
 @contextmanager
