@@ -37,7 +37,7 @@ _REPEATABLE: Final = {
         "GetTraffic",
         "ListTrafficRecords",
     ],
-    "CaptureService": ["GetCapturePolicy", "ListCapturedPictures", "GetCapturedPicture", "DeleteCapturedPictures"],
+    "CaptureService": ["GetCapturePolicy", "ListCapturedPictures", "GetCapturedPicture"],
 }
 _RETRIES: Final = {
     "name": [{"service": f"eyas.v1.{service}", "method": method} for service, methods in _REPEATABLE.items() for method in methods],

@@ -115,13 +115,21 @@ def captured(
     if page is not None or folder is not None:
         files = ((one, content) for one, content in (_fetched(session, one) for one in listed) if content is not None)
         if page is not None:
-            written = captured_page.write(page, model, session.client.get_model_version(model).labels, files)
+            written = captured_page.write(page, model, _labels(session, model), files)
         else:
             written = labelling.export(folder or Path(), files, jsonl=jsonl)
         there = page or folder
         session.show({"pictures": written, "path": str(there)}, lambda: _written(session, model, written, page, there, jsonl=jsonl))
         return
     session.show({"pictures": listed}, lambda: _table(listed) if listed else _none(session, model))
+
+
+def _labels(session: Session, model: str) -> Sequence[str]:
+    """Returns the labels of the version in production; none where there is none."""
+    try:
+        return session.client.get_model_version(model).labels
+    except NotFound:
+        return ()
 
 
 def _fetched(session: Session, one: CapturedPicture) -> tuple[CapturedPicture, bytes | None]:

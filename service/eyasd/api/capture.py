@@ -60,17 +60,27 @@ class CaptureService(pb_grpc.CaptureServiceServicer):
         def of(_: str, labelled: bool) -> bool:
             return request.labels != (pb.LABEL_FILTER_UNLABELLED if labelled else pb.LABEL_FILTER_LABELLED)
 
-        found = await asyncio.to_thread(self._captured.pictures, model, of=of)
-        found = [
-            picture
-            for picture in sorted(found, key=_order, reverse=True)
-            if (before is None or _order(picture) < before)
-            and (not reasons or reasons.intersection(picture.reasons))
-            and request.predicted_label in {"", picture.first.predictions[0].label}
-        ]
-        page = found[:size]
-        token = paging.encode_token("{} {}".format(*_order(page[-1])) if len(found) > size else None)
+        order = [one for one in await asyncio.to_thread(self._captured.order, model, of=of) if before is None or one < before]
+        if not reasons and not request.predicted_label:
+            chosen = order[-size:]
+            page = await self._read(model, chosen)
+        else:  # names do not tell these, so all are read
+            found = [
+                picture
+                for picture in await self._read(model, order)
+                if (not reasons or reasons.intersection(picture.reasons))
+                and request.predicted_label in {"", picture.first.predictions[0].label}
+            ]
+            page = found[:size]
+            order, chosen = list(map(_order, reversed(found))), list(map(_order, reversed(page)))
+        token = paging.encode_token("{} {}".format(*chosen[0]) if len(order) > len(chosen) else None)
         return pb.ListCapturedPicturesResponse(pictures=map(picture_message, page), next_page_token=token)
+
+    async def _read(self, model: str, order: list[tuple[int, str]]) -> list[CapturedPicture]:
+        """Returns pictures, newest first, as far as they have not gone meanwhile."""
+        wanted = {picture for _, picture in order}
+        found = await asyncio.to_thread(self._captured.pictures, model, of=lambda picture, _: picture in wanted)
+        return sorted(found, key=_order, reverse=True)
 
     async def GetCapturedPicture(self, request: pb.GetCapturedPictureRequest, context: Any) -> pb.GetCapturedPictureResponse:  # noqa: N802, ARG002
         """Returns a picture with its file."""

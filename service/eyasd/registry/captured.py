@@ -156,6 +156,14 @@ class Captured:
                 found.append(CapturedPicture(id=picture, model=model, size_bytes=some[0].size_bytes, sightings=seen, given=said))
         return found
 
+    def order(self, model: str, *, of: Callable[[str, bool], bool]) -> list[tuple[int, str]]:
+        """Returns when each picture was answered first, in milliseconds since 1970, and its id, oldest first; see `pictures`."""
+        namings, first = self.namings(model), dict[str, int]()
+        for entry in self.entries(model):
+            if of(entry.id, entry.id in namings):
+                first.setdefault(entry.id, entry.time_ms)
+        return sorted((time_ms, picture) for picture, time_ms in first.items())
+
     def labelled(self, model: str) -> list[CapturedPicture]:
         """Returns the pictures of a model whose labels somebody has named, sorted by their ids."""
         return sorted(self.pictures(model, of=lambda _, labelled: labelled), key=lambda picture: picture.id)

@@ -71,11 +71,15 @@ class Keeper:
         Raises:
             StorageFailed: the store could not be used; it is tried again.
         """
+        self.remember(model, prediction, given)
+        self._name_those_waiting(model, self._look(model), [prediction])
+
+    def remember(self, model: str, prediction: str, given: GivenLabels) -> None:
+        """Remembers to name the labels of the picture of an answer at the next look."""
         self._waiting[model, prediction] = given
         self._waiting.move_to_end((model, prediction))
         if len(self._waiting) > _MOST_WAITING:
             self._waiting.popitem(last=False)
-        self._name_those_waiting(model, self._look(model), [prediction])
 
     def tidy(self, policies: Mapping[str, CapturePolicy]) -> int:
         """Looks at the store anew, and removes what is too much; returns how many pictures that was.

@@ -71,7 +71,8 @@ def test_gRPC_repeats_every_call_but_those_that_must_not_be() -> None:  # noqa: 
     changes = ("SetAlias", "RollbackAlias", "SetPolicy", "SetTraffic", "DeleteModelVersion")
     moves = {("eyas.v1.ModelService", method) for method in changes} | {("eyas.v1.DatasetService", "DeleteDataset")}
     moves |= {("eyas.v1.JobService", method) for method in ("PauseJob", "ResumeJob")}
-    moves |= {("eyas.v1.CaptureService", method) for method in ("SetCapturePolicy", "LabelCapturedPictures")}
+    captures = ("SetCapturePolicy", "LabelCapturedPictures", "DeleteCapturedPictures")
+    moves |= {("eyas.v1.CaptureService", method) for method in captures}
     streams = {
         ("eyas.v1.JobService", "WatchJob"),
         ("eyas.v1.JobService", "ReportProgress"),

@@ -122,5 +122,6 @@ def test_a_label_that_could_not_be_written_is_written_later(
         patch.setattr(LocalStore, "create", away)
         with pytest.raises(StorageFailed):
             keeper.name("colours", "1" * 16, GivenLabels(("blue",), NOW, LabelSource.FEEDBACK))
+        keeper.remember("colours", "1" * 16, GivenLabels(("red",), NOW, LabelSource.FEEDBACK))  # which asks nobody
     keeper.tidy({"colours": ON})
-    assert captured.get("colours", identity(b"one")).labels == ("blue",)
+    assert captured.get("colours", identity(b"one")).labels == ("red",)

@@ -44,6 +44,10 @@ class Keeper(Protocol):
         """Names the labels of the picture of an answer, if it is kept."""
         ...
 
+    def remember(self, model: str, prediction: str, given: GivenLabels) -> None:
+        """Does so at the next look; touches nothing now."""
+        ...
+
     def tidy(self, policies: Mapping[str, CapturePolicy]) -> int:
         """Removes what is too much, and returns how many pictures that was."""
         ...
@@ -129,12 +133,14 @@ class Writer:
 
     def _name(self) -> None:
         while self._labels:
-            model, prediction, given = self._labels[0]
+            model, prediction, given = self._labels.popleft()
             try:
-                self._keeper.name(model, prediction, given)
+                if self._now() < self._away_until:
+                    self._keeper.remember(model, prediction, given)
+                else:
+                    self._keeper.name(model, prediction, given)
             except Exception as error:  # noqa: BLE001 - as above
                 self._fail(error)
-            self._labels.popleft()
 
     def _tidy(self, policies: Mapping[str, CapturePolicy]) -> None:
         try:
