@@ -132,6 +132,7 @@ def training() -> dict[str, Any]:
             "short",
             Query("sum by (tracker) (eyas_tracker_behind_events{SERVER})", "{{tracker}}, to be told"),
             Query("sum by (tracker) (grown(eyas_tracker_errors_total{SERVER}[1h]))", "{{tracker}}, errors"),
+            runbook="EyasTrackerBehind",
         ),
     ]
     return page(
