@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import chain
-from typing import Any, TextIO
+from typing import TextIO
 
 import click
 from rich.text import Text
 
+from eyas._command.rows import SEPARATOR, Row, rows
 from eyas._command.session import Session, connected
 from eyas._command.words import counted
+from eyas._errors import InvalidArgument
 from eyas._feedback import FeedbackOutcome, FeedbackResult, TrueLabels
 
 _STYLES = {FeedbackOutcome.RIGHT: "green", FeedbackOutcome.WRONG: "yellow"}
@@ -49,47 +48,24 @@ def feedback(session: Session, *, prediction_id: str | None, labels: tuple[str, 
 
 def _read(source: TextIO) -> Iterator[tuple[str, TrueLabels]]:
     """Yields the reports of a file."""
-    try:
-        first = next((line for line in source if line.strip()), "")
-        lines = chain([first], source)
-        yield from _json_lines(lines) if first.lstrip().startswith("{") else _csv(lines)
-    except UnicodeDecodeError:
-        raise click.UsageError(f"{source.name} is not text in UTF-8: write it as that.") from None
-
-
-def _csv(lines: Iterable[str]) -> Iterator[tuple[str, TrueLabels]]:
-    rows = csv.DictReader(lines, strict=True)
-    try:
-        columns = set(rows.fieldnames or ())
-        if not columns:
-            return
-        if "prediction_id" not in columns or ("label" in columns) == ("labels" in columns):
-            raise click.UsageError("The first line of a CSV file names its columns: prediction_id, and label or labels.")
-        labels = "label" if "label" in columns else "labels"
-        for row in rows:
-            text: str | None = row[labels]
-            if row["prediction_id"] is None or text is None:
-                raise click.UsageError(f"Line {rows.line_num} has fewer columns than the first: give each an id and a label.")
-            yield row["prediction_id"], [text] if labels == "label" else [one for one in text.split("|") if one]
-    except csv.Error as error:
-        raise click.UsageError(f"After line {rows.line_num} the file is not CSV: {error}.") from None
-
-
-def _json_lines(lines: Iterable[str]) -> Iterator[tuple[str, TrueLabels]]:
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row: Any = json.loads(line)
-        except ValueError:
-            row = None
-        labels: Any = (row.get("labels", [row["label"]] if "label" in row else None)) if isinstance(row, dict) else None
-        known = isinstance(labels, list) and all(isinstance(one, str | int) and not isinstance(one, bool) for one in labels)
-        if not known or not isinstance(row.get("prediction_id"), str):
-            raise click.UsageError(
-                f'Line {number} is not {{"prediction_id": "...", "label": "..."}}; a multi-label model has "labels": [...].'
+    for line, row in rows(source, source.name, ["prediction_id"]):
+        labels = _labels(row)
+        if labels is None or not isinstance(row.get("prediction_id"), str):
+            raise InvalidArgument(
+                f"Line {line} of {source.name} is no report: it has a prediction_id and a label, or in a multi-label model labels."
             )
         yield row["prediction_id"], labels
+
+
+def _labels(row: Row) -> list[str | int] | None:
+    """Returns the labels that a row says; None where it says none, or in two ways."""
+    if ("label" in row) == ("labels" in row):
+        return None
+    labels = [row["label"]] if "label" in row else row["labels"]
+    if isinstance(labels, str):
+        labels = [label for label in labels.split(SEPARATOR) if label]
+    known = isinstance(labels, list) and all(isinstance(one, str | int) and not isinstance(one, bool) for one in labels)
+    return labels if known else None
 
 
 def _summed(results: Iterable[FeedbackResult]) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """Lists of pictures to be labelled: written beside the pictures, and read once a person has filled them in.
 
-CSV (RFC 4180) or JSON Lines, with the columns id, file, label and what helps to decide. Of each row the id and the label are read;
+CSV or JSON Lines, with the columns id, file, label and what helps to decide. Of each row the id and the label are read;
 several labels of a picture are separated by |, and a row without a label says nothing.
 """
 
@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from eyas._capture import CapturedPicture
+from eyas._command.rows import SEPARATOR, rows
 from eyas._errors import EyasError, InvalidArgument
 
-_SEPARATOR: Final = "|"
 _COLUMNS: Final = ("id", "file", "label", "predicted", "confidence", "reasons", "time")
 _ENDINGS: Final = {b"\xff\xd8": ".jpg", b"\x89P": ".png", b"RI": ".webp"}
 # What a spreadsheet would take for a formula; labels come from whoever trained the model.
@@ -60,51 +60,23 @@ def read(file: Path) -> dict[str, list[str]]:
     Raises:
         InvalidArgument: it is no such list, or says nothing; says in which line.
     """
-    try:
-        text = file.read_text(encoding="utf-8-sig")  # as spreadsheets write it
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidArgument(f"{file} cannot be read as UTF-8 text: {error}.") from None
-    rows = _of_json_lines(file, text) if file.suffix.lower() == ".jsonl" else _of_csv(file, text)
     found: dict[str, list[str]] = {}
-    for line, row in rows:
-        picture, label = (str(row.get(name) or "").strip() for name in ("id", "label"))
-        if not label:
-            continue
-        if not picture:
-            raise InvalidArgument(f"Line {line} of {file} has a label but no id: keep the column id as it was exported.")
-        labels = [part.strip() for part in _plain(label).split(_SEPARATOR)]
-        if found.setdefault(picture, labels) != labels:
-            raise InvalidArgument(f"Line {line} of {file} gives the picture {picture} another label than a line before it.")
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as lines:  # as spreadsheets write it
+            for line, row in rows(lines, str(file), ["id", "label"]):
+                picture, label = (str(row.get(name) or "").strip() for name in ("id", "label"))
+                if not label:
+                    continue
+                if not picture:
+                    raise InvalidArgument(f"Line {line} of {file} has a label but no id: keep the column id as it was exported.")
+                labels = [part.strip() for part in _plain(label).split(SEPARATOR)]
+                if found.setdefault(picture, labels) != labels:
+                    raise InvalidArgument(f"Line {line} of {file} gives the picture {picture} another label than a line before it.")
+    except OSError as error:
+        raise InvalidArgument(f"{file} cannot be read: {error.strerror}.") from None
     if not found:
         raise InvalidArgument(f"{file} names no labels: write them into its column 'label'.")
     return found
-
-
-def _of_csv(file: Path, text: str) -> list[tuple[int, dict[str, object]]]:
-    first = text.partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)  # spreadsheets of some countries write semicolons
-    table = csv.DictReader(text.splitlines(keepends=True), delimiter=delimiter)
-    missing = {"id", "label"} - set(table.fieldnames or ())
-    if missing:
-        raise InvalidArgument(f"{file} has no column {min(missing)!r}: its first line must name the columns id and label.")
-    try:
-        return [(table.line_num, dict(row)) for row in table]
-    except csv.Error as error:
-        raise InvalidArgument(f"Line {table.line_num} of {file} is no CSV: {error}.") from None
-
-
-def _of_json_lines(file: Path, text: str) -> list[tuple[int, dict[str, object]]]:
-    rows = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip():
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise InvalidArgument(f"Line {number} of {file} is no JSON: {error}.") from None
-            if not isinstance(row, dict):
-                raise InvalidArgument(f'Line {number} of {file} is no object: write {{"id": "...", "label": "..."}}.')
-            rows.append((number, row))
-    return rows
 
 
 def _row(picture: CapturedPicture, file: str) -> dict[str, str]:
@@ -112,7 +84,7 @@ def _row(picture: CapturedPicture, file: str) -> dict[str, str]:
     return {
         "id": picture.id,
         "file": file,
-        "label": _SEPARATOR.join(picture.labels.labels) if picture.labels else "",
+        "label": SEPARATOR.join(picture.labels.labels) if picture.labels else "",
         "predicted": best.label,
         "confidence": f"{best.probability:.4f}",
         "reasons": " ".join(picture.reasons),

@@ -52,8 +52,9 @@ def test_many_from_a_file(eyas: Eyas, server: FakeServer, tmp_path: Path, kind: 
 def test_of_standard_input_as_many_at_a_time_as_a_call_takes(
     eyas: Eyas, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    content = "prediction_id,label\n" + "right,shirt\n" * 300
-    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(content.encode())))
+    content = BytesIO(b"prediction_id,label\n" + b"right,shirt\n" * 300)
+    content.name = "<stdin>"  # as of that which it stands for
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(content))
     status, out, _ = eyas("feedback", "--file", "-", "--json")
     document = json.loads(out)
     assert (status, len(document["results"]), document["outcomes"]) == (0, 300, {"right": 300})
@@ -66,14 +67,14 @@ def test_of_standard_input_as_many_at_a_time_as_a_call_takes(
     [
         (b"", "There is no report in the file"),
         (b"prediction_id,label\n", "There is no report in the file"),
-        (b"id,label\na,b\n", "names its columns: prediction_id, and label or labels"),
-        (b"prediction_id,label,labels\na,b,c\n", "names its columns: prediction_id, and label or labels"),
-        (b"prediction_id,label\nright,shirt\nright\n", "Line 3 has fewer columns than the first"),
-        (b'prediction_id,label\nright,"shirt\n', "After line 1 the file is not CSV"),
-        (b'{"prediction_id": "right"}', 'Line 1 is not {"prediction_id": "...", "label": "..."}'),
-        (b'{"prediction_id": "right", "label": "a"}\n{"prediction_id": 1, "label": "a"}', "Line 2 is not"),
-        (b'{"prediction_id": "right", "label": true}', "Line 1 is not"),
-        (b"{", "Line 1 is not"),
+        (b"id,label\na,b\n", "has no column 'prediction_id'"),
+        (b"prediction_id,label,labels\na,b,c\n", "Line 2 of"),
+        (b"prediction_id,label\nright,shirt\nright\n", "is no report: it has a prediction_id and a label"),
+        (b'prediction_id,label\nright,"shirt\n', "is no CSV"),
+        (b'\n{"prediction_id": "right"}', "Line 2 of"),
+        (b'{"prediction_id": "right", "label": "a"}\n{"prediction_id": 1, "label": "a"}', "Line 2 of"),
+        (b'{"prediction_id": "right", "label": true}', "Line 1 of"),
+        (b"{", "is no JSON"),
         (b"prediction_id,label\nright,\xff\n", "is not text in UTF-8"),
     ],
 )
