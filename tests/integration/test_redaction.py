@@ -45,6 +45,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     """What the daemon's log holds, as in a container."""
     stream = io.StringIO()
     monkeypatch.setattr(logging, "_access_lines", None)
+    monkeypatch.setattr(logging, "_calls_are_logged", True)
     monkeypatch.setattr(sys, "stderr", stream)
     logging.configure("DEBUG", LogFormat.JSON)
     yield stream

@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import grpc
 import structlog
@@ -86,57 +86,58 @@ class CallInterceptor:
             return handler
         self._intercepted.add(path)
         inner: Any = handler
+        method = _Method.of(path)
         if handler.request_streaming and asyncio.iscoroutinefunction(inner.stream_stream):
-            conversation = self._conversation(path, handler, inner.stream_stream)
+            conversation = self._conversation(method, handler, inner.stream_stream)
             return grpc.stream_stream_rpc_method_handler(conversation, None, handler.response_serializer)
         if handler.request_streaming and not handler.response_streaming:
-            gathering = self._gathering(path, handler, inner.stream_unary)
+            gathering = self._gathering(method, handler, inner.stream_unary)
             return grpc.stream_unary_rpc_method_handler(gathering, None, handler.response_serializer)
         if handler.request_streaming:
-            streams = self._responses(path, handler, inner.stream_stream)
+            streams = self._responses(method, handler, inner.stream_stream)
             return grpc.stream_stream_rpc_method_handler(streams, None, handler.response_serializer)
         if handler.response_streaming:
-            responses = self._responses(path, handler, inner.unary_stream)
+            responses = self._responses(method, handler, inner.unary_stream)
             return grpc.unary_stream_rpc_method_handler(responses, None, handler.response_serializer)
         return grpc.unary_unary_rpc_method_handler(
-            self._response(path, handler, inner.unary_unary), None, handler.response_serializer
+            self._response(method, handler, inner.unary_unary), None, handler.response_serializer
         )
 
-    def _response(self, path: str, handler: Handler, behaviour: Any) -> Callable[[bytes, Any], Awaitable[Message]]:
+    def _response(self, method: _Method, handler: Handler, behaviour: Any) -> Callable[[bytes, Any], Awaitable[Message]]:
         async def call(request: bytes, context: Any) -> Message:
-            async with _Call(self, path, context) as made:
-                await self._admit(context, path)
+            async with _Call(self, method, context) as made:
+                await self._admit(context, method.path)
                 made.size_bytes = len(request)
                 response: Message = await behaviour(_parse(handler, request), context)
                 return response
 
         return call
 
-    def _responses(self, path: str, handler: Handler, behaviour: Any) -> Callable[[Any, Any], AsyncIterator[Message]]:
+    def _responses(self, method: _Method, handler: Handler, behaviour: Any) -> Callable[[Any, Any], AsyncIterator[Message]]:
         async def call(request: Any, context: Any) -> AsyncIterator[Message]:
-            async with _Call(self, path, context) as made:
-                await self._admit(context, path)
+            async with _Call(self, method, context) as made:
+                await self._admit(context, method.path)
                 parsed = _parse_each(handler, request, made) if handler.request_streaming else _parse(handler, request)
                 async for response in behaviour(parsed, context):
                     yield response
 
         return call
 
-    def _gathering(self, path: str, handler: Handler, behaviour: Any) -> Callable[[Any, Any], Awaitable[Message]]:
+    def _gathering(self, method: _Method, handler: Handler, behaviour: Any) -> Callable[[Any, Any], Awaitable[Message]]:
         async def call(requests: Any, context: Any) -> Message:
-            async with _Call(self, path, context) as made:
-                await self._admit(context, path)
+            async with _Call(self, method, context) as made:
+                await self._admit(context, method.path)
                 response: Message = await behaviour(_parse_each(handler, requests, made), context)
                 return response
 
         return call
 
-    def _conversation(self, path: str, handler: Handler, behaviour: Any) -> Callable[[Any, Any], Awaitable[None]]:
+    def _conversation(self, method: _Method, handler: Handler, behaviour: Any) -> Callable[[Any, Any], Awaitable[None]]:
         """Is for a handler that writes for itself."""
 
         async def call(requests: Any, context: Any) -> None:
-            async with _Call(self, path, context) as made:
-                await self._admit(context, path)
+            async with _Call(self, method, context) as made:
+                await self._admit(context, method.path)
                 await behaviour(_parse_each(handler, requests, made), context)
 
         return call
@@ -186,7 +187,7 @@ class CallInterceptor:
 
     def _refused(self, path: str) -> None:
         # A method that nobody has called before may be one that a caller has made up.
-        method = _method(path) if path in self._intercepted else OTHER
+        method = _name(path) if path in self._intercepted else OTHER
         self._metrics.rpcs.labels(method, grpc.StatusCode.RESOURCE_EXHAUSTED.name).inc()
         self._metrics.refusals.labels(OTHER, "calls").inc()
 
@@ -202,20 +203,18 @@ class CallInterceptor:
 class _Call:
     """One call: what its block raises becomes the call's status, and how it ended is reported once."""
 
-    def __init__(self, interceptor: CallInterceptor, path: str, context: Any) -> None:
+    def __init__(self, interceptor: CallInterceptor, method: _Method, context: Any) -> None:
         self._interceptor = interceptor
-        self._path = path
+        self._method = method
         self._context = context
         self._start = time.monotonic()
 
     async def __aenter__(self) -> Call:
-        path, context = self._path, self._context
-        call = self._call = self._interceptor.tracing.begin(
-            path[1:], context.invocation_metadata(), always=path.startswith(_ALWAYS_TRACED)
-        )
+        method, context = self._method, self._context
+        call = self._call = self._interceptor.tracing.begin(method.span, context.invocation_metadata(), always=method.always_traced)
         if call.trace is not None:
-            service, _, method = path[1:].partition("/")
-            call.trace.attributes |= {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
+            service, _, name = method.span.partition("/")
+            call.trace.attributes |= {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name}
         context.set_trailing_metadata(((REQUEST_ID, call.request_id),))
         return call
 
@@ -229,7 +228,7 @@ class _Call:
         elif isinstance(error, asyncio.CancelledError | GeneratorExit):  # the caller left, or its deadline passed
             self._report(grpc.StatusCode.CANCELLED, None)
         elif isinstance(error, Exception):
-            message = self._interceptor.surprise(_method(self._path), error)
+            message = self._interceptor.surprise(self._method.name, error)
             await self._abort(status_of_surprise(message, self._call.request_id))
 
     async def _abort(self, status: status_pb2.Status) -> None:
@@ -241,11 +240,31 @@ class _Call:
         if self._call.trace is not None:
             self._call.trace.attributes["rpc.grpc.status_code"] = code.value[0]
         seconds = time.monotonic() - self._start
-        self._interceptor.report(_method(self._path), code, seconds, self._context.peer(), message, self._call)
+        self._interceptor.report(self._method.name, code, seconds, self._context.peer(), message, self._call)
 
 
-def _method(path: str) -> str:
-    """Returns a method as metrics and log name it, such as `JobService/GetJob`."""
+class _Method(NamedTuple):
+    """A method, as it is called in several places.
+
+    Attributes:
+        path: in a call, such as `/eyas.v1.JobService/GetJob`.
+        name: in metrics and the log, such as `JobService/GetJob`.
+        span: in traces, such as `eyas.v1.JobService/GetJob`.
+        always_traced: see `Tracing.begin`.
+    """
+
+    path: str
+    name: str
+    span: str
+    always_traced: bool
+
+    @classmethod
+    def of(cls, path: str) -> _Method:
+        """Returns the method of a path."""
+        return cls(path, _name(path), path.removeprefix("/"), path.startswith(_ALWAYS_TRACED))
+
+
+def _name(path: str) -> str:
     return path.removeprefix("/").split(".")[-1]
 
 

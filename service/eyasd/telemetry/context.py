@@ -67,9 +67,9 @@ def read(metadata: Iterable[tuple[str, str | bytes]]) -> tuple[str, Context | No
 
 def new_trace_id() -> str:
     """Returns an id that nobody else has."""
-    return f"{random.getrandbits(128) or 1:032x}"
+    return "%032x" % (random.getrandbits(128) or 1)
 
 
 def new_span_id() -> str:
     """Returns an id of a span, or of a request, likewise."""
-    return f"{random.getrandbits(64) or 1:016x}"
+    return "%016x" % (random.getrandbits(64) or 1)

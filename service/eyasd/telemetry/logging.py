@@ -116,31 +116,41 @@ def access(log: structlog.typing.FilteringBoundLogger) -> Access:
     lines = _access_lines
     bound = "".join(f"{_quoted(key)}: {_json(value)}, " for key, value in structlog.get_context(log.bind()).items())
 
+    def silent(*_: object) -> None:
+        """Is for who logs warnings only: to put the line together would take longer than all else."""
+
     def through_structlog(method: str, code: str, seconds: float, peer: str, error: str | None, call: Call) -> None:
         log.info("rpc", method=method, code=code, ms=round(seconds * 1000, 2), peer=peer, error=error, **_known(call))
 
     def straight(method: str, code: str, seconds: float, peer: str, error: str | None, call: Call) -> None:
         assert lines is not None  # noqa: S101 - for mypy
-        told = f', "trace_id": "{call.trace_id}"' if call.trace_id else ""
-        if call.model:
-            told += f', "model": {_quoted(call.model)}'
-            if call.version:
-                told += f', "version": {call.version}'
-        if call.images:
-            told += f', "images": {call.images}'
-            if call.failed:
-                told += f', "failed": {call.failed}'
-        if call.job:
-            told += f', "job": {_quoted(call.job)}'
-        if call.predictions:
-            told += f', "predictions": {_json(call.predictions)}'
         lines.info(
             f'{{{bound}"method": {_quoted(method)}, "code": "{code}", "ms": {round(seconds * 1000, 2)}, "peer": {_quoted(peer)}, '
             f'"error": {"null" if error is None else _quoted(error)}, "request_id": "{call.request_id}", "bytes": {call.size_bytes}'
-            f'{told}, "event": "rpc", "level": "info", "timestamp": "{_now()}"}}'
+            f'{_written(call)}, "event": "rpc", "level": "info", "timestamp": "{_now()}"}}'
         )
 
-    return straight if lines is not None else through_structlog
+    if lines is not None:
+        return straight
+    return through_structlog if _calls_are_logged else silent
+
+
+def _written(call: Call) -> str:
+    """Returns what `_known` says of a call, as it stands in a line."""
+    told = f', "trace_id": "{call.trace_id}"' if call.trace_id else ""
+    if call.model:
+        told += f', "model": {_quoted(call.model)}'
+        if call.version:
+            told += f', "version": {call.version}'
+    if call.images:
+        told += f', "images": {call.images}'
+        if call.failed:
+            told += f', "failed": {call.failed}'
+    if call.job:
+        told += f', "job": {_quoted(call.job)}'
+    if call.predictions:
+        told += f', "predictions": {_json(call.predictions)}'
+    return told
 
 
 def _known(call: Call) -> dict[str, object]:
@@ -157,6 +167,7 @@ def _known(call: Call) -> dict[str, object]:
     return {"request_id": call.request_id, "bytes": call.size_bytes, **{name: value for name, value in known.items() if value}}
 
 
+_calls_are_logged = True
 _access_lines: _Lines | None = None  # where calls are logged as JSON
 
 
@@ -170,7 +181,8 @@ def configure(level: str, log_format: LogFormat) -> None:
         renderer, tracebacks = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback), _plain
     threshold = logging.getLevelNamesMapping()[level]
     lines = _Lines(sys.stderr)
-    global _access_lines  # noqa: PLW0603 - as structlog's own configuration, there is one a process
+    global _access_lines, _calls_are_logged  # noqa: PLW0603 - as structlog's own configuration, there is one a process
+    _calls_are_logged = threshold <= logging.INFO
     _access_lines = None if console or threshold > logging.INFO else lines
     structlog.configure(
         processors=[

@@ -147,35 +147,21 @@ class Call:
         answered: when its last answer was known, on the clock of `time.monotonic`; 0 is not yet.
     """
 
-    __slots__ = (
-        "answered",
-        "failed",
-        "images",
-        "job",
-        "model",
-        "predictions",
-        "request_id",
-        "size_bytes",
-        "trace",
-        "trace_id",
-        "version",
-    )
+    # Of the class, as most calls have none of these.
+    model = job = ""
+    version = images = failed = size_bytes = 0
+    answered = 0.0
+    predictions: Sequence[str] = ()
 
     def __init__(self, request_id: str, trace_id: str, trace: Trace | None) -> None:
         self.request_id = request_id
         self.trace_id = trace_id
         self.trace = trace
-        self.model = ""
-        self.version = 0
-        self.images = self.failed = self.size_bytes = 0
-        self.job = ""
-        self.predictions: list[str] = []
-        self.answered = 0.0
 
     def predicted(self, prediction_id: str) -> None:
         """Notes the id of an answer, if there is one."""
         if prediction_id and len(self.predictions) < MOST_PREDICTIONS:
-            self.predictions.append(prediction_id)
+            self.predictions = (*self.predictions, prediction_id)
 
 
 _current: ContextVar[Call | None] = ContextVar("call", default=None)

@@ -19,6 +19,7 @@ from eyasd.telemetry.tracing import Call
 @pytest.fixture(autouse=True)
 def configuration(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(logging, "_access_lines", None)
+    monkeypatch.setattr(logging, "_calls_are_logged", True)
     yield
     structlog.reset_defaults()
 
@@ -66,7 +67,7 @@ def test_a_line_names_a_few_answers_however_many_there_were() -> None:
     call = bare()
     for number in range(100):
         call.predicted(str(number))
-    assert call.predictions == [str(number) for number in range(8)]
+    assert call.predictions == tuple(str(number) for number in range(8))
 
 
 @pytest.mark.parametrize("log_format", [LogFormat.JSON, LogFormat.CONSOLE])
