@@ -7,6 +7,7 @@ from typing import Any, Final
 from faults.crash.scenario import Scenario
 from faults.crash.scenarios.backups import BackUp, Restore
 from faults.crash.scenarios.caches import Decoded, Fetched
+from faults.crash.scenarios.captured import Capture
 from faults.crash.scenarios.checkpoint import Checkpoint
 from faults.crash.scenarios.jobs import Folder, Jobs, NewDatabase
 from faults.crash.scenarios.uploads import Collect, Upload
@@ -23,6 +24,7 @@ SCENARIOS: Final[dict[str, Scenario[Any]]] = {
     "lay out a job's folder": Folder(),
     "keep fetched objects": Fetched(),
     "keep decoded pictures": Decoded(),
+    "keep, label and delete captured pictures": Capture(),
     "back up": BackUp(),
     "restore": Restore(),
     "write a checkpoint": Checkpoint(),
