@@ -117,18 +117,20 @@ class Keeper:
 
     def _make_room(self, model: str, held: _Held, size_bytes: int, worth: int, policy: CapturePolicy) -> bool:
         """Removes what is less instructive than a picture that is to come, and returns whether there is room then."""
+        if policy.max_images < 1 or size_bytes > self._max_bytes:
+            return False
+        most = self._max_bytes - size_bytes
+        if len(held.first) < policy.max_images and held.size_bytes <= most:
+            return True
         gone: list[str] = []
         freed = 0
         for picture in held.least():
-            fits = held.size_bytes - freed + size_bytes <= self._max_bytes
-            if len(held.first) - len(gone) < policy.max_images and fits:
+            if len(held.first) - len(gone) < policy.max_images and held.size_bytes - freed <= most:
                 break
             if picture in held.labelled or held.worth[picture] >= worth:
                 return False
             gone.append(picture)
             freed += held.first[picture].size_bytes
-        if policy.max_images < 1 or size_bytes > self._max_bytes:
-            return False
         self._captured.remove(model, gone)
         held.remove(gone)
         return True
