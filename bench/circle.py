@@ -41,7 +41,6 @@ from eyasd.training.journal import FINE_TUNE_SHARES, Journal
 from eyasd.training.outcome.evaluate import wilson_interval
 from eyasd.training.scoring.asking import Version, ask
 
-BASE_SHARE = 0.6
 LARGEST_PX = 400  # of what is made here, which the network sees at less
 BASE = ModelRef("clothing", version=1)
 
@@ -67,10 +66,12 @@ class Place:
     Attributes:
         data: the dataset.
         work: what is made of it.
+        share: of the train split on which the base is trained.
     """
 
     data: Path
     work: Path
+    share: float
 
     def files(self, split: str) -> list[Path]:
         """Returns the pictures of a split, in an order that follows from what they hold."""
@@ -80,7 +81,7 @@ class Place:
     def parts(self) -> tuple[list[Path], list[Path]]:
         """Returns the pictures of the train split that the base is trained on, and those that come later."""
         found = self.files("train")
-        cut = round(BASE_SHARE * len(found))
+        cut = round(self.share * len(found))
         return found[:cut], found[cut:]
 
     def shifted(self, shift: str, name: str, files: Sequence[Path]) -> list[File]:
@@ -131,13 +132,14 @@ def train_base(place: Place, options: argparse.Namespace) -> Path:
     return train(place.work / "base", place, spec, base=False)
 
 
-def captured(place: Place, shift: str, version: Version, count: int, journal: Journal) -> list[File]:
+def captured(place: Place, shift: str, version: Version, options: argparse.Namespace, journal: Journal) -> list[File]:
     """Returns the pictures of the traffic that are captured: those of the smallest margin."""
-    traffic, noted = place.shifted(shift, "traffic", place.parts()[1]), place.work / shift / "margins.npy"
+    noted = place.work / shift / "margins.npy"
+    traffic = place.shifted(shift, "traffic", place.parts()[1][: options.traffic])
     if not noted.exists():
         best = np.sort(ask([version], traffic, journal).probabilities[0], axis=1)
         np.save(noted, best[:, -1] - best[:, -2])
-    return [traffic[row] for row in np.argsort(np.load(noted), kind="stable")[:count]]
+    return [traffic[row] for row in np.argsort(np.load(noted), kind="stable")[: options.captured]]
 
 
 def retrain(place: Place, shift: str, weight: float, files: Sequence[File], bundle: Path, options: argparse.Namespace) -> Path:
@@ -186,13 +188,15 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--only", choices=["base", *SHIFTS])
     parser.add_argument("--px", type=int, default=128)
+    parser.add_argument("--share", type=float, default=0.6, help="of the train split, for the base")
     parser.add_argument("--epochs", type=int, default=6, help="of the base")
     parser.add_argument("--retrain-epochs", type=int, help="of the retraining [the preset's]")
+    parser.add_argument("--traffic", type=int, help="how many pictures come [the rest of the split]")
     parser.add_argument("--captured", type=int, default=250)
     parser.add_argument("--weight", type=float, action="append")
     options = parser.parse_args()
     print(machine.describe())
-    place = Place(options.folder.resolve(), options.work.resolve())
+    place = Place(options.folder.resolve(), options.work.resolve(), options.share)
     bundle = train_base(place, options)
     if options.only == "base":
         return
@@ -201,7 +205,7 @@ def main() -> None:
     before = Version.opened("base", bundle)
     print("| pictures | number | base | retrained | difference |\n|---|---|---|---|---|")
     for shift in [options.only] if options.only else SHIFTS:
-        files = captured(place, shift, before, options.captured, journal)
+        files = captured(place, shift, before, options, journal)
         test = place.shifted(shift, "test", place.files("test"))
         at_first = right(before, test, journal)
         for weight in options.weight or [4.0]:
