@@ -18,7 +18,6 @@ import secrets
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Final, NamedTuple, TypeVar
 
 from eyasd.core import document
@@ -32,7 +31,6 @@ PICTURES: Final = "pictures"
 SIGHTINGS: Final = "sightings"
 LABELS: Final = "labels"
 DROPPED: Final = "dropped"
-_ID: Final = re.compile(r"[0-9a-f]{24}")
 _SIGHTING: Final = re.compile(r"(\d{13})-(\d{3})-([0-9a-f]{24})-([0-9a-f]{16}|none)-([0-9a-f]{64}|none)-(\d{1,9})\.json")
 _LABELS: Final = re.compile(r"([0-9a-f]{24})-(\d{13})-(person|feedback)-[0-9a-f]{8}\.json")
 _REQUESTS_AT_ONCE: Final = 16
@@ -235,11 +233,6 @@ def identity(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:24]
 
 
-def is_identity(text: str) -> bool:
-    """Returns whether a text can be the id of a picture."""
-    return _ID.fullmatch(text) is not None
-
-
 def not_found(model: str, picture: str) -> CapturedNotFound:
     """Returns what is said where there is no such picture."""
     return CapturedNotFound(
@@ -247,11 +240,6 @@ def not_found(model: str, picture: str) -> CapturedNotFound:
         model=model,
         picture=picture,
     )
-
-
-def time_of(time_ms: int) -> datetime:
-    """Returns a time in milliseconds since 1970 as one in UTC."""
-    return datetime.fromtimestamp(time_ms / 1000, UTC)
 
 
 def _entry(name: str) -> Entry | None:

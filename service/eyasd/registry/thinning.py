@@ -23,16 +23,6 @@ class Bounds:
     keep: timedelta
 
 
-def thin(captured: Captured, model: str, bounds: Bounds) -> int:
-    """Removes what is too much, and returns how many pictures that was.
-
-    Servers that do so at the same moment choose alike, and to remove a picture twice is to remove it once.
-    """
-    gone = surplus(captured.entries(model), captured.namings(model).keys(), bounds, time.time())
-    captured.remove(model, gone)
-    return len(gone)
-
-
 def surplus(entries: Sequence[Entry], labelled: Collection[str], bounds: Bounds, now: float) -> list[str]:
     """Returns the pictures that have to go.
 
