@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.registry import Collector
 
-from eyasd.telemetry.instruments import Distribution, Grid, Join, Tally
+from eyasd.telemetry.distribution import Distribution, Grid, Join, Tally
 
 # How long a version's series stay when it has been unloaded, so that the last of what it did is scraped; five minutes is the
 # longest interval at which Prometheus still draws a line.

@@ -13,7 +13,7 @@ from typing import Final
 
 from prometheus_client.metrics_core import Metric
 
-from eyasd.telemetry.instruments import SCHEMA, Distribution, Grid, Tally
+from eyasd.telemetry.distribution import SCHEMA, Distribution, Grid, Tally
 
 CONTENT_TYPE: Final = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
 _COUNTER, _GAUGE, _HISTOGRAM = 0, 1, 4

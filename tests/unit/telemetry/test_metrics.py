@@ -15,7 +15,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from eyasd.core.jobs import Progress
-from eyasd.telemetry.instruments import PER_OCTAVE, Grid
+from eyasd.telemetry.distribution import PER_OCTAVE, Grid
 from eyasd.telemetry.metrics import LATENCY_BUCKETS, Metrics
 from eyasd.telemetry.names import MOST_CLASSES, MOST_MODELS, MOST_VERSIONS
 

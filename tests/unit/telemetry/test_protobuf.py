@@ -13,7 +13,7 @@ import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from eyasd.telemetry import protobuf
-from eyasd.telemetry.instruments import PER_OCTAVE
+from eyasd.telemetry.distribution import PER_OCTAVE
 from eyasd.telemetry.metrics import Metrics
 from eyasd.telemetry.page import prefers_protobuf, serve_metrics
 
