@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -162,38 +162,46 @@ def datasets_url(settings: Settings) -> str | None:
     Raises:
         StartupFailed: there is no place beside the models, or one is within the other.
     """
-    models, url = settings.registry.url, settings.datasets.url
-    if url is None:
-        try:
-            return beside(models, "datasets") if models else None
-        except ValueError as error:
-            raise StartupFailed(
-                f"Uploaded datasets lie beside the models, and registry.url = {error}: set datasets.url, to another bucket."
-            ) from None
-    if models and (f"{url}/".startswith(f"{models}/") or f"{models}/".startswith(f"{url}/")):
-        raise StartupFailed(
-            f"registry.url = {models} and datasets.url = {url} lie within each other: give each a prefix of its own."
-        )
-    return url
+    models = settings.registry.url
+    return _own_place("Uploaded datasets", "datasets", "datasets.url", settings.datasets.url, {"registry.url": models})
 
 
 def captured_url(settings: Settings) -> str | None:
-    """Returns where captured pictures are, for the reasons of `datasets_url`; None is a folder of this machine's.
+    """Returns where captured pictures are, for the same reasons; None is a folder of this machine's.
 
     Raises:
         StartupFailed: there is no place beside the models, or they would lie within what is kept elsewhere.
     """
-    models, url = settings.registry.url, settings.capture.url
+    others = {"registry.url": settings.registry.url, "datasets.url": settings.datasets.url}
+    return _own_place("Captured pictures", "captured", "capture.url", settings.capture.url, others)
+
+
+def _own_place(what: str, name: str, setting: str, url: str | None, others: Mapping[str, str | None]) -> str | None:
+    """Returns the address that a setting has, or one beside the models, if these have any.
+
+    Args:
+        what: lies there, for a sentence.
+        name: what is added to the models' address.
+        setting: its name.
+        url: its value.
+        others: settings with addresses that it must not lie within, nor they within it; that of the models among them.
+
+    Raises:
+        StartupFailed: it does, or there is no place beside the models.
+    """
     if url is None:
+        models = others["registry.url"]
         try:
-            return beside(models, "captured") if models else None
+            return beside(models, name) if models else None
         except ValueError as error:
             raise StartupFailed(
-                f"Captured pictures lie beside the models, and registry.url = {error}: set capture.url, to another bucket."
+                f"{what} lie beside the models, and registry.url = {error}: set {setting}, to another bucket."
             ) from None
-    for name, other in (("registry.url", models), ("datasets.url", settings.datasets.url)):
+    for other_setting, other in others.items():
         if other and (f"{url}/".startswith(f"{other}/") or f"{other}/".startswith(f"{url}/")):
-            raise StartupFailed(f"{name} = {other} and capture.url = {url} lie within each other: give each a prefix of its own.")
+            raise StartupFailed(
+                f"{other_setting} = {other} and {setting} = {url} lie within each other: give each a prefix of its own."
+            )
     return url
 
 

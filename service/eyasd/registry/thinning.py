@@ -26,6 +26,8 @@ class Bounds:
 def surplus(entries: Sequence[Entry], labelled: Collection[str], bounds: Bounds, now: float) -> list[str]:
     """Returns the pictures that have to go.
 
+    Servers that do so at the same moment choose alike, and to remove a picture twice is to remove it once.
+
     Args:
         entries: of all pictures, oldest first.
         labelled: pictures that somebody has been at pains to name the labels of, which go last.
