@@ -28,13 +28,11 @@ from eyasd.serving.seen import Seen
 from eyasd.serving.spans import Spans, Times
 from eyasd.telemetry import tracing
 from eyasd.telemetry.metrics import Metrics
-from eyasd.telemetry.names import OTHER
+from eyasd.telemetry.names import MOST_PAIRS, OTHER, admit
 from eyasd.telemetry.tracing import OFF, Kind, Trace, Tracing
 
 # Far enough that everything else in its queue is more urgent.
 _PATIENCE_SECONDS: Final = 30.0
-# Pairs of labels that are counted by name, for each model: enough for the confusions that matter, and no flood of series.
-_MOST_FLIPS: Final = 100
 
 
 @dataclass(slots=True)
@@ -197,14 +195,10 @@ class Shadows:
         """Returns a pair of labels that may be a series: itself, or `other` where the model has enough of them."""
         of, known = self._flips.get(model, (version, set()))
         if of != version:  # what its shadow before did is history
-            for before, after in known:
-                self._metrics.shadow_flips.remove(model, str(of), before, after)
+            self._metrics.shadow_flips.forget({"model": model, "version": str(of)})
             known = set()
         self._flips[model] = (version, known)
-        if flip not in known and len(known) >= _MOST_FLIPS:
-            flip = (OTHER, OTHER)
-        known.add(flip)
-        return flip
+        return flip if admit(known, flip, MOST_PAIRS) else (OTHER, OTHER)
 
     def _drop(self, model: str, reason: str, images: int) -> None:
         self._metrics.shadow_dropped.labels(model, reason).inc(images)

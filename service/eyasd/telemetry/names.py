@@ -16,6 +16,8 @@ OTHER: Final = "other"
 MOST_MODELS: Final = 100
 MOST_VERSIONS: Final = 300
 MOST_CLASSES: Final = 100
+# Pairs of them of a model, or a version: enough for the confusions that matter, and no flood of series.
+MOST_PAIRS: Final = 100
 # Labels whose values are classes of a model.
 _CLASSES: Final = frozenset({"label", "predicted", "production_label", "shadow_label"})
 
@@ -38,13 +40,13 @@ class Names:
         if "model" not in names:
             return values
         bounded = dict(zip(names, values, strict=True))
-        if bounded["model"] != OTHER and not _admit(self._models, bounded["model"], MOST_MODELS):
+        if bounded["model"] != OTHER and not admit(self._models, bounded["model"], MOST_MODELS):
             bounded["model"] = OTHER
         model, version = bounded["model"], bounded.get("version", OTHER)
-        if version != OTHER and (model == OTHER or not _admit(self.versions, (model, version), MOST_VERSIONS)):
+        if version != OTHER and (model == OTHER or not admit(self.versions, (model, version), MOST_VERSIONS)):
             bounded["version"] = OTHER
         for name in _CLASSES & bounded.keys():
-            if not _admit(self._classes[model, name], bounded[name], MOST_CLASSES):
+            if not admit(self._classes[model, name], bounded[name], MOST_CLASSES):
                 bounded[name] = OTHER
         return tuple(bounded.values())
 
@@ -59,8 +61,8 @@ class Names:
         return True
 
 
-def _admit(known: set[T], value: T, most: int) -> bool:
-    """Returns whether a value is known, or there is room for it."""
+def admit(known: set[T], value: T, most: int) -> bool:
+    """Returns whether a value is known, or there is room for it, and it is from now on."""
     if value not in known and len(known) < most:
         known.add(value)
     return value in known

@@ -19,12 +19,9 @@ from eyasd.serving.feedback.judged import Judged
 from eyasd.serving.feedback.reports import Outcome, Vocabulary
 from eyasd.telemetry.instruments import Counter
 from eyasd.telemetry.metrics import Metrics
-from eyasd.telemetry.names import OTHER
+from eyasd.telemetry.names import MOST_CLASSES, MOST_PAIRS, OTHER, admit
 
 BINS: Final = 10
-# The labels of a version that have series of their own; the same at every server, as they are the first.
-MOST_LABELS: Final = 100
-_MOST_CONFUSIONS: Final = 100
 # With 100 labels each has some 500 series at the most.
 _MOST_VERSIONS: Final = 50
 
@@ -67,11 +64,7 @@ class Counting:
 
     def _confusion(self, of: _Version, pair: tuple[str, str]) -> tuple[str, str]:
         """Returns a pair of labels that may be a series: itself, or `other` where the version has enough of them."""
-        known = self._confusions(of)
-        if pair not in known and len(known) >= _MOST_CONFUSIONS:
-            return OTHER, OTHER
-        known.add(pair)
-        return pair
+        return pair if admit(self._confusions(of), pair, MOST_PAIRS) else (OTHER, OTHER)
 
     def _judge(self, of: _Version, counter: Counter, *labels: str, right: bool) -> None:
         """Counts in both series, one of them nothing: a share of what never went wrong is to be 1, not unknown."""
@@ -93,4 +86,5 @@ class Counting:
 
 
 def _shown(label: str, vocabulary: Vocabulary) -> str:
-    return label if vocabulary.indices[label] < MOST_LABELS else OTHER
+    """Returns a label that may be a series: one of the first of its version, which are the same at every server, or `other`."""
+    return label if vocabulary.indices[label] < MOST_CLASSES else OTHER

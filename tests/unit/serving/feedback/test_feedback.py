@@ -286,8 +286,8 @@ async def test_those_of_a_multi_label_version_do_too(server: Server) -> None:
 
 async def test_series_are_bounded(server: Server, registry: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(counting, "_MOST_VERSIONS", 2)
-    monkeypatch.setattr(counting, "_MOST_CONFUSIONS", 2)
-    monkeypatch.setattr(counting, "MOST_LABELS", 3)
+    monkeypatch.setattr(counting, "MOST_PAIRS", 2)
+    monkeypatch.setattr(counting, "MOST_CLASSES", 3)
     registry.publish("clothes", write_bundle(tmp_path / "b3", job="job3", labels=LABELS), "job3")
     for truth in ("bag", "dress", "hat", "shirt"):
         await server.outcome(server.answer(COAT), truth)
