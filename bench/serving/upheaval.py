@@ -30,7 +30,7 @@ from serving.services import Environments, LeftOut, Measured, Service, begin, fi
 from serving.subject import Subject
 from serving.throughput import CAPACITY_AT
 
-from eyasd.config import ServingSettings
+from eyasd.settings import ServingSettings
 
 UTILISATION = 0.33
 QUIET_SECONDS = 15.0

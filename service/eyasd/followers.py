@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from eyasd.config import MlflowSettings, Settings
+from eyasd.config import Settings
 from eyasd.core.errors import StartupFailed
 from eyasd.registry.models import Models
+from eyasd.settings import MlflowSettings
 from eyasd.telemetry.metrics import Metrics
 from eyasd.trackers.follower import Follower, Tracker
 from eyasd.trackers.tensorboard import TensorBoardTracker
