@@ -28,11 +28,7 @@ def caller_of(context: Any) -> str:
     for key, value in context.invocation_metadata() or ():
         if key == CALLER_KEY:
             return check_text(str(value)[:MAX_CALLER], CALLER_KEY)
-    return host_of(context.peer())
-
-
-def host_of(peer: str) -> str:
-    """Returns the host of a caller's address as gRPC writes it, such as `ipv4:127.0.0.1` of `ipv4:127.0.0.1:50000`."""
+    peer: str = context.peer()
     return unquote(peer.rpartition(":")[0] or peer)
 
 

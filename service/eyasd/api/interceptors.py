@@ -14,13 +14,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
+from urllib.parse import unquote
 
 import grpc
 import structlog
 from google.protobuf.message import DecodeError, Message
 from google.rpc import status_pb2
 
-from eyasd.api.asking import host_of
 from eyasd.api.door import Aborted, Refusal
 from eyasd.api.door.call import Handler
 from eyasd.api.errors import DETAILS_KEY, status_of, status_of_surprise
@@ -159,13 +159,14 @@ class CallInterceptor:
         """Counts and logs one finished call, and ends its trace."""
         self._metrics.rpcs.labels(method, code.name).inc()
         self._metrics.rpc_seconds.labels(method).observe(seconds, call.trace.context.trace_id if call.trace is not None else "")
-        told = redacted(message) if message is not None else None
+        # A refusal is ours in every word, and there may be thousands a second.
+        told = message if message is None or code is grpc.StatusCode.RESOURCE_EXHAUSTED else redacted(message)
         self._access(method, code.name, seconds, peer, told, call)
         if call.trace is not None:
             self._end(call.trace, call, code, peer, told)
 
     def _end(self, trace: Trace, call: Call, code: grpc.StatusCode, peer: str, message: str | None) -> None:
-        known: dict[str, str | int] = {"eyas.request_id": call.request_id, "network.peer.address": host_of(peer)}
+        known: dict[str, str | int] = {"eyas.request_id": call.request_id, "network.peer.address": _address(peer)}
         known |= {"eyas.model": call.model} if call.model else {}
         known |= {"eyas.version": call.version} if call.version else {}
         known |= {"eyas.images": call.images} if call.images else {}
@@ -262,6 +263,12 @@ class _Method(NamedTuple):
     def of(cls, path: str) -> _Method:
         """Returns the method of a path."""
         return cls(path, _name(path), path.removeprefix("/"), path.startswith(_ALWAYS_TRACED))
+
+
+def _address(peer: str) -> str:
+    """Returns the address alone of `ipv4:10.0.0.7:50000`, `ipv6:%5B::1%5D:50000` or what aiohttp calls a caller."""
+    family, _, place = peer.partition(":")
+    return unquote(place.rpartition(":")[0]).strip("[]") if family in {"ipv4", "ipv6"} else peer
 
 
 def _name(path: str) -> str:
