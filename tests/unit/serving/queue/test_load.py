@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import fmean
+
 import pytest
 from tests.unit.serving.queue.simulation import Offer, Server
 
@@ -23,7 +25,7 @@ def flat(size: int, now: float) -> float:
 
 
 def load(offered: float, options: Options = CPU, *, deadline: float = 1.0, lasting: float = 40.0, decode: float = 0.001) -> float:
-    """Returns the mean load of the engine after a minute, of so many pictures a second."""
+    """Returns the load of the engine after a while, of so many pictures a second; the mean of the last seconds."""
     seen: list[float] = []
 
     def look(now: float) -> None:
@@ -31,23 +33,22 @@ def load(offered: float, options: Options = CPU, *, deadline: float = 1.0, lasti
 
     device = flat if options is CUDA else linear
     server = Server(options, device, decode_seconds=decode, decoders=16, max_images=10_000, looks=look)
-    if offered:
-        server.run([Offer(images_per_second=offered, seconds=(deadline,))], lasting)
-    return sum(seen[-5:]) / 5
+    server.run([Offer(images_per_second=offered, seconds=(deadline,))], lasting)
+    return fmean(seen[-3:])
 
 
-@pytest.mark.parametrize(("offered", "of"), [(50, 0.5), (80, 0.8), (100, 1.0), (200, 2.0), (400, 4.0)])
+@pytest.mark.parametrize(("offered", "of"), [(50, 0.5), (100, 1.0), (200, 2.0), (400, 4.0)])
 def test_it_is_what_comes_as_a_multiple_of_what_can_be_done(offered: float, of: float) -> None:
     assert load(offered) == pytest.approx(of, rel=0.1)
 
 
 @pytest.mark.parametrize(("offered", "of"), [(2400, 1.0), (4800, 2.0)])
 def test_a_gpu_is_full_when_its_batches_are(offered: float, of: float) -> None:
-    assert load(offered, CUDA, lasting=6.0) == pytest.approx(of, rel=0.2)
+    assert load(offered, CUDA, lasting=4.0) == pytest.approx(of, rel=0.2)
 
 
 def test_before_full_batches_were_seen_a_gpu_looks_fuller_than_it_is_but_never_full() -> None:
-    assert 0.25 < load(600, CUDA, lasting=6.0) < 0.75
+    assert 0.25 < load(600, CUDA, lasting=4.0) < 0.75
 
 
 def test_a_queue_that_callers_have_the_patience_for_is_load_too() -> None:
