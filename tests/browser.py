@@ -81,9 +81,10 @@ class Browser:
         self._send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._send("Emulation.setEmulatedMedia", features=[scheme])
+        self.run("window.left = true")
         self._send("Page.navigate", url=address)
-        place = address.partition("?")[0]
-        while self.run("document.readyState") != "complete" or self.run("location.href.split('?')[0]") != place:
+        # An address may lead to another one.
+        while self.run("window.left || document.readyState != 'complete'"):
             pass
 
     def run(self, script: str) -> Any:

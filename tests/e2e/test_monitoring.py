@@ -23,9 +23,9 @@ from eyasd.core.reference import Reference, Signal, summarise
 from eyasd.core.unknown import ConfidenceRule, DistributionRule, UnknownRules
 from eyasd.registry.models import Models
 from eyasd.storage.local import LocalStore
-from monitoring.promql import alerts, asked, hastened, names
 from ports import free_port
 from prometheus import PROGRAM, Prometheus
+from queries import alerts, asked, hastened, names
 
 from .conftest import House
 
@@ -49,32 +49,27 @@ WHITE = (255, 255, 255)
 CALLERS = count()
 
 
-@pytest.fixture(scope="module")
-def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+@pytest.fixture
+def seen(tmp_path: Path, house: House) -> Iterator[Prometheus]:
     """A Prometheus that has seen a daemon at work: with a canary, a shadow, feedback, a training, and what goes wrong."""
-    folder = tmp_path_factory.mktemp("monitoring")
-    house = House(folder / "data", folder / "eyasd.log")
-    _publish(Models(LocalStore(house.data_dir / "models")), folder)
-    try:
-        house.start(
-            EYASD_SERVING__POLL_INTERVAL_SECONDS="0.1",
-            EYASD_SERVING__MAX_QUEUE_IMAGES="16",
-            EYASD_SERVING__CACHE_BYTES="1000000",
-            # Spans are made, and go nowhere.
-            EYASD_TELEMETRY__OTLP_ENDPOINT=f"http://127.0.0.1:{free_port()}",
-            EYASD_TELEMETRY__TRACE_RATIO="1",
-        )
-        with Prometheus(folder / "prometheus", {"eyas": house.metrics}, hastened(folder / "rules")) as prometheus:
-            _wait(lambda: prometheus.query("eyas_loaded_version_info"))
-            _begin_jobs(house, folder)
-            _wait(lambda: prometheus.query("eyas_training_loss and eyas_training_accuracy_ratio"))
-            _play(house)
-            _wait(lambda: prometheus.query('eyas_loaded_version_info{model="colours",version="4"}'))
-            # Rules and rates have seen all of it.
-            time.sleep(3)
-            yield prometheus
-    finally:
-        house.end()
+    _publish(Models(LocalStore(house.data_dir / "models")), tmp_path)
+    house.start(
+        EYASD_SERVING__POLL_INTERVAL_SECONDS="0.1",
+        EYASD_SERVING__MAX_QUEUE_IMAGES="16",
+        EYASD_SERVING__CACHE_BYTES="1000000",
+        # Spans are made, and go nowhere.
+        EYASD_TELEMETRY__OTLP_ENDPOINT=f"http://127.0.0.1:{free_port()}",
+        EYASD_TELEMETRY__TRACE_RATIO="1",
+    )
+    with Prometheus(tmp_path / "prometheus", {"eyas": house.metrics}, hastened(tmp_path / "rules")) as prometheus:
+        _wait(lambda: prometheus.query("eyas_loaded_version_info"))
+        _begin_jobs(house, tmp_path)
+        _wait(lambda: prometheus.query("eyas_training_loss and eyas_training_accuracy_ratio"))
+        _play(house)
+        _wait(lambda: prometheus.query('eyas_loaded_version_info{model="colours",version="4"}'))
+        # Rules and rates have seen all of it.
+        time.sleep(3)
+        yield prometheus
 
 
 def _reference() -> Reference:
@@ -165,32 +160,20 @@ def _has_value(found: list[dict[str, Any]]) -> bool:
 
 
 def test_every_query_has_an_answer(seen: Prometheus) -> None:
+    read: set[str] = set()
     without = []
     for query in asked():
-        found = seen.query(query.expression)
-        alert = query.where.removeprefix("rule ") in alerts()
+        series = names(query.expression)
+        read |= series
         # An alert has no value while all is well; what it reads has.
-        parts = [f"count({name})" for name in names(query.expression)] if alert else []
-        if not (_has_value(found) or (all(_has_value(seen.query(part)) for part in parts) and parts)) and not any(
-            map(_is_empty, names(query.expression))
-        ):
+        expressions = sorted(series) if query.where.removeprefix("rule ") in alerts() else [query.expression]
+        if not any(map(_is_empty, series)) and not all(_has_value(seen.query(expression)) for expression in expressions):
             without.append(f"{query.where}: {query.expression}")
     assert without == []
-
-
-def test_what_is_rightly_empty_is_empty(seen: Prometheus) -> None:
-    read = {name for query in asked() for name in names(query.expression)}
-    for pattern in EMPTY:
-        found = [name for name in read if re.fullmatch(pattern, name)]
-        assert found
-        assert [name for name in found if _has_value(seen.query(name))] == []
-
-
-def test_prometheus_reckons_every_rule(seen: Prometheus) -> None:
     assert [rule for rule in seen.rules() if rule["health"] != "ok"] == []
+    assert [name for name in read if _is_empty(name) and _has_value(seen.query(name))] == []
+    assert [pattern for pattern in EMPTY if not any(re.fullmatch(pattern, name) for name in read)] == []
 
-
-def test_latencies_lead_to_traces(seen: Prometheus) -> None:
-    found = seen.exemplars('eyas_stage_seconds_bucket{stage="total"}', time.time() - 300, time.time())
-    assert found
-    assert all(len(exemplar["labels"]["trace_id"]) == 32 for series in found for exemplar in series["exemplars"])
+    traced = seen.exemplars('eyas_stage_seconds_bucket{stage="total"}', time.time() - 300, time.time())
+    assert traced
+    assert all(len(exemplar["labels"]["trace_id"]) == 32 for found in traced for exemplar in found["exemplars"])

@@ -20,7 +20,7 @@ import eyasd.telemetry
 from dashboards.__main__ import written
 from dashboards.page import DOCS
 from eyasd.telemetry.metrics import Metrics
-from monitoring.promql import MONITORING, alerts, boards, names, panels, rules
+from queries import MONITORING, alerts, boards, names, panels, rules
 
 # Kept by every Grafana from 11 on; `graph`, `singlestat`, `table-old` and what is drawn by Angular are not.
 PANELS = {"timeseries", "stat", "heatmap", "bargauge", "barchart", "table"}

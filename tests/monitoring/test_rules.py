@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from monitoring.promql import MONITORING, RULES, alerts, boards, names, panels, recorded, rules
+from queries import MONITORING, RULES, alerts, boards, names, panels, recorded, rules
 
 PROMTOOL = shutil.which("promtool")
 OPERATIONS = Path(__file__).parents[2] / "docs/operations.md"

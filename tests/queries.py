@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-MONITORING = Path(__file__).parents[2] / "k8s/monitoring"
+MONITORING = Path(__file__).parents[1] / "k8s/monitoring"
 RULES = sorted((MONITORING / "rules").glob("*.yaml"))
 BOARDS = sorted((MONITORING / "grafana").glob("*.json"))
 
