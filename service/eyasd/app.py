@@ -1,4 +1,4 @@
-"""The only place where rooms are wired together: one daemon, or an acceptor of one.
+"""One daemon, or an acceptor of one, whose parts `trainer` and `server` wire together.
 
     start    data folder -> port bound -> metrics -> scheduler and fleet -> first versions loaded -> calls answered, SERVING
     SIGTERM  NOT_SERVING -> streams end -> lame duck -> watches end, trainers checkpoint -> calls in flight finish
@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -24,67 +23,37 @@ import structlog
 from eyasd.api.capture import CaptureService
 from eyasd.api.classify import ClassificationService
 from eyasd.api.datasets import DatasetService
-from eyasd.api.feedback import FeedbackService
 from eyasd.api.inference.service import InferenceService
 from eyasd.api.interceptors import CallInterceptor
 from eyasd.api.models import ModelService
 from eyasd.api.server import Server, Service, Services, Tls
-from eyasd.api.streaming import StreamLimits
-from eyasd.api.training import REPORT_PROGRESS, JobService, TrainingService
-from eyasd.api.uploading import UploadLimits
+from eyasd.api.training import REPORT_PROGRESS
 from eyasd.config import Settings
 from eyasd.core.errors import StartupFailed, StorageFailed
-from eyasd.core.processors import cpu_count
-from eyasd.core.tasks import SharedCache, Sources
-from eyasd.followers import make_followers
 from eyasd.housekeeping import Housekeeping
-from eyasd.jobs.attempt import AttemptOptions
-from eyasd.jobs.intake import Intake
-from eyasd.jobs.ledger import Ledger
-from eyasd.jobs.outlook import Outlook
-from eyasd.jobs.permits import Permits, kept_key
-from eyasd.jobs.plates import Plates
-from eyasd.jobs.replica import Replica
-from eyasd.jobs.retries import RetryOptions
+from eyasd.jobs.permits import Permits
 from eyasd.jobs.scheduler import Scheduler
 from eyasd.machine import (
-    decoder_of,
-    feedback_keys,
-    fleet_options,
-    make_writable,
     open_captured,
-    open_datasets,
-    open_jobs,
-    stores_of,
     tracing_of,
     watch_machine,
 )
-from eyasd.registry.frozen import Frozen
-from eyasd.registry.keeper import Keeper
 from eyasd.registry.keys import shared_key
 from eyasd.registry.models import Models
-from eyasd.runners import make_exchange, make_runner, queue_options
-from eyasd.serving.cache import Cache
+from eyasd.server import make_server
 from eyasd.serving.capture.capture import Capture
-from eyasd.serving.capture.preparing import load_hook
-from eyasd.serving.capture.writing import Writer
 from eyasd.serving.classifier import Classifier
-from eyasd.serving.drift.unusual import unusual
-from eyasd.serving.drift.watcher import Drift
 from eyasd.serving.engine.channel import Channel
 from eyasd.serving.engine.remote import RemoteLoader
-from eyasd.serving.feedback.feedback import Feedback
-from eyasd.serving.feedback.ids import PredictionIds
-from eyasd.serving.feedback.memory import OwnMemory, SharedMemory
+from eyasd.serving.feedback.memory import SharedMemory
 from eyasd.serving.fleet import Fleet
-from eyasd.serving.queue.admission import Admission
-from eyasd.serving.saturation import Saturation
 from eyasd.serving.shadow import Shadows
 from eyasd.storage.address import open_store
 from eyasd.storage.watched import watched
 from eyasd.telemetry.metrics import Metrics
 from eyasd.telemetry.page import serve_metrics
 from eyasd.trackers.follower import Follower
+from eyasd.trainer import make_trainer
 
 if TYPE_CHECKING:
     from eyasd.api.web.door import WebDoor
@@ -248,126 +217,30 @@ class App:
             self._closers.pop(0)()
 
     def _make_trainer(self) -> Services:
-        folder = self._settings.data_dir
-        make_writable(folder)
-        store = open_jobs(self._settings, self._log)
-        self._closers.append(store.close)
-        jobs, training = self._settings.jobs, self._settings.training
-        queue = queue_options(self._settings)
-        exchange = make_exchange(self._settings, self._metrics.on_storage_failure("handover"))
-        # On the machine of a pod that shares no folder with this one.
-        elsewhere = Path("/tmp") if exchange else None  # noqa: S108 -- the one folder of a pod that can be written
-        frozen = Frozen(self._captured)
-        options = AttemptOptions(
-            retries=RetryOptions(jobs.max_attempts, timedelta(seconds=jobs.retry_seconds)),
-            stop_grace_seconds=jobs.stop_grace_seconds,
-            weights=training.weights.resolve() if training.weights else None,
-            hub=training.hub,
-            cache=SharedCache(str((training.cache_dir or folder / "cache").resolve()), training.cache_bytes)
-            if training.cache_bytes and not elsewhere
-            else None,
-            sources=Sources(
-                training.data_roots,
-                SharedCache(str((training.fetched_dir or (elsewhere or folder) / "fetched").resolve()), training.fetched_bytes),
-            ),
-            frozen=frozen,
-        )
-        key = jobs.report_key
-        self._permits = Permits(key.get_secret_value().encode() if key else kept_key(folder / "report.key"))
-        replica = Replica(folder / "replicas")
-        self._closers.append(replica.close)
-        datasets = open_datasets(self._settings, self._metrics.on_storage_failure("datasets"))
-        ledger = Ledger(
-            store,
-            datasets,
-            folder / "jobs",
-            replica,
-            self._metrics,
-            self._log,
-            jobs.quota_queued,
-            exchange,
-            Plates(self._repository, replica.id, self._log) if store.is_remote else None,
-            self._tracing,
-        )
-        runner, self._cluster = make_runner(self._settings, self._permits, self._log)
-        scheduler = self._scheduler = Scheduler(ledger, runner, self._models, queue, options, self._metrics, self._log)
-        outlook = Outlook(ledger, scheduler, queue)
-        keep, keep_versions = (timedelta(days=kept.keep_days) for kept in (self._settings.datasets, self._settings.registry))
-        stores = list(stores_of(self._settings).values())
-        self._housekeeping = Housekeeping(datasets, stores, keep, self._models, keep_versions, self._log)
-        limits = UploadLimits(idle_seconds=self._settings.api.stream_idle_seconds)
-        uploads = DatasetService(datasets, ledger, limits, self._metrics, self._housekeeping.wake)
-        self._streaming.append(uploads)
-        self._closers.append(uploads.close)
-        self._followers = make_followers(self._settings, ledger, self._models, self._metrics, self._log)
-        intake = Intake(ledger, self._models, frozen, training.data_roots)
-        return [TrainingService(intake, outlook), JobService(ledger, outlook, self._permits), uploads]
+        made = make_trainer(self._settings, self._repository, self._models, self._captured, self._metrics, self._tracing, self._log)
+        self._scheduler, self._permits, self._cluster = made.scheduler, made.permits, made.cluster
+        self._housekeeping, self._followers = made.housekeeping, made.followers
+        self._streaming.append(made.uploads)
+        self._closers += made.closers
+        return made.services
 
     def _make_server(self) -> Services:
-        serving = self._settings.serving
-        options = fleet_options(self._settings)
-        of = self._share.of if self._share else 1
-        threads = max(1, (serving.threads or cpu_count()) // of)
-        most = max(1, serving.max_queue_images // of)
-        self._remote = RemoteLoader(self._models, options.engine, self._metrics)
-        self._fleet = Fleet(self._models, options, self._metrics, self._log, self._remote if self._share else None)
-        capture = self._capture = self._make_capture(self._fleet, of)
-        self._shadows = Shadows(self._fleet, self._metrics, self._log, traces=self._tracing, on_flip=capture.disagreed)
-        cache = Cache(serving.cache_bytes // of) if serving.cache_bytes else None
-        admission = Admission(most, threads)
-        decode = decoder_of(self._settings, self._metrics)
-        drift = Drift(self._metrics, capture.unusual)
-        self._fleet.on_load.append(drift.watch)
-        self._fleet.on_unload.append(drift.leave)
-        self._closers.append(drift.close)
-        ids = PredictionIds(feedback_keys(self._settings, self._repository, self._log))
-        classifier = Classifier(
-            self._fleet,
-            admission,
-            self._shadows,
-            cache,
-            self._metrics,
-            threads=threads,
-            decode=decode,
-            ids=ids,
-            watchers=[drift, capture],
-        )
-        self._feedback = Feedback(
-            ids, self._fleet, self._models, OwnMemory(), self._metrics, keep_days=serving.feedback_days, listeners=[capture]
-        )
-        self._classifier = classifier
-        Saturation(admission, self._metrics, of)
-        self._closers.append(classifier.close)
-        api = self._settings.api
-        limits = StreamLimits(images=api.stream_images, idle_seconds=api.stream_idle_seconds)
-        classification = ClassificationService(classifier, self._metrics, api.default_deadline_seconds, limits)
-        inference = InferenceService(
-            classifier,
-            self._fleet,
+        made = make_server(
+            self._settings,
+            self._repository,
             self._models,
+            self._captured,
             self._metrics,
-            default_deadline_seconds=api.default_deadline_seconds,
+            self._tracing,
+            self._log,
+            acceptors=self._share.of if self._share else None,
             is_ready=lambda: self._server.is_ready,
-            sees_all=self._share is None,
         )
-        self._streaming += [classification, inference]
-        return [classification, inference, FeedbackService(self._feedback)]
-
-    def _make_capture(self, fleet: Fleet, of: int) -> Capture:
-        """Returns what keeps pictures of production, for one of so many processes that answer."""
-        capture = self._settings.capture
-        keeper = Keeper(self._captured, capture.max_bytes)
-        writer = Writer(keeper, load_hook(capture.redact), self._metrics, self._log)
-        hourly_images, memory_bytes = capture.hourly_images / of, capture.memory_bytes // of
-        return Capture(
-            fleet.captures,
-            writer,
-            self._metrics,
-            hourly_images=hourly_images,
-            memory_bytes=memory_bytes,
-            unusual=unusual,
-            window_seconds=capture.window_seconds,
-        )
+        self._fleet, self._remote, self._classifier = made.fleet, made.remote, made.classifier
+        self._feedback, self._shadows, self._capture = made.feedback, made.shadows, made.capture
+        self._streaming += [made.classification, made.inference]
+        self._closers += made.closers
+        return made.services
 
     def _bind(self, services: Services, interceptor: CallInterceptor) -> Server:
         api = self._settings.api
