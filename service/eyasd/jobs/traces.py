@@ -114,8 +114,8 @@ class _Spans:
         why = last.error.message if last.error else last.setback if last.state is JobState.INTERRUPTED else ""
         about |= {"error.type": last.error.reason} if last.error else {}
         self._add(own, self._id("job"), begun, end, about, name="attempt", error=redacted(why) if why else None)
-        running = next((time for time, one in states if one.state is JobState.RUNNING), end)
-        self._add(f"{own} start", self._id(own), begun, running, {}, name="start")
+        # Its process may be seen long before the program has imported what it needs, and says the first word.
+        self._add(f"{own} start", self._id(own), begun, laps[0].begun if laps else end, {}, name="start")
         stages = [list(laps) for _, laps in groupby(laps, lambda lap: lap.progress.stage)]
         ends = [*(stage[0].begun for stage in stages[1:]), end]
         for number, (stage, stage_end) in enumerate(zip(stages, ends, strict=True)):
