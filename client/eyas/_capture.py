@@ -9,17 +9,19 @@ from enum import StrEnum
 
 from eyas import _convert
 from eyas._errors import InvalidArgument
+from eyas._settings import enum_name
 from eyas.v1 import capture_pb2, capture_service_pb2
 
 
 class CaptureReason(StrEnum):
-    """Why a picture of production is kept, the most instructive first."""
+    """Why a picture of production is kept, the most instructive first; `unspecified` is a reason that only a newer client knows."""
 
     WRONG = "wrong"
     SHADOW = "shadow"
     DRIFT = "drift"
     LOW_MARGIN = "low_margin"
     SAMPLE = "sample"
+    UNSPECIFIED = "unspecified"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class CapturedPrediction:
 
 @dataclass(frozen=True, slots=True)
 class GivenLabels:
-    """That somebody named a picture's labels; `source` is `person` or `feedback`."""
+    """That somebody named a picture's labels; `source` is `person`, `feedback`, or `unspecified` as of `CaptureReason`."""
 
     labels: tuple[str, ...]
     time: datetime
@@ -131,7 +133,7 @@ def picture(message: capture_pb2.CapturedPicture) -> CapturedPicture:
     """Returns the value."""
     parent, _, identity = message.name.rpartition("/captured/")
     given = message.labels
-    source = capture_pb2.LabelSource.Name(given.source).removeprefix("LABEL_SOURCE_").lower()
+    source = enum_name(capture_pb2.LabelSource.DESCRIPTOR, given.source)
     return CapturedPicture(
         id=identity,
         model=_convert.short(parent),
@@ -175,5 +177,4 @@ def reason_names(reasons: Iterable[CaptureReason | str]) -> list[str]:
 
 
 def _reasons(numbers: Iterable[int]) -> tuple[CaptureReason, ...]:
-    names = [capture_pb2.CaptureReason.Name(number) for number in numbers]
-    return tuple(CaptureReason(name.removeprefix("CAPTURE_REASON_").lower()) for name in names)
+    return tuple(CaptureReason(enum_name(capture_pb2.CaptureReason.DESCRIPTOR, number)) for number in numbers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from eyas._settings import enum_name
 from eyas.v1 import variant_pb2
 
 
@@ -54,8 +55,7 @@ class Variant:
 
 def precision(number: int) -> Precision:
     """Returns the value of the enum's number."""
-    names = variant_pb2.Precision.DESCRIPTOR.values_by_number
-    return Precision(names[number if number in names else 0].name.removeprefix("PRECISION_").lower())
+    return Precision(enum_name(variant_pb2.Precision.DESCRIPTOR, number))
 
 
 def precision_name(text: str) -> str:

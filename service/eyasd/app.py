@@ -33,11 +33,7 @@ from eyasd.core.errors import StartupFailed, StorageFailed
 from eyasd.housekeeping import Housekeeping
 from eyasd.jobs.permits import Permits
 from eyasd.jobs.scheduler import Scheduler
-from eyasd.machine import (
-    open_captured,
-    tracing_of,
-    watch_machine,
-)
+from eyasd.machine import open_captured, open_repository, tracing_of, watch_machine
 from eyasd.registry.keys import shared_key
 from eyasd.registry.models import Models
 from eyasd.server import make_server
@@ -48,8 +44,6 @@ from eyasd.serving.engine.remote import RemoteLoader
 from eyasd.serving.feedback.memory import SharedMemory
 from eyasd.serving.fleet import Fleet
 from eyasd.serving.shadow import Shadows
-from eyasd.storage.address import open_store
-from eyasd.storage.watched import watched
 from eyasd.telemetry.metrics import Metrics
 from eyasd.telemetry.page import serve_metrics
 from eyasd.trackers.follower import Follower
@@ -110,8 +104,7 @@ class App:
         self.metrics = self._metrics = Metrics()
         self._tracing, self._exporter = tracing_of(settings, role, self._metrics, log)
         self._metrics.build_info.labels(version("eyas"), role).set(1)
-        store = open_store(settings.registry.url, settings.data_dir / "models")
-        self._repository = watched(store, self._metrics.on_storage_failure("models"))
+        self._repository = open_repository(settings, self._metrics)
         self._models = Models(self._repository)
         self._captured = open_captured(settings, self._metrics.on_storage_failure("captured"))
         self._scheduler: Scheduler | None = None

@@ -137,6 +137,11 @@ def stores_of(settings: Settings) -> dict[str, Store]:
     }
 
 
+def open_repository(settings: Settings, metrics: Metrics) -> Store:
+    """Returns the model repository, whose failures are counted. Raises StartupFailed."""
+    return watched(open_store(settings.registry.url, settings.data_dir / "models"), metrics.on_storage_failure("models"))
+
+
 def volumes_of(settings: Settings) -> dict[str, Path]:
     """Returns the folders whose disks may fill up: of all data, and of what is told to lie elsewhere."""
     training = settings.training

@@ -22,15 +22,13 @@ from prometheus_client import CollectorRegistry
 
 from eyasd.config import Settings, revealed
 from eyasd.core.errors import StartupFailed
-from eyasd.machine import feedback_keys, fleet_options, watch_machine
+from eyasd.machine import feedback_keys, fleet_options, open_repository, watch_machine
 from eyasd.registry.models import Models
 from eyasd.serving.engine import wire
 from eyasd.serving.engine.channel import Channel
 from eyasd.serving.engine.keeper import Keeper, Tenant
 from eyasd.serving.engine.loading import Loader
 from eyasd.serving.feedback.memory import OwnMemory
-from eyasd.storage.address import open_store
-from eyasd.storage.watched import watched
 from eyasd.telemetry.merged import Departed, Family, Merged, families, load, merge
 from eyasd.telemetry.metrics import Metrics
 from eyasd.telemetry.page import serve_metrics
@@ -55,8 +53,7 @@ class Supervisor:
         self._metrics = Metrics()
         options = fleet_options(settings)
         watch_machine(self._metrics, settings)
-        store = open_store(settings.registry.url, settings.data_dir / "models")
-        repository = watched(store, self._metrics.on_storage_failure("models"))
+        repository = open_repository(settings, self._metrics)
         models = Models(repository)
         # Any acceptor takes the ids of any other, also where the repository keeps no key.
         self._feedback_keys = ",".join(feedback_keys(settings, repository, log))

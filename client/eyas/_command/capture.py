@@ -18,7 +18,7 @@ from eyas._command.session import Session, connected
 from eyas._command.words import counted, percent, plain, when
 from eyas._errors import NotFound
 
-_REASONS = [reason.value for reason in CaptureReason]
+_REASONS = [reason.value for reason in CaptureReason if reason is not CaptureReason.UNSPECIFIED]
 
 
 @click.command()
@@ -154,6 +154,7 @@ def _policy(session: Session, found: CapturePolicy) -> RenderableType:
             CaptureReason.DRIFT: "unlike the training pictures",
             CaptureReason.LOW_MARGIN: f"led by less than {found.max_margin:g}",
             CaptureReason.SAMPLE: f"{found.percent:g} % by chance",
+            CaptureReason.UNSPECIFIED: "for a reason that only a newer client knows",
         }
         lines = [
             f"Of the pictures of {found.model} are kept: {', '.join(kinds[reason] for reason in found.reasons)}",

@@ -10,13 +10,14 @@ import pytest
 from google.rpc import error_details_pb2
 
 import eyas
-from eyas import _convert, _evaluation, _settings
+from eyas import _capture, _convert, _evaluation, _settings
 from eyas.v1 import job_pb2
 from eyas.v1.training_spec_pb2 import TrainingSpec
 from fake_server import (
     NOW,
     Refusal,
     alias_message,
+    captured_message,
     evaluated_message,
     inspected_message,
     job_message,
@@ -145,6 +146,13 @@ def test_what_only_a_newer_server_knows_is_unspecified() -> None:
     assert (job.type, job.state) == (eyas.JobType.UNSPECIFIED, eyas.JobState.UNSPECIFIED)
     assert not job.state.ended
     assert _settings.settings(TrainingSpec(optimizer=99)) == {"optimizer": "unspecified"}  # type: ignore[arg-type]
+    kept = captured_message(1, "shirt")
+    kept.reasons.append(99)  # type: ignore[arg-type]
+    kept.labels.source = 99  # type: ignore[assignment]
+    picture = _capture.picture(kept)
+    assert picture.reasons[-1] is eyas.CaptureReason.UNSPECIFIED
+    assert picture.labels is not None
+    assert picture.labels.source == "unspecified"
 
 
 def test_a_model_and_its_versions() -> None:
