@@ -44,7 +44,7 @@ from eyasd.core.bundle import (
 from eyasd.core.findings import DatasetReport
 from eyasd.core.jobs import JobError
 from eyasd.core.spec import Preset, TrainSpec
-from eyasd.core.tasks import EvaluationOutcome, EvaluationTask, InspectionOutcome, TrainingOutcome
+from eyasd.core.tasks import EvaluationOutcome, EvaluationTask, InspectionOutcome, TrainingOutcome, TrainingTask
 from eyasd.core.unknown import NEVER, ConfidenceRule
 from eyasd.core.variants import Precision
 from eyasd.training.data import remote
@@ -453,6 +453,16 @@ class TestExitCodes:
         assert done.returncode == 1
         assert "Traceback" in done.stderr
         assert not (folder / jobdir.ERROR).exists()
+
+    def test_its_traceback_follows_a_line_that_says_whose_it_is(
+        self, job: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        folder = job(tmp_path, TrainSpec(preset=Preset.FAST)).path
+        task = document.load(TrainingTask, (folder / jobdir.TRAINING).read_bytes())
+        monkeypatch.setattr("eyasd.training.train.train", Mock(side_effect=RuntimeError("a fault")))
+        with pytest.raises(RuntimeError, match="a fault"):
+            main_on(folder, monkeypatch)
+        assert capfd.readouterr().err.endswith(f"Attempt {task.attempt} of job {task.job} failed:\n")
 
     def test_usage(self) -> None:
         done = subprocess.run([sys.executable, "-m", "eyasd.training"], capture_output=True, text=True, check=False)
