@@ -10,11 +10,11 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from eyasd.core.errors import DatasetInUse, EyasError, Unavailable
+from eyasd.core.errors import DatasetInUse, Unavailable
 from eyasd.core.jobs import Job, JobEvent, JobState, JobType, Lease, Queued
 from eyasd.core.names import DatasetRef
 from eyasd.jobs import folder
@@ -25,7 +25,7 @@ from eyasd.jobs.plates import Hold, Plates
 from eyasd.jobs.progress import event_of
 from eyasd.jobs.replica import Replica
 from eyasd.jobs.threads import DatabaseThreads
-from eyasd.jobs.traces import Outline, spans_of, traced
+from eyasd.jobs.traces import JobTraces, traced
 from eyasd.registry.datasets import Datasets
 from eyasd.telemetry import tracing
 from eyasd.telemetry.metrics import Metrics
@@ -34,9 +34,6 @@ from eyasd.telemetry.tracing import OFF, Tracing
 
 if TYPE_CHECKING:  # a server imports this file, too, and has no database
     from eyasd.jobs.store import JobStore
-
-
-_EVENTS_AT_ONCE: Final = 500
 
 
 class Ledger:
@@ -80,7 +77,7 @@ class Ledger:
             may_hang=store.is_remote, on_failure=lambda operation: metrics.database_errors.labels(operation).inc()
         )
         self._plates = plates
-        self._traces = traces
+        self._traces = JobTraces(traces, self._events, log)
         self._renewed = float("-inf")
         self._news = News(partial(self._threads.run, store.newest))
         self.draining = False
@@ -309,18 +306,7 @@ class Ledger:
             error = redacted(job.error.message) if job.error else None
             self._log.info("job ended", job=job.id, attempt=job.attempt, state=job.state, error=error)
             await asyncio.to_thread(folder.clear, self.job_dir(job.id))
-        if job.trace is not None and self._traces.on and (job.state.ended or job.state is JobState.INTERRUPTED):
-            await self._trace(job)
+        await self._traces.heed(job)
 
-    async def _trace(self, job: Job) -> None:
-        """Makes the spans of what has just ended. Nobody's job fails for want of them."""
-        outline, following = Outline(), 1
-        try:
-            while events := await self._threads.run(self._store.events, job.id, following, _EVENTS_AT_ONCE):
-                for event in events:
-                    outline.see(event)
-                following = events[-1].sequence + 1
-        except EyasError as error:
-            self._log.warning("a job could not be traced", job=job.id, error=error.message)
-        else:
-            self._traces.put(spans_of(outline, job))
+    async def _events(self, job: str, first: int, most: int) -> list[JobEvent]:
+        return await self._threads.run(self._store.events, job, first, most)

@@ -6,18 +6,23 @@ any other, and the training program knows of no trace but that somebody wants it
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
 from itertools import groupby, pairwise
 from typing import Final
 
+import structlog
+
+from eyasd.core.errors import EyasError
 from eyasd.core.jobs import Job, JobEvent, JobState, Progress
 from eyasd.telemetry.context import Context, parse
 from eyasd.telemetry.redaction import place, redacted
-from eyasd.telemetry.tracing import Kind, Span, Value
+from eyasd.telemetry.tracing import Kind, Span, Tracing, Value
 
 _MOST_SPANS: Final = 1000  # of an attempt; epochs may be many
+_EVENTS_AT_ONCE: Final = 500
 
 
 @dataclass(slots=True)
@@ -79,6 +84,42 @@ def spans_of(outline: Outline, reached: Job) -> list[Span]:
     else:
         made.waits(states)
     return made.spans[:_MOST_SPANS]
+
+
+class JobTraces:
+    """Makes the spans of jobs whose calls are traced, as they end."""
+
+    def __init__(
+        self,
+        tracing: Tracing,
+        read: Callable[[str, int, int], Awaitable[Sequence[JobEvent]]],
+        log: structlog.typing.FilteringBoundLogger,
+    ) -> None:
+        """Begins.
+
+        Args:
+            tracing: gets them.
+            read: returns a job's events from a number on, as many as are asked for at most.
+            log: hears where that was not possible.
+        """
+        self._tracing = tracing
+        self._read = read
+        self._log = log
+
+    async def heed(self, job: Job) -> None:
+        """Makes the spans that end with the state that a job has just reached. Nobody's job fails for want of them."""
+        if job.trace is None or not self._tracing.on or not (job.state.ended or job.state is JobState.INTERRUPTED):
+            return
+        outline, following = Outline(), 1
+        try:
+            while events := await self._read(job.id, following, _EVENTS_AT_ONCE):
+                for event in events:
+                    outline.see(event)
+                following = events[-1].sequence + 1
+        except EyasError as error:
+            self._log.warning("a job could not be traced", job=job.id, error=error.message)
+        else:
+            self._tracing.put(spans_of(outline, job))
 
 
 class _Spans:
