@@ -66,7 +66,7 @@ class GivenLabels:
     """That somebody named a picture's labels; `source` is `person`, `feedback`, or `unspecified` as of `CaptureReason`."""
 
     labels: tuple[str, ...]
-    time: datetime
+    create_time: datetime
     source: str
     actor: str
 
@@ -79,7 +79,7 @@ class CapturedPicture:
         id: 24 hexadecimal digits, the beginning of the SHA-256 of its file.
         model: whose version answered.
         version: that answered first, such as `clothing/3`.
-        time: when that was.
+        create_time: when that was.
         reasons: why it is kept, the most instructive first.
         predictions: what was said of it, the most probable label first; at most 5.
         margin: by how much the first label leads, 0..1; in a multi-label model how close a label is to its threshold.
@@ -93,7 +93,7 @@ class CapturedPicture:
     id: str
     model: str
     version: str
-    time: datetime
+    create_time: datetime
     reasons: tuple[CaptureReason, ...]
     predictions: tuple[CapturedPrediction, ...]
     margin: float
@@ -138,7 +138,7 @@ def picture(message: capture_pb2.CapturedPicture) -> CapturedPicture:
         id=identity,
         model=_convert.short(parent),
         version=_convert.short(message.version),
-        time=message.create_time.ToDatetime(UTC),
+        create_time=message.create_time.ToDatetime(UTC),
         reasons=_reasons(message.reasons),
         predictions=tuple(CapturedPrediction(one.label, one.probability) for one in message.predictions),
         margin=message.margin,

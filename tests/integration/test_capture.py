@@ -66,7 +66,7 @@ async def test_the_way_of_a_picture_from_an_answer_to_its_label(app: App, client
     found = await kept(app, client, 3, labelled=False)
     assert {one.reasons for one in found} == {("low_margin",)}
     assert all(abs(one.predictions[0].probability - 0.5) < 0.1 and one.version == "colours/1" for one in found)
-    assert [one.time for one in found] == sorted((one.time for one in found), reverse=True)
+    assert [one.create_time for one in found] == sorted((one.create_time for one in found), reverse=True)
 
     await client.report_feedback_many([(answers[0].prediction_id, "green"), (sure.prediction_id, "blue")])
     labelled = await kept(app, client, 2, labelled=True)

@@ -172,7 +172,9 @@ def _table(listed: Sequence[CapturedPicture]) -> Table:
     for one in listed:
         best = one.predictions[0]
         label = ", ".join(one.labels.labels) or "none" if one.labels else ""
-        table.add_row(one.id, when(one.time), ", ".join(one.reasons), plain(best.label), percent(best.probability), plain(label))
+        table.add_row(
+            one.id, when(one.create_time), ", ".join(one.reasons), plain(best.label), percent(best.probability), plain(label)
+        )
     return table
 
 

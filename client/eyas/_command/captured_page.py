@@ -106,6 +106,6 @@ def _figure(picture: CapturedPicture, content: bytes) -> str:
         f'<figure><img src="{source}" alt="{html.escape(best.label)}" loading="lazy"><figcaption>{choices}'
         f'<input data-id="{html.escape(picture.id)}" list="labels" placeholder="label" aria-label="label" '
         f'value="{html.escape(label)}">'
-        f'<div class="why">{html.escape(why)}{shadow}; {html.escape(picture.version)}, {when(picture.time)}</div>'
+        f'<div class="why">{html.escape(why)}{shadow}; {html.escape(picture.version)}, {when(picture.create_time)}</div>'
         f"<code>{html.escape(picture.id)}</code></figcaption></figure>"
     )

@@ -88,7 +88,7 @@ def _row(picture: CapturedPicture, file: str) -> dict[str, str]:
         "predicted": best.label,
         "confidence": f"{best.probability:.4f}",
         "reasons": " ".join(picture.reasons),
-        "time": picture.time.isoformat(timespec="seconds"),
+        "time": picture.create_time.isoformat(timespec="seconds"),
     }
 
 

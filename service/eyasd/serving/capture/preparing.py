@@ -42,7 +42,7 @@ def load_hook(place: str) -> Redact | None:
             "the setting."
         ) from error
     if not callable(hook):
-        raise StartupFailed(f"capture.redact = {place} is no function.")
+        raise StartupFailed(f"capture.redact = {place} is no function: name one that takes the bytes of a picture.")
     found: Redact = hook
     return found
 
