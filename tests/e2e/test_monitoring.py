@@ -25,20 +25,10 @@ from eyasd.registry.models import Models
 from eyasd.storage.local import LocalStore
 from ports import free_port
 from prometheus import PROGRAM, Prometheus
-from queries import alerts, asked, hastened, names
+from queries import EMPTY, alerts, asked, hastened, names
 
 from .conftest import House
 
-# What has no value here, rightly, and why. Nothing of it may have one, or the list is too long.
-EMPTY = {
-    r"eyas_gpu_(memory|utilization)_.*": "there is no GPU",
-    r"eyas_gpu_decodes_total": "no JPEG is decoded by a GPU",
-    r"eyas_variant_speed_ratio": "the versions have no variants",
-    r"eyas_batches_out_of_memory_total": "every batch fits",
-    r"eyas_storage_errors_total|eyas:storage_errors:.*": "the store is a folder that is there",
-    r"eyas_tracker_.*": "no tracker is told of jobs",
-    r"eyas_database_errors_total|eyas:database_errors:.*": "the job database is there",
-}
 pytestmark = [
     pytest.mark.skipif(PROGRAM is None, reason="Prometheus is not installed"),
     pytest.mark.timeout(300),

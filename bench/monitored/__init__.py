@@ -1,0 +1,1 @@
+"""The load that bench/monitoring.py looks at."""
