@@ -17,7 +17,7 @@ from eyasd.core import likeness
 from eyasd.core.capture import CapturePolicy, CaptureReason
 from eyasd.core.captured import GivenLabels, Outcome, Sighting
 from eyasd.registry.captured import Captured, Entry, identity
-from eyasd.registry.thinning import Bounds, surplus, sweep
+from eyasd.registry.thinning import Bounds, surplus, sweep, turn
 
 _SWEEP_SECONDS: Final = 3600.0
 # Labels of answers whose pictures are not known here: they may have been kept by another server, and be listed at the next look.
@@ -190,6 +190,4 @@ class _Held:
 
     def least(self) -> list[str]:
         """Returns the pictures in the order in which they go."""
-        return sorted(
-            self.first, key=lambda picture: (picture in self.labelled, self.worth[picture], self.first[picture].time_ms, picture)
-        )
+        return sorted(self.first, key=lambda one: turn(self.first[one], self.worth[one], labelled=one in self.labelled))

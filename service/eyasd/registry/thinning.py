@@ -44,12 +44,17 @@ def surplus(entries: Sequence[Entry], labelled: Collection[str], bounds: Bounds,
     for picture in gone:
         del first[picture]
     count, size_bytes = len(first), sum(entry.size_bytes for entry in first.values())
-    for picture, entry in sorted(first.items(), key=lambda one: (one[0] in labelled, worth[one[0]], one[1].time_ms, one[0])):
+    for entry in sorted(first.values(), key=lambda entry: turn(entry, worth[entry.id], labelled=entry.id in labelled)):
         if count <= bounds.max_images and size_bytes <= bounds.max_bytes:
             break
-        gone.append(picture)
+        gone.append(entry.id)
         count, size_bytes = count - 1, size_bytes - entry.size_bytes
     return gone
+
+
+def turn(entry: Entry, worth: int, *, labelled: bool) -> tuple[bool, int, int, str]:
+    """Returns by what the pictures are ordered that go: what has labels last, the least instructive first, of equals the oldest."""
+    return labelled, worth, entry.time_ms, entry.id
 
 
 def sweep(captured: Captured, model: str, bounds: Bounds) -> None:
