@@ -17,7 +17,7 @@ from eyasd.core.answers import KeptAnswers
 from eyasd.core.evaluation import Evaluation
 from eyasd.core.names import ModelRef
 
-_Z: Final = 1.959963984540054  # 97.5 % quantile of the normal distribution: a 95 % interval
+Z_95: Final = 1.959963984540054  # 97.5 % quantile of the normal distribution: a 95 % interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Pairs:
         """
         count, gained, lost = self.count + 2, self.second + 0.5, self.first + 0.5
         middle = (gained - lost) / count
-        half = _Z * sqrt(gained + lost - (gained - lost) ** 2 / count) / count
+        half = Z_95 * sqrt(gained + lost - (gained - lost) ** 2 / count) / count
         return max(-1.0, middle - half), min(1.0, middle + half)
 
     @property

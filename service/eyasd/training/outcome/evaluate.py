@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyasd.core.bundle import INPUT, OOD_SCORE, PROBABILITIES
+from eyasd.core.comparison import Z_95
 from eyasd.core.evaluation import Evaluation, LabelMetrics
 from eyasd.core.findings import UnreadableFile
 from eyasd.core.unknown import UnknownRules
@@ -21,12 +22,9 @@ from eyasd.training.data.targets import Targets
 from eyasd.training.outcome.figures import Answers, headline, label_ratios, mean_average_precision
 from eyasd.training.outcome.reliability import reliability
 
-_Z: Final = 1.959963984540054  # 97.5 % quantile of the normal distribution: a 95 % interval
 _LEAST_PROBABILITY: Final = 1e-12  # so that one certain error does not make the mean infinite
 
 Images = NDArray[np.uint8]
-
-
 # Probabilities, float32 [N, C], and the `ood_score`, float32 [N], of a file that computes it.
 Predicted = tuple[NDArray[np.float32], NDArray[np.float32] | None]
 
@@ -168,6 +166,6 @@ def _label_metrics(
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
     """Returns the ends of the 95 % score interval of a share (Wilson, 1927); unlike the textbook's it stays within 0..1."""
     share = successes / trials
-    centre = (share + _Z**2 / (2 * trials)) / (1 + _Z**2 / trials)
-    half = _Z / (1 + _Z**2 / trials) * sqrt(share * (1 - share) / trials + _Z**2 / (4 * trials**2))
+    centre = (share + Z_95**2 / (2 * trials)) / (1 + Z_95**2 / trials)
+    half = Z_95 / (1 + Z_95**2 / trials) * sqrt(share * (1 - share) / trials + Z_95**2 / (4 * trials**2))
     return max(0.0, centre - half), min(1.0, centre + half)
