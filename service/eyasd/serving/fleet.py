@@ -22,10 +22,10 @@ from eyasd.serving.catalog import Catalog, FleetOptions, LoadFailure, ServingSta
 from eyasd.serving.demand import Demand, estimate_bytes
 from eyasd.serving.engine.loading import LoadedVersion, Loader
 from eyasd.serving.engine.remote import RemoteLoader
+from eyasd.serving.shown import Shown
 from eyasd.serving.statistics import Statistics
 from eyasd.serving.traffic.routes import Routes, Version
 from eyasd.serving.traffic.routing import Router
-from eyasd.telemetry.merged import RETAINED_SECONDS
 from eyasd.telemetry.metrics import Metrics
 
 
@@ -57,7 +57,7 @@ class Fleet:
         self._loaded: dict[Version, LoadedVersion] = {}
         self._loading: dict[Version, asyncio.Task[LoadedVersion]] = {}
         self._failed: dict[Version, LoadFailure] = {}
-        self._unloaded: dict[Version, float] = {}
+        self._series = Shown(metrics, options.engine)
         self._routes = Routes(log, lambda model, seconds: metrics.swap_seconds.labels(model).observe(seconds))
         self.router = Router(catalog, metrics, log)
         self._shown: Mapping[str, bool] = {}
@@ -202,7 +202,7 @@ class Fleet:
                 self._load(*key)
         if changed:
             self._reroute()
-        self._forget(time.monotonic())
+        self._series.forget(self._loaded, time.monotonic())
 
     async def settle(self) -> None:
         """Waits until nothing is being loaded, whether it succeeded or not."""
@@ -283,18 +283,8 @@ class Fleet:
             self._note_failure(key, known)
             raise known from error
         self._loaded[key] = loaded
-        self._unloaded.pop(key, None)
         self._failed.pop(key, None)
-        self._metrics.loaded_versions.labels(model, str(version)).set(1)
-        self._metrics.queue_images.labels(model, str(version)).set_function(lambda: loaded.engine.waiting)
-        self._metrics.precisions.labels(model, str(version), loaded.precision).set(1)
-        if loaded.speed is not None:
-            self._metrics.variant_speed.labels(model, str(version)).set(loaded.speed)
-        tested = loaded.manifest.evaluation
-        for gauge, share in zip(self._metrics.version_accuracy, (tested.accuracy, *tested.accuracy_interval), strict=True):
-            gauge.labels(model, str(version)).set(share)
-        for place in self._options.engine.places:
-            self._metrics.engine_info.labels(model, str(version), self._options.engine.provider, place).set(1)
+        self._series.show(loaded)
         for told in self.on_load:
             told(loaded)
         seconds = time.monotonic() - start
@@ -316,24 +306,10 @@ class Fleet:
         self._metrics.load_failures.labels(key[0]).inc()
         self._log.error("version could not be loaded", model=key[0], version=key[1], error=error.message)
 
-    def _forget(self, now: float) -> None:
-        """Shows no more what versions did that were unloaded long ago, or were only spoken of."""
-        for model, version in self._metrics.registry.names.versions.copy():
-            if (model, int(version)) not in self._loaded:
-                self._unloaded.setdefault((model, int(version)), now)
-        for key in [key for key, last in self._unloaded.items() if now - last > RETAINED_SECONDS]:
-            del self._unloaded[key]
-            self._metrics.forget_version(*key)
-
     def _unload(self, key: Version) -> None:
         model, version = key
         gone = self._loaded.pop(key)
-        self._unloaded[key] = time.monotonic()
-        for gauge in (self._metrics.loaded_versions, self._metrics.queue_images, *self._metrics.version_accuracy):
-            gauge.remove(model, str(version))
-        self._metrics.precisions.remove(model, str(version), gone.precision)
-        self._metrics.variant_speed.remove(model, str(version))
-        self._metrics.engine_info.forget({"model": model, "version": str(version)})
+        self._series.hide(gone)
         for told in self.on_unload:
             told(gone)
         task = asyncio.create_task(gone.close())

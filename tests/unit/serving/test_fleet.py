@@ -22,7 +22,7 @@ from eyasd.core.names import ModelRef
 from eyasd.core.traffic import Bounds, Canary, Pointers, Shadow
 from eyasd.core.variants import Precision, Variant
 from eyasd.registry.models import Models
-from eyasd.serving import fleet as room
+from eyasd.serving import shown
 from eyasd.serving.catalog import FleetOptions, ServingState
 from eyasd.serving.engine.loading import EngineOptions, LoadedVersion, Loader
 from eyasd.serving.fleet import Fleet
@@ -98,7 +98,7 @@ async def test_what_a_version_did_is_forgotten_when_it_was_unloaded_long_ago(
     metrics.requests.labels("gone", "7", "OK").inc()  # feedback may speak of what was never loaded here
     await look(fleet)
     assert (answered(1), answered(2)) == (1, 1)
-    monkeypatch.setattr(room, "RETAINED_SECONDS", -1.0)
+    monkeypatch.setattr(shown, "RETAINED_SECONDS", -1.0)
     await look(fleet)
     assert (answered(1), answered(2)) == (None, 1)
     assert metrics.registry.names.versions == {("colours", "2")}
