@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 from grafana_foundation_sdk.builders import barchart, bargauge, common, dashboard, heatmap, prometheus, stat, table, timeseries
 from grafana_foundation_sdk.cog.builder import Builder
@@ -15,6 +15,7 @@ from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 Panel: TypeAlias = Builder[models.Panel]
+_Drawn = TypeVar("_Drawn", timeseries.Panel, stat.Panel, heatmap.Panel, bargauge.Panel, barchart.Panel, table.Panel)
 
 SOURCE: Final = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 # Where the runbooks are: the variable `docs` of every dashboard.
@@ -94,7 +95,7 @@ def graph(
         steps: from which value on a line is drawn across in which colour.
         width: of 24.
     """
-    panel = timeseries.Panel().title(title).description(says).unit(unit).datasource(SOURCE).span(width).height(8)
+    panel = _framed(timeseries.Panel(), title, says, unit, width, 8)
     for number, query in enumerate(queries):
         panel.with_target(query.build(chr(ord("A") + number)))
     panel.line_width(1).fill_opacity(30 if stacked else 8).show_points(common_models.VisibilityMode.AUTO).span_nulls(False)
@@ -145,7 +146,7 @@ def number(
     width: int = 4,
 ) -> Panel:
     """Returns the newest value, in the colour of the last of `steps` that it has reached, with its course behind it."""
-    panel = stat.Panel().title(title).description(says).unit(unit).datasource(SOURCE).span(width).height(4)
+    panel = _framed(stat.Panel(), title, says, unit, width, 4)
     panel.with_target(query.build("A")).thresholds(limits(*steps, base=base)).no_value("none")
     panel.graph_mode(common_models.BigValueGraphMode.AREA).color_mode(common_models.BigValueColorMode.VALUE)
     panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
@@ -156,7 +157,7 @@ def number(
 
 def heat(title: str, says: str, unit: str, query: Query, *, runbook: str = "", width: int = 8) -> Panel:
     """Returns how often each bucket of a histogram was hit over time; the query is summed by `le`."""
-    panel = heatmap.Panel().title(title).description(says).datasource(SOURCE).span(width).height(8)
+    panel = _framed(heatmap.Panel(), title, says, "", width, 8)
     panel.with_target(Query(query.expression, "{{le}}", query.exemplars, PromQueryFormat.HEATMAP).build("A"))
     panel.calculate(False).y_axis(heatmap.YAxisConfig().unit(unit)).cell_gap(1).filter_values(heatmap.FilterValueRange().le(1e-9))
     panel.color(
@@ -179,7 +180,7 @@ def bars(
     width: int = 8,
 ) -> Panel:
     """Returns the newest value of each series as a bar."""
-    panel = bargauge.Panel().title(title).description(says).unit(unit).datasource(SOURCE).span(width).height(8)
+    panel = _framed(bargauge.Panel(), title, says, unit, width, 8)
     panel.with_target(query.build("A")).thresholds(limits(*steps, base=base)).min(least)
     panel.orientation(common_models.VizOrientation.HORIZONTAL).display_mode(common_models.BarGaugeDisplayMode.BASIC)
     panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
@@ -190,17 +191,7 @@ def bars(
 
 def chart(title: str, says: str, unit: str, field: str, columns: dict[str, str], *, runbook: str = "", width: int = 12) -> Panel:
     """Returns groups of bars: `columns` are names and queries, each summed by the label `field`, which is the axis."""
-    panel = (
-        barchart.Panel()
-        .title(title)
-        .description(says)
-        .unit(unit)
-        .datasource(SOURCE)
-        .span(width)
-        .height(9)
-        .x_field(field)
-        .line_width(1)
-    )
+    panel = _framed(barchart.Panel(), title, says, unit, width, 9).x_field(field).line_width(1)
     _joined(panel, field, columns)
     panel.min(0).legend(
         common.VizLegendOptions()
@@ -227,16 +218,7 @@ def rows(
 
     `columns` are names and queries, each summed by that label; those in `counts` have no unit.
     """
-    panel = (
-        table.Panel()
-        .align(common_models.FieldTextAlignment.AUTO)
-        .title(title)
-        .description(says)
-        .unit(unit)
-        .datasource(SOURCE)
-        .span(width)
-        .height(9)
-    )
+    panel = _framed(table.Panel(), title, says, unit, width, 9).align(common_models.FieldTextAlignment.AUTO)
     _joined(panel, field, columns)
     panel.thresholds(limits(*steps, base=base))
     coloured = {"type": "color-background", "mode": "basic"}
@@ -250,17 +232,7 @@ def rows(
 
 def matrix(title: str, says: str, query: str, row: str, column: str, *, runbook: str = "", width: int = 12) -> Panel:
     """Returns a table of counts, with a row and a column for each value of two labels."""
-    panel = (
-        table.Panel()
-        .align(common_models.FieldTextAlignment.AUTO)
-        .title(title)
-        .description(says)
-        .unit("short")
-        .decimals(0)
-        .datasource(SOURCE)
-        .span(width)
-        .height(9)
-    )
+    panel = _framed(table.Panel(), title, says, "short", width, 9).align(common_models.FieldTextAlignment.AUTO).decimals(0)
     panel.with_target(Query(query, format=PromQueryFormat.TABLE).build("A"))
     options = {"rowField": row, "columnField": column, "valueField": "Value", "emptyValue": "zero"}
     panel.with_transformation(models.DataTransformerConfig("groupingToMatrix", options=options))
@@ -271,18 +243,17 @@ def matrix(title: str, says: str, query: str, row: str, column: str, *, runbook:
 
 def listing(title: str, says: str, query: str, hidden: Sequence[str], *, width: int = 12) -> Panel:
     """Returns the labels of series as a table, without those that are `hidden`."""
-    panel = (
-        table.Panel()
-        .align(common_models.FieldTextAlignment.AUTO)
-        .title(title)
-        .description(says)
-        .datasource(SOURCE)
-        .span(width)
-        .height(7)
-    )
+    panel = _framed(table.Panel(), title, says, "", width, 7).align(common_models.FieldTextAlignment.AUTO)
     panel.with_target(Query(query, format=PromQueryFormat.TABLE).build("A"))
     excluded = dict.fromkeys(("Time", "__name__", *hidden), True)
     panel.with_transformation(models.DataTransformerConfig("organize", options={"excludeByName": excluded}))
+    return panel
+
+
+def _framed(panel: _Drawn, title: str, says: str, unit: str, width: int, height: int) -> _Drawn:
+    panel.title(title).description(says).datasource(SOURCE).span(width).height(height)
+    if unit:
+        panel.unit(unit)
     return panel
 
 
