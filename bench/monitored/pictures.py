@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 from sklearn.datasets import load_digits
 
-_TRAINED_ON = 120  # digits of each label; there are some 180
+_TRAINED_ON = 40  # digits of each label; there are some 180
 
 
 class Pictures:
@@ -29,7 +29,7 @@ class Pictures:
             self.training = photos.absolute() / "train"
             self.asked = [(file.parent.name, file.read_bytes()) for file in sorted((photos / "test").glob("*/*"))]
             return
-        self.settings = {"image_size_px": 96}
+        self.settings = {"image_size_px": 64}
         self.training = folder
         self.asked = []
         data = load_digits()
