@@ -27,11 +27,13 @@ class FrozenPicture:
         id: its name in the store of captured pictures, and in JOB_DIR/captured.
         labels: sorted; exactly one, unless the model is multi-label.
         time: when it was captured, UTC.
+        by_chance: whether it was captured by chance, whatever a version said of it.
     """
 
     id: str
     labels: tuple[str, ...]
     time: datetime
+    by_chance: bool = False
 
 
 @dataclass(frozen=True, slots=True)

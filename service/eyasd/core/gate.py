@@ -56,7 +56,7 @@ class Gate:
         return all(finding.met for finding in self.findings)
 
 
-def judge_regression(base: ModelRef, added: int, test: Pairs, captured: Pairs) -> Gate:
+def judge_regression(base: ModelRef, added: int, test: Pairs, captured: Pairs, *, by_chance: bool = False) -> Gate:
     """Returns the verdict.
 
     Args:
@@ -64,8 +64,9 @@ def judge_regression(base: ModelRef, added: int, test: Pairs, captured: Pairs) -
         added: how many captured pictures had a part in the training.
         test: on the base's test split, the base first.
         captured: on the captured pictures that were held out, the base first.
+        by_chance: whether these were all captured by chance; else some were as the base was in doubt or wrong about them.
     """
-    return Gate(base, added, Part(test, _of_test(base, test)), Part(captured, _of_captured(captured)))
+    return Gate(base, added, Part(test, _of_test(base, test)), Part(captured, _of_captured(captured, by_chance=by_chance)))
 
 
 def _of_test(base: ModelRef, pairs: Pairs) -> Finding:
@@ -80,12 +81,14 @@ def _of_test(base: ModelRef, pairs: Pairs) -> Finding:
     return Finding(f"{_figures('test picture', pairs)}: {said}", met=not loss)
 
 
-def _of_captured(pairs: Pairs) -> Finding:
+def _of_captured(pairs: Pairs, *, by_chance: bool) -> Finding:
     if not pairs.count:
         return Finding("no captured picture could be held out, so whether anything was gained on them is not known", met=False)
     gain = pairs.p_better < SIGNIFICANCE
     said = f"{'a' if gain else 'no'} significant gain (p = {pairs.p_better:.2g})"
-    return Finding(f"{_figures('captured picture', pairs)} held out: {said}", met=gain)
+    if gain and not by_chance:
+        said += f", part of which is that the base was in doubt or wrong about them: capture {FEWEST} more by chance to be sure"
+    return Finding(f"{_figures('captured picture', pairs)} held out{', captured by chance' if by_chance else ''}: {said}", met=gain)
 
 
 def _figures(noun: str, pairs: Pairs) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from eyasd.core import document
+from eyasd.core.capture import CaptureReason
 from eyasd.core.captured import CapturedPicture
 from eyasd.core.errors import CapturedNotFound, InvalidArgument
 from eyasd.core.frozen import LABELLED, FrozenList, FrozenPicture, digest_of
@@ -99,7 +100,9 @@ class Frozen:
 
 
 def _frozen(picture: CapturedPicture) -> FrozenPicture | None:
-    return None if picture.labels is None else FrozenPicture(picture.id, tuple(sorted(picture.labels)), picture.time)
+    if picture.labels is None:
+        return None
+    return FrozenPicture(picture.id, tuple(sorted(picture.labels)), picture.time, CaptureReason.SAMPLE in picture.reasons)
 
 
 def _key(model: str, digest: str) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from eyasd.core.answers import ANSWERS, KeptAnswers
 from eyasd.core.bundle import MODEL
 from eyasd.core.comparison import Pairs, common
-from eyasd.core.gate import Gate, judge_regression
+from eyasd.core.gate import FEWEST, Gate, judge_regression
 from eyasd.core.jobdir import BASE
 from eyasd.training.data.captured import CAPTURED
 from eyasd.training.data.listing import TRAIN, VALIDATION, File
@@ -48,6 +48,10 @@ def pass_gate(
     if base.answers is None:
         raise ValueError("the base's answers were not laid out")
     data, rows = start.data, start.data.rows[CAPTURED]
+    # Those that were kept for what the base said of them are hard for it by choice, and less so for any other version.
+    drawn = np.array([files[row].by_chance for row in rows], np.bool_)
+    fair = int(drawn.sum()) >= FEWEST
+    rows = rows[drawn] if fair else rows
     captured = Pairs.of(_NONE, _NONE)
     if len(rows):
         held = [files[row] for row in rows]
@@ -63,7 +67,7 @@ def pass_gate(
     shown = np.zeros(len(files), np.bool_) if data.captured is None else data.captured
     added = int(shown[np.concatenate([data.rows[TRAIN], data.rows[VALIDATION]])].sum())
     kept = KeptAnswers.from_bytes((bundle / ANSWERS).read_bytes())
-    gate = judge_regression(base.name, added, common(kept, base.answers), captured)
+    gate = judge_regression(base.name, added, common(kept, base.answers), captured, by_chance=fair)
     verdict = "passed" if gate.passed else "not passed"
     findings = "; ".join(finding.sentence for finding in gate.findings)
     journal.message(f"Regression gate {verdict}: {findings}.")

@@ -44,7 +44,10 @@ def test_a_verdict_says_what_it_rests_on() -> None:
     figures = "accuracy 0.9200 before and 0.8200 after (-0.1000, 95 % interval -0.1700 to -0.0261) on 100 test pictures"
     assert test == f"{figures}: a significant loss (one-sided McNemar's test, p = 0.0065)"
     assert captured.startswith("accuracy 0.5333 before and 0.7500 after (+0.2167, 95 % interval +0.0")
-    assert captured.endswith("on 60 captured pictures held out: a significant gain (p = 0.0012)")
+    doubt = "part of which is that the base was in doubt or wrong about them: capture 30 more by chance to be sure"
+    assert captured.endswith(f"on 60 captured pictures held out: a significant gain (p = 0.0012), {doubt}")
+    fair = judge_regression(BASE, 140, SAME, BETTER, by_chance=True).captured.finding
+    assert fair.sentence.endswith("on 60 captured pictures held out, captured by chance: a significant gain (p = 0.0012)")
     few = judged(Pairs(20, 0, 9, 0), Pairs(0, 0, 0, 0))
     assert [finding.sentence for finding in few.findings] == [
         "the test split of clothing/3 has 29 pictures that neither was trained on, and 30 are needed to tell a loss from chance",

@@ -25,13 +25,20 @@ def captured() -> Captured:
     return Captured(Bucket("memory://"))
 
 
-def capture(captured: Captured, content: bytes, *labels: str, age: timedelta = timedelta(0), model: str = "clothing") -> str:
+def capture(
+    captured: Captured,
+    content: bytes,
+    *labels: str,
+    age: timedelta = timedelta(0),
+    model: str = "clothing",
+    reason: CaptureReason = CaptureReason.LOW_MARGIN,
+) -> str:
     """Keeps a picture, and labels it; returns its id."""
     time = NOW - age
     seen = Sighting(
         version=1,
         time=time,
-        reasons=(CaptureReason.LOW_MARGIN,),
+        reasons=(reason,),
         worth=500,
         predictions=(CapturedPrediction("hat", 0.5),),
         confidence=0.5,
@@ -56,6 +63,7 @@ def test_a_list_names_what_is_labelled_now_and_its_pictures_are_laid_out(capture
     frozen.lay_out("clothing", digest, tmp_path / "captured")
     listed = document.load(FrozenList, (tmp_path / "captured" / CAPTURED_LIST).read_bytes())
     assert {one.id: (tmp_path / "captured" / one.id).read_bytes() for one in listed.pictures} == names
+    assert [one.by_chance for one in listed.pictures] == [False, False]
     assert ({one.labels for one in listed.pictures}, listed.model, listed.removed) == ({("hat",), ("shoe",)}, "clothing", 0)
 
     # A later attempt has what is there still, with the labels of then.
@@ -77,6 +85,16 @@ def test_old_ones_may_be_left_out(captured: Captured) -> None:
     everything = frozen.freeze("clothing", LABELLED, None)
     capture(captured, b"new", "hat")
     assert frozen.freeze("clothing", LABELLED, 7) not in ("", everything)
+
+
+def test_what_was_captured_by_chance_is_noted(captured: Captured, tmp_path: Path) -> None:
+    frozen = Frozen(captured)
+    drawn = capture(captured, b"drawn", "hat", reason=CaptureReason.SAMPLE)
+    capture(captured, b"doubtful", "hat")
+    frozen.lay_out("clothing", frozen.freeze("clothing", LABELLED, None), tmp_path)
+    listed = document.load(FrozenList, (tmp_path / CAPTURED_LIST).read_bytes())
+    assert {one.id: one.by_chance for one in listed.pictures}[drawn]
+    assert sum(one.by_chance for one in listed.pictures) == 1
 
 
 def test_what_is_not_there_is_said(captured: Captured, tmp_path: Path) -> None:

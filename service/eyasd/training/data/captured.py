@@ -52,8 +52,8 @@ def with_captured(listing: Listing, place: Path) -> Listing:
     if not chosen:
         raise BadDataset(f"No captured picture of {frozen.model} can be added. {' '.join(warnings)} Label others, and ask again.")
     files = [
-        File(place / picture.id, f"{CAPTURED}/{picture.id}", picture.labels, None, captured_time=picture.time.timestamp())
-        for picture in chosen
+        File(place / one.id, f"{CAPTURED}/{one.id}", one.labels, None, captured_time=one.time.timestamp(), by_chance=one.by_chance)
+        for one in chosen
     ]
     return replace(listing, files=(*listing.files, *files), warnings=(*listing.warnings, *warnings))
 

@@ -45,6 +45,7 @@ class File:
         sha256: of what it must hold, hexadecimal; "" where nobody noted it.
         roots: folders, free of symbolic links, out of which no link may lead when it is read; none is anywhere.
         captured_time: when it was captured, in seconds since 1970; None is a file of the dataset.
+        by_chance: whether it was captured by chance.
     """
 
     path: Path
@@ -57,6 +58,7 @@ class File:
     sha256: str = ""
     roots: tuple[str, ...] = ()
     captured_time: float | None = None
+    by_chance: bool = False
 
     @property
     def label(self) -> str:
