@@ -38,6 +38,16 @@ def a_job(house: House) -> Job:
     )
 
 
+async def cleared_to(job_dir: Path, names: set[str]) -> None:
+    """Waits until these files, and no others, are left of a job, which happens once its end has been told."""
+
+    def found() -> set[str]:
+        return {path.name for path in job_dir.iterdir()}
+
+    while found() != names:
+        await asyncio.sleep(0.01)
+
+
 async def test_a_training_from_request_to_version(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scheduler_module, "RENEW_SECONDS", 3600.0)
     value = house.metrics.registry.get_sample_value
@@ -59,8 +69,8 @@ async def test_a_training_from_request_to_version(house: House, monkeypatch: pyt
     assert house.models.resolve(ModelRef("colours", alias="production")) == 1
     assert value("eyas_training_loss", {"job": job.id}) == 0.25
     assert value("eyas_jobs_total", {"type": "training", "state": "succeeded"}) == 1
-    # What a person may ask about stays, the rest goes.
-    assert {path.name for path in process.job_dir.iterdir()} == {jobdir.TRAINING, jobdir.PROGRESS, jobdir.RESULT}
+    # What a person may ask about stays, the rest goes, once the end has been told.
+    await cleared_to(process.job_dir, {jobdir.TRAINING, jobdir.PROGRESS, jobdir.RESULT})
     monkeypatch.setattr(scheduler_module, "RENEW_SECONDS", 0.0)
     while value("eyas_training_loss", {"job": job.id}) is not None or value("eyas_running_jobs"):
         await asyncio.sleep(0.01)
@@ -202,7 +212,7 @@ async def test_an_inspection_ends_with_its_report(house: House) -> None:
     process.end(jobdir.OK)
     assert states(await follow(house, job))[-1] is JobState.SUCCEEDED
     assert (await house.ledger.get(job.id)).dataset_report == report
-    assert {path.name for path in process.job_dir.iterdir()} == {jobdir.INSPECTION, jobdir.RESULT}
+    await cleared_to(process.job_dir, {jobdir.INSPECTION, jobdir.RESULT})
     with pytest.raises(DatasetNotFound, match="no folder '/nowhere/at/all'"):
         await submit(dataset="/nowhere/at/all", spec=asked, request_id=None)
 
@@ -490,7 +500,7 @@ async def test_what_a_job_left_that_ended_elsewhere_is_cleared_and_what_others_n
     await house.restart()
     while left[0].exists():
         await asyncio.sleep(0.01)
-    assert {path.name for path in process.job_dir.iterdir()} == {jobdir.TRAINING, jobdir.PROGRESS, jobdir.RESULT}
+    await cleared_to(process.job_dir, {jobdir.TRAINING, jobdir.PROGRESS, jobdir.RESULT})
     other.succeed()
     assert states(await follow(house, running))[-1] is JobState.SUCCEEDED
     assert left[2].exists()
