@@ -48,7 +48,7 @@ def main() -> int:
             settings = ["--budget", options.budget] if options.data else DIGITS
             accuracy = show(client, folder, model, ["--preset", options.preset, *settings])
     except eyas.EyasError as error:
-        console.print(f"demo: {error.message}", markup=False, style="red")
+        console.print(f"demo: {error.message}", markup=False, style="red", soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -139,8 +139,8 @@ def show(client: eyas.Client, folder: Path, model: str, settings: list[str]) -> 
         f"{relative(BIN)}/eyas models show {model}",
         f"{relative(BIN)}/eyas train ./photos --model clothing",
     ):
-        console.print(f"  {line}", markup=False)
-    console.print(f"\nThe report of the training: {HOME}/eyas-data/models/{job.version}/report.html")
+        console.print(f"  {line}", markup=False, soft_wrap=True)
+    console.print(f"\nThe report of the training: {HOME}/eyas-data/models/{job.version}/report.html", soft_wrap=True)
     return job.evaluation.accuracy
 
 
@@ -167,7 +167,7 @@ def relative(path: Path) -> Path:
 
 def step(text: str) -> None:
     """Prints what happens next."""
-    console.print(f"\n[bold cyan]>[/] [bold]{text}[/]")
+    console.print(f"\n[bold cyan]>[/] [bold]{text}[/]", soft_wrap=True)
 
 
 def free_port() -> int:
