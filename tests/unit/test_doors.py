@@ -81,6 +81,8 @@ DOORS = {
         ],
         (*TORCH, *TRAINER_PARTS, "aiohttp", "sqlalchemy", "alembic"),
     ),
+    # It is run every few seconds.
+    "health": (["eyasd.health"], (*TORCH, "numpy", "pydantic", "structlog", "eyas", "eyasd.core", "eyasd.telemetry", "eyasd.api")),
     "client": (["eyas", "eyas._public", "eyas.aio"], (*TORCH, "numpy", "PIL", "click", "rich", "eyasd")),
 }
 

@@ -1,0 +1,86 @@
+"""eyasd.health: the command by which a container asks its daemon, with what it says of each way that this fails."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from eyasd import health
+from eyasd.app import App, Role
+
+
+async def asked(port: int, *options: object, host: str = "127.0.0.1") -> tuple[int, str]:
+    """Returns the exit status of the command, and all that it says."""
+    command = [sys.executable, "-m", "eyasd.health", f"{host}:{port}", *map(str, options)]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
+    said, _ = await process.communicate()
+    return process.returncode or 0, said.decode().removeprefix(f"{host}:{port} is ")
+
+
+async def test_a_daemon_and_its_models_are_serving_or_not(app: App, capfd: pytest.CaptureFixture[str]) -> None:
+    assert await asked(app.port) == (0, "SERVING.\n")
+
+    async def status(name: str) -> tuple[int, str]:
+        code = await asyncio.to_thread(health.main, [f"127.0.0.1:{app.port}", "--service", name])
+        out, err = capfd.readouterr()
+        return code, out + err
+
+    place = f"of 127.0.0.1:{app.port} is"
+    assert await status("models/colours") == (0, f"models/colours {place} SERVING.\n")
+    assert await status("models/nothing") == (1, f"models/nothing {place} not known to be SERVING: it has no such service.\n")
+    await app._server.say_not_serving()
+    assert await status("models/colours") == (1, f"models/colours {place} NOT_SERVING.\n")
+
+
+async def test_nobody_listens(free_port: int) -> None:
+    assert await asked(free_port) == (1, "not known to be SERVING: nobody listens there.\n")
+
+
+def test_one_who_says_nothing_is_not_waited_for_for_ever(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(health, "_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert health.main([f"127.0.0.1:{silent.getsockname()[1]}"]) == 1
+    assert "it did not answer within" in capsys.readouterr().err
+
+
+async def test_tls(daemon: Any, authority: trustme.CA, tls_files: dict[str, str], tmp_path: Path) -> None:
+    ours, another = tmp_path / "ca.pem", tmp_path / "another.pem"
+    authority.cert_pem.write_to_path(str(ours))
+    trustme.CA().cert_pem.write_to_path(str(another))
+    async with daemon(Role.SERVER, api=tls_files) as app:
+        assert await asked(app.port, "--ca", ours, host="localhost") == (0, "SERVING.\n")
+        assert await asked(app.port, "--ca", ours, "--server-name", "localhost") == (0, "SERVING.\n")
+        failing = {
+            (): "it ended the connection: if it speaks TLS, name the authority of its certificate with --ca.",
+            ("--ca", ours): "its certificate is of another name: give one that it has with --server-name.",
+            ("--ca", another, "--server-name", "localhost"): "its certificate is not signed by the authority of --ca: ",
+            ("--ca", tls_files["tls_key"]): "--ca holds no certificate, or --cert and --key do not belong together: ",
+            ("--ca", tmp_path / "none.pem"): f"{tmp_path}/none.pem cannot be read (No such file or directory).",
+        }
+        for options, why in failing.items():
+            code, said = await asked(app.port, *options)
+            assert (code, said.count("\n")) == (1, 1)
+            assert said.startswith(f"not known to be SERVING: {why}")
+    async with daemon(Role.SERVER) as app:
+        assert await asked(app.port, "--ca", ours) == (1, "not known to be SERVING: it speaks no TLS: leave --ca out.\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--server-name", "eyas"], "name the authority to trust with --ca FILE"),
+        (["--ca", "ca.pem", "--cert", "cert.pem"], "--cert and --key go together"),
+    ],
+)
+def test_options_that_need_others(options: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        health.main(["127.0.0.1:1", *options])
+    assert says in capsys.readouterr().err
