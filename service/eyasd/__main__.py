@@ -77,6 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--metrics-port", type=int, metavar="PORT", help="Prometheus' port, on the host of the gRPC address (9464)")
     for role, text in _ROLES.items():
         parser_of_role = roles.add_parser(role, parents=[common], help=text, description=f"eyasd {role}: {text}.")
+        parser_of_role.add_argument(
+            "--insecure", action="store_true", help="listen beyond this machine even without credentials (api.insecure)"
+        )
         parser_of_role.add_argument("--check", action="store_true", help="try what a start needs, say how it went, and end")
     for role, text in _COPIES.items():
         parser_of_role = roles.add_parser(role, parents=[common], help=text, description=f"eyasd {role}: {text}.")
@@ -90,8 +93,10 @@ def _overrides(options: argparse.Namespace) -> dict[str, Any]:
     overrides: dict[str, Any] = {}
     if options.data_dir is not None:
         overrides["data_dir"] = options.data_dir
-    if options.listen is not None:
-        overrides["api"] = {"listen": options.listen}
+    api = {"listen": options.listen} if options.listen is not None else {}
+    api |= {"insecure": True} if getattr(options, "insecure", False) else {}
+    if api:
+        overrides["api"] = api
     if options.metrics_port is not None:
         host = (options.listen or "127.0.0.1").rpartition(":")[0] or "127.0.0.1"
         overrides["telemetry"] = {"metrics_listen": f"{host}:{options.metrics_port}"}

@@ -24,6 +24,7 @@ from eyasd.app import NO_AIOHTTP, Role
 from eyasd.config import Settings
 from eyasd.core.errors import EyasError, StartupFailed
 from eyasd.daemon import plan_acceptors
+from eyasd.entrance import check_exposure
 from eyasd.followers import make_trackers
 from eyasd.jobs.gpus import gpu_count
 from eyasd.machine import (
@@ -104,6 +105,7 @@ class _Checks:
 
     async def settings(self, role: Role) -> str:
         plan_acceptors(role, self._settings)
+        check_exposure(self._settings)
         api = self._settings.api
         if api.tls_certificate and api.tls_key:
             try:

@@ -14,6 +14,7 @@ from eyasd.config import Settings
 from eyasd.core.device import Transport
 from eyasd.core.errors import StartupFailed
 from eyasd.core.processors import cpu_count
+from eyasd.entrance import check_exposure
 from eyasd.serving.network.providers import CPU, choose_provider
 from eyasd.supervisor import Supervisor
 
@@ -27,6 +28,7 @@ async def serve(role: Role, settings: Settings, log: structlog.typing.FilteringB
     Raises:
         StartupFailed: says what is in the way.
     """
+    check_exposure(settings)
     settings = plan_acceptors(role, settings)
     app = Supervisor(settings, log) if settings.serving.acceptors > 1 else App(role, settings, log)
     ending = asyncio.Event()

@@ -60,6 +60,13 @@ def _keys(secret: SecretStr | None) -> SecretStr | None:
     return secret
 
 
+def _token(secret: SecretStr | None) -> SecretStr | None:
+    if secret is not None and not secret.get_secret_value().strip():
+        raise ValueError("it is empty: leave it unset where there shall be none")
+    return secret
+
+
+Token = Annotated[SecretStr | None, AfterValidator(_token)]
 FeedbackKeys = Annotated[SecretStr | None, AfterValidator(_keys)]
 
 
@@ -72,13 +79,15 @@ class ApiSettings(_Room):
 
     listen: Address = "127.0.0.1:50051"
     """Address and port of the gRPC server. Other machines reach it only on another address than 127.0.0.1."""
+    insecure: bool = False
+    """Whether to listen beyond this machine even where no credential is set, so that whoever reaches the port may do anything."""
     http_listen: Address | None = None
     """Address and port of the HTTP/JSON door, with the same token and certificate; unset is none. Needs the extra `http`."""
     tls_certificate: Path | None = None
     """PEM file of the server's certificate chain. Set together with tls_key; both unset is plain text."""
     tls_key: Path | None = None
     """PEM file of the certificate's private key."""
-    token: SecretStr | None = None
+    token: Token = None
     """If set, every call but health checks must carry it as `authorization: Bearer TOKEN`."""
     reflection: bool = True
     """Whether tools such as grpcurl can list the services."""
