@@ -57,12 +57,20 @@ class Traffic:
         return record
 
     def end_canary(self, model: str, record: TrafficRecord, reason: str) -> bool:
-        """Ends the canary of the record in force because of what was found; returns whether it did, and nobody else was quicker."""
-        try:
-            self.set(model, None, record.shadow, actor="eyasd", reason=reason, after=record.record)
-        except TrafficConflict:
-            return False
-        return True
+        """Ends a record's canary because of what was found; returns whether it did, and nobody else was quicker.
+
+        A newer record with the same canary, of somebody who changed the shadow just then, is no reason to leave it.
+        """
+        while True:
+            try:
+                self.set(model, None, record.shadow, actor="eyasd", reason=reason, after=record.record)
+            except TrafficConflict:
+                newest = self.get(model)
+                if newest is None or newest.record == record.record or newest.canary != record.canary:
+                    return False
+                record = newest
+            else:
+                return True
 
     def end_promoted(self, model: str, version: int, leads_to: Callable[[ModelRef], int | None]) -> None:
         """Ends the canary and the shadow that have become production; where somebody else changes them just then, that holds.

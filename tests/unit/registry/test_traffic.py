@@ -65,6 +65,24 @@ def test_of_two_at_the_same_moment_one_wins(tmp_path: Path) -> None:
         Traffic(RacedStore(tmp_path)).set("colours", Canary(version(2), 5.0), None, **ANN)
 
 
+@pytest.mark.parametrize(
+    ("canary", "ended"),
+    [(Canary(version(2), 5.0), True), (Canary(version(2), 10.0), False), (None, False)],
+    ids=["its shadow changed", "it changed", "it has ended"],
+)
+def test_a_canary_that_failed_ends_though_its_shadow_was_changed_just_then(
+    three: Models, canary: Canary | None, ended: bool
+) -> None:
+    shadow = Shadow(NEXT, 10.0)
+    seen = three.set_traffic("colours", Canary(version(2), 5.0), None, **ANN)
+    meanwhile = three.set_traffic("colours", canary, shadow, **ANN)
+    assert three.end_canary("colours", seen, "it failed") is ended
+    newest = three.traffic.get("colours")
+    assert newest is not None
+    assert (newest.canary, newest.shadow) == (None if ended else canary, shadow)
+    assert (newest == meanwhile) is not ended
+
+
 @pytest.mark.parametrize("target", [version(2), NEXT], ids=["by number", "by alias"])
 def test_a_canary_that_becomes_production_ends_in_the_same_breath(three: Models, target: ModelRef) -> None:
     shadow = Shadow(version(3), 1.0)
