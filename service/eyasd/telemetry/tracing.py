@@ -143,7 +143,7 @@ class Call:
         failed: of these, those without labels.
         size_bytes: of the requests.
         job: that it made, or is about; "" is none.
-        predictions: ids of answers, `MOST_PREDICTIONS` at most.
+        predictions: ids of the answers that were known first, in that order, `MOST_PREDICTIONS` at most.
         answered: when its last answer was known, on the clock of `time.monotonic`; 0 is not yet.
     """
 
