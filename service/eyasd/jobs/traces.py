@@ -78,7 +78,7 @@ def spans_of(outline: Outline, reached: Job) -> list[Span]:
     if reached.state.ended:
         made.whole(states[-1][0])
     if states[-2][1].state.at_work:
-        starting = next(n for n in reversed(range(len(states))) if states[n][1].state is JobState.STARTING)
+        starting = next(n for n, (_, job) in enumerate(states) if (job.state, job.attempt) == (JobState.STARTING, reached.attempt))
         made.waits(states[: starting + 1])
         made.attempt(states[starting:], outline.laps.get(reached.attempt, []))
     else:
@@ -158,7 +158,7 @@ class _Spans:
         # Its process may be seen long before the program has imported what it needs, and says the first word.
         self._add(f"{own} start", self._id(own), begun, laps[0].begun if laps else end, {}, name="start")
         stages = [list(laps) for _, laps in groupby(laps, lambda lap: lap.progress.stage)]
-        ends = [*(stage[0].begun for stage in stages[1:]), end]
+        ends = [*(stage[0].begun for stage in stages), end][1:]  # none where it ended before it said a word
         for number, (stage, stage_end) in enumerate(zip(stages, ends, strict=True)):
             key = f"{own} stage {number}"
             broken = redacted(why) if why and stage is stages[-1] else None

@@ -139,6 +139,19 @@ async def test_a_trace_that_cannot_be_made_fails_no_job(house: House, kept: Kept
     assert kept.spans == []
 
 
+def test_an_attempt_whose_machines_were_taken_away_for_a_while_is_one() -> None:
+    begun = datetime(2026, 1, 1, tzinfo=UTC)
+    job = Job(id="j", type=JobType.TRAINING, create_time=begun, model="m", dataset="/data", attempt=1, trace=CALL)
+    outline = Outline()
+    moves = (JobState.QUEUED, JobState.STARTING, JobState.RUNNING, JobState.STARTING, JobState.RUNNING, JobState.SUCCEEDED)
+    for minute, state in enumerate(moves):
+        attempt = 0 if state is JobState.QUEUED else 1
+        outline.see(JobEvent(0, begun + timedelta(minutes=minute), job=replace(job, state=state, attempt=attempt)))
+    spans = spans_of(outline, outline.states[-1][1])
+    minutes = {span.name: (span.end_ns - span.start_ns) / 60e9 for span in spans}
+    assert minutes == {"job training": 5, "queue": 1, "attempt": 4, "start": 4}
+
+
 def test_an_attempt_has_no_more_spans_than_it_may() -> None:
     begun = datetime(2026, 1, 1, tzinfo=UTC)
     job = Job(id="j", type=JobType.TRAINING, create_time=begun, model="m", dataset="/data", attempt=1, trace=CALL)
