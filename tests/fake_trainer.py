@@ -54,6 +54,7 @@ class FakeProcess:
     reason: str = ""
     threads: str = ""
     place: str = ""
+    suspended: bool = False
 
     async def wait(self) -> Ending:
         return await asyncio.shield(self.ended)
@@ -63,7 +64,7 @@ class FakeProcess:
         self.end(jobdir.TERMINATED)
 
     def standing(self) -> Standing:
-        return Standing(running=not self.reason, place=self.place, reason=self.reason)
+        return Standing(running=not self.reason, place=self.place, reason=self.reason, suspended=self.suspended)
 
     async def stacks(self) -> str:
         return self.threads

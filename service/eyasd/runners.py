@@ -156,6 +156,8 @@ def pod_options(settings: Settings, namespace: str) -> PodOptions:
         service_account=kubernetes.service_account,
         pull_secrets=tuple(kubernetes.pull_secrets),
         queue=kubernetes.queue,
+        priority_class=kubernetes.priority_class,
+        runtime_class=kubernetes.runtime_class,
         environment=kubernetes.environment,
         secrets=tuple(kubernetes.secrets),
         user=kubernetes.user,

@@ -275,6 +275,10 @@ class KubernetesSettings(_Room):
     """Names of the Secrets with which the image is pulled."""
     queue: str = ""
     """LocalQueue of Kueue that the Jobs are put into; "" is none."""
+    priority_class: str = ""
+    """PriorityClass of the pods; "" is the cluster's default."""
+    runtime_class: str = ""
+    """RuntimeClass of the pods, such as nvidia; "" is the node's default."""
     environment: dict[str, str] = {}
     """Variables of the training program, such as NCCL_SOCKET_IFNAME."""
     user: int = Field(default=1000, ge=1)

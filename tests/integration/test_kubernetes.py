@@ -19,7 +19,7 @@ from eyasd.jobs.kubernetes.api import Access, Cluster
 from eyasd.jobs.kubernetes.objects import Apart, PodOptions
 from eyasd.jobs.kubernetes.runner import KubernetesProcess, KubernetesRunner
 from eyasd.jobs.permits import Permits
-from eyasd.jobs.runner import Cause, Ending, Launch
+from eyasd.jobs.runner import Cause, Ending, Launch, Standing
 from fake_cluster import JOBS, NAMESPACE, PODS, SECRETS, SERVICES, FakeCluster
 from pods import condition, ended, running, waiting
 
@@ -322,6 +322,31 @@ async def test_no_two_attempts_of_a_job_are_at_work_at_once(house: House) -> Non
     await house.end_foreground()
     await house.made("eyas-j1-2")
     await house.succeed("eyas-j1-2")
+    assert await ending == Ending(0)
+
+
+async def test_a_job_that_kueue_suspends_is_said_to_wait_for_as_long_as_it_does(house: House) -> None:
+    house.options = replace(OPTIONS, queue="research")
+    process, ending = await house.start()
+    await until(lambda: process.standing().suspended)
+    assert process.standing() == Standing(
+        running=False, reason="The Job waits for its turn in the queue 'research'.", suspended=True
+    )
+
+    async def suspend(now: bool) -> None:
+        await house.cluster.put(JOBS, {"metadata": {"name": NAME}, "spec": {"suspend": now}})
+        await until(lambda: process.standing().suspended is now or None)
+
+    await suspend(False)
+    await house.pod(running())
+    await until(lambda: process.standing().running)
+    await suspend(True)  # for one of a higher priority, while the pod is at work
+    assert not process.standing().running
+    await house.cluster.remove(PODS, "eyas-j1-1-abc")
+    await suspend(False)
+    await house.pod(running("eyas-j1-1-def"))
+    await until(lambda: process.standing().running)
+    await house.succeed()
     assert await ending == Ending(0)
 
 

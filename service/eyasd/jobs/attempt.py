@@ -235,6 +235,8 @@ class Attempt:
             await self._say(said)
         if job.state is JobState.STARTING and standing.running:
             await self._ledger.update(self._lease, state=JobState.RUNNING)
+        elif job.state is JobState.RUNNING and standing.suspended:
+            await self._ledger.update(self._lease, state=JobState.STARTING)
         if standing.running and (stalled := await self._stalls.look(process)):
             await self._say(stalled)
 

@@ -70,11 +70,13 @@ class Standing:
         running: whether the program is at work, not only asked for.
         place: which devices of which machine it has, for a person; "" while nobody knows.
         reason: why it is not at work yet, a sentence; "" where it is, or nobody knows.
+        suspended: whether it waits for whoever hands out the machines, who may have taken them away from it again.
     """
 
     running: bool
     place: str = ""
     reason: str = ""
+    suspended: bool = False
 
 
 class Process(Protocol):

@@ -574,6 +574,28 @@ async def test_what_keeps_a_process_from_its_work_is_told_once_and_then_where_it
     assert said == ["No node has room.", "The image is pulled.", "It runs on node gpu-7."]
 
 
+async def test_a_job_whose_machines_are_taken_away_waits_and_goes_on_in_the_same_attempt(house: House) -> None:
+    job = await train(house)
+    process = await house.runner.started.get()
+    process.place = "node gpu-7"
+    await at_work(house, job)
+    process.suspended, process.reason = True, "The Job waits for its turn."
+    await until_state(house, job, JobState.STARTING)
+    assert house.scheduler.reason(job.id) == "The Job waits for its turn."
+    process.suspended, process.reason, process.place = False, "", "node gpu-8"
+    await until_state(house, job, JobState.RUNNING)
+    process.succeed()
+    events = await follow(house, job)
+    assert states(events) == [JobState.QUEUED, *BEGUN, *BEGUN, JobState.SUCCEEDED]
+    assert [event.message for event in events if event.message][1:] == ["The Job waits for its turn.", "It runs on node gpu-8."]
+    assert house.store.get(job.id).attempt == 1
+
+
+async def until_state(house: House, job: Job, state: JobState) -> None:
+    while (await house.ledger.get(job.id)).state is not state:
+        await house.ledger.changed_since(house.ledger.changes)
+
+
 async def until_said(house: House, job: Job, message: str) -> None:
     async for event in house.ledger.watch(job.id, 1):
         if event.message == message:

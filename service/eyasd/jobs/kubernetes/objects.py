@@ -75,6 +75,8 @@ class PodOptions:
         service_account: of the pods, which get no token of it; "" is the namespace's default one.
         pull_secrets: names of Secrets with which the image is pulled.
         queue: Kueue's LocalQueue; "" is none.
+        priority_class: of the pods, and so of what Kueue makes wait; "" is the cluster's default.
+        runtime_class: of the pods, such as that of NVIDIA's runtime; "" is the node's default.
         environment: variables of the program.
         secrets: names of Secrets whose keys are further ones.
         user: numeric user and group that the program runs as.
@@ -98,6 +100,8 @@ class PodOptions:
     service_account: str = ""
     pull_secrets: tuple[str, ...] = ()
     queue: str = ""
+    priority_class: str = ""
+    runtime_class: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
     user: int = 1000
@@ -336,6 +340,10 @@ def _pod(launch: Launch, options: PodOptions) -> Object:
         spec["serviceAccountName"] = options.service_account
     if options.pull_secrets:
         spec["imagePullSecrets"] = [{"name": secret} for secret in options.pull_secrets]
+    if options.priority_class:
+        spec["priorityClassName"] = options.priority_class
+    if options.runtime_class:
+        spec["runtimeClassName"] = options.runtime_class
     if options.node_selector:
         spec["nodeSelector"] = dict(options.node_selector)
     if options.tolerations:

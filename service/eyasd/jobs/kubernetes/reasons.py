@@ -23,14 +23,14 @@ _RANK: Final = re.compile(r"^\[rank\d+\]: ")
 def standing(job: Object | None, pods: Iterable[Object]) -> Standing:
     """Returns what is seen of an attempt that has not ended."""
     pods = list(pods)
+    if job is not None and job.get("spec", {}).get("suspend"):  # pods that are still at work are about to end
+        queue = job["metadata"].get("labels", {}).get(QUEUE)
+        why = f"The Job waits for its turn in the queue {queue!r}." if queue else "The Job is suspended."
+        return Standing(running=False, reason=why, suspended=True)
     at_work = [pod for pod in pods if pod.get("status", {}).get("phase") == "Running" and _state(pod).get("running")]
     if pods and len(at_work) == _wanted(job):
         nodes = sorted({str(pod["spec"].get("nodeName", "")) for pod in at_work})
         return Standing(running=True, place=f"node{'s' * (len(nodes) > 1)} {', '.join(nodes)}")
-    if job is not None and job.get("spec", {}).get("suspend"):
-        queue = job["metadata"].get("labels", {}).get(QUEUE)
-        why = f"The Job waits for its turn in the queue {queue!r}." if queue else "The Job is suspended."
-        return Standing(running=False, reason=why)
     said = [reason for pod in pods if (reason := _waits(pod))]
     return Standing(running=False, reason=said[0] if said else "")
 

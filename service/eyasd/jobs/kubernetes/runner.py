@@ -95,6 +95,7 @@ class KubernetesProcess:
         self._disrupted = False
         self._standing = Standing(running=False)
         self._job: Object | None = None
+        self._pods_seen: list[Object] = []
 
     def standing(self) -> Standing:
         """See `Process.standing`."""
@@ -193,6 +194,7 @@ class KubernetesProcess:
         async with aclosing(self._cluster.follow(self._jobs, fieldSelector=f"metadata.name={self._name}")) as looks:
             async for found in looks:
                 self._job = found.get(self._name)
+                self._standing = reasons.standing(self._job, self._pods_seen)
                 if self._job is None:
                     break
                 if reasons.ended(self._job):
@@ -226,7 +228,7 @@ class KubernetesProcess:
         pulling: float | None = None
         async with aclosing(self._cluster.follow(self._pods, labelSelector=objects.pods_of(self._name))) as looks:
             async for found in looks:
-                pods = list(found.values())
+                self._pods_seen = pods = list(found.values())
                 self._disrupted |= bool(reasons.disruption(pods))
                 self._standing = reasons.standing(self._job, pods)
                 why, passing = reasons.impossible(pods)

@@ -27,6 +27,8 @@ FULL = replace(
     service_account="eyas-trainer",
     pull_secrets=("registry",),
     queue="research",
+    priority_class="eyas-training",
+    runtime_class="nvidia",
     environment={"NCCL_SOCKET_IFNAME": "eth0"},
     time_limit_seconds=3600.5,
 )
@@ -181,6 +183,7 @@ def test_what_the_settings_say_reaches_the_pod() -> None:
     assert (job["spec"]["activeDeadlineSeconds"], job["spec"]["ttlSecondsAfterFinished"]) == (3601, 86_400)
     # Kueue lets it begin.
     assert (labels["kueue.x-k8s.io/queue-name"], job["spec"]["suspend"]) == ("research", True)
+    assert (pod_of(job)["priorityClassName"], pod_of(job)["runtimeClassName"]) == ("eyas-training", "nvidia")
     assert (labels[objects.JOB], labels[objects.ATTEMPT], labels[objects.OWNER]) == ("4f0c2a91de", "3", "ann_example.com")
     assert job["spec"]["template"]["metadata"]["labels"] == labels
 

@@ -38,11 +38,11 @@ DRAINED = condition("DisruptionTarget", reason="EvictionByEvictionAPI", message=
             [waiting("ImagePullBackOff", "back-off")],
             Standing(running=False, reason=f"The image {IMAGE!r} cannot be pulled: back-off."),
         ),
-        ({**JOB, "spec": {"suspend": True}}, [], Standing(running=False, reason="The Job is suspended.")),
+        ({**JOB, "spec": {"suspend": True}}, [], Standing(running=False, reason="The Job is suspended.", suspended=True)),
         (
             {"metadata": {"labels": {"kueue.x-k8s.io/queue-name": "research"}}, "spec": {"suspend": True}},
-            [],
-            Standing(running=False, reason="The Job waits for its turn in the queue 'research'."),
+            [running()],  # which has been told to make way
+            Standing(running=False, reason="The Job waits for its turn in the queue 'research'.", suspended=True),
         ),
     ],
 )
