@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,10 +93,12 @@ async def check_cluster(settings: Settings) -> str:
     cluster, namespace = _open_cluster(settings)
     options = pod_options(settings, namespace)
     from eyasd.jobs.kubernetes.api import ApiFailed  # noqa: PLC0415 -- likewise
+    from eyasd.jobs.kubernetes.image import with_image  # noqa: PLC0415
     from eyasd.jobs.kubernetes.rights import missing  # noqa: PLC0415
 
     try:
-        refused = await missing(cluster, namespace, apart=options.apart is not None)
+        if not (refused := await missing(cluster, namespace, apart=options.apart is not None)):
+            await with_image(cluster, options, socket.gethostname())
         if (exchange := make_exchange(settings)) is not None:
             await asyncio.to_thread(exchange.jobs)
     except StorageFailed as error:

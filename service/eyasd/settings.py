@@ -240,7 +240,7 @@ class KubernetesSettings(_Room):
     """Jobs as Jobs of a Kubernetes cluster, instead of processes beside the trainer. Needs the extra `kubernetes`."""
 
     image: str | None = None
-    """Image of the training program, such as registry.example/eyas-trainer:1.0; unset, jobs are processes beside the trainer."""
+    """Image of the training program; `own` is that of the trainer's own pod. Unset, jobs are processes beside the trainer."""
     namespace: str | None = None
     """Where the Jobs are made; unset is the trainer's own namespace."""
     api_url: str | None = None

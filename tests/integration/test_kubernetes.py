@@ -16,6 +16,7 @@ from eyasd.core import jobdir
 from eyasd.core.errors import StartupFailed
 from eyasd.jobs.kubernetes import api, runner
 from eyasd.jobs.kubernetes.api import Access, Cluster
+from eyasd.jobs.kubernetes.image import OWN
 from eyasd.jobs.kubernetes.objects import Apart, PodOptions
 from eyasd.jobs.kubernetes.runner import KubernetesProcess, KubernetesRunner
 from eyasd.jobs.permits import Permits
@@ -133,6 +134,29 @@ async def test_a_job_that_was_made_before_is_found_and_its_service_made(house: H
     assert house.cluster.read(JOBS, NAME)["metadata"]["uid"] == uid
     await house.succeed()
     assert await ending == Ending(0)
+
+
+async def test_pods_have_the_image_of_their_trainer(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "eyas-trainer-abc")
+    containers = [{"name": "mesh", "image": "mesh:3"}, {"name": "trainer", "image": "registry.example/eyas-trainer:2"}]
+    spec = {"containers": containers, "imagePullSecrets": [{"name": "registry"}]}
+    await house.cluster.put(PODS, {"metadata": {"name": "eyas-trainer-abc"}, "spec": spec})
+    house.options = replace(OPTIONS, image=OWN)
+    _, ending = await house.start()
+    await house.made()
+    pod = house.cluster.read(JOBS, NAME)["spec"]["template"]["spec"]
+    assert [one["image"] for one in pod["containers"]] == ["registry.example/eyas-trainer:2"]
+    assert pod["imagePullSecrets"] == [{"name": "registry"}]
+    await house.succeed()
+    assert await ending == Ending(0)
+
+
+async def test_a_trainer_that_is_no_pod_of_the_namespace_has_no_image_of_its_own(house: House) -> None:
+    house.options = replace(OPTIONS, image=OWN)
+    _, ending = await house.start()
+    ended = await ending
+    assert ended.cause is Cause.REFUSED
+    assert "name the image" in ended.message
 
 
 async def test_pods_apart_report_with_a_token_that_goes_with_their_job(house: House) -> None:

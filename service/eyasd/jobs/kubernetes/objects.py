@@ -62,7 +62,7 @@ class PodOptions:
 
     Attributes:
         namespace: where everything is.
-        image: of the training program.
+        image: of the training program; what `own` stands for, `image` finds out.
         volumes: names of persistent volume claims by the path that each is mounted at, as it is in the daemon's container.
         apart: how they speak to the trainer; None where they share its folder.
         devices: GPUs of a training that does not say; 0 is none, and then one process does it.

@@ -7,6 +7,7 @@ name follows from its attempt, so creating it again finds it. Where the API serv
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import aclosing, suppress
@@ -19,6 +20,7 @@ import structlog
 from eyasd.core import jobdir
 from eyasd.jobs.kubernetes import objects, reasons
 from eyasd.jobs.kubernetes.api import JOBS, PODS, SECRETS, SERVICES, ApiFailed, Cluster, Pauses
+from eyasd.jobs.kubernetes.image import with_image
 from eyasd.jobs.kubernetes.objects import Object, PodOptions
 from eyasd.jobs.permits import Permits
 from eyasd.jobs.runner import Cause, Ending, Launch, Process, Standing
@@ -139,7 +141,8 @@ class KubernetesProcess:
         """Makes the Job unless it is there; returns whether the attempt was not stopped meanwhile."""
         if self._stopping:
             return False
-        await self._ensure(self._jobs, objects.job(self._launch, self._options))
+        options = await with_image(self._cluster, self._options, socket.gethostname())
+        await self._ensure(self._jobs, objects.job(self._launch, options))
         if self._stopping:  # it may have been deleted before it was made
             await self._delete()
             return False
