@@ -258,6 +258,8 @@ async def test_a_full_queue_says_when_to_come_back(daemon: Any, repository: Mode
     retry = error_details_pb2.RetryInfo()
     assert details(refused[0]).details[1].Unpack(retry)
     assert retry.retry_delay.ToTimedelta().total_seconds() > 0
+    pauses = dict(refused[0].trailing_metadata())  # which gRPC itself heeds
+    assert int(pauses["grpc-retry-pushback-ms"]) >= retry.retry_delay.ToMilliseconds()
     assert len(outcomes) - len(refused) >= 4
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Final
 
 import grpc
@@ -15,6 +16,9 @@ from eyasd.telemetry.redaction import without_credentials
 
 DOMAIN: Final = "eyas"
 DETAILS_KEY: Final = "grpc-status-details-bin"
+PUSHBACK_KEY: Final = "grpc-retry-pushback-ms"
+# A server that is full says so to many at the same moment; they are not to come back together, and gRPC spreads them no further.
+_SPREAD: Final = 0.5
 
 # An error has the code of its nearest ancestor here; a test sees to it that every class has one of its own or inherits it.
 CODES: Final[dict[type[EyasError], grpc.StatusCode]] = {
@@ -73,6 +77,19 @@ def status_of(error: EyasError, request_id: str = "") -> status_pb2.Status:
     if request_id:
         details.append(error_details_pb2.RequestInfo(request_id=request_id))
     return _status(code_of(type(error)), message, details)
+
+
+def trailers_of(status: status_pb2.Status) -> tuple[tuple[str, str | bytes], ...]:
+    """Returns what a call that ends with the status has after it: all of the status, and RetryInfo once more as gRPC knows it.
+
+    gRPC's own retries, in any language, know nothing of google.rpc; by this they wait as long as the server says.
+    """
+    trailers: tuple[tuple[str, str | bytes], ...] = ((DETAILS_KEY, status.SerializeToString()),)
+    retry = error_details_pb2.RetryInfo()
+    if any(detail.Unpack(retry) for detail in status.details):
+        milliseconds = retry.retry_delay.ToMilliseconds() * random.uniform(1, 1 + _SPREAD)  # noqa: S311 - spreads load, hides nothing
+        trailers += ((PUSHBACK_KEY, str(max(1, round(milliseconds)))),)
+    return trailers
 
 
 def told(message: str) -> str:

@@ -23,7 +23,7 @@ from google.rpc import status_pb2
 
 from eyasd.api.door import Aborted, Refusal
 from eyasd.api.door.call import Handler
-from eyasd.api.errors import DETAILS_KEY, status_of, status_of_surprise
+from eyasd.api.errors import status_of, status_of_surprise, trailers_of
 from eyasd.core.errors import EyasError, InvalidArgument, Overloaded
 from eyasd.telemetry.context import REQUEST_ID
 from eyasd.telemetry.logging import access
@@ -183,7 +183,7 @@ class CallInterceptor:
         status = status_of(
             Overloaded("More calls come than the server can as much as refuse: try again later.", retry_after=timedelta(seconds=1))
         )
-        aborted = Aborted(_CODES[status.code], status.message, ((DETAILS_KEY, status.SerializeToString()),))
+        aborted = Aborted(_CODES[status.code], status.message, trailers_of(status))
         return Refusal(lambda path: not path.startswith(_OPEN), aborted, self._refused)
 
     def _refused(self, path: str) -> None:
@@ -235,7 +235,7 @@ class _Call:
     async def _abort(self, status: status_pb2.Status) -> None:
         code = _CODES[status.code]
         self._report(code, status.message)
-        await self._context.abort(code, status.message, ((DETAILS_KEY, status.SerializeToString()),))
+        await self._context.abort(code, status.message, trailers_of(status))
 
     def _report(self, code: grpc.StatusCode, message: str | None) -> None:
         if self._call.trace is not None:

@@ -8,7 +8,7 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 
-from eyasd.api.errors import CODES, code_of, status_of, status_of_reason
+from eyasd.api.errors import CODES, DETAILS_KEY, PUSHBACK_KEY, code_of, status_of, status_of_reason, trailers_of
 from eyasd.core import errors
 from eyasd.core.errors import EyasError, InvalidArgument, ModelNotFound, Overloaded
 
@@ -40,6 +40,17 @@ def test_overload_says_when_to_come_back() -> None:
     retry = error_details_pb2.RetryInfo()
     assert status_of(Overloaded("full", timedelta(milliseconds=250))).details[1].Unpack(retry)
     assert retry.retry_delay.ToTimedelta() == timedelta(milliseconds=250)
+
+
+def test_what_grpc_repeats_by_itself_comes_back_then_and_not_all_at_once() -> None:
+    status = status_of(Overloaded("full", timedelta(milliseconds=200)))
+    told = [dict(trailers_of(status)) for _ in range(50)]
+    assert {trailers[DETAILS_KEY] for trailers in told} == {status.SerializeToString()}
+    pauses = {int(trailers[PUSHBACK_KEY]) for trailers in told}
+    assert min(pauses) >= 200
+    assert max(pauses) <= 300
+    assert len(pauses) > 10
+    assert PUSHBACK_KEY not in dict(trailers_of(status_of(ModelNotFound("There is no model 'x'.", model="x"))))
 
 
 @pytest.mark.parametrize(
