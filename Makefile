@@ -9,7 +9,7 @@ GENERATED := build/protos
 GENERATOR := grpcio-tools==1.71.2 protobuf==5.29.6 googleapis-common-protos==1.70.0 setuptools==80.9.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types protos check-protos dashboards bench bench-serve clean
+.PHONY: help setup demo test lint types protos check-protos dashboards pins bench bench-serve clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +72,22 @@ check-protos: $(GENERATED) .venv-protos/ready ## fail if what was generated is n
 
 dashboards: setup ## write Grafana's dashboards, and the rules as Kubernetes has them, from k8s/monitoring/dashboards and rules
 	PYTHONPATH=k8s/monitoring $(BIN)/python -m dashboards
+
+# What is pinned stays so, unless ARGS=--upgrade or ARGS='--upgrade-package NAME'. The first has what all others share.
+PINNED := requirements
+define pin
+	$(BIN)/uv pip compile pyproject.toml --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11 \
+		--python-platform linux --output-file $(PINNED)/$(1).txt $(2) $(ARGS)
+endef
+DAEMON := --extra daemon --extra http --extra otel
+SHARED := --constraint $(PINNED)/trainer.txt
+
+pins: setup ## pin what the images are made of, with hashes, from pyproject.toml; ARGS=--upgrade for newer ones
+	$(call pin,trainer,$(DAEMON) --extra trainer --extra server --extra kubernetes --extra postgres --extra mlflow --extra tensorboard --extra cli)
+	$(call pin,server,$(DAEMON) --extra server-gpu $(SHARED))
+	$(call pin,server-cpu,$(DAEMON) --extra server $(SHARED))
+	$(call pin,daemon,$(DAEMON) $(SHARED))
+	$(call pin,tools,--group images $(SHARED))
 
 bench: setup ## measure, beside other tools; DATA=FOLDER with train/, validation/ and test/ inside
 	$(BIN)/pip install --quiet --group bench
