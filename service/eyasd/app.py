@@ -1,7 +1,7 @@
 """One daemon, or an acceptor of one, whose parts `trainer` and `server` wire together.
 
     start    data folder -> port bound -> metrics -> scheduler and fleet -> first versions loaded -> calls answered, SERVING
-    SIGTERM  NOT_SERVING -> streams end -> lame duck -> watches end, trainers checkpoint -> calls in flight finish
+    SIGTERM  NOT_SERVING -> lame duck -> watches say so, streams end -> trainers checkpoint -> calls in flight finish
 
 `eyasd.daemon` says when.
 """
@@ -56,6 +56,9 @@ if TYPE_CHECKING:
 NO_AIOHTTP: Final = "api.http_listen needs aiohttp: install 'eyas[http]', or leave it unset."
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 50_000
 _FLUSH_SECONDS: Final = 3.0  # for the last traces, in the end
+# From when those that watch are told until connections end: enough for them to leave, and so short that a client which knows no
+# other server yet repeats its calls past it (for 0.6 s at least).
+_LEAVING_SECONDS: Final = 0.25
 
 
 class Role(StrEnum):
@@ -187,10 +190,14 @@ class App:
 
     async def stop(self) -> None:
         """Goes down without failing a call that arrives in time; see the module's docstring."""
-        await self._server.say_not_serving()
+        self._server.say_not_serving()
+        lame_duck = self._settings.api.lame_duck_seconds
+        leaving = min(_LEAVING_SECONDS, lame_duck)
+        await asyncio.sleep(lame_duck - leaving)
+        await self._server.send_away()
         for service in self._streaming:
             service.end_streams()
-        await asyncio.sleep(self._settings.api.lame_duck_seconds)
+        await asyncio.sleep(leaving)
         for task in self._following:  # before their leases are released
             task.cancel()
         await asyncio.gather(*self._following, return_exceptions=True)

@@ -64,13 +64,20 @@ async def test_a_model_that_cannot_be_served_is_not_healthy_and_the_others_are(
         assert "was changed after it was published" in versions.versions[0].serving_error.message
 
 
-async def test_watch_sees_the_way_down_while_calls_are_still_answered(daemon: Any, published: Models) -> None:
-    async with daemon(api={"lame_duck_seconds": 0.5}) as app, grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as channel:
-        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=""))
-        states = aiter(watch)
+async def test_checks_and_then_watches_see_the_way_down_while_calls_are_still_answered(
+    daemon: Any, published: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eyasd.app._LEAVING_SECONDS", 1.0)
+    async with daemon(api={"lame_duck_seconds": 1.5}) as app, grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        states = aiter(health.Watch(health_pb2.HealthCheckRequest(service="")))
         assert (await anext(states)).status == SERVING
         stopping = asyncio.create_task(app.stop())
-        assert (await anext(states)).status == NOT_SERVING
+        told = asyncio.create_task(anext(states))
+        while (await health.Check(health_pb2.HealthCheckRequest())).status == SERVING:
+            await asyncio.sleep(0)
+        assert not told.done()
+        assert (await told).status == NOT_SERVING
         response = await ClassificationServiceStub(channel).Classify(CLASSIFY)
         assert len(response.results) == 1
         await stopping

@@ -1,4 +1,10 @@
-"""Health checks and watches, as grpc.health.v1 has them; watches end when the server does."""
+"""Health checks and watches, as grpc.health.v1 has them; watches end when the server does.
+
+Who checks, such as a probe or a balancer, learns at once that the server goes down: it looks now and then, and passes it on. Who
+watches is a client itself, and leaves the moment it is told. Where it knows no other server yet, as when a new one with another
+address takes this one's place, it would be left with nothing; so it is told late. Its connection ends soon after, and it looks for
+servers anew.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +12,7 @@ import asyncio
 from typing import Any
 
 import grpc
+from grpc_health.v1 import health_pb2
 from grpc_health.v1._async import HealthServicer  # the public name, grpc_health.v1.health.aio, exists only at run time
 
 
@@ -15,6 +22,16 @@ class Health(HealthServicer):  # type: ignore[misc] # grpc_health has no types
     def __init__(self) -> None:
         super().__init__()
         self._watches: set[asyncio.Task[None]] = set()
+        self._refusing = False
+
+    async def Check(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
+        """Tells how it is now."""
+        state = await super().Check(request, context)
+        return health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.NOT_SERVING) if self._refusing else state
+
+    def refuse_checks(self) -> None:
+        """Says NOT_SERVING from now on to everyone who checks."""
+        self._refusing = True
 
     async def Watch(self, request: Any, context: Any) -> None:  # noqa: N802 - gRPC's name
         """Tells of every change until the caller leaves, or the server stops."""

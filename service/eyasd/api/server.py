@@ -126,9 +126,13 @@ class Server:
             state = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
             await self._health.set(model_name(model), state)
 
-    async def say_not_serving(self) -> None:
-        """Says NOT_SERVING for everything, for good, while calls are still answered, so that balancers look elsewhere."""
+    def say_not_serving(self) -> None:
+        """Says NOT_SERVING to whoever checks, for good, while calls are still answered, so that balancers look elsewhere."""
         self.is_ready = False
+        self._health.refuse_checks()
+
+    async def send_away(self) -> None:
+        """Says it to those that watch, too, and that at once take their calls elsewhere; see `health`."""
         await self._health.enter_graceful_shutdown()
 
     async def stop(self, grace_seconds: float) -> None:

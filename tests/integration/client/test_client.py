@@ -201,7 +201,7 @@ async def test_repeats_end(server: FakeServer, call: Caller) -> None:
     server.answers("GetJob", GONE)
     with pytest.raises(eyas.Unavailable):
         await call("get_job", "abc")
-    assert len(server.received) == 4
+    assert len(server.received) == 5
 
 
 @pytest.mark.parametrize("code", ["INTERNAL", "RESOURCE_EXHAUSTED", "ABORTED", "DEADLINE_EXCEEDED"])
