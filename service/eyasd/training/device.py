@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from importlib.util import find_spec
 from typing import Final
 
 import torch
@@ -24,8 +27,14 @@ def layout(backbone: str, device: torch.device) -> torch.memory_format:
 
 
 def pays_to_compile(samples: int, device: torch.device) -> bool:
-    """Returns whether a training of so many pictures ends sooner if its network is compiled first."""
-    return device.type == "cuda" and samples >= _SAMPLES_TO_COMPILE
+    """Returns whether a training of so many pictures ends sooner if its network is compiled first, and whether it can be."""
+    return device.type == "cuda" and samples >= _SAMPLES_TO_COMPILE and _can_compile()
+
+
+def _can_compile() -> bool:
+    """Returns whether there is what torch.compile makes kernels with: Triton, and the C compiler that Triton starts."""
+    compilers = [os.environ["CC"]] if "CC" in os.environ else ["gcc", "clang"]
+    return find_spec("triton") is not None and any(map(shutil.which, compilers))
 
 
 def tune() -> None:

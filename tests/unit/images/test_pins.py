@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 FILES = sorted((ROOT / "requirements").glob("*.txt"))
 
 
+@cache
 def asked() -> dict[str, tuple[list[str], list[str]]]:
     """Returns what `make pins` pins in each file: extras, and groups."""
     command = ["make", "--dry-run", "--old-file=setup", "pins"]

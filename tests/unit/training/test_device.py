@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from timm.optim import create_optimizer_v2
@@ -11,6 +13,13 @@ from eyasd.training.device import layout, pays_to_compile
 from eyasd.training.tuning.optimizer import kernels_of
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.fixture
+def compiler(tmp_path: Path) -> Path:
+    program = tmp_path / "gcc"
+    program.touch(mode=0o755)
+    return program
 
 
 @pytest.mark.parametrize(
@@ -31,8 +40,19 @@ def test_grouped_convolutions_have_their_channels_first_on_a_gpu(
 @pytest.mark.parametrize(
     ("samples", "device", "pays"), [(30_680, GPU, False), (1_999_999, GPU, False), (2_000_000, GPU, True), (10**9, CPU, False)]
 )
-def test_only_a_long_training_on_a_gpu_pays_for_being_compiled(samples: int, device: torch.device, pays: bool) -> None:
+def test_only_a_long_training_on_a_gpu_pays_for_being_compiled(
+    samples: int, device: torch.device, pays: bool, compiler: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CC", str(compiler))
     assert pays_to_compile(samples, device) is pays
+
+
+def test_nothing_is_compiled_where_there_is_no_compiler(compiler: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", str(compiler.parent))
+    assert pays_to_compile(2_000_000, GPU)
+    compiler.unlink()
+    assert not pays_to_compile(2_000_000, GPU)
 
 
 @pytest.mark.parametrize("optimizer", [Optimizer.ADAMW, Optimizer.ADAM, Optimizer.SGD])
