@@ -9,7 +9,7 @@ GENERATED := build/protos
 GENERATOR := grpcio-tools==1.71.2 protobuf==5.29.6 googleapis-common-protos==1.70.0 setuptools==80.9.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types protos check-protos dashboards pins bench bench-serve clean
+.PHONY: help setup demo test test-cluster lint types protos check-protos dashboards pins bench bench-serve clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ demo: setup ## train, evaluate and classify on real pictures; DATA=FOLDER for yo
 
 test: setup ## run every test, on all processors
 	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+
+test-cluster: setup ## try an overlay in a cluster that has the images; CLUSTER=KUBECONFIG, OVERLAY=k8s/overlays/cpu for another
+	PATH="$(abspath $(BIN)):$$PATH" EYAS_TEST_KUBECONFIG='$(abspath $(or $(CLUSTER),$(error Name a cluster: make test-cluster CLUSTER=~/.kube/config)))' EYAS_TEST_OVERLAY='$(OVERLAY)' $(BIN)/pytest tests/cluster
 
 lint: setup $(GENERATED) ## check the style of the code and of the contract
 	$(BIN)/ruff check

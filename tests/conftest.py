@@ -36,8 +36,9 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out the GPU's tests where there is none, and what only a long search for faults has time for."""
+    """Leaves out the tests of a GPU or a cluster where there is none, and what only a long search for faults has time for."""
     absent = set() if any(Path("/proc/driver/nvidia/gpus").glob("*")) else {"gpu"}
+    absent |= set() if os.environ.get("EYAS_TEST_KUBECONFIG") else {"cluster"}
     absent |= set() if config.getoption("all_faults") else {"long"}
     left_out = [item for item in items if any(map(item.get_closest_marker, absent))]
     config.hook.pytest_deselected(items=left_out)
