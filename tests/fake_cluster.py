@@ -16,6 +16,7 @@ JOBS = kmock.resource("batch/v1/jobs")
 PODS = kmock.resource("v1/pods")
 SERVICES = kmock.resource("v1/services")
 SECRETS = kmock.resource("v1/secrets")
+EVENTS = kmock.resource("v1/events")
 NAMESPACE = "ml"
 
 
@@ -31,7 +32,7 @@ class FakeCluster(kmock.KubernetesEmulator):
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
-        for resource in (JOBS, PODS, SERVICES, SECRETS):
+        for resource in (JOBS, PODS, SERVICES, SECRETS, EVENTS):
             self.resources[resource] = kmock.ResourceInfo(namespaced=True)
         self.faults: list[tuple[str, web.Response | None, bool]] = []
         self.log = "a line\n"
@@ -166,5 +167,6 @@ class FakeCluster(kmock.KubernetesEmulator):
 def selected(one: Object, params: Any) -> bool:
     labels = one["metadata"].get("labels", {})
     wanted = [term.split("=") for term in params.get("labelSelector", "").split(",") if term]
-    named = params.get("fieldSelector", "").removeprefix("metadata.name=")
-    return all(labels.get(key) == value for key, value in wanted) and named in {"", one["metadata"]["name"]}
+    field, _, named = params.get("fieldSelector", "").partition("=")
+    whose = one.get("involvedObject", {}) if field == "involvedObject.name" else one["metadata"]
+    return all(labels.get(key) == value for key, value in wanted) and named in {"", whose.get("name")}

@@ -21,7 +21,7 @@ from eyasd.jobs.kubernetes.objects import Apart, PodOptions
 from eyasd.jobs.kubernetes.runner import KubernetesProcess, KubernetesRunner
 from eyasd.jobs.permits import Permits
 from eyasd.jobs.runner import Cause, Ending, Launch, Standing
-from fake_cluster import JOBS, NAMESPACE, PODS, SECRETS, SERVICES, FakeCluster
+from fake_cluster import EVENTS, JOBS, NAMESPACE, PODS, SECRETS, SERVICES, FakeCluster
 from pods import condition, ended, running, waiting
 
 _T = TypeVar("_T")
@@ -272,6 +272,36 @@ async def test_a_quota_that_is_used_up_is_waited_for(house: House) -> None:
     process, ending = await house.start()
     await until(lambda: "exceeded quota" in process.standing().reason or None)
     await house.made()
+    await house.succeed()
+    assert await ending == Ending(0)
+
+
+async def test_why_no_pod_is_made_is_told_until_there_is_one(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "_SILENCE_SECONDS", 0.01)
+    process, ending = await house.start()
+    await house.made()
+    why = {"type": "Warning", "message": "exceeded quota: trainings", "lastTimestamp": "2026-01-01T00:00:00Z"}
+    await house.cluster.put(
+        EVENTS, {**why, "metadata": {"name": "other"}, "involvedObject": {"name": "eyas-j2-1"}, "message": "no"}
+    )
+    await house.cluster.put(EVENTS, {**why, "metadata": {"name": "failed"}, "involvedObject": {"name": NAME}})
+    await until(lambda: process.standing().reason == "No pod is made: exceeded quota: trainings.")
+    await house.pod(running())
+    await until(lambda: process.standing().running)
+    assert process.standing().reason == ""
+    await house.pod(ended(0))
+    await house.succeed()
+    assert await ending == Ending(0)
+
+
+async def test_a_trainer_that_may_not_see_events_says_where_they_are(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "_SILENCE_SECONDS", 0.01)
+    process, ending = await house.start()
+    await house.made()
+    await until(lambda: process._job)
+    house.cluster.fail("list", 403, times=1000, reason="Forbidden", message="cannot list resource events")
+    await until(lambda: "`kubectl describe` may say why" in process.standing().reason)
+    house.cluster.faults.clear()
     await house.succeed()
     assert await ending == Ending(0)
 

@@ -42,6 +42,7 @@ JOBS: Final = "/apis/batch/v1/namespaces/{}/jobs"
 PODS: Final = "/api/v1/namespaces/{}/pods"
 SERVICES: Final = "/api/v1/namespaces/{}/services"
 SECRETS: Final = "/api/v1/namespaces/{}/secrets"
+EVENTS: Final = "/api/v1/namespaces/{}/events"
 
 
 class ApiFailed(Exception):

@@ -14,6 +14,7 @@ _UNPULLED: Final = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnava
 # Which no wait mends.
 _IMPOSSIBLE: Final = frozenset({"InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError", "RunContainerError"})
 _EVICTED: Final = frozenset({"Evicted", "NodeLost", "NodeShutdown", "Shutdown", "Terminated", "Preempting"})
+_SET_UP: Final = "The pod is being set up on node"
 _SIGNAL: Final = 128
 _WORDS: Final = 400
 # Before each line of a process's own traceback.
@@ -33,6 +34,24 @@ def standing(job: Object | None, pods: Iterable[Object]) -> Standing:
         return Standing(running=True, place=f"node{'s' * (len(nodes) > 1)} {', '.join(nodes)}")
     said = [reason for pod in pods if (reason := _waits(pod))]
     return Standing(running=False, reason=said[0] if said else "")
+
+
+def silent(job: Object | None, pods: Iterable[Object]) -> str:
+    """Returns the name of what waits without a word, the Job for a pod or a pod for its node: its events say why; "" of none."""
+    pods = list(pods)
+    if job is None or job.get("spec", {}).get("suspend"):
+        return ""
+    if len(pods) < _wanted(job):
+        return str(job["metadata"]["name"])
+    return next((str(pod["metadata"]["name"]) for pod in pods if _waits(pod).startswith(_SET_UP)), "")
+
+
+def warning(events: Iterable[Object]) -> str:
+    """Returns what the last of an object's events warns of; "" where none does."""
+    # That a node was looked for is over when there is one.
+    warnings = [one for one in events if one.get("type") == "Warning" and one.get("reason") != "FailedScheduling"]
+    last = max(warnings, key=lambda one: str(one.get("lastTimestamp") or one.get("eventTime") or ""), default=None)
+    return _brief(last.get("message", "")) if last else ""
 
 
 def impossible(pods: Iterable[Object]) -> tuple[str, bool]:
@@ -128,7 +147,7 @@ def _waits(pod: Object) -> str:
     if reason in _IMPOSSIBLE:
         return f"The container cannot be started: {message}"
     if status.get("phase") == "Pending" and pod["spec"].get("nodeName"):
-        return f"The pod is being set up on node {pod['spec']['nodeName']}."
+        return f"{_SET_UP} {pod['spec']['nodeName']}."
     return ""
 
 

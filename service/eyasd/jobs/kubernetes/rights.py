@@ -12,6 +12,7 @@ RIGHTS: Final = {
     ("", "pods"): ("list", "watch"),
     ("", "pods/log"): ("get",),
     ("", "services"): ("create",),
+    ("", "events"): ("list",),
 }
 # Besides, where pods share no folder with the trainer. What it makes goes with its Job: it need neither read nor delete any.
 RIGHTS_APART: Final = {("", "secrets"): ("create",)}

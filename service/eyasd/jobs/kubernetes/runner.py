@@ -19,7 +19,7 @@ import structlog
 
 from eyasd.core import jobdir
 from eyasd.jobs.kubernetes import objects, reasons
-from eyasd.jobs.kubernetes.api import JOBS, PODS, SECRETS, SERVICES, ApiFailed, Cluster, Pauses
+from eyasd.jobs.kubernetes.api import EVENTS, JOBS, PODS, SECRETS, SERVICES, ApiFailed, Cluster, Pauses
 from eyasd.jobs.kubernetes.image import with_image
 from eyasd.jobs.kubernetes.objects import Object, PodOptions
 from eyasd.jobs.permits import Permits
@@ -28,6 +28,7 @@ from eyasd.jobs.runner import Cause, Ending, Launch, Process, Standing
 _Answer = TypeVar("_Answer")
 
 _PULL_SECONDS: Final = 300.0  # in which an image may come to be where it is said to be
+_SILENCE_SECONDS: Final = 10.0  # after which it is asked why nothing goes on
 _LOG_LINES: Final = 1000
 _LOG_BYTES: Final = 256 * 1024
 
@@ -89,8 +90,8 @@ class KubernetesProcess:
         self._token = token
         self._create = create
         self._name = objects.name(launch)
-        collections = (one.format(options.namespace) for one in (JOBS, PODS, SERVICES, SECRETS))
-        self._jobs, self._pods, self._services, self._secrets = collections
+        collections = (one.format(options.namespace) for one in (JOBS, PODS, SERVICES, SECRETS, EVENTS))
+        self._jobs, self._pods, self._services, self._secrets, self._events = collections
         self._log = log.bind(job=launch.job, attempt=launch.attempt)
         self._stopping = False
         self._impossible = ""
@@ -98,6 +99,7 @@ class KubernetesProcess:
         self._standing = Standing(running=False)
         self._job: Object | None = None
         self._pods_seen: list[Object] = []
+        self._warning = ""
 
     def standing(self) -> Standing:
         """See `Process.standing`."""
@@ -109,7 +111,7 @@ class KubernetesProcess:
 
     async def wait(self) -> Ending:
         """See `Process.wait`."""
-        looking = asyncio.create_task(self._look())
+        looking = [asyncio.create_task(one) for one in (self._look(), self._ask())]
         try:
             if self._create and not await self._begin():
                 return Ending(jobdir.TERMINATED)
@@ -119,8 +121,9 @@ class KubernetesProcess:
                 await self._persist(self._delete)
             return Ending(None, Cause.REFUSED, f"The cluster refused to run the job: {error.message}")
         finally:
-            looking.cancel()
-            await asyncio.gather(looking, return_exceptions=True)
+            for one in looking:
+                one.cancel()
+            await asyncio.gather(*looking, return_exceptions=True)
 
     async def stop(self, grace_seconds: float) -> None:  # noqa: ARG002 -- the pods were told theirs when they were made
         """See `Process.stop`."""
@@ -197,7 +200,7 @@ class KubernetesProcess:
         async with aclosing(self._cluster.follow(self._jobs, fieldSelector=f"metadata.name={self._name}")) as looks:
             async for found in looks:
                 self._job = found.get(self._name)
-                self._standing = reasons.standing(self._job, self._pods_seen)
+                self._stand()
                 if self._job is None:
                     break
                 if reasons.ended(self._job):
@@ -233,12 +236,32 @@ class KubernetesProcess:
             async for found in looks:
                 self._pods_seen = pods = list(found.values())
                 self._disrupted |= bool(reasons.disruption(pods))
-                self._standing = reasons.standing(self._job, pods)
+                self._stand()
                 why, passing = reasons.impossible(pods)
                 pulling = (pulling or time.monotonic()) if why else None
                 if pulling is not None and (not passing or time.monotonic() - pulling > _PULL_SECONDS):
                     self._impossible = why
                     await self._persist(self._delete)
+
+    async def _ask(self) -> None:
+        """Asks why nothing goes on where neither Job nor pods say it: no pod can be made, or a volume is not to be had."""
+        while True:
+            await asyncio.sleep(_SILENCE_SECONDS)
+            name, why = reasons.silent(self._job, self._pods_seen), ""
+            if name:
+                try:
+                    events = await self._cluster.list(self._events, fieldSelector=f"involvedObject.name={name}")
+                    why = reasons.warning(events["items"])
+                except ApiFailed as error:
+                    why = f"`kubectl describe` may say why, the trainer is not told: {error.message}"
+            self._warning = f"{'No pod is made' if name == self._name else 'The pod cannot be set up'}: {why}" if why else ""
+            self._stand()
+
+    def _stand(self) -> None:
+        """Sees anew how the attempt stands."""
+        standing = reasons.standing(self._job, self._pods_seen)
+        waits = self._warning and reasons.silent(self._job, self._pods_seen)
+        self._standing = replace(standing, reason=self._warning) if waits else standing
 
     async def _persist(self, call: Callable[[], Awaitable[_Answer]]) -> _Answer:
         """Asks until there is an answer.

@@ -51,6 +51,40 @@ def test_what_is_seen_of_an_attempt(job: Object | None, pods: list[Object], expe
 
 
 @pytest.mark.parametrize(
+    ("job", "pods", "name"),
+    [
+        (None, [], ""),
+        (JOB, [], "j"),
+        ({**JOB, "spec": {"parallelism": 2}}, [running()], "j"),
+        ({**JOB, "spec": {"suspend": True}}, [], ""),
+        (JOB, [unschedulable("no room")], ""),
+        (JOB, [waiting("ImagePullBackOff", "back-off")], ""),
+        (JOB, [waiting("ContainerCreating", "")], "eyas-j1-1-abc"),
+        (JOB, [running()], ""),
+    ],
+)
+def test_what_waits_without_a_word_is_named(job: Object | None, pods: list[Object], name: str) -> None:
+    assert reasons.silent(job, pods) == name
+
+
+def test_the_last_warning_is_told() -> None:
+    def event(message: str, last: str | None, kind: str = "Warning", **more: str) -> Object:
+        return {"type": kind, "message": message, "lastTimestamp": last, **more}
+
+    events = [
+        event("exceeded quota: a", "2026-01-01T00:00:02Z"),
+        event("exceeded quota: b", "2026-01-01T00:00:03Z"),
+        event("exceeded quota: c", "2026-01-01T00:00:01Z"),
+        event("0/3 nodes", "2026-01-01T00:00:04Z", reason="FailedScheduling"),
+        event("Created pod", "2026-01-01T00:00:05Z", "Normal"),
+    ]
+    assert reasons.warning(events) == "exceeded quota: b."
+    later = event("a volume is away", None, eventTime="2026-01-01T00:00:06.000000Z")
+    assert reasons.warning([*events, later]) == "a volume is away."
+    assert reasons.warning([]) == ""
+
+
+@pytest.mark.parametrize(
     ("reason", "says", "passing"),
     [
         ("ErrImagePull", f"The image {IMAGE!r} cannot be pulled: it is so.", True),
