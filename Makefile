@@ -9,7 +9,7 @@ GENERATED := build/protos
 GENERATOR := grpcio-tools==1.71.2 protobuf==5.29.6 googleapis-common-protos==1.70.0 setuptools==80.9.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-cluster lint types protos check-protos dashboards pins bench bench-serve clean
+.PHONY: help setup demo test test-cluster lint types protos check-protos dashboards pins images image-check bench bench-serve clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -91,6 +91,21 @@ pins: setup ## pin what the images are made of, with hashes, from pyproject.toml
 	$(call pin,server-cpu,$(DAEMON) --extra server $(SHARED))
 	$(call pin,daemon,$(DAEMON) $(SHARED))
 	$(call pin,tools,--group images $(SHARED))
+
+ENGINE := podman
+REVISION = $(shell git rev-parse HEAD)
+# Of all files in the layers: what is pinned alike gives the same layers again, and a registry has them already.
+export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct -- Dockerfile docker requirements)
+BUILD = $(ENGINE) build $(if $(filter podman,$(ENGINE)),--format docker --timestamp $(SOURCE_DATE_EPOCH)) --build-arg REVISION=$(REVISION) $(ARGS)
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+
+images: ## build the images, with ENGINE=podman or docker; ARGS for it, such as --network=host
+	$(BUILD) --target server-cpu --tag eyas-server:$(VERSION)-cpu .
+	$(BUILD) --target trainer --tag eyas-trainer:$(VERSION) .
+	$(BUILD) --target server --tag eyas-server:$(VERSION) .
+
+image-check: setup ## try the images: train and classify in containers without any right
+	$(BIN)/python docker/check.py --engine $(ENGINE) trainer server-cpu server
 
 bench: setup ## measure, beside other tools; DATA=FOLDER with train/, validation/ and test/ inside
 	$(BIN)/pip install --quiet --group bench

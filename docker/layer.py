@@ -82,15 +82,17 @@ def clear() -> None:
 
 def install(wanted: Path) -> None:
     """Installs requirements, all of them with hashes, or the project's own wheel."""
-    what = ["--no-deps", "--no-index", *wanted.glob("*.whl")] if wanted.is_dir() else ["--require-hashes", "--requirement", wanted]
-    how = ["--python", PYTHON, "install", "--no-cache-dir", "--no-compile", "--quiet"]
+    what: list[str | Path] = (
+        ["--no-deps", "--no-index", *wanted.glob("*.whl")] if wanted.is_dir() else ["--require-hashes", "--requirement", wanted]
+    )
+    how: list[str | Path] = ["--python", PYTHON, "install", "--no-cache-dir", "--no-compile", "--quiet"]
     subprocess.run([sys.executable, "-m", "pip", *how, *what], check=True)
 
 
 def describe() -> None:
     """Writes the bill of materials: every package with its version and its licence."""
     program = Path(sys.executable).with_name("cyclonedx-py")
-    how = ["environment", "--output-reproducible", "--output-format", "JSON", "--output-file", HOME / "sbom.json"]
+    how: list[str | Path] = ["environment", "--output-reproducible", "--output-format", "JSON", "--output-file", HOME / "sbom.json"]
     subprocess.run([program, *how, PYTHON], check=True)
 
 
