@@ -9,7 +9,7 @@ GENERATED := build/protos
 GENERATOR := grpcio-tools==1.71.2 protobuf==5.29.6 googleapis-common-protos==1.70.0 setuptools==80.9.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-cluster lint types protos check-protos dashboards pins images image-check bench bench-serve clean
+.PHONY: help setup demo test test-cluster lint types protos check-protos clients dashboards pins images image-check bench bench-serve clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ check-protos: $(GENERATED) .venv-protos/ready ## fail if what was generated is n
 	$(call describe,build/generated/protocol.binpb)
 	cmp $(INFERENCE) build/generated/protocol.binpb
 
+clients: $(GENERATED) ## generate the examples' code in Go and TypeScript; needs protoc-gen-go, protoc-gen-go-grpc and protoc-gen-es
+	cd examples && $(abspath $(BIN))/buf generate
+
 dashboards: setup ## write Grafana's dashboards, and the rules as Kubernetes has them, from k8s/monitoring/dashboards and rules
 	PYTHONPATH=k8s/monitoring $(BIN)/python -m dashboards
 
@@ -123,5 +126,5 @@ bench-serve: setup ## measure serving beside services by hand, MLServer and Ray 
 	$(BIN)/python bench/serve.py $(if $(DATA),'$(DATA)') $(ARGS)
 
 clean: ## remove everything that was made here, the environments too
-	rm -rf $(VENV) .venv-protos build dist .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-protos build dist .demo examples/node/node_modules examples/node/dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
