@@ -15,7 +15,9 @@ from kubelet import Kubelet
 from .conftest import House
 
 
-async def test_a_training_of_two_pods_that_share_no_disk(house: House, digits: Path, tmp_path: Path, s3_address: str) -> None:
+async def test_a_training_of_two_pods_that_share_no_disk_outlives_its_trainer(
+    house: House, digits: Path, tmp_path: Path, s3_address: str
+) -> None:
     folder = tmp_path / "two"
     for label in "01":
         (folder / label).mkdir(parents=True)
@@ -37,9 +39,17 @@ async def test_a_training_of_two_pods_that_share_no_disk(house: House, digits: P
         await asyncio.to_thread(lambda: house.start("trainer", **settings))
         arguments = ("--model", "digits", "--backbone", "test_resnet", "--set", "pretrained=false", "--set", "image_size_px=32")
         arguments += ("--set", "epochs=1", "--upload")
-        trained = await asyncio.to_thread(house.json, "train", folder, *arguments)
+        training = asyncio.create_task(asyncio.to_thread(house.json, "train", folder, *arguments))
+        async with asyncio.timeout(120):
+            while len(kubelet.started) < 2:
+                await asyncio.sleep(0.02)
+        # An upgrade: pods go on, and who watches the job does, too.
+        assert await asyncio.to_thread(house.stop) == 0
+        await asyncio.to_thread(lambda: house.start("trainer", **settings))
+        trained = await training
         assert trained["state"] == "succeeded"
         assert [command[command.index("--node") + 1] for command in kubelet.started] == ["0", "1"]
+        assert trained["attempt"] == 1
         watched = await asyncio.to_thread(house.eyas, "jobs", "watch", trained["id"])
         assert "evaluate, validation accuracy" in watched.stderr
         store = open_store(s3_address, tmp_path)

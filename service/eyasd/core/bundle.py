@@ -20,6 +20,7 @@ Knows the format, not where bundles are kept: that is the registry's.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -198,15 +199,14 @@ def read_manifest(text: bytes) -> Manifest:
         BrokenBundle: it is damaged, or of a format this version of Eyas does not know.
     """
     try:
-        manifest = document.load(Manifest, text)
-    except (ValueError, TypeError, InvalidArgument) as error:
-        raise BrokenBundle(f"{MANIFEST} is damaged: {error}.") from error
-    if manifest.format_version != FORMAT_VERSION:
-        raise BrokenBundle(
-            f"{MANIFEST} has format version {manifest.format_version}, this Eyas reads {FORMAT_VERSION}; "
-            "use the version of Eyas that wrote it."
-        )
-    return manifest
+        found = json.loads(text).get("format_version", FORMAT_VERSION)
+        if found != FORMAT_VERSION:  # of which nothing else is known
+            raise BrokenBundle(
+                f"{MANIFEST} has format version {found!r}, this Eyas reads {FORMAT_VERSION}; use the version of Eyas that wrote it."
+            )
+        return document.load(Manifest, text)
+    except (ValueError, TypeError, AttributeError, InvalidArgument) as error:
+        raise BrokenBundle(f"{MANIFEST} is damaged, or was written by a newer Eyas: {error}.") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,14 @@ def test_a_changed_file_is_told_of(tiny_bundle: Path) -> None:
         bundle.verified(manifest, bundle.MODEL, content + b"\0")
 
 
-@pytest.mark.parametrize(("change", "says"), [({"format_version": 99}, "format version 99"), ({"labels": "x"}, "must be a list")])
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"format_version": 99, "and": "more"}, "format version 99"),
+        ({"and": "more"}, "newer Eyas"),
+        ({"labels": "x"}, "must be a list"),
+    ],
+)
 def test_a_foreign_manifest_is_told_of(tiny_bundle: Path, change: dict[str, object], says: str) -> None:
     data = json.loads((tiny_bundle / bundle.MANIFEST).read_text()) | change
     with pytest.raises(BrokenBundle, match=says):
