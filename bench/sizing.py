@@ -1,7 +1,7 @@
 """What trainings and servers take of memory, disk and processors, by backbone and dataset: `python bench/sizing.py FOLDER`.
 
 FOLDER has train/ with pictures in a folder a label. For each backbone a training of an epoch on so many of them, as a job of a
-trainer; then a server that has all those versions, one more with each start, and is asked eight calls at a time. Memory is PSS (what
+trainer; then a server that has all those versions, one more with each start, and is asked eight calls at once. Memory is PSS (what
 processes share counts once), looked at four times a second. Networks start from random weights: they take what trained ones do.
 """
 
