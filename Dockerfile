@@ -109,5 +109,4 @@ LABEL org.opencontainers.image.title="Eyas server" \
       org.opencontainers.image.description="Classifies pictures over gRPC, with ONNX Runtime on NVIDIA GPUs or without." \
       org.opencontainers.image.version=${VERSION} \
       org.opencontainers.image.revision=${REVISION}
-ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 CMD ["server"]

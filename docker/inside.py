@@ -12,7 +12,7 @@ from pathlib import Path
 
 HOME = Path("/opt/eyas")
 TOOLS = ("cc", "gcc", "g++", "clang", "ld", "as", "make", "ptxas", "nvcc", "pip", "pip3", "uv")
-MODULES = ("torch", "triton", "pip", "setuptools", "ensurepip")
+MODULES = ("torch", "triton", "pip", "ensurepip")
 OUTSIDE = ("/dev", "/proc", "/sys", "/tmp", "/var/tmp", "/var/lib/eyas", "/run", "/var/lock")  # noqa: S108
 
 
@@ -27,6 +27,20 @@ def writable() -> list[str]:
     return found
 
 
+def uncompiled() -> list[str]:
+    """Returns the modules that Python would compile anew at each start."""
+    return [str(path) for path in HOME.rglob("*.py") if not Path(cache_from_source(str(path))).exists() and compiles(path)]
+
+
+def compiles(path: Path) -> bool:
+    """Returns whether a file is Python of this version; packages have some for others."""
+    try:
+        compile(path.read_bytes(), path, "exec")
+    except SyntaxError:
+        return False
+    return True
+
+
 def listed() -> dict[str, str]:
     """Returns the versions that the bill of materials names."""
     materials = json.loads((HOME / "sbom.json").read_text())
@@ -35,14 +49,13 @@ def listed() -> dict[str, str]:
 
 def main() -> None:
     """Prints it."""
-    sources = list(HOME.rglob("*.py"))
     json.dump(
         {
             "user": f"{os.getuid()}:{os.getgid()}",
             "tools": [name for name in TOOLS if shutil.which(name)],
             "modules": [name for name in MODULES if find_spec(name)],
             "writable": writable(),
-            "uncompiled": [str(path) for path in sources if not Path(cache_from_source(str(path))).exists()],
+            "uncompiled": uncompiled(),
             "installed": {one.name: one.version for one in distributions(path=[str(p) for p in HOME.glob("lib/*/site-packages")])},
             "listed": listed(),
         },

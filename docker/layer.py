@@ -31,8 +31,8 @@ NEEDLESS = (
     "**/test",
     "**/tests",
     "**/*.a",
+    "nvidia/*/lib/*.bc",
     "nvidia/*/include",
-    "torch/bin",
     "torch/include",
     "torch/share",
     # A second build of a library for programs that ask for it, and libraries that nothing here is linked with.

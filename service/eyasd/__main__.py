@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -18,6 +20,9 @@ _ROLES = {
     "trainer": "accept and run training and evaluation jobs",
     "server": "classify pictures; needs nothing but the repository in --data-dir",
 }
+# Of a container: the kernel ends it by no signal that it has not asked for.
+_FIRST = 1
+_SIGNALLED = 128  # as a shell has it
 _COPIES = {
     "backup": "copy models, uploaded datasets and jobs, also while daemons run",
     "restore": "bring them back into an empty place, of whichever kind",
@@ -27,6 +32,8 @@ _COPIES = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command, and returns its exit status: 0, or 1 after one sentence on standard error."""
     options = _parser().parse_args(arguments)
+    if os.getpid() == _FIRST:
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(_SIGNALLED + number))
     try:
         settings = read_settings(options.config, _overrides(options))
         if options.role == "config":
