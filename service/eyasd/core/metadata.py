@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from eyasd.core.errors import UndecodableImage
-from eyasd.core.preprocess import FORMATS
+from eyasd.core.opening import open_picture
 
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 # ISO/IEC 15948: what says which colours are meant; text, times and what is private are not among them.
@@ -48,7 +48,7 @@ def without_metadata(picture: bytes | NDArray[np.uint8]) -> bytes:
     if isinstance(picture, np.ndarray):
         return _as_png(Image.fromarray(picture))
     try:
-        opened = Image.open(BytesIO(picture), formats=FORMATS)
+        opened = open_picture(picture)
         turn = int(opened.getexif().get(ExifTags.Base.Orientation, 1))
         exif = _exif(turn) if 1 < turn <= 8 else b""
         if opened.format in {"JPEG", "MPO"}:

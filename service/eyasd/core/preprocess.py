@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from io import BytesIO
 from typing import Final
 
 import numpy as np
@@ -18,17 +17,20 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from eyasd.core import jpeg, resample
 from eyasd.core.errors import ImageTooLarge, UndecodableImage
+from eyasd.core.opening import FORMATS, check_parts, open_picture
 
-FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 # Real files of every camera and messenger we know of stay far below these.
 MAX_ENCODED_BYTES: Final = 20_000_000
 MAX_SIDE_PX: Final = 32_768
-# A progressive JPEG of 124 KB with 2,000 scans kept libjpeg busy for over 20 s; real encoders write 10 or so.
+# Libwebp holds three pictures of 4 bytes a pixel beside Pillow's own: 40 megapixels took 1.1 GB.
+MAX_WEBP_PIXELS: Final = 24_000_000
+# A progressive JPEG of 124 KB with 2,000 scans kept libjpeg busy for over 20 s, one of 243 KB with 128 of 40 megapixels for 10 s;
+# real encoders write 10, and 18 of CMYK.
 MAX_JPEG_SCANS: Final = 128
-# Pillow's own limit on pixels would warn below ours and speak of an attack above it.
-Image.MAX_IMAGE_PIXELS = None
+MAX_SCANNED_PIXELS: Final = 960_000_000
 _TINY_BYTES: Final = 8_192
 _TINY_PIXELS: Final = 64 * 64
+_PIECE_PIXELS: Final = 1 << 20
 _JPEG_START_OF_SCAN: Final = b"\xff\xda"
 # What turns a picture upright, by its EXIF orientation.
 _TURNS: Final = {
@@ -144,22 +146,25 @@ def _decode(
     encoded: bytes, spec: Preprocess, out: NDArray[np.uint8] | None, size: tuple[int, int] | None, decode: jpeg.Decode
 ) -> NDArray[np.uint8]:
     if size is not None:
+        check_parts(encoded)
         divisor = _check_jpeg(encoded, size, spec)
         pixels = decode(encoded, size, divisor)
         if pixels is not None:
             return _cut_square(pixels, spec, out)
-    picture: Image.Image = Image.open(BytesIO(encoded), formats=FORMATS)
-    _check_size(picture.size, spec)
+    picture = open_picture(encoded)
+    _check_size(picture.size, min(spec.max_pixels, MAX_WEBP_PIXELS) if picture.format == "WEBP" else spec.max_pixels)
     pixels = _decode_jpeg(encoded, picture, spec, decode) if picture.format in jpeg.FORMATS else None
-    return _cut_square(_rgb(ImageOps.exif_transpose(picture)) if pixels is None else pixels, spec, out)
+    if pixels is None:
+        ImageOps.exif_transpose(picture, in_place=True)  # there is room for one of 40 megapixels, not for a copy beside it
+    return _cut_square(picture if pixels is None else pixels, spec, out)
 
 
-def _check_size(size: tuple[int, int], spec: Preprocess) -> None:
+def _check_size(size: tuple[int, int], max_pixels: int) -> None:
     """Raises ImageTooLarge for a picture whose pixels shall not be decoded."""
     width, height = size
-    if width * height > spec.max_pixels or max(width, height) > MAX_SIDE_PX:
+    if width * height > max_pixels or max(width, height) > MAX_SIDE_PX:
         raise ImageTooLarge(
-            f"The picture has {width} x {height} pixels; at most {spec.max_pixels / 1e6:g} megapixels and {MAX_SIDE_PX:,} pixels "
+            f"The picture has {width} x {height} pixels; at most {max_pixels / 1e6:g} megapixels and {MAX_SIDE_PX:,} pixels "
             "a side are read. Send a smaller copy.",
             width_px=width,
             height_px=height,
@@ -168,10 +173,11 @@ def _check_size(size: tuple[int, int], spec: Preprocess) -> None:
 
 def _check_jpeg(encoded: bytes, size: tuple[int, int], spec: Preprocess) -> int:
     """Returns by what its sides are divided while it is decoded. Raises ImageTooLarge."""
-    _check_size(size, spec)
+    _check_size(size, spec.max_pixels)
     scans = encoded.count(_JPEG_START_OF_SCAN)
-    if scans > MAX_JPEG_SCANS:
-        raise ImageTooLarge(f"The JPEG has {scans} scans; at most {MAX_JPEG_SCANS} are read. Save it again as a plain JPEG.")
+    most = min(MAX_JPEG_SCANS, MAX_SCANNED_PIXELS // max(1, size[0] * size[1]))
+    if scans > most:
+        raise ImageTooLarge(f"The JPEG has {scans} scans; at most {most} are read of its size. Save it again as a plain JPEG.")
     return jpeg.divisor(size, round(spec.oversampling * spec.crop_px / spec.crop_fraction))
 
 
@@ -204,16 +210,27 @@ def _cut_square(whole: Image.Image | NDArray[np.uint8], spec: Preprocess, out: N
     if isinstance(whole, np.ndarray) and side == spec.crop_px and left.is_integer() and top.is_integer():  # no resize, only a cut
         result[:] = whole[int(top) : int(top + side), int(left) : int(left + side)]
         return result
-    if isinstance(whole, np.ndarray) and spec.resize == Resize.PILLOW:
-        whole = Image.fromarray(whole)
-    if not isinstance(whole, Image.Image):
-        resample.resample(lambda part: whole[part[1] : part[3], part[0] : part[2]], size, box, kernel, result)
-    elif spec.resize == Resize.MATRIX:
-        # Piece by piece, as an array of a whole picture of 40 megapixels would take 120 MB more.
-        resample.resample(lambda part: np.asarray(whole.crop(part)), size, box, kernel, result)
+    if spec.resize == Resize.PILLOW:
+        rgb = _whole_rgb(whole) if isinstance(whole, Image.Image) else Image.fromarray(whole)
+        result[:] = np.asarray(rgb.resize((spec.crop_px, spec.crop_px), pillows, box=box))
+    elif isinstance(whole, Image.Image):
+        # Piece by piece, as what is made on the way of a whole picture of 40 megapixels would take 600 MB more.
+        resample.resample(lambda part: np.asarray(_rgb(whole.crop(part))), size, box, kernel, result)
     else:
-        result[:] = np.asarray(whole.resize((spec.crop_px, spec.crop_px), pillows, box=box))
+        resample.resample(lambda part: whole[part[1] : part[3], part[0] : part[2]], size, box, kernel, result)
     return result
+
+
+def _whole_rgb(picture: Image.Image) -> Image.Image:
+    """Returns what `_rgb` does, made piece by piece."""
+    if picture.mode == "RGB" and not picture.has_transparency_data:
+        return picture
+    width, height = picture.size
+    rows = max(1, _PIECE_PIXELS // width)
+    whole = Image.new("RGB", picture.size)
+    for top in range(0, height, rows):
+        whole.paste(_rgb(picture.crop((0, top, width, min(top + rows, height)))), (0, top))
+    return whole
 
 
 def _rgb(picture: Image.Image) -> Image.Image:

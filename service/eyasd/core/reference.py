@@ -9,17 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from io import BytesIO
 from itertools import pairwise
 from math import floor
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from eyasd.core import jpeg
-from eyasd.core.preprocess import FORMATS
+from eyasd.core.opening import open_picture
 
 Floats = NDArray[np.float64]
 
@@ -233,7 +231,7 @@ def shorter_side(encoded: bytes) -> int | None:
     size = jpeg.plain_size(encoded)
     if size is None:
         try:
-            with Image.open(BytesIO(encoded), formats=FORMATS) as picture:  # reads no pixels
+            with open_picture(encoded) as picture:  # reads no pixels
                 size = picture.size
         except Exception:  # noqa: BLE001 - Pillow raises anything on damaged files
             return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from io import BytesIO
 from typing import Final
 
 from PIL import Image, ImageOps
@@ -12,7 +11,7 @@ from PIL import Image, ImageOps
 from eyasd.core import likeness
 from eyasd.core.errors import StartupFailed, UndecodableImage
 from eyasd.core.metadata import without_metadata
-from eyasd.core.preprocess import FORMATS
+from eyasd.core.opening import open_picture
 from eyasd.serving.question import Picture
 
 # Of the bytes of a picture what may be kept of it; None to keep nothing.
@@ -79,6 +78,6 @@ def _redacted(encoded: bytes, redact: Redact) -> bytes:
 
 
 def _small(encoded: bytes) -> Image.Image:
-    opened = Image.open(BytesIO(encoded), formats=FORMATS)
+    opened = open_picture(encoded)
     opened.draft(None, _SMALL_PX)
     return ImageOps.exif_transpose(opened).convert("RGB")

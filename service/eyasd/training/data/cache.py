@@ -13,7 +13,6 @@ import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
 from typing import Final
 
@@ -21,11 +20,11 @@ import numpy as np
 import PIL
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image
 
 from eyasd.core import document, jpeg, preprocess, resample
 from eyasd.core.errors import UndecodableImage
-from eyasd.core.preprocess import FORMATS, MAX_ENCODED_BYTES, Preprocess, load_image
+from eyasd.core.opening import open_picture
+from eyasd.core.preprocess import MAX_ENCODED_BYTES, Preprocess, load_image
 from eyasd.core.processors import cpu_count
 from eyasd.core.tasks import SharedCache
 from eyasd.training.data.content import TooLarge, content_of
@@ -160,7 +159,7 @@ def _decode(entry: Entry, content: bytes, spec: Preprocess) -> tuple[Entry, NDAr
 
 
 def _header(content: bytes) -> Header:
-    with Image.open(BytesIO(content), formats=FORMATS) as picture:  # reads no pixels
+    with open_picture(content) as picture:  # reads no pixels
         return Header(*picture.size, picture.format or "", picture.mode)
 
 

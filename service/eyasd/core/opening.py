@@ -1,0 +1,120 @@
+"""Opens the file of a picture, once it is known to have no more parts than encoders make.
+
+Pillow walks the parts of a file (segments, chunks, blocks, bytes between them, runs of a BMP) in Python at a microsecond or more,
+and 20 MB have room for ten million. Real files have some hundred. What pixels and scans may be decoded is said in `preprocess`.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable
+from io import BytesIO
+from typing import Final
+
+from PIL import Image
+
+from eyasd.core.errors import ImageTooLarge
+
+FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+# Pillow's own limit on pixels would warn below ours and speak of an attack above it.
+Image.MAX_IMAGE_PIXELS = None
+# A file can make it say 65,535 different things of its EXIF, which Python writes down, and remembers for good.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+# Many blocks of a comment are joined one by one, so that twice as many cost four times as much: 0.2 s for so many of a GIF.
+_MOST: Final = 4_096
+# Encoders that write 4 KB at a time make 4,900 chunks of the largest file that is read.
+_MOST_CHUNKS: Final = 16_384
+# Runs of a BMP are bounded by bytes: 20 MB of them took 7 s.
+_MOST_RUN_BYTES: Final = 2_000_000
+
+# Bytes that belong to nothing, and a marker with the bytes that fill up before it (ITU-T T.81, B.1.1.2).
+_NEXT_MARKER: Final = re.compile(rb"[^\xff]*\xff+[^\xff]", re.DOTALL)
+_SCAN: Final = 0xDA
+# Markers that no segment follows (table B.1), and the byte 255 itself where it is data.
+_ALONE: Final = frozenset((0x00, 0x01, *range(0xD0, 0xDA)))
+_GIF_EXTENSION, _GIF_IMAGE, _GIF_END = b"!,;"
+_BMP_RUNS: Final = (1, 2)
+
+
+def open_picture(encoded: bytes) -> Image.Image:
+    """Opens a picture's file; reads no pixels.
+
+    Args:
+        encoded: a file of one of FORMATS. What MPO adds to JPEG is not in the list, as Pillow opens it as a JPEG.
+
+    Raises:
+        ImageTooLarge: it has more parts than are read.
+        Exception: it is damaged; Pillow raises OSError, ValueError, SyntaxError, TypeError and more.
+    """
+    check_parts(encoded)
+    return Image.open(BytesIO(encoded), formats=FORMATS)
+
+
+def check_parts(encoded: bytes) -> None:
+    """Raises ImageTooLarge for a picture's file of more parts than any encoder makes; other damage is left to the decoder."""
+    if len(encoded) <= _MOST:
+        return
+    for start, check in _CHECKS.items():
+        if encoded.startswith(start):
+            check(encoded)
+
+
+def _check_jpeg(encoded: bytes) -> None:
+    """Counts segments, and bytes outside of them, up to the first scan."""
+    parts, place, marker = 0, 2, 0
+    while marker != _SCAN and (match := _NEXT_MARKER.match(encoded, place)):
+        parts += match.end() - place - 1
+        marker, place = encoded[match.end() - 1], match.end()
+        _check("JPEG", "segments or stray bytes", parts, _MOST)
+        if marker not in _ALONE:
+            place += int.from_bytes(encoded[place : place + 2])
+    if marker != _SCAN:
+        _check("JPEG", "segments or stray bytes", parts + len(encoded) - place, _MOST)
+
+
+def _check_png(encoded: bytes) -> None:
+    parts, place = 0, 8
+    while place < len(encoded):
+        parts += 1
+        place += 12 + int.from_bytes(encoded[place : place + 4])
+        _check("PNG", "chunks", parts, _MOST_CHUNKS)
+
+
+def _check_gif(encoded: bytes) -> None:
+    """Counts blocks, and bytes outside of them, up to the first picture."""
+    parts, place = 0, 13
+    if len(encoded) >= place and encoded[10] & 0x80:  # a table of colours follows the header (GIF89a, section 18)
+        place += 3 << (encoded[10] & 7) + 1
+    while place < len(encoded) and encoded[place] not in {_GIF_IMAGE, _GIF_END}:
+        parts += 1
+        place += 1
+        if encoded[place - 1] == _GIF_EXTENSION:
+            place += 1  # its label
+            while place < len(encoded) and encoded[place]:
+                parts += 1
+                place += 1 + encoded[place]
+                _check("GIF", "blocks or stray bytes", parts, _MOST)
+            place += 1
+        _check("GIF", "blocks or stray bytes", parts, _MOST)
+
+
+def _check_bmp(encoded: bytes) -> None:
+    if int.from_bytes(encoded[30:34], "little") in _BMP_RUNS and len(encoded) > _MOST_RUN_BYTES:
+        raise ImageTooLarge(
+            f"The BMP is run-length encoded and has {len(encoded):,} bytes; at most {_MOST_RUN_BYTES:,} are read. Save it as a PNG."
+        )
+
+
+def _check(form: str, parts: str, count: int, most: int) -> None:
+    if count > most:
+        raise ImageTooLarge(f"The {form} has more than {most:,} {parts} before or between its pixels. Save it again.")
+
+
+_CHECKS: Final[dict[bytes, Callable[[bytes], None]]] = {
+    b"\xff\xd8": _check_jpeg,
+    b"\x89PNG": _check_png,
+    b"GIF8": _check_gif,
+    b"BM": _check_bmp,
+}

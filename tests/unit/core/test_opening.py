@@ -1,0 +1,78 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import hostile_pictures
+from eyasd.core.errors import ImageTooLarge
+from eyasd.core.opening import check_parts, open_picture
+from eyasd.core.preprocess import Preprocess, Resize, load_image
+from hostile_pictures import EXIF, PICTURES, black, gif, jpeg, png, saved
+
+# The others take a second and more each, to make or to decode.
+SLOW = {"PNG of empty chunks", "JPEG of CMYK, one scan again and again", "WebP as large as is read, on its side"}
+QUICK = [
+    "PNG with alpha on its side, 40 megapixels",
+    *(name for name in PICTURES if "40 megapixels" not in name and name not in SLOW),
+]
+
+
+@pytest.mark.parametrize(
+    ("resize", "names"),
+    [
+        (Resize.MATRIX, QUICK),
+        pytest.param(Resize.MATRIX, list(PICTURES), marks=pytest.mark.long),
+        pytest.param(Resize.PILLOW, list(PICTURES), marks=pytest.mark.long),
+    ],
+)
+def test_no_picture_costs_5_s_or_500_mb(resize: Resize, names: list[str]) -> None:
+    ended = subprocess.run(
+        [sys.executable, Path(hostile_pictures.__file__), resize, *names],
+        capture_output=True,
+        check=True,
+    )
+    rows = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert [row["name"] for row in rows] == names
+    assert [row for row in rows if row["crashed"] or row["seconds"] > 5 or row["peak_bytes"] > 500_000_000] == []
+    assert ended.stderr == b""  # such as warnings of what their EXIF says
+
+
+@pytest.mark.parametrize(
+    ("encoded", "says"),
+    [
+        (png([(b"abCd", b"")] * 16_384 + [black(24)]), "16,384 chunks"),
+        (gif(b"!\xfe" + b"\x01a" * 4_096 + b"\0"), "4,096 blocks"),
+        (gif(bytes(4_097)), "4,096 blocks or stray bytes"),
+        (jpeg(b"\xff\xfe\x00\x02" * 4_097), "4,096 segments"),
+        (jpeg(EXIF, bytes(4_097)), "4,096 segments or stray bytes"),
+        (jpeg(EXIF, b"\xff" * 4_097), "4,096 segments or stray bytes"),
+        (b"\xff\xd8" + bytes(5_000), "4,096 segments or stray bytes"),
+        (hostile_pictures.bmp(b"\x01\x05" * 1_000_000), "2,001,078 bytes"),
+    ],
+)
+def test_a_file_of_too_many_parts_is_refused_before_it_is_opened(encoded: bytes, says: str) -> None:
+    with pytest.raises(ImageTooLarge, match=says):
+        load_image(encoded, Preprocess(crop_px=8))
+    with pytest.raises(ImageTooLarge, match=says):
+        open_picture(encoded)
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        png([(b"abCd", b"")] * 16_000 + [black(24)]),
+        gif(b"!\xfe" + b"\x01a" * 4_000 + b"\0"),
+        jpeg(b"\xff\xfe\x00\x02" * 4_000),
+        jpeg(b"\xff\xfe\xff\xff" + b"\xff\x00" * 32_766 + b"a"),
+        jpeg(EXIF, b"\xff" * 4_000),
+        # What is behind the first scan, or the picture, costs nothing.
+        saved("JPEG", "RGB") + bytes(5_000_000),
+        saved("GIF", "P") + bytes(5_000_000),
+        hostile_pictures.bmp(b"\x01\x05\x00\x00" * 64 + b"\x00\x01", side=64),
+    ],
+)
+def test_many_parts_are_read(encoded: bytes) -> None:
+    check_parts(encoded)
+    assert open_picture(encoded).size == (64, 64)
