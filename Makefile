@@ -103,9 +103,9 @@ BUILD = $(ENGINE) build $(if $(filter podman,$(ENGINE)),--format docker --timest
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 images: ## build the images, with ENGINE=podman or docker; ARGS for it, such as --network=host
-	$(BUILD) --target server-cpu --tag eyas-server:$(VERSION)-cpu .
-	$(BUILD) --target trainer --tag eyas-trainer:$(VERSION) .
-	$(BUILD) --target server --tag eyas-server:$(VERSION) .
+	$(BUILD) --target server-cpu --tag localhost/eyas-server:$(VERSION)-cpu .
+	$(BUILD) --target trainer --tag localhost/eyas-trainer:$(VERSION) .
+	$(BUILD) --target server --tag localhost/eyas-server:$(VERSION) .
 
 image-check: setup ## try the images: train and classify in containers without any right
 	$(BIN)/python docker/check.py --engine $(ENGINE) trainer server-cpu server

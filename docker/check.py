@@ -26,7 +26,11 @@ sys.path.append(str(ROOT / "examples"))
 import demo  # noqa: E402
 
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-TARGETS = {"server": f"eyas-server:{VERSION}", "server-cpu": f"eyas-server:{VERSION}-cpu", "trainer": f"eyas-trainer:{VERSION}"}
+TARGETS = {
+    "server": f"localhost/eyas-server:{VERSION}",
+    "server-cpu": f"localhost/eyas-server:{VERSION}-cpu",
+    "trainer": f"localhost/eyas-trainer:{VERSION}",
+}
 TOKEN = secrets.token_hex(16)
 BARE = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--network=none", "--tmpfs=/tmp")
 MODULES = {"server": set[str](), "server-cpu": set[str](), "trainer": {"torch"}}
@@ -36,7 +40,7 @@ CLASSIFY = """
 import os, pathlib, eyas
 paths = sorted(pathlib.Path("/pictures/test").glob("*/*"))[::10]
 with eyas.Client("127.0.0.1:50051", token=os.environ["EYASD_API__TOKEN"]) as client:
-    answers = [client.classify("digits", path.read_bytes())[0].label for path in paths]
+    answers = [client.classify("digits", path.read_bytes()).label for path in paths]
 print(sum(answer == path.parent.name for answer, path in zip(answers, paths)) / len(paths))
 """
 ZOMBIES = """
