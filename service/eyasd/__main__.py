@@ -1,4 +1,4 @@
-"""The daemon's command line: `eyasd trainer | server | all`, `--check` of these, and `eyasd backup | restore | config`."""
+"""The daemon's command line: `eyasd trainer | server | all`, `--check` of these, `eyasd backup | restore | token | config`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if os.getpid() == _FIRST:
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(_SIGNALLED + number))
     try:
+        if options.role == "token":
+            return _make_token(options)
         settings = read_settings(options.config, _overrides(options))
         if options.role == "config":
             sys.stdout.write(describe(settings))
@@ -68,6 +71,24 @@ def _copy(options: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
+def _make_token(options: argparse.Namespace) -> int:
+    """Prints a token, which is kept nowhere, and what is to be kept of it."""
+    from eyasd.access import tokens  # noqa: PLC0415
+    from eyasd.access.roles import parse_grants  # noqa: PLC0415
+
+    try:
+        expires = tokens.expiry(options.expires, datetime.now(UTC)) if options.expires else None
+        token = tokens.make_token()
+        line = tokens.line_of(token, options.name, parse_grants(options.roles), expires)
+    except ValueError as error:
+        raise StartupFailed(f"{error}.") from None
+    sys.stderr.write("For the caller, shown this once:\n")
+    sys.stdout.write(f"{token}\n")
+    sys.stdout.flush()
+    sys.stderr.write(f"\nFor the file that access.tokens names:\n{line}\n")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="eyasd",
@@ -92,6 +113,14 @@ def _parser() -> argparse.ArgumentParser:
         parser_of_role = roles.add_parser(role, parents=[common], help=text, description=f"eyasd {role}: {text}.")
         parser_of_role.add_argument("place", metavar="PLACE", help="a folder, or s3://BUCKET/PREFIX, gs:// or az://")
     parser_of_role.add_argument("--name", help="the back-up to restore (the newest)")
+    token = roles.add_parser("token", help="make a token of a caller, and its line for access.tokens", description="Makes a token.")
+    token.add_argument("name", metavar="NAME", help="of the caller; several tokens may have it")
+    token.add_argument(
+        "--roles",
+        required=True,
+        help="of classify, feedback, train, admin, or ROLE:MODELS, with commas: classify:clothing*,feedback",
+    )
+    token.add_argument("--expires", metavar="WHEN", help="90d, or a date or time (never)")
     roles.add_parser("config", parents=[common], help="print the effective settings", description="Prints the effective settings.")
     return parser
 

@@ -26,10 +26,11 @@ from eyasd.api.datasets import DatasetService
 from eyasd.api.inference.service import InferenceService
 from eyasd.api.interceptors import CallInterceptor
 from eyasd.api.models import ModelService
-from eyasd.api.server import Server, Service, Services, Tls
+from eyasd.api.server import Server, Service, Services
 from eyasd.api.training import REPORT_PROGRESS
 from eyasd.config import Settings
 from eyasd.core.errors import StartupFailed, StorageFailed
+from eyasd.entrance import open_certificates, open_gate
 from eyasd.housekeeping import Housekeeping
 from eyasd.jobs.permits import Permits
 from eyasd.jobs.scheduler import Scheduler
@@ -131,9 +132,11 @@ class App:
         keep = timedelta(days=settings.registry.keep_days)
         services.append(ModelService(self._models, self._fleet, keep))
         services.append(CaptureService(self._models, self._captured))
-        token = settings.api.token.get_secret_value() if settings.api.token else None
+        gate, self._credentials = open_gate(settings, self._metrics, log, share.of if share else 1)
+        self._closers.append(gate.audit.close)
+        self._certificates = open_certificates(settings, self._metrics, log)
         interceptor = CallInterceptor(
-            token=token, metrics=self._metrics, log=log, own={REPORT_PROGRESS: self._reports}, tracing=self._tracing
+            gate=gate, metrics=self._metrics, log=log, own={REPORT_PROGRESS: self._reports}, tracing=self._tracing
         )
         self._server = self._bind(services, interceptor)
         self.port = self._server.port
@@ -153,6 +156,8 @@ class App:
         Raises:
             StartupFailed: the repository cannot be read.
         """
+        await self._credentials.look()
+        self._background.append(asyncio.create_task(self._credentials.follow()))
         if self._scheduler is not None:
             self._background += [asyncio.create_task(self._scheduler.run()), asyncio.create_task(self._leave_key())]
         self._following = [asyncio.create_task(follower.run()) for follower in self._followers]
@@ -244,12 +249,11 @@ class App:
 
     def _bind(self, services: Services, interceptor: CallInterceptor) -> Server:
         api = self._settings.api
-        tls = Tls(api.tls_certificate, api.tls_key) if api.tls_certificate and api.tls_key else None
         return Server(
             services,
             interceptor,
             address=self._share.address if self._share else api.listen,
-            tls=tls,
+            certificates=self._certificates,
             with_reflection=api.reflection,
             connection_age_seconds=api.connection_age_seconds,
             shares_port=self._share is not None,
@@ -272,7 +276,7 @@ class App:
             self._metrics,
             address=address,
             shares_port=self._share is not None,
-            tls=(api.tls_certificate, api.tls_key) if api.tls_certificate and api.tls_key else None,
+            certificates=self._certificates,
             default_deadline_seconds=api.default_deadline_seconds,
             is_ready=lambda: self._server.is_ready,
         )

@@ -10,7 +10,6 @@ import importlib.util
 import os
 import shutil
 import socket
-import ssl
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -24,7 +23,7 @@ from eyasd.app import NO_AIOHTTP, Role
 from eyasd.config import Settings
 from eyasd.core.errors import EyasError, StartupFailed
 from eyasd.daemon import plan_acceptors
-from eyasd.entrance import check_exposure
+from eyasd.entrance import check_exposure, open_audit, open_certificates, open_credentials
 from eyasd.followers import make_trackers
 from eyasd.jobs.gpus import gpu_count
 from eyasd.machine import (
@@ -106,17 +105,22 @@ class _Checks:
     async def settings(self, role: Role) -> str:
         plan_acceptors(role, self._settings)
         check_exposure(self._settings)
-        api = self._settings.api
-        if api.tls_certificate and api.tls_key:
-            try:
-                ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(api.tls_certificate, api.tls_key)
-            except OSError as error:
-                raise StartupFailed(
-                    f"The TLS files {api.tls_certificate} and {api.tls_key} cannot be used ({error.strerror or error}): they must "
-                    "be PEM, and belong together."
-                ) from None
-        encryption = "TLS" if api.tls_certificate else "no TLS"
-        return f"well-formed; {encryption}, {'a token' if api.token else 'no token'}"
+        open_certificates(self._settings, Metrics(), self._log)
+        in_the_way: list[str] = []
+        credentials = open_credentials(self._settings, lambda what, error: in_the_way.append(f"{what} cannot be read: {error}."))
+        await credentials.look()
+        if in_the_way and not credentials.has_keys:
+            raise StartupFailed(f"Of access.jwt_keys = {self._settings.access.jwt_keys}, {in_the_way[0]}")
+        open_audit(self._settings, Metrics(), self._log).close()
+        api, access = self._settings.api, self._settings.access
+        encryption = "no TLS" if not api.tls_certificate else "mutual TLS" if api.tls_client_ca else "TLS"
+        kinds = [
+            *(["api.token"] if api.token is not None else []),
+            *([_count(credentials.token_count, "token")] if access.tokens else []),
+            *(["certificates"] if access.certificates else []),
+            *([f"tokens of {access.jwt_issuer}"] if access.jwt_issuer else []),
+        ]
+        return f"well-formed; {encryption}; {', '.join(kinds) or 'no credentials: everybody may do everything'}"
 
     async def folder(self) -> str:
         folder = self._settings.data_dir

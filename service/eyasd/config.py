@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from eyasd.core.errors import StartupFailed
 from eyasd.otel_variables import OtelVariables
 from eyasd.settings import (
+    AccessSettings,
     ApiSettings,
     CaptureSettings,
     DatasetsSettings,
@@ -40,6 +41,7 @@ class Settings(BaseSettings):
     data_dir: Path = Path("eyas-data")
     """Folder of models/, uploads (datasets/, uploads/), jobs (jobs/, jobs.sqlite), cache/, fetched/ and captured/ pictures."""
     api: ApiSettings = ApiSettings()
+    access: AccessSettings = AccessSettings()
     registry: RegistrySettings = RegistrySettings()
     datasets: DatasetsSettings = DatasetsSettings()
     serving: ServingSettings = ServingSettings()
@@ -88,7 +90,36 @@ def read_settings(file: Path | None, overrides: dict[str, Any]) -> Settings:
         raise StartupFailed(f"The configuration file {str(file)!r} is not TOML: {error}.") from None
     if (settings.api.tls_certificate is None) != (settings.api.tls_key is None):
         raise StartupFailed("The configuration is wrong: api.tls_certificate and api.tls_key are set together or not at all.")
+    check_together(settings)
     return settings
+
+
+def check_together(settings: Settings) -> None:
+    """Refuses settings that make no sense beside each other. Raises StartupFailed."""
+    api, access = settings.api, settings.access
+    jwt = (access.jwt_issuer, access.jwt_audience, access.jwt_keys, access.jwt_roles)
+    named = api.token is not None or access.tokens or access.certificates or access.jwt_issuer
+    for wrong, what in (
+        (api.tls_client_ca and not api.tls_certificate, "api.tls_client_ca needs api.tls_certificate and api.tls_key."),
+        (
+            access.certificates and not api.tls_client_ca,
+            "access.certificates gives roles, and no certificate is asked for: set api.tls_client_ca.",
+        ),
+        (
+            api.tls_client_ca and not named,
+            'api.tls_client_ca asks for certificates, and none has a role: set access.certificates, for all {"*" = "admin"}.',
+        ),
+        (
+            api.tls_client_ca and settings.kubernetes.store,
+            "api.tls_client_ca asks for certificates, and the pods of kubernetes.store have none: leave one of them unset.",
+        ),
+        (
+            any(jwt) and not all(jwt),
+            "access.jwt_issuer, jwt_audience, jwt_keys and jwt_roles are set together or not at all.",
+        ),
+    ):
+        if wrong:
+            raise StartupFailed(f"The configuration is wrong: {what}")
 
 
 def _shown(place: tuple[int | str, ...], value: object) -> str:

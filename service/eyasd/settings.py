@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
+from eyasd.access.roles import parse_grants
+from eyasd.core.addresses import is_loopback
 from eyasd.core.device import Device, Optimize, Transport
 from eyasd.core.errors import InvalidArgument
 from eyasd.core.places import place_of
@@ -67,6 +69,27 @@ def _token(secret: SecretStr | None) -> SecretStr | None:
 
 
 Token = Annotated[SecretStr | None, AfterValidator(_token)]
+
+
+def _roles(text: str) -> str:
+    parse_grants(text)
+    return text
+
+
+Roles = Annotated[str, AfterValidator(_roles)]
+
+
+def _jwt_keys(place: str) -> str:
+    url = urlsplit(place)
+    here = url.scheme == "http" and is_loopback(url.hostname or "")
+    if "://" in place and not (url.hostname and (url.scheme == "https" or here)):
+        raise ValueError("it is no file, nor https://HOST/PATH")
+    return place
+
+
+JwtKeys = Annotated[str, AfterValidator(_jwt_keys)]
+# Of those with a public key: who can check a signature by a shared one can make it.
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 FeedbackKeys = Annotated[SecretStr | None, AfterValidator(_keys)]
 
 
@@ -87,8 +110,10 @@ class ApiSettings(_Room):
     """PEM file of the server's certificate chain. Set together with tls_key; both unset is plain text."""
     tls_key: Path | None = None
     """PEM file of the certificate's private key."""
+    tls_client_ca: Path | None = None
+    """PEM file of the authorities of clients' certificates. If set, each connection must show one that they have signed."""
     token: Token = None
-    """If set, every call but health checks must carry it as `authorization: Bearer TOKEN`."""
+    """One token that opens every method, sent as `authorization: Bearer TOKEN`; `access` has tokens of callers each."""
     reflection: bool = True
     """Whether tools such as grpcurl can list the services."""
     default_deadline_seconds: float = Field(default=30.0, gt=0, le=3600)
@@ -103,6 +128,37 @@ class ApiSettings(_Room):
     """After SIGTERM: how long new calls are still answered while health checks already say NOT_SERVING."""
     grace_seconds: float = Field(default=20.0, ge=0, le=600)
     """After that: how long calls in flight may take to finish."""
+
+
+class AccessSettings(_Room):
+    """Who may do what. Once any credential is set, here or `api.token`, every call but health checks has to show one."""
+
+    tokens: Path | None = None
+    """File of the digests of tokens, or folder of such files, as a mounted Secret is; `eyasd token` writes its lines."""
+    certificates: dict[str, Roles] = {}
+    """Roles of names in clients' certificates, `{"*.shop.internal" = "classify:clothing*,feedback"}`; see api.tls_client_ca."""
+    jwt_issuer: str = ""
+    """`iss` of the JSON web tokens that are taken; empty is none. Needs the extra `jwt`."""
+    jwt_audience: str = ""
+    """`aud` that they must have."""
+    jwt_keys: JwtKeys = ""
+    """Their issuer's public keys, a JWKS: a file, or https://HOST/PATH."""
+    jwt_algorithms: tuple[Algorithm, ...] = Field(default=("RS256", "ES256"), min_length=1)
+    """Algorithms of signatures that are taken."""
+    jwt_leeway_seconds: float = Field(default=30.0, ge=0, le=600)
+    """By how much the issuer's clock may differ."""
+    jwt_subject_claim: str = Field(default="sub", min_length=1)
+    """Claim with the caller's name."""
+    jwt_roles_claim: str = Field(default="roles", min_length=1)
+    """Claim with his roles, a list or words; `realm_access.roles` is one within another."""
+    jwt_roles: dict[str, Roles] = {}
+    """What a value of that claim is worth, `{"eyas-users" = "classify"}`; any other is worth nothing."""
+    audit_file: Path | None = None
+    """File to which every change is added, beside the log; where it cannot be written, nothing is changed."""
+    images_per_second: float = Field(default=0.0, ge=0)
+    """Most pictures a second that one caller has classified, each acceptor its share; 0 is no bound."""
+    burst_images: int = Field(default=0, ge=0)
+    """Most of them at once, after a rest; 0 is those of 10 seconds."""
 
 
 class RegistrySettings(_Room):

@@ -29,6 +29,10 @@ def training(*rooms: str) -> tuple[str, ...]:
 DOORS = {
     "core": (modules("core"), (*TORCH, *NO_GRPC, "onnxruntime", "pydantic", "prometheus_client", "structlog", "eyasd.telemetry")),
     "telemetry": (modules("telemetry"), (*TORCH, *NO_GRPC, "onnxruntime")),
+    "access": (
+        modules("access"),
+        (*TORCH, *NO_GRPC, "onnxruntime", "aiohttp", "eyasd.storage", "eyasd.registry", "eyasd.serving", "eyasd.jobs", "eyasd.api"),
+    ),
     "storage": (
         modules("storage"),
         (*TORCH, *NO_GRPC, "onnxruntime", "eyasd.telemetry", "eyasd.registry", "eyasd.serving", "eyasd.jobs", *TRAINER_PARTS),
@@ -71,6 +75,7 @@ DOORS = {
             *modules("backup"),
             "eyasd.app",
             "eyasd.daemon",
+            "eyasd.entrance",
             "eyasd.machine",
             "eyasd.runners",
             "eyasd.followers",
@@ -79,7 +84,7 @@ DOORS = {
             "eyasd.acceptor",
             "eyasd.__main__",
         ],
-        (*TORCH, *TRAINER_PARTS, "aiohttp", "sqlalchemy", "alembic"),
+        (*TORCH, *TRAINER_PARTS, "aiohttp", "sqlalchemy", "alembic", "jwt", "cryptography"),
     ),
     # It is run every few seconds.
     "health": (["eyasd.health"], (*TORCH, "numpy", "pydantic", "structlog", "eyas", "eyasd.core", "eyasd.telemetry", "eyasd.api")),

@@ -8,6 +8,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from eyasd.api.errors import code_of
+from eyasd.api.gate import caller
 from eyasd.core.errors import EyasError, InvalidArgument, Overloaded
 from eyasd.core.names import check_text
 from eyasd.serving.answer import Classified, Labelled
@@ -24,12 +25,33 @@ _MAX_ROUTING_KEY: Final = 256
 
 
 def caller_of(context: Any) -> str:
-    """Returns who makes a call: what it says of itself, or the host that it comes from. Raises InvalidArgument."""
+    """Returns who makes a call: who it has shown to be, or what it says of itself, or the host that it comes from.
+
+    Raises:
+        InvalidArgument: what it says of itself cannot be kept.
+    """
+    identity = caller().identity
+    if identity.is_known:
+        return identity.name
     for key, value in context.invocation_metadata() or ():
         if key == CALLER_KEY:
             return check_text(str(value)[:MAX_CALLER], CALLER_KEY)
+    return host_of(context)
+
+
+def host_of(context: Any) -> str:
+    """Returns the host that a call comes from, as gRPC writes it."""
     peer: str = context.peer()
     return unquote(peer.rpartition(":")[0] or peer)
+
+
+def actor_of(context: Any) -> str:
+    """Returns whose doing a change is, as it is kept with it: who has called, or where from."""
+    identity = caller().identity
+    if identity.is_known:
+        return identity.name
+    peer: str = context.peer()
+    return peer
 
 
 def check_routing_key(key: str) -> str:
@@ -57,6 +79,7 @@ async def ask(classifier: Classifier, metrics: Metrics, make: Callable[[], Quest
         if call is not None:
             call.model = question.ref.model
             call.images += len(question.images)
+        caller().spend(len(question.images))
         classified = await classifier.classify(question)
     except EyasError as error:
         if call is not None and question is not None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from eyas.v1 import capture_service_pb2 as pb
 from eyas.v1 import capture_service_pb2_grpc as pb_grpc
 from eyasd.api import paging
+from eyasd.api.asking import actor_of
 from eyasd.api.messages.capture import (
     capture_message,
     capture_of,
@@ -44,7 +45,7 @@ class CaptureService(pb_grpc.CaptureServiceServicer):
         """Sets what is kept of a model."""
         policy = capture_of(request.policy)
         model = await self._model_of(request.policy.name, "policy.name")
-        record = await asyncio.to_thread(lambda: self._models.capturing.set(model, policy, actor=context.peer()))
+        record = await asyncio.to_thread(lambda: self._models.capturing.set(model, policy, actor=actor_of(context)))
         return pb.SetCapturePolicyResponse(policy=capture_message(model, record))
 
     async def ListCapturedPictures(  # noqa: N802
@@ -108,7 +109,7 @@ class CaptureService(pb_grpc.CaptureServiceServicer):
             asked[picture] = labels
         there = {entry.id for entry in await asyncio.to_thread(self._captured.entries, model)}
         given = {picture: labels for picture, labels in asked.items() if picture in there}
-        await asyncio.to_thread(self._label, model, given, context.peer())
+        await asyncio.to_thread(self._label, model, given, actor_of(context))
         return pb.LabelCapturedPicturesResponse(
             labelled_count=len(given),
             missing=[picture_name(model, picture) for picture in asked if picture not in there],

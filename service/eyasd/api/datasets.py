@@ -11,6 +11,7 @@ from typing import Any, Final
 from eyas.v1 import dataset_service_pb2 as pb
 from eyas.v1 import dataset_service_pb2_grpc as pb_grpc
 from eyasd.api import paging
+from eyasd.api.asking import actor_of
 from eyasd.api.messages.datasets import blob_of, blobs_of, dataset_message
 from eyasd.api.streaming import GOING_DOWN
 from eyasd.api.uploading import Upload, UploadLimits
@@ -79,7 +80,7 @@ class DatasetService(pb_grpc.DatasetServiceServicer):
         """Makes a version of what was uploaded."""
         name = _name_of(request.name)
         manifest = blob_of(request.manifest, "manifest")
-        record = await asyncio.to_thread(self._datasets.create, name, manifest, context.peer())
+        record = await asyncio.to_thread(self._datasets.create, name, manifest, actor_of(context))
         return pb.CreateDatasetResponse(dataset=dataset_message(name, record))
 
     async def GetDataset(self, request: pb.GetDatasetRequest, context: Any) -> pb.GetDatasetResponse:  # noqa: N802, ARG002

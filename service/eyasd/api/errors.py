@@ -23,6 +23,8 @@ _SPREAD: Final = 0.5
 # An error has the code of its nearest ancestor here; a test sees to it that every class has one of its own or inherits it.
 CODES: Final[dict[type[EyasError], grpc.StatusCode]] = {
     errors.InvalidArgument: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    errors.PermissionDenied: grpc.StatusCode.PERMISSION_DENIED,
     errors.UndecodableImage: grpc.StatusCode.INVALID_ARGUMENT,
     errors.BadDataset: grpc.StatusCode.FAILED_PRECONDITION,
     errors.NotFound: grpc.StatusCode.NOT_FOUND,

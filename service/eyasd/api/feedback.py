@@ -6,6 +6,9 @@ from typing import Any, Final
 
 from eyas.v1 import feedback_service_pb2 as pb
 from eyas.v1 import feedback_service_pb2_grpc as pb_grpc
+from eyasd.access.roles import EVERY_MODEL
+from eyasd.api.gate import caller, check_model
+from eyasd.api.permissions import FEEDBACK
 from eyasd.core.errors import InvalidArgument
 from eyasd.core.names import version_name
 from eyasd.serving.feedback.feedback import Feedback
@@ -26,11 +29,20 @@ class FeedbackService(pb_grpc.FeedbackServiceServicer):
 
 
 async def reported(feedback: Feedback, request: pb.ReportFeedbackRequest) -> pb.ReportFeedbackResponse:
-    """Returns what became of each report. Raises InvalidArgument where there are too few or too many, StorageFailed."""
+    """Returns what became of each report.
+
+    Raises:
+        InvalidArgument: there are too few or too many.
+        PermissionDenied: an answer is of a model of which the caller may not report any.
+        StorageFailed: see `Feedback.report`.
+    """
     if not 1 <= len(request.feedback) <= MAX_FEEDBACK:
         raise InvalidArgument(
             "feedback", f"The request holds {len(request.feedback)} reports: send 1 to {MAX_FEEDBACK} of them at a time."
         )
+    if not caller().may(FEEDBACK.roles, EVERY_MODEL):
+        for model in {feedback.model_of(one.prediction_id) for one in request.feedback} - {None}:
+            check_model(FEEDBACK.roles, str(model))
     receipts = await feedback.report(
         [Report(one.prediction_id, (*one.true_labels, *one.true_class_indices)) for one in request.feedback]
     )

@@ -7,7 +7,6 @@ of the tree leaves as its status; any other is logged, and the caller is told th
 from __future__ import annotations
 
 import asyncio
-import hmac
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -21,10 +20,14 @@ import structlog
 from google.protobuf.message import DecodeError, Message
 from google.rpc import status_pb2
 
+from eyasd.access.credentials import NO_TOKEN
+from eyasd.api.asking import CALLER_KEY, host_of
 from eyasd.api.door import Aborted, Refusal
 from eyasd.api.door.call import Handler
 from eyasd.api.errors import status_of, status_of_surprise, trailers_of
-from eyasd.core.errors import EyasError, InvalidArgument, Overloaded
+from eyasd.api.gate import Caller, Gate, caller, check_models, record
+from eyasd.api.permissions import OPEN, Rule, rule_of
+from eyasd.core.errors import EyasError, InvalidArgument, Overloaded, PermissionDenied, Unauthenticated
 from eyasd.telemetry.context import REQUEST_ID
 from eyasd.telemetry.logging import access
 from eyasd.telemetry.metrics import Metrics
@@ -32,9 +35,6 @@ from eyasd.telemetry.names import OTHER
 from eyasd.telemetry.redaction import redacted
 from eyasd.telemetry.tracing import OFF, Call, Trace, Tracing, current
 
-# Probes bear no token, and the two of the Open Inference Protocol tell no more than health checks do.
-_OPEN: Final = ("/grpc.health.v1.", "/inference.GRPCInferenceService/ServerLive", "/inference.GRPCInferenceService/ServerReady")
-UNAUTHENTICATED: Final = "The call bears no token, or a wrong one: send `authorization: Bearer TOKEN`."
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 # What makes jobs is rare, and a trace of a training that begins with its stages would lack who wanted it.
 _ALWAYS_TRACED: Final = "/eyas.v1.TrainingService/"
@@ -57,7 +57,7 @@ class CallInterceptor:
     def __init__(
         self,
         *,
-        token: str | None,
+        gate: Gate,
         metrics: Metrics,
         log: structlog.typing.FilteringBoundLogger,
         own: Mapping[str, Callable[[str], bool]] = MappingProxyType({}),
@@ -66,7 +66,7 @@ class CallInterceptor:
         """Remembers what calls are checked against and reported to.
 
         Args:
-            token: callers must bear it; None lets everyone in.
+            gate: lets callers in.
             metrics: counts and times each call.
             log: gets one access line a call.
             own: by the path of a method that has tokens of its own, and takes no other, whether a token is one.
@@ -75,14 +75,14 @@ class CallInterceptor:
         self._own = own
         self._intercepted: set[str] = set()
         self.tracing = tracing
-        self._expected = f"Bearer {token}".encode() if token is not None else None
+        self.gate = gate
         self._metrics = metrics
         self._log = log
         self._access = access(log)
 
     def intercept(self, path: str, handler: Handler) -> Handler:
         """Returns the handler to use for a method, once for all of its calls."""
-        if path.startswith(_OPEN):
+        if rule_of(path) is OPEN:
             return handler
         self._intercepted.add(path)
         inner: Any = handler
@@ -105,19 +105,26 @@ class CallInterceptor:
 
     def _response(self, method: _Method, handler: Handler, behaviour: Any) -> Callable[[bytes, Any], Awaitable[Message]]:
         async def call(request: bytes, context: Any) -> Message:
-            async with _Call(self, method, context) as made:
-                await self._admit(context, method.path)
+            async with (around := _Call(self, method, context)) as made:
+                await around.admit()
                 made.size_bytes = len(request)
-                response: Message = await behaviour(_parse(handler, request), context)
+                parsed = _parse(handler, request)
+                await around.enter(parsed)
+                response: Message = await behaviour(parsed, context)
                 return response
 
         return call
 
     def _responses(self, method: _Method, handler: Handler, behaviour: Any) -> Callable[[Any, Any], AsyncIterator[Message]]:
         async def call(request: Any, context: Any) -> AsyncIterator[Message]:
-            async with _Call(self, method, context) as made:
-                await self._admit(context, method.path)
-                parsed = _parse_each(handler, request, made) if handler.request_streaming else _parse(handler, request)
+            async with (around := _Call(self, method, context)) as made:
+                await around.admit()
+                parsed: Any
+                if handler.request_streaming:
+                    parsed = _parse_each(handler, request, made, method.rule)
+                else:
+                    parsed = _parse(handler, request)
+                    await around.enter(parsed)
                 async for response in behaviour(parsed, context):
                     yield response
 
@@ -125,9 +132,10 @@ class CallInterceptor:
 
     def _gathering(self, method: _Method, handler: Handler, behaviour: Any) -> Callable[[Any, Any], Awaitable[Message]]:
         async def call(requests: Any, context: Any) -> Message:
-            async with _Call(self, method, context) as made:
-                await self._admit(context, method.path)
-                response: Message = await behaviour(_parse_each(handler, requests, made), context)
+            async with (around := _Call(self, method, context)) as made:
+                await around.admit()
+                await around.begin(None)
+                response: Message = await behaviour(_parse_each(handler, requests, made, method.rule), context)
                 return response
 
         return call
@@ -136,24 +144,28 @@ class CallInterceptor:
         """Is for a handler that writes for itself."""
 
         async def call(requests: Any, context: Any) -> None:
-            async with _Call(self, method, context) as made:
-                await self._admit(context, method.path)
-                await behaviour(_parse_each(handler, requests, made), context)
+            async with (around := _Call(self, method, context)) as made:
+                await around.admit()
+                await behaviour(_parse_each(handler, requests, made, method.rule), context)
 
         return call
 
-    async def _admit(self, context: Any, path: str) -> None:
-        """Ends a call that does not bear the token, before its request is parsed."""
-        own = self._own.get(path)
-        if own is None and self._expected is None:
-            return
-        authorization = str(dict(context.invocation_metadata()).get("authorization", ""))
-        if not (own(authorization.removeprefix("Bearer ")) if own is not None else self.admits(authorization)):
-            await context.abort(grpc.StatusCode.UNAUTHENTICATED, UNAUTHENTICATED)
+    async def admit(self, method: _Method, context: Any) -> Caller | None:
+        """Lets a call in before its request is parsed; returns who makes it, None where that is an attempt of a job.
 
-    def admits(self, authorization: str) -> bool:
-        """Returns whether this header's value bears the token, if there is one."""
-        return self._expected is None or hmac.compare_digest(authorization.encode(), self._expected)
+        Raises:
+            Unauthenticated: nobody knows who calls.
+            PermissionDenied: he may not.
+        """
+        given = [str(value) for key, value in context.invocation_metadata() if key == "authorization"]
+        authorization = given[0] if len(given) == 1 else ""  # two of them are none: which would be meant?
+        own = self._own.get(method.path)
+        if own is not None:
+            if not own(authorization.removeprefix("Bearer ")):
+                raise Unauthenticated(NO_TOKEN)
+            return None
+        names = context.certificate_names() if self.gate.asks_certificates else None
+        return await self.gate.admit(method.rule, authorization, names, host_of(context))
 
     def report(self, method: str, code: grpc.StatusCode, seconds: float, peer: str, message: str | None, call: Call) -> None:
         """Counts and logs one finished call, and ends its trace."""
@@ -184,7 +196,7 @@ class CallInterceptor:
             Overloaded("More calls come than the server can as much as refuse: try again later.", retry_after=timedelta(seconds=1))
         )
         aborted = Aborted(_CODES[status.code], status.message, trailers_of(status))
-        return Refusal(lambda path: not path.startswith(_OPEN), aborted, self._refused)
+        return Refusal(lambda path: rule_of(path) is not OPEN, aborted, self._refused)
 
     def _refused(self, path: str) -> None:
         # A method that nobody has called before may be one that a caller has made up.
@@ -209,6 +221,39 @@ class _Call:
         self._method = method
         self._context = context
         self._start = time.monotonic()
+        self._record: Mapping[str, Any] | None = None
+
+    async def admit(self) -> None:
+        """See `CallInterceptor.admit`; that somebody may not change what he wants to is taken down, too."""
+        try:
+            made = await self._interceptor.admit(self._method, self._context)
+        except PermissionDenied:
+            self._call.caller = caller().identity.name
+            self._record = self._described(None)
+            raise
+        self._call.caller = made.identity.name if made is not None else ""
+
+    async def enter(self, request: Message) -> None:
+        """Looks at what the request is about. Raises PermissionDenied, StorageFailed."""
+        try:
+            check_models(self._method.rule, request)
+        except PermissionDenied:
+            self._record = self._described(request)
+            raise
+        await self.begin(request)
+
+    async def begin(self, request: Message | None) -> None:
+        """Takes down that a change begins, if it is one, and from now on how it ends. Raises StorageFailed."""
+        if (described := self._described(request)) is not None:
+            await self._interceptor.gate.audit.begin(described)
+            self._record = described
+
+    def _described(self, request: Message | None) -> Mapping[str, Any] | None:
+        """Returns the record of a change; None of what is none."""
+        if not self._method.rule.changes:
+            return None
+        says = next((str(value) for key, value in self._context.invocation_metadata() if key == CALLER_KEY), "")
+        return record(self._method.name, self._context.peer(), says, self._call.request_id, request)
 
     async def __aenter__(self) -> Call:
         method, context = self._method, self._context
@@ -240,6 +285,10 @@ class _Call:
     def _report(self, code: grpc.StatusCode, message: str | None) -> None:
         if self._call.trace is not None:
             self._call.trace.attributes["rpc.grpc.status_code"] = code.value[0]
+        if self._record is not None:
+            job = {"job": self._call.job} if self._call.job else {}
+            told = redacted(message) if message else None
+            self._interceptor.gate.audit.end({**self._record, **job, "bytes": self._call.size_bytes}, code.name, told)
         seconds = time.monotonic() - self._start
         self._interceptor.report(self._method.name, code, seconds, self._context.peer(), message, self._call)
 
@@ -252,17 +301,19 @@ class _Method(NamedTuple):
         name: in metrics and the log, such as `JobService/GetJob`.
         span: in traces, such as `eyas.v1.JobService/GetJob`.
         always_traced: see `Tracing.begin`.
+        rule: who may call it.
     """
 
     path: str
     name: str
     span: str
     always_traced: bool
+    rule: Rule
 
     @classmethod
     def of(cls, path: str) -> _Method:
         """Returns the method of a path."""
-        return cls(path, _name(path), path.removeprefix("/"), path.startswith(_ALWAYS_TRACED))
+        return cls(path, _name(path), path.removeprefix("/"), path.startswith(_ALWAYS_TRACED), rule_of(path))
 
 
 def _address(peer: str) -> str:
@@ -283,7 +334,9 @@ def _parse(handler: Any, request: bytes) -> Message:
     return message
 
 
-async def _parse_each(handler: Any, requests: AsyncIterator[bytes], call: Call) -> AsyncIterator[Message]:
+async def _parse_each(handler: Any, requests: AsyncIterator[bytes], call: Call, rule: Rule) -> AsyncIterator[Message]:
     async for request in requests:
         call.size_bytes += len(request)
-        yield _parse(handler, request)
+        parsed = _parse(handler, request)
+        check_models(rule, parsed)
+        yield parsed

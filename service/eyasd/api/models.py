@@ -12,6 +12,8 @@ from eyas.v1 import model_pb2, traffic_pb2
 from eyas.v1 import model_service_pb2 as pb
 from eyas.v1 import model_service_pb2_grpc as pb_grpc
 from eyasd.api import paging
+from eyasd.api.asking import actor_of
+from eyasd.api.gate import caller
 from eyasd.api.messages.promotion import alias_message, policy_message, policy_of
 from eyasd.api.messages.times import timestamp
 from eyasd.api.messages.traffic import canary_of, shadow_of, traffic_message
@@ -45,7 +47,7 @@ class ModelService(pb_grpc.ModelServiceServicer):
         """Lists models by name."""
         after = paging.decode_token(request.page_token) or ""
         size = paging.page_size(request.page_size)
-        names = [name for name in await asyncio.to_thread(self._models.names) if name > after]
+        names = [name for name in await asyncio.to_thread(self._models.names) if name > after and caller().may_see(name)]
         page = names[:size]
         models = await asyncio.to_thread(lambda: [self._model(name) for name in page])
         return pb.ListModelsResponse(models=models, next_page_token=paging.encode_token(page[-1] if len(names) > size else None))
@@ -95,7 +97,7 @@ class ModelService(pb_grpc.ModelServiceServicer):
         reason = _reason(request.reason)
         version = await asyncio.to_thread(self._models.resolve, target)
         record = await asyncio.to_thread(
-            lambda: self._models.promote(model, alias, version, actor=context.peer(), reason=reason, force=request.force)
+            lambda: self._models.promote(model, alias, version, actor=actor_of(context), reason=reason, force=request.force)
         )
         return pb.SetAliasResponse(alias=alias_message(model, alias, record))
 
@@ -108,7 +110,7 @@ class ModelService(pb_grpc.ModelServiceServicer):
         """Sets what a model demands of its versions."""
         policy = policy_of(request.policy)
         model = await self._model_of(request.policy.name, "policy", "policy.name")
-        record = await asyncio.to_thread(lambda: self._models.policies.set(model, policy, actor=context.peer()))
+        record = await asyncio.to_thread(lambda: self._models.policies.set(model, policy, actor=actor_of(context)))
         return pb.SetPolicyResponse(policy=policy_message(model, record))
 
     async def _model_of(self, name: str, part: str, field: str) -> str:
@@ -126,7 +128,7 @@ class ModelService(pb_grpc.ModelServiceServicer):
         expected = _version_of(model, wanted, "expected_version").version if wanted else None
         reason = _reason(request.reason)
         record = await asyncio.to_thread(
-            lambda: self._models.rollback(model, alias, actor=context.peer(), reason=reason, expected=expected)
+            lambda: self._models.rollback(model, alias, actor=actor_of(context), reason=reason, expected=expected)
         )
         return pb.RollbackAliasResponse(alias=alias_message(model, alias, record))
 
@@ -154,7 +156,7 @@ class ModelService(pb_grpc.ModelServiceServicer):
         reason = _reason(request.reason)
         after = request.expected_record if request.HasField("expected_record") else None
         record = await asyncio.to_thread(
-            lambda: self._models.set_traffic(model, canary, shadow, actor=context.peer(), reason=reason, after=after)
+            lambda: self._models.set_traffic(model, canary, shadow, actor=actor_of(context), reason=reason, after=after)
         )
         return pb.SetTrafficResponse(traffic=await asyncio.to_thread(self._traffic, model, record))
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, cast
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -29,6 +27,7 @@ from eyas.v1 import (
     training_service_pb2,
     training_service_pb2_grpc,
 )
+from eyasd.access.tls import Certificates, Pems
 from eyasd.api.capture import CaptureService
 from eyasd.api.classify import ClassificationService
 from eyasd.api.datasets import DatasetService
@@ -71,14 +70,6 @@ _REGISTER: Final[Mapping[type, tuple[Any, Any]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """PEM files of the server's certificate chain and private key."""
-
-    certificate: Path
-    key: Path
-
-
 class Server:
     """A gRPC server that says of itself whether it is ready."""
 
@@ -88,7 +79,7 @@ class Server:
         interceptor: CallInterceptor,
         *,
         address: str,
-        tls: Tls | None,
+        certificates: Certificates | None,
         with_reflection: bool,
         connection_age_seconds: float,
         shares_port: bool = False,
@@ -96,7 +87,7 @@ class Server:
         """Binds the port, without serving yet.
 
         Raises:
-            StartupFailed: the port is taken, or the TLS files cannot be used.
+            StartupFailed: the port is taken.
         """
         limits = options(connection_age_seconds, shares_port=shares_port)
         self._server = Door(limits, interceptor.intercept, interceptor.surprise, interceptor.refusal)
@@ -111,7 +102,7 @@ class Server:
         if with_reflection:
             shown = [*self._names, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, SERVICE_NAME]
             reflection_pb2_grpc.add_ServerReflectionServicer_to_server(ReflectionServicer(shown, Descriptors()), self._server)
-        self.port = self._bind(address, tls)
+        self.port = self._bind(address, certificates)
 
     async def start(self) -> None:
         """Answers calls from now on, and says SERVING for the server and each of its services."""
@@ -140,18 +131,33 @@ class Server:
         self._health.end_watches()
         await self._server.stop(grace_seconds)
 
-    def _bind(self, address: str, tls: Tls | None) -> int:
+    def _bind(self, address: str, certificates: Certificates | None) -> int:
         try:
-            if tls is None:
-                return self._server.listen(address)
-            pair = (tls.key.read_bytes(), tls.certificate.read_bytes())
-            return self._server.listen(address, grpc.ssl_server_credentials([pair]))
-        except OSError as error:
-            raise (
-                StartupFailed(f"The TLS files {tls.certificate} and {tls.key} cannot be read: {error.strerror}.") if tls else error
-            ) from error
+            return self._server.listen(address, _credentials(certificates) if certificates else None)
         except RuntimeError as error:
             raise StartupFailed(
                 f"The address {address} cannot be listened on, because the port is in use or the address is not this machine's: "
                 "stop what uses it, or choose another with --listen."
             ) from error
+
+
+def _credentials(certificates: Certificates) -> grpc.ServerCredentials:
+    """Returns credentials that show every new connection the certificate of the moment; those that there are keep theirs."""
+    shown = certificates.current
+
+    def fetch() -> grpc.ServerCertificateConfiguration | None:
+        """Is called in gRPC's threads, before each handshake."""
+        nonlocal shown
+        current = certificates.current
+        if current is shown:
+            return None
+        shown = current
+        return _configuration(current)
+
+    # None is no change, which the types of grpcio do not say.
+    fetcher = cast("Callable[[], grpc.ServerCertificateConfiguration]", fetch)
+    return grpc.dynamic_ssl_server_credentials(_configuration(shown), fetcher, shown.client_authority is not None)
+
+
+def _configuration(pems: Pems) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration([(pems.key, pems.certificate)], pems.client_authority)

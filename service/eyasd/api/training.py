@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from eyas.v1 import evaluation_pb2, job_pb2, job_service_pb2, job_service_pb2_grpc, training_service_pb2, training_service_pb2_grpc
+from eyasd.access.roles import EVERY_MODEL, Role
 from eyasd.api import paging
 from eyasd.api.asking import caller_of
+from eyasd.api.gate import caller
 from eyasd.api.messages.jobs import event_message, job_message, job_priority
 from eyasd.api.messages.specification import train_spec
 from eyasd.core.answers import Split
-from eyasd.core.errors import InvalidArgument
+from eyasd.core.errors import InvalidArgument, JobNotFound
 from eyasd.core.jobs import Job
 from eyasd.core.names import ModelRef, check_identifier, check_text, parse_job, parse_model, parse_model_ref
 from eyasd.core.spec import InspectionSpec
@@ -20,6 +22,7 @@ from eyasd.jobs.ledger import Ledger
 from eyasd.jobs.outlook import Outlook
 from eyasd.jobs.permits import Permits
 
+_TRAIN = frozenset({Role.TRAIN})
 _MAX_REQUEST_ID = 64
 _MOST_OTHERS = 9
 _MOST_LINES = 1000
@@ -103,7 +106,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
 
     async def GetJob(self, request: job_service_pb2.GetJobRequest, context: Any) -> job_service_pb2.GetJobResponse:  # noqa: N802, ARG002
         """Returns a job."""
-        return job_service_pb2.GetJobResponse(job=await self._message(await self._ledger.get(parse_job(request.name, "name"))))
+        return job_service_pb2.GetJobResponse(job=await self._message(await self._ledger.get(await self._named(request.name))))
 
     async def ListJobs(self, request: job_service_pb2.ListJobsRequest, context: Any) -> job_service_pb2.ListJobsResponse:  # noqa: N802, ARG002
         """Lists jobs, newest first."""
@@ -112,7 +115,9 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
             raise InvalidArgument("page_token", "page_token is of another list: leave it empty for the first page.")
         jobs, following = await self._ledger.page(int(key) if key else None, paging.page_size(request.page_size))
         token = paging.encode_token(str(following) if following is not None else None)
-        return job_service_pb2.ListJobsResponse(jobs=[await self._message(job) for job in jobs], next_page_token=token)
+        return job_service_pb2.ListJobsResponse(
+            jobs=[await self._message(job) for job in jobs if _is_shown(job)], next_page_token=token
+        )
 
     async def WatchJob(  # noqa: N802
         self,
@@ -120,27 +125,40 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         context: Any,
     ) -> AsyncIterator[job_service_pb2.WatchJobResponse]:
         """Streams a job's updates."""
+        job = await self._named(request.name)
         await context.send_initial_metadata(())  # tells the caller that it is heard, though there may be no news for long
-        async for event in self._ledger.watch(parse_job(request.name, "name"), request.from_sequence):
+        async for event in self._ledger.watch(job, request.from_sequence):
             yield event_message(event, await self._outlook.of(event.job) if event.job else None)
 
     async def CancelJob(self, request: job_service_pb2.CancelJobRequest, context: Any) -> job_service_pb2.CancelJobResponse:  # noqa: N802, ARG002
         """Asks a job to end."""
-        return job_service_pb2.CancelJobResponse(job=job_message(await self._ledger.cancel(parse_job(request.name, "name"))))
+        return job_service_pb2.CancelJobResponse(job=job_message(await self._ledger.cancel(await self._named(request.name))))
 
     async def PauseJob(self, request: job_service_pb2.PauseJobRequest, context: Any) -> job_service_pb2.PauseJobResponse:  # noqa: N802, ARG002
         """Asks a job to wait until it is resumed."""
-        paused = await self._ledger.pause(parse_job(request.name, "name"))
+        paused = await self._ledger.pause(await self._named(request.name))
         return job_service_pb2.PauseJobResponse(job=await self._message(paused))
 
     async def ResumeJob(self, request: job_service_pb2.ResumeJobRequest, context: Any) -> job_service_pb2.ResumeJobResponse:  # noqa: N802, ARG002
         """Queues an interrupted job."""
         return job_service_pb2.ResumeJobResponse(
-            job=await self._message(await self._ledger.resume(parse_job(request.name, "name")))
+            job=await self._message(await self._ledger.resume(await self._named(request.name)))
         )
+
+    async def _named(self, name: str) -> str:
+        """Returns the job of a name. Raises InvalidArgument, and JobNotFound also where it is of a model of others."""
+        job = parse_job(name, "name")
+        if not caller().may(_TRAIN, EVERY_MODEL) and not _is_shown(await self._ledger.get(job)):
+            raise JobNotFound(job)
+        return job
 
     async def _message(self, job: Job) -> job_pb2.Job:
         return job_message(job, await self._outlook.of(job))
+
+
+def _is_shown(job: Job) -> bool:
+    """Returns whether the caller may know of a job."""
+    return not job.model or caller().may(_TRAIN, job.model)
 
 
 def _other_models(names: Sequence[str]) -> tuple[ModelRef, ...]:

@@ -45,6 +45,14 @@ class InvalidArgument(EyasError):
         self.field = field
 
 
+class Unauthenticated(EyasError):
+    """The caller does not show who he is, or not as he has to."""
+
+
+class PermissionDenied(EyasError):
+    """The caller is known, and has not the role that this takes."""
+
+
 class UndecodableImage(EyasError):
     """The bytes are not a picture that Eyas reads, or are cut short."""
 
@@ -87,6 +95,9 @@ class CapturedNotFound(NotFound):
 
 class JobNotFound(NotFound):
     """There is no such job."""
+
+    def __init__(self, job: str) -> None:
+        super().__init__(f"There is no job {job!r}: `eyas jobs` lists them.", job=job)
 
 
 class RequestIdReused(EyasError):

@@ -33,7 +33,7 @@ def get(connection: Connection, job: str, *, lock: bool = False) -> Job:
     asked = select(JOBS.c.document).where(JOBS.c.id == job)
     found = connection.scalar(asked.with_for_update() if lock else asked)
     if found is None:
-        raise JobNotFound(f"There is no job {job!r}: `eyas jobs` lists them.", job=job)
+        raise JobNotFound(job)
     return document.load(Job, found)
 
 

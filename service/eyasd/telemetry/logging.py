@@ -148,6 +148,8 @@ def _written(call: Call) -> str:
             told += f', "failed": {call.failed}'
     if call.job:
         told += f', "job": {_quoted(call.job)}'
+    if call.caller:
+        told += f', "caller": {_quoted(call.caller)}'
     if call.predictions:
         told += f', "predictions": {_json(call.predictions)}'
     return told
@@ -162,6 +164,7 @@ def _known(call: Call) -> dict[str, object]:
         "images": call.images,
         "failed": call.failed,
         "job": call.job,
+        "caller": call.caller,
         "predictions": call.predictions,
     }
     return {"request_id": call.request_id, "bytes": call.size_bytes, **{name: value for name, value in known.items() if value}}
@@ -196,6 +199,13 @@ def configure(level: str, log_format: LogFormat) -> None:
         logger_factory=lambda *_: lines,
         cache_logger_on_first_use=False,
     )
+
+
+def unfiltered(log: structlog.typing.FilteringBoundLogger) -> structlog.typing.FilteringBoundLogger:
+    """Returns a logger of the same lines that no level silences."""
+    free = structlog.wrap_logger(None, wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET))
+    bound: structlog.typing.FilteringBoundLogger = free.bind(**structlog.get_context(log.bind()))
+    return bound
 
 
 def logger() -> structlog.typing.FilteringBoundLogger:

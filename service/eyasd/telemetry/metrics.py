@@ -59,13 +59,24 @@ class Metrics:
         )
         self.refusals = Counter(
             "eyas_refusals_total",
-            "Classify requests refused before any work was done, by reason: room, deadline or calls.",
+            "Classify requests refused before any work was done, by reason: room, deadline, rate or calls.",
             ["model", "reason"],
             registry=r,
         )
         self.spans_dropped = Counter(
             "eyas_spans_dropped_total",
             "Spans of traces that did not reach their collector, as it was away or too slow.",
+            registry=r,
+        )
+        self.credential_reloads = Counter(
+            "eyas_credential_reloads_total",
+            "Times that changed credentials were read again: tls, tokens or jwks; failed, those of before hold.",
+            ["what", "outcome"],
+            registry=r,
+        )
+        self.audit_failures = Counter(
+            "eyas_audit_failures_total",
+            "Lines that the file of changes did not take; a change that could not be begun was refused.",
             registry=r,
         )
         self.in_flight = Gauge("eyas_in_flight_requests", "Classify requests let in and not answered yet.", registry=r)

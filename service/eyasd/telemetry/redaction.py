@@ -15,6 +15,8 @@ _HIDDEN: Final = "***"
 _USER: Final = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/@\s'\"]*@", re.IGNORECASE)
 _QUERY: Final = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s?'\"<>]*)\?[^\s'\"<>]*", re.IGNORECASE)
 _BEARER: Final = re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE)
+# Tokens that `eyasd token` makes, and JSON web tokens, which begin with {" in base64.
+_TOKEN: Final = re.compile(r"\beyas_[A-Za-z0-9_-]{20,}|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*")
 # KEY=VALUE and KEY: VALUE, also in JSON and in a dictionary's repr.
 _NAMED: Final = re.compile(
     r"((?:password|passwd|secret|token|api[_-]?key|access[_-]?key(?:[_-]?id)?|authorization|signature|credential)\w*['\"]?\s*[=:]\s*['\"]?)"
@@ -26,14 +28,15 @@ _QUOTED: Final = re.compile(r"(?<!\w)(['\"])([^'\"\n]*/[^'\"\n]*)\1(?!\w)")
 _PLACE: Final = re.compile(r"(?<![\w.:/@-])((?:[a-z][a-z0-9+.-]*:/)?(?:/[^\s/'\"`,;:()<>]+)+/?)")
 # Names of ours that have a / and are no paths.
 _NAME: Final = r"[\w.-]{1,64}"
-_OURS: Final = re.compile(rf"jobs/{_NAME}|(models|datasets)/{_NAME}(/versions/\d+|/aliases/{_NAME})?|{_NAME}/\d+")
+_OF_A_MODEL: Final = rf"/versions/\d+|/(aliases|captured)/{_NAME}|/(policy|traffic|capture)"
+_OURS: Final = re.compile(rf"jobs/{_NAME}|(models|datasets)/{_NAME}({_OF_A_MODEL})?|{_NAME}/\d+")
 
 
 def without_credentials(text: str) -> str:
     """Returns a text without what would let its reader in somewhere."""
     if "://" in text:
         text = _QUERY.sub(rf"\1?{_HIDDEN}", _USER.sub(rf"\1{_HIDDEN}@", text))
-    return _NAMED.sub(rf"\1{_HIDDEN}", _BEARER.sub(rf"\1 {_HIDDEN}", text))
+    return _TOKEN.sub(_HIDDEN, _NAMED.sub(rf"\1{_HIDDEN}", _BEARER.sub(rf"\1 {_HIDDEN}", text)))
 
 
 def redacted(text: str) -> str:

@@ -135,6 +135,7 @@ class Call:
 
     Attributes:
         request_id: the caller's, or one of ours.
+        caller: who makes it; "" is nobody that is known.
         trace_id: of the trace that it belongs to, whether kept or not; "" is none.
         trace: None where the call is not sampled.
         model: the one asked for; "" is none, or not known yet.
@@ -148,7 +149,7 @@ class Call:
     """
 
     # Of the class, as most calls have none of these.
-    model = job = ""
+    model = job = caller = ""
     version = images = failed = size_bytes = 0
     answered = 0.0
     predictions: Sequence[str] = ()

@@ -18,6 +18,8 @@ SECRET = "hunter2-AKIA/abc+def"
         f'{{"token": "{SECRET}"}}',
         f"{{'secret_access_key': '{SECRET}'}}",
         f"password={SECRET}",
+        "eyas_hunter2AKIA-_hunter2AKIAhunter2 is whose?",
+        "no luck with eyJhbGciOiJSUzI1NiJ9.eyJodW50ZXIyIjoiQUtJQSJ9.hunter2AKIA",
     ],
 )
 def test_credentials_are_left_out(text: str) -> None:

@@ -1,8 +1,8 @@
 """One call: what its handler sees of it, and how it ends.
 
 The handlers are coroutines and asynchronous generators as grpc.aio's are, and see what they would see there: a context with
-`abort`, `read`, `write`, `time_remaining`, `invocation_metadata`, `set_trailing_metadata` and `peer`. All of it happens in the
-event loop; only `receive` may be called in another thread.
+`abort`, `read`, `write`, `time_remaining`, `invocation_metadata`, `set_trailing_metadata` and `peer`; and `certificate_names`
+besides. All of it happens in the event loop; only `receive` may be called in another thread.
 """
 
 from __future__ import annotations
@@ -122,6 +122,14 @@ class ServerCall:
         if self._peer is None:
             self._peer = self._call.peer().decode()
         return self._peer
+
+    def certificate_names(self) -> tuple[str, ...] | None:
+        """Returns the names in the caller's certificate, which an authority has vouched for; None where he has shown none."""
+        known = cygrpc.auth_context(self._call)
+        if b"x509_pem_cert" not in known:
+            return None
+        names = (*known.get(b"x509_subject_alternative_name", ()), *known.get(b"x509_common_name", ()))
+        return tuple(name.decode(errors="replace") for name in names if name)
 
     def time_remaining(self) -> float | None:
         """Returns the seconds until the caller's deadline, 0 if it has passed, None if there is none."""

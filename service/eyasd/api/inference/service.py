@@ -11,6 +11,7 @@ from typing import Any, Final
 import grpc
 
 from eyasd.api.asking import ask, caller_of
+from eyasd.api.gate import caller
 from eyasd.api.inference.description import config, metadata, model_statistics
 from eyasd.api.inference.messages import (
     SERVICE,
@@ -155,7 +156,12 @@ class InferenceService:
                 "repository_name", f'There is no repository {request.repository_name[:80]!r}: there is one, named "".'
             )
         listed = await asyncio.to_thread(
-            lambda: [(model, version) for model in self._models.names() for version in self._models.versions(model)]
+            lambda: [
+                (model, version)
+                for model in self._models.names()
+                if caller().may_see(model)
+                for version in self._models.versions(model)
+            ]
         )
         models = [self._indexed(model, version) for model, version in listed]
         return RepositoryIndexResponse(models=[model for model in models if model["state"] == "READY" or not request.ready])
@@ -168,7 +174,8 @@ class InferenceService:
             known = await asyncio.to_thread(self._models.versions, ref.model)
             wanted = [await asyncio.to_thread(self._models.resolve, ref)] if request.version else known
             found = {key: sums for key, sums in found.items() if key[0] == ref.model and key[1] in wanted}
-        return ModelStatisticsResponse(model_stats=[model_statistics(*key, sums) for key, sums in found.items()])
+        seen = {key: sums for key, sums in found.items() if caller().may_see(key[0])}
+        return ModelStatisticsResponse(model_stats=[model_statistics(*key, sums) for key, sums in seen.items()])
 
     def end_streams(self) -> None:
         """Has every stream answer what it has read, and end; those that are opened after do so at once."""

@@ -6,20 +6,22 @@ import asyncio
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import Final, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeVar
 
 import grpc
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from aiohttp.web_protocol import RequestHandler
 
+from eyasd.access.tls import Certificates
 from eyasd.api.asking import CALLER_KEY, MAX_CALLER, ask
 from eyasd.api.errors import code_of
 from eyasd.api.feedback import reported
-from eyasd.api.interceptors import UNAUTHENTICATED, CallInterceptor
+from eyasd.api.gate import caller, check_model
+from eyasd.api.interceptors import CallInterceptor
 from eyasd.api.messages.classification import classify_response
+from eyasd.api.permissions import CLASSIFY, FEEDBACK, Rule
 from eyasd.api.web.bodies import question_of, read_feedback, read_pictures
 from eyasd.api.web.statuses import HTTP_CODES, answer, of_error, of_refused, refusal
 from eyasd.core.errors import EyasError, StartupFailed
@@ -35,9 +37,12 @@ T = TypeVar("T")
 _CLASSIFY, _FEEDBACK = "/v1/models/{model}:classify", "/v1/feedback"
 # What a route is called in metrics and the access line.
 METHODS: Final = {_CLASSIFY: "http/classify", _FEEDBACK: "http/feedback"}
+# Of a route, as of the method that does the same; `/v1/health` is open.
+RULES: Final = {_CLASSIFY: CLASSIFY, _FEEDBACK: FEEDBACK}
 # A connection whose first request does not begin within so long, or whose request is not whole within so long, is closed.
 _FIRST_REQUEST_SECONDS: Final = 10.0
 _BODY_SECONDS: Final = 30.0
+_LOOK_SECONDS: Final = 1.0
 
 
 class WebDoor:
@@ -51,7 +56,7 @@ class WebDoor:
         metrics: Metrics,
         *,
         address: str,
-        tls: tuple[Path, Path] | None,
+        certificates: Certificates | None,
         default_deadline_seconds: float,
         is_ready: Callable[[], bool],
         shares_port: bool = False,
@@ -64,7 +69,7 @@ class WebDoor:
             interceptor: knows the token, and takes down how requests ended.
             metrics: counts questions.
             address: HOST:PORT.
-            tls: PEM files of the certificate chain and its key; None is plain text.
+            certificates: what clients are shown, and have to show; None is plain text.
             default_deadline_seconds: of a request that came without `timeout`.
             is_ready: whether the health check of the server says SERVING.
             shares_port: whether other processes of this daemon listen on the port, too.
@@ -87,9 +92,7 @@ class WebDoor:
         app.middlewares.append(self._around)
         # A caller who leaves takes the work with it.
         self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, keepalive_timeout=75.0)
-        self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) if tls else None
-        if self._tls and tls:
-            self._tls.load_cert_chain(*tls)
+        self._certificates = certificates
         host, _, port = address.rpartition(":")
         try:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -101,15 +104,23 @@ class WebDoor:
             ) from error
         self.port = int(self._socket.getsockname()[1])
         self._server: asyncio.Server | None = None
+        self._following: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Answers requests from now on."""
         await self._runner.setup()
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._accept, sock=self._socket, ssl=self._tls)
+        if self._certificates is None:
+            await self._listen(None)
+        else:
+            context = self._certificates.current.context
+            await self._listen(context)
+            self._following = asyncio.create_task(self._follow(self._certificates, context))
 
     async def stop(self, grace_seconds: float) -> None:
         """Refuses new connections, and lets requests in flight finish within the grace."""
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
         if self._server is not None:
             self._server.close()
         self._socket.close()
@@ -118,6 +129,23 @@ class WebDoor:
             server.pre_shutdown()  # idle connections
             await server.shutdown(grace_seconds)
         await self._runner.cleanup()
+
+    async def _listen(self, context: ssl.SSLContext | None) -> None:
+        """Takes connections with these certificates, and from then on none with others; those that there are stay."""
+        before = self._server
+        # Each server closes a socket of its own; what has come meanwhile waits in the one queue that all of them share.
+        self._server = await asyncio.get_running_loop().create_server(self._accept, sock=self._socket.dup(), ssl=context)
+        if before is not None:
+            before.close()
+
+    async def _follow(self, certificates: Certificates, context: ssl.SSLContext) -> None:
+        """Listens anew when the certificates are others: an authority cannot be taken out of a context."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            current = (await asyncio.to_thread(lambda: certificates.current)).context
+            if current is not context:
+                context = current
+                await self._listen(context)
 
     def _accept(self) -> asyncio.BaseProtocol:
         """Makes the protocol of a connection, which goes if it says nothing."""
@@ -139,19 +167,29 @@ class WebDoor:
 
     async def _classify(self, request: web.Request) -> web.Response:
         ref = parse_model_ref(request.match_info["name"], "name")
+        check_model(CLASSIFY.roles, ref.model)
         pictures = await _whole(read_pictures(request))
 
         if (call := current()) is not None:
             call.size_bytes = sum(map(len, pictures))
 
         def question() -> Question:
-            caller = request.headers.get(CALLER_KEY, "")[:MAX_CALLER] or request.remote or ""
-            return question_of(ref, pictures, request.query, default_seconds=self._default_deadline_seconds, caller=caller)
+            who = caller().identity
+            name = who.name if who.is_known else request.headers.get(CALLER_KEY, "")[:MAX_CALLER] or request.remote or ""
+            return question_of(ref, pictures, request.query, default_seconds=self._default_deadline_seconds, caller=name)
 
         return answer(classify_response(await ask(self._classifier, self._metrics, question)))
 
     async def _report(self, request: web.Request) -> web.Response:
         return answer(await reported(self._feedback, await _whole(read_feedback(request))))
+
+    async def _admit(self, request: web.Request, rule: Rule) -> str:
+        """Returns who makes a request, once he is let in. Raises Unauthenticated, PermissionDenied."""
+        gate = self._interceptor.gate
+        given = request.headers.getall("authorization", [])
+        names = _names(request.get_extra_info("peercert")) if gate.asks_certificates else None
+        made = await gate.admit(rule, given[0] if len(given) == 1 else "", names, request.remote or "")
+        return made.identity.name
 
     def _begin(self, request: web.Request, route: str) -> Call:
         headers = ((key, request.headers.get(key, "")) for key in (REQUEST_ID, TRACE_PARENT, TRACE_STATE))
@@ -171,11 +209,8 @@ class WebDoor:
         call = self._begin(request, route)
         code, message = grpc.StatusCode.OK, None
         try:
-            if not self._interceptor.admits(request.headers.get("authorization", "")):
-                code, message = grpc.StatusCode.UNAUTHENTICATED, UNAUTHENTICATED
-                response: web.StreamResponse = refusal(code, message)
-            else:
-                response = await handler(request)
+            call.caller = await self._admit(request, RULES[route])
+            response: web.StreamResponse = await handler(request)
         except asyncio.CancelledError:
             code = grpc.StatusCode.CANCELLED
             raise
@@ -196,6 +231,15 @@ class WebDoor:
         if not self._is_ready():
             response.force_close()  # so that the next request finds a server that stays
         return response
+
+
+def _names(certificate: Mapping[str, Any] | None) -> tuple[str, ...] | None:
+    """Returns the names in a caller's certificate, as Python has it; None where there is none."""
+    if not certificate:
+        return None
+    others = (value for _, value in certificate.get("subjectAltName", ()) if isinstance(value, str))
+    common = (value for part in certificate.get("subject", ()) for key, value in part if key == "commonName")
+    return (*others, *common)
 
 
 async def _whole(reading: Awaitable[T]) -> T:

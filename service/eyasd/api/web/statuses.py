@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from google.rpc import status_pb2
 
 from eyasd.api.errors import status_of
-from eyasd.core.errors import EyasError, Overloaded
+from eyasd.core.errors import EyasError, Overloaded, Unauthenticated
 
 # As google/rpc/code.proto says.
 HTTP_CODES: Final = {
@@ -54,7 +54,9 @@ def refusal(code: grpc.StatusCode, message: str) -> web.Response:
 def of_error(error: EyasError, request_id: str = "") -> web.Response:
     """Returns an error as google.rpc.Status, with Retry-After where it says when to come back."""
     status = status_of(error, request_id)
-    headers = {"Retry-After": str(max(1, math.ceil(error.retry_after.total_seconds())))} if isinstance(error, Overloaded) else None
+    headers = {"Retry-After": str(max(1, math.ceil(error.retry_after.total_seconds())))} if isinstance(error, Overloaded) else {}
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = "Bearer"
     return answer(status, HTTP_CODES[_CODES[status.code]], headers)
 
 

@@ -78,6 +78,11 @@ class Feedback:
         """Asks this memory from now on."""
         self._memory = memory
 
+    def model_of(self, prediction_id: str) -> str | None:
+        """Returns the model whose answer an id is of; None where it is no id of ours."""
+        stamp = self._ids.read(prediction_id)
+        return stamp.model if stamp is not None else None
+
     async def report(self, reports: Sequence[Report]) -> list[Receipt]:
         """Takes reports, and returns what became of each, in order.
 

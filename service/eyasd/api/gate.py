@@ -1,0 +1,172 @@
+"""Who makes a call, and whether he may: in front of every method, whatever its protocol, and for services that ask.
+
+caller().may_see(model)     whether a list shows it
+caller().spend(images)      takes them out of what he may have classified a second
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any, Final
+
+from google.protobuf.message import Message
+
+from eyasd.access.audit import Audit
+from eyasd.access.credentials import Credentials
+from eyasd.access.identity import ANYBODY, Identity
+from eyasd.access.limits import Limits
+from eyasd.access.roles import Role
+from eyasd.api.permissions import Rule
+from eyasd.core.errors import PermissionDenied
+from eyasd.telemetry.redaction import place, redacted, without_credentials
+
+_ANY: Final = frozenset(Role)
+_MOST_LISTED: Final = 32
+_MOST_CHARACTERS: Final = 200
+_MOST_DEPTH: Final = 4
+_NO_LIMITS: Final = Limits(0, 0)
+
+
+class Caller:
+    """Who makes the call that this task works on."""
+
+    __slots__ = ("_limits", "host", "identity")
+
+    def __init__(self, identity: Identity, host: str, limits: Limits = _NO_LIMITS) -> None:
+        self.identity = identity
+        self.host = host
+        self._limits = limits
+
+    def spend(self, images: int) -> None:
+        """Takes pictures out of what he may have classified. Raises Overloaded."""
+        known = self.identity.is_known
+        self._limits.spend((self.identity.kind, self.identity.name) if known else self.host, images)
+
+    def may(self, roles: Collection[Role], model: str | None = None) -> bool:
+        """Returns whether he has one of the roles, see `Identity.may`."""
+        return self.identity.may(roles, model)
+
+    def may_see(self, model: str) -> bool:
+        """Returns whether he has any role for a model."""
+        return self.identity.may(_ANY, model)
+
+
+_NOBODY: Final = Caller(ANYBODY, "")
+_caller: ContextVar[Caller] = ContextVar("caller", default=_NOBODY)
+
+
+def caller() -> Caller:
+    """Returns who makes the call that this task works on; outside of calls somebody who may do everything."""
+    return _caller.get()
+
+
+class Gate:
+    """Belongs to one event loop."""
+
+    def __init__(self, credentials: Credentials, limits: Limits, audit: Audit) -> None:
+        """Takes what it looks callers up in, and where it takes down what they change."""
+        self._credentials, self._limits, self.audit = credentials, limits, audit
+        self.asks_certificates = credentials.asks_certificates
+
+    async def admit(self, rule: Rule, authorization: str, names: Sequence[str] | None, host: str) -> Caller:
+        """Lets a call in, or not, before its request is read; `caller` returns who makes it, in this task, from now on.
+
+        Args:
+            rule: of its method.
+            authorization: the header's value, "" where there is none.
+            names: in the certificate of the connection; None where there is none.
+            host: that it comes from.
+
+        Raises:
+            Unauthenticated: nobody knows who calls.
+            PermissionDenied: he has none of the roles, for whichever model.
+        """
+        identity = await self._credentials.identify(authorization, names)
+        made = Caller(identity, host, self._limits)
+        _caller.set(made)
+        if rule.everywhere:
+            if not any(grant.role in {*rule.roles, Role.ADMIN} and grant.models == "*" for grant in identity.grants):
+                raise _denied(identity, rule, " for every model")
+        elif not identity.may(rule.roles):
+            raise _denied(identity, rule, "")
+        return made
+
+
+def check_models(rule: Rule, request: Any) -> None:
+    """Refuses a request about models for which the caller does not have the role. Raises PermissionDenied."""
+    if rule.models is None:
+        return
+    identity = _caller.get().identity
+    if len(identity.grants) == 1 and identity.grants[0].models == "*":  # as nearly everybody's; he would not be here without it
+        return
+    for model in rule.models(request):
+        if not identity.may(rule.roles, model):
+            raise _denied(identity, rule, f" for the model {model[:80]!r}")
+
+
+def check_model(roles: Collection[Role], model: str) -> None:
+    """Refuses a model for which the caller has none of the roles. Raises PermissionDenied."""
+    identity = _caller.get().identity
+    if not identity.may(roles, model):
+        raise _denied(identity, Rule(frozenset(roles)), f" for the model {model[:80]!r}")
+
+
+def record(method: str, peer: str, says: str, request_id: str, request: Message | None) -> Mapping[str, Any]:
+    """Returns what is taken down of a change by `caller`, but how it ended.
+
+    Args:
+        method: its name.
+        peer: the address he calls from.
+        says: what he calls himself, which nobody has checked; "" is nothing.
+        request_id: by which the log has the call.
+        request: told but for its content, and without credentials and callers' paths; None where it is a stream.
+    """
+    identity = _caller.get().identity
+    return {
+        "who": identity.name or identity.kind.value,
+        "by": identity.kind.value,
+        **({"says": redacted(says[:_MOST_CHARACTERS])} if says else {}),
+        "peer": peer,
+        "method": method,
+        "request_id": request_id,
+        "what": _fields(request, _MOST_DEPTH) if request is not None else {},
+    }
+
+
+def _denied(identity: Identity, rule: Rule, of: str) -> PermissionDenied:
+    roles = " or ".join(sorted(rule.roles)) if rule.roles else "admin"
+    return PermissionDenied(
+        f"{identity.name or 'The caller'} may not do this: it takes the role {roles}{of}, and there is {identity.roles}.",
+        role=roles,
+    )
+
+
+def _fields(message: Any, depth: int) -> dict[str, Any]:
+    told = {}
+    for field, value in message.ListFields():
+        listed = not isinstance(value, str | bytes) and hasattr(value, "extend")
+        if field.type == field.TYPE_BYTES:
+            continue
+        told[field.name] = _list(field, value, depth) if listed else _value(field, value, depth)
+    return told
+
+
+def _list(field: Any, values: Iterable[Any], depth: int) -> list[Any]:
+    several = list(values)
+    more = [f"and {len(several) - _MOST_LISTED} more"] if len(several) > _MOST_LISTED else []
+    return [_value(field, value, depth) for value in several[:_MOST_LISTED]] + more
+
+
+def _value(field: Any, value: Any, depth: int) -> Any:
+    if isinstance(value, str):
+        told = value[:_MOST_CHARACTERS]
+        return redacted(told) if " " in told else without_credentials(place(told))
+    if isinstance(value, Message):
+        if hasattr(value, "ToJsonString"):
+            return value.ToJsonString()
+        return _fields(value, depth - 1) if depth > 1 else "..."
+    if field.enum_type is not None:
+        known = field.enum_type.values_by_number.get(value)
+        return known.name if known is not None else value
+    return value
