@@ -1,8 +1,9 @@
 """What trainings and servers take of memory, disk and processors, by backbone and dataset: `python bench/sizing.py FOLDER`.
 
 FOLDER has train/ with pictures in a folder a label. For each backbone a training of an epoch on so many of them, as a job of a
-trainer; then a server that has all those versions, one more with each start, and is asked eight calls at once. Memory is PSS (what
-processes share counts once), looked at four times a second. Networks start from random weights: they take what trained ones do.
+trainer; then a server that has all those versions, one more with each start, and is asked eight calls at once. Memory is looked at
+four times a second: of trainings what jobs.memory_bytes bounds, of others PSS, in which what processes share counts once. Networks
+start from random weights: they take what trained ones do.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from serving.load import tree
 from serving.rows import table
 
 import eyas
+from eyasd.core.kin import memory_bytes
 
 EVERY_SECONDS = 0.25
 CALLERS = 8
@@ -55,7 +57,7 @@ def trainings(folder: Path, data_dir: Path, photos: Path, backbones: Sequence[st
             with machine.daemon("trainer", data_dir) as daemon, eyas.Client(daemon.address) as client:
                 job = client.train(photos, backbone, backbone=backbone, pretrained=False, epochs=1, preset="fast")
                 with (
-                    watched(lambda job=job: sum(map(pss, processes_of(job.id)))) as memory,
+                    watched(lambda job=job: memory_bytes(processes_of(job.id))) as memory,
                     watched(lambda: used(data_dir / "jobs")) as disk,
                 ):
                     version = client.wait(job.id).version
