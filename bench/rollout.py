@@ -112,7 +112,7 @@ async def rehearse(rehearsal: Rehearsal, subject: Subject, options: argparse.Nam
                 exits = await deployment.settle()
                 took = time.time() - begin
                 await asyncio.sleep(options.quiet)
-                said, _ = await load.communicate()
+                said, _ = await load.communicate(b"")
             finally:
                 await deployment.close()
     calls = {kind: [Call(*one) for one in made] for kind, made in json.loads(said).items()}
