@@ -114,7 +114,7 @@ class Deployment:
         """Waits until the pods that are to go have gone; returns the exit status of all that have gone so far."""
         while self._ends:
             await asyncio.gather(*self._ends)
-        return self._exits
+        return list(self._exits)
 
     async def close(self) -> None:
         """Kills what is left."""
