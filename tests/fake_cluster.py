@@ -11,13 +11,17 @@ import kmock
 from aiohttp import web
 
 from eyasd.jobs.kubernetes.objects import Object
+from eyasd.jobs.kubernetes.rights import RIGHTS, RIGHTS_APART
 
 JOBS = kmock.resource("batch/v1/jobs")
 PODS = kmock.resource("v1/pods")
 SERVICES = kmock.resource("v1/services")
 SECRETS = kmock.resource("v1/secrets")
 EVENTS = kmock.resource("v1/events")
+REVIEWS = kmock.resource("authorization.k8s.io/v1/selfsubjectaccessreviews")
 NAMESPACE = "ml"
+ASKS = ("authorization.k8s.io", "selfsubjectaccessreviews", "create")  # as everybody may
+EVERY_RIGHT = {ASKS, *((*what, verb) for what, verbs in (RIGHTS | RIGHTS_APART).items() for verb in verbs)}
 
 
 class FakeCluster(kmock.KubernetesEmulator):
@@ -28,6 +32,7 @@ class FakeCluster(kmock.KubernetesEmulator):
             response, or None for a connection that is cut; and whether that comes after it was done.
         log: of every pod.
         forbidden: what the client may not do, such as `create jobs`, if it asks.
+        done: what the client has done, a verb of a resource of an API group; more than the trainer's rights it may not do.
     """
 
     def __attrs_post_init__(self) -> None:
@@ -37,6 +42,7 @@ class FakeCluster(kmock.KubernetesEmulator):
         self.faults: list[tuple[str, web.Response | None, bool]] = []
         self.log = "a line\n"
         self.forbidden: set[str] = set()
+        self.done: set[tuple[str, str, str]] = set()
         self._version = 100
         self._oldest = 0
         self._events: list[tuple[int, kmock.resource, dict[str, Any]]] = []
@@ -104,9 +110,13 @@ class FakeCluster(kmock.KubernetesEmulator):
             self.faults.remove(fault)
         if fault is not None and not fault[2]:
             return fault[1] or self._cut(request)
+        right = _right(request)
+        self.done.add(right)
+        if right not in EVERY_RIGHT:
+            return web.json_response({"reason": "Forbidden", "message": f"the trainer has no right to {right}"}, status=403)
         if request.subresource == "log":
             return web.Response(text=self.log)
-        if request.resource is not None and request.resource.plural == "selfsubjectaccessreviews":
+        if request.resource == REVIEWS:
             asked = request.data["spec"]["resourceAttributes"]
             right = f"{asked['verb']} {asked['resource']}{'/' * bool(asked['subresource'])}{asked['subresource']}"
             return web.json_response({"status": {"allowed": right not in self.forbidden}}, status=201)
@@ -162,6 +172,15 @@ class FakeCluster(kmock.KubernetesEmulator):
                 if selected(event["object"], request.params):
                     yield event
             yield {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": str(seen)}}}
+
+
+def _right(request: kmock.Request) -> tuple[str, str, str]:
+    """Returns what a request takes the right to, as a Role has it."""
+    assert request.resource is not None
+    assert request.action is not None
+    verb = {"fetch": "get"}.get(request.action.value.lower(), request.action.value.lower())
+    part = f"/{request.subresource}" if request.subresource else ""
+    return request.resource.group or "", f"{request.resource.plural}{part}", verb
 
 
 def selected(one: Object, params: Any) -> bool:

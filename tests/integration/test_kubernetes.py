@@ -21,7 +21,7 @@ from eyasd.jobs.kubernetes.objects import Apart, PodOptions
 from eyasd.jobs.kubernetes.runner import KubernetesProcess, KubernetesRunner
 from eyasd.jobs.permits import Permits
 from eyasd.jobs.runner import Cause, Ending, Launch, Standing
-from fake_cluster import EVENTS, JOBS, NAMESPACE, PODS, SECRETS, SERVICES, FakeCluster
+from fake_cluster import ASKS, EVENTS, EVERY_RIGHT, JOBS, NAMESPACE, PODS, SECRETS, SERVICES, FakeCluster
 from pods import condition, ended, running, waiting
 
 _T = TypeVar("_T")
@@ -377,6 +377,24 @@ async def test_no_two_attempts_of_a_job_are_at_work_at_once(house: House) -> Non
     await house.made("eyas-j1-2")
     await house.succeed("eyas-j1-2")
     assert await ending == Ending(0)
+
+
+async def test_a_runner_uses_every_right_that_a_trainer_has(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cluster refuses what is no right of a trainer's, in every test; and none is for nothing."""
+    monkeypatch.setattr(runner, "_SILENCE_SECONDS", 0.01)
+    house.options = replace(APART, devices=16)
+    _, first = await house.start()
+    await house.made()
+    first.cancel()
+    house.launch = replace(house.launch, attempt=2)
+    _, ending = await house.start()
+    await house.end_foreground()
+    await house.made("eyas-j1-2")
+    await until(lambda: ("", "events", "list") in house.cluster.done or None)
+    await house.pod(ended(0), "eyas-j1-2")
+    await house.succeed("eyas-j1-2")
+    assert await ending == Ending(0)
+    assert house.cluster.done == EVERY_RIGHT - {ASKS}
 
 
 async def test_a_job_that_kueue_suspends_is_said_to_wait_for_as_long_as_it_does(house: House) -> None:
