@@ -5,7 +5,7 @@ callers hear of it --news seconds late. Half of them know the servers by name, a
 name server of ours; the others have one address, from which each new connection is passed on, as a Service does. In turn:
 
     roll out     two servers, a new one first, which is ready for --min-ready seconds before an old one is told to go
-    no drain     the same, but one that is told to go goes at once (api.lame_duck_seconds = 0)
+    in haste     as a manifest that says nothing does it: an old one is told to go as soon as a new one is ready, and goes at once
     killed       both are killed, one after the other, before there is another in their place
     scaled       from one to three and back
 """
@@ -34,17 +34,18 @@ from discovery import NameServer, VirtualAddress
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What is done to how many servers, and the lame duck that they are given."""
+    """What is done to how many servers, `minReadySeconds`, and the lame duck that they are given."""
 
     name: str
     replicas: int
+    min_ready: float
     lame_duck: float
     act: Callable[[Deployment], Awaitable[None]]
 
 
 async def there_and_back(deployment: Deployment) -> None:
     await deployment.scale(3)
-    await asyncio.sleep(2 * deployment.steps.min_ready)
+    await asyncio.sleep(10)
     await deployment.scale(1)
 
 
@@ -60,10 +61,10 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, default=Path("build/bench/serve"), help="of the models (%(default)s)")
     options = parser.parse_args()
     rehearsals = (
-        Rehearsal("roll out", 2, options.lame_duck, Deployment.roll),
-        Rehearsal("no drain", 2, 0.0, Deployment.roll),
-        Rehearsal("killed", 2, options.lame_duck, Deployment.replace_without_drain),
-        Rehearsal("scaled", 1, options.lame_duck, there_and_back),
+        Rehearsal("roll out", 2, options.min_ready, options.lame_duck, Deployment.roll),
+        Rehearsal("in haste", 2, 0.0, 0.0, Deployment.roll),
+        Rehearsal("killed", 2, options.min_ready, options.lame_duck, Deployment.replace_without_drain),
+        Rehearsal("scaled", 1, options.min_ready, options.lame_duck, there_and_back),
     )
     wanted = options.only.split(",") if options.only else [rehearsal.name for rehearsal in rehearsals]
     if unknown := set(wanted) - {rehearsal.name for rehearsal in rehearsals}:
@@ -79,7 +80,7 @@ def main() -> None:
 async def rehearse(rehearsal: Rehearsal, subject: Subject, options: argparse.Namespace) -> str:
     """Returns the table of a rehearsal."""
     port, http_port = machine.free_port(), machine.free_port()
-    steps = Steps(min_ready=options.min_ready, news=options.news)
+    steps = Steps(min_ready=rehearsal.min_ready, news=options.news)
     settings = {"EYASD_API__LAME_DUCK_SECONDS": str(rehearsal.lame_duck), "EYASD_TELEMETRY__LOG_LEVEL": "WARNING"}
     with machine.scratch() as scratch:
         pictures = subject.write_pictures(Path(scratch))
