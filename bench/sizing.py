@@ -3,7 +3,7 @@
 FOLDER has train/ with pictures in a folder a label. For each backbone a training of an epoch on so many of them, as a job of a
 trainer; then a server that has all those versions, one more with each start, and is asked eight calls at once. Memory is looked at
 four times a second: of trainings what jobs.memory_bytes bounds, of others PSS, in which what processes share counts once. Networks
-start from random weights: they take what trained ones do.
+start from files of random weights, and take what they would with trained ones.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import machine
+import timm
+from safetensors.torch import save_file
 from serving.load import tree
 from serving.rows import table
 
@@ -51,11 +53,16 @@ def main() -> None:
 def trainings(folder: Path, data_dir: Path, photos: Path, backbones: Sequence[str], counts: Sequence[int]) -> str:
     """Trains everything; returns a table."""
     lines = []
+    weights = Path(data_dir, "..", "weights").resolve()
+    weights.mkdir()
+    for backbone in backbones:
+        save_file(timm.create_model(backbone).state_dict(), weights / f"{backbone}.safetensors")
     for count in counts:
         take(folder, photos, count)
         for backbone in backbones:
-            with machine.daemon("trainer", data_dir) as daemon, eyas.Client(daemon.address) as client:
-                job = client.train(photos, backbone, backbone=backbone, pretrained=False, epochs=1, preset="fast")
+            settings = {"EYASD_TRAINING__WEIGHTS": str(weights), "EYASD_TRAINING__HUB": "false"}
+            with machine.daemon("trainer", data_dir, settings=settings) as daemon, eyas.Client(daemon.address) as client:
+                job = client.train(photos, backbone, backbone=backbone, epochs=1, preset="fast")
                 with (
                     watched(lambda job=job: memory_bytes(processes_of(job.id))) as memory,
                     watched(lambda: used(data_dir / "jobs")) as disk,
