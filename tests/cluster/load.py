@@ -1,4 +1,4 @@
-"""Callers in a pod: they classify without a pause, and say once a second how many calls were answered, and which were not.
+"""Callers in a pod: they classify without a pause, and say once a second how many calls were answered, and why how many were not.
 
 Run by the image of the server, which has the client: `python -c LOAD ADDRESS MODEL`.
 """
@@ -8,6 +8,7 @@ import json
 import sys
 import threading
 import time
+from collections import Counter
 
 from PIL import Image
 
@@ -15,7 +16,7 @@ import eyas
 
 CALLERS = 4
 answered = [0] * CALLERS
-failed: list[str] = []
+failed: Counter[str] = Counter()
 
 
 def call(number: int) -> None:
@@ -28,7 +29,7 @@ def call(number: int) -> None:
                 client.classify(sys.argv[2], buffer.getvalue())
                 answered[number] += 1
             except eyas.EyasError as error:
-                failed.append(f"{type(error).__name__}: {error}")
+                failed[f"{type(error).__name__}: {error}"] += 1
 
 
 for number in range(CALLERS):
