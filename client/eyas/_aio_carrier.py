@@ -32,6 +32,8 @@ class Carrier:
         retries: bool = True,
         tls: bool = False,
         root_certificates: bytes | None = None,
+        certificate: bytes | None = None,
+        private_key: bytes | None = None,
         token: str | None = None,
         tracing: bool | None = None,
     ) -> None:
@@ -42,6 +44,8 @@ class Carrier:
             retries=retries,
             tls=tls,
             root_certificates=root_certificates,
+            certificate=certificate,
+            private_key=private_key,
             token=token,
             tracing=tracing,
         )

@@ -36,6 +36,8 @@ class DatasetClient(Carrier):
             retries=there.retries,
             tls=there.tls,
             root_certificates=there.root_certificates,
+            certificate=there.certificate,
+            private_key=there.private_key,
             token=there.token,
         )
         try:

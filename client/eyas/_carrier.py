@@ -31,6 +31,8 @@ class Carrier:
         retries: bool = True,
         tls: bool = False,
         root_certificates: bytes | None = None,
+        certificate: bytes | None = None,
+        private_key: bytes | None = None,
         token: str | None = None,
         tracing: bool | None = None,
     ) -> None:
@@ -44,6 +46,8 @@ class Carrier:
                 refuses is sent again when it says, up to five times within the deadline.
             tls: whether to encrypt, and to check the server's certificate.
             root_certificates: PEM of the authorities to trust; None is those gRPC brings.
+            certificate: PEM of a certificate of this client's, for a server that asks for one; needs tls.
+            private_key: PEM of its key.
             token: sent as a bearer token; without TLS only to this machine.
             tracing: whether calls are spans of OpenTelemetry, and what the server does for them parts of the same trace; None is
                 where a span of the caller's is current. True needs opentelemetry-api.
@@ -57,6 +61,8 @@ class Carrier:
             retries=retries,
             tls=tls,
             root_certificates=root_certificates,
+            certificate=certificate,
+            private_key=private_key,
             token=token,
             tracing=tracing,
         )

@@ -76,6 +76,8 @@ class Connection:
         retries: whether gRPC may repeat a call that changes nothing when repeated.
         tls: whether the connection is encrypted and the server's certificate checked.
         root_certificates: PEM of the authorities to trust; None is the system's.
+        certificate: PEM of the client's own certificate and what leads to its authority; None is none.
+        private_key: PEM of its key.
         token: sent as a bearer token.
         tracing: whether calls are spans of OpenTelemetry; None is where one is current.
     """
@@ -87,6 +89,8 @@ class Connection:
     root_certificates: bytes | None
     token: str | None = field(repr=False)
     tracing: bool | None = None
+    certificate: bytes | None = None
+    private_key: bytes | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Rejects what could not work, and what would send the token in the clear.
@@ -100,6 +104,10 @@ class Connection:
         _tracing.check(self.tracing)
         if self.root_certificates is not None and not self.tls:
             raise ValueError("root_certificates are given, but tls is off: turn it on.")
+        if (self.certificate is None) != (self.private_key is None):
+            raise ValueError("certificate and private_key are given together or not at all.")
+        if self.certificate is not None and not self.tls:
+            raise ValueError("A certificate is given, but tls is off: turn it on.")
         if self.token is not None and not self.tls and not self.is_local:
             raise ValueError(f"The token would travel to {host} in the clear: turn tls on.")
 
@@ -124,7 +132,7 @@ class Connection:
     @property
     def credentials(self) -> grpc.ChannelCredentials | None:
         """What a secure channel is made with; None is a plain one."""
-        return grpc.ssl_channel_credentials(self.root_certificates) if self.tls else None
+        return grpc.ssl_channel_credentials(self.root_certificates, self.private_key, self.certificate) if self.tls else None
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:

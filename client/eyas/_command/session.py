@@ -41,14 +41,33 @@ class HarmlessConsole(Console):
 class Session:
     """One run of the command: its connection, and where its output goes."""
 
-    def __init__(self, *, address: str, token: str | None, tls: bool, ca: Path | None, timeout: float, json: bool) -> None:
+    def __init__(
+        self,
+        *,
+        address: str,
+        token: str | None,
+        tls: bool,
+        ca: Path | None,
+        cert: Path | None,
+        key: Path | None,
+        timeout: float,
+        json: bool,
+    ) -> None:
         self.json = json
         self.out = HarmlessConsole(highlight=False)
         if not self.out.is_terminal and "COLUMNS" not in os.environ:
             self.out.width = _PIPE_COLUMNS
         self.err = HarmlessConsole(stderr=True, highlight=False)
+        if (cert is None) != (key is None):
+            raise ValueError("--cert and --key are given together or not at all.")
         self.client = Client(
-            address, timeout=timeout, tls=tls or ca is not None, root_certificates=ca.read_bytes() if ca else None, token=token
+            address,
+            timeout=timeout,
+            tls=tls or ca is not None or cert is not None,
+            root_certificates=_read(ca),
+            certificate=_read(cert),
+            private_key=_read(key),
+            token=token,
         )
 
     def hint(self, command: str) -> str:
@@ -72,17 +91,25 @@ class Session:
             click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))  # tables are padded to their width
 
 
+_PEM: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 _CONNECTION = (
     click.option("--address", metavar="HOST:PORT", help=f"The server [EYAS_ADDRESS, or {DEFAULT_ADDRESS}]."),
     click.option("--token", help="Bearer token [EYAS_TOKEN]."),
     click.option("--tls", is_flag=True, default=None, help="Encrypt, and check the server's certificate."),
-    click.option(
-        "--ca", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="PEM of the authority to trust; implies --tls."
-    ),
+    click.option("--ca", type=_PEM, help="PEM of the authority to trust; implies --tls [EYAS_CA]."),
+    click.option("--cert", type=_PEM, help="PEM of a certificate of yours, if the server asks for one; implies --tls [EYAS_CERT]."),
+    click.option("--key", type=_PEM, help="PEM of its private key [EYAS_KEY]."),
     click.option("--timeout", type=float, metavar="SECONDS", help=f"Deadline of a call [{DEFAULT_TIMEOUT_SECONDS:g}]."),
     click.option("--json", "json", is_flag=True, default=None, help="Print one JSON document."),
 )
-_NAMES = ("address", "token", "tls", "ca", "timeout", "json")
+_NAMES = ("address", "token", "tls", "ca", "cert", "key", "timeout", "json")
+
+
+def _read(file: Path | None) -> bytes | None:
+    try:
+        return file.read_bytes() if file is not None else None
+    except OSError as error:
+        raise ValueError(f"{str(file)!r} cannot be read ({error.strerror}).") from None
 
 
 def _default_address() -> str:
@@ -96,7 +123,7 @@ def _defaults() -> dict[str, Any]:
         "address": _default_address(),
         "token": token,
         "tls": False,
-        "ca": None,
+        **{name: Path(path) if (path := os.environ.get(f"EYAS_{name.upper()}")) else None for name in ("ca", "cert", "key")},
         "timeout": DEFAULT_TIMEOUT_SECONDS,
         "json": False,
     }

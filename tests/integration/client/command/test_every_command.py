@@ -152,6 +152,7 @@ def test_a_server_that_is_not_running(eyas: Eyas, photos: Path, name: str) -> No
         (("jobs", "--timeout", "0"), "timeout is 0.0; it must be"),
         (("jobs", "--timeout", "soon"), "'soon' is not a valid float"),
         (("jobs", "--ca", "no.pem"), "'no.pem' does not exist"),
+        (("jobs", "--cert", __file__), "--cert and --key are given together or not at all"),
         (("jobs", "shout"), "No such command 'shout'"),
         (("jobs", "watch"), "Missing argument 'JOB'"),
         (("models", "alias", "clothing", "production", "three"), "'three' is not a valid integer"),

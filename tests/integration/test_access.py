@@ -1,0 +1,344 @@
+"""Who gets in, over real sockets: roles, tokens that change under load, certificates, limits, and the record of changes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import grpc
+import pytest
+import trustme
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+import eyas
+from builders import COLOURS, picture, write_bundle
+from eyas.v1 import job_service_pb2, job_service_pb2_grpc
+from eyasd.access.roles import parse_grants
+from eyasd.access.tokens import line_of, make_token
+from eyasd.api.permissions import OPEN, RULES
+from eyasd.app import App
+from eyasd.registry.models import Models
+
+RED = picture(COLOURS["red"])
+WHO = {
+    "admin": "admin",
+    "shop": "classify,feedback",
+    "colours": "classify:col*,feedback:col*",
+    "trainer": "train",
+    "hats": "train:hats",
+    "nobody": "feedback:none",
+}
+
+
+class House:
+    """Tokens of callers each, and the file of their lines."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "tokens"
+        self.tokens = {name: make_token() for name in WHO}
+        self.write(*self.tokens.items())
+
+    def write(self, *pairs: tuple[str, str]) -> None:
+        fresh = self.file.with_suffix(".new")
+        fresh.write_text("".join(f"{line_of(token, name, parse_grants(WHO[name]), None)}\n" for name, token in pairs))
+        fresh.rename(self.file)
+
+    def client(self, app: App, name: str) -> eyas.aio.Client:
+        return eyas.aio.Client(f"127.0.0.1:{app.port}", token=self.tokens[name], retries=False)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+async def until(met: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(60):
+        while not await met():
+            await asyncio.sleep(0.05)
+
+
+async def refused(call: Awaitable[Any]) -> bool:
+    try:
+        await call
+    except (eyas.Unauthenticated, eyas.Unavailable):
+        return True
+    return False
+
+
+async def test_every_method_is_shut_to_strangers_and_to_those_without_its_role(
+    daemon: Any, published: Models, house: House
+) -> None:
+    async with daemon(access={"tokens": house.file}) as app, grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as channel:
+
+        async def code(path: str, name: str | None) -> grpc.StatusCode:
+            metadata = (("authorization", f"Bearer {house.tokens[name]}"),) if name else ()
+            call: Any = channel.stream_stream(path)(iter([b""]), metadata=metadata, timeout=30)
+            return await call.code()
+
+        shut = [path for path, rule in RULES.items() if rule is not OPEN]
+        assert set(await asyncio.gather(*(code(path, None) for path in shut))) == {grpc.StatusCode.UNAUTHENTICATED}
+        theirs = [path for path in shut if "FEEDBACK" not in str(RULES[path].roles) and not path.endswith("/ReportProgress")]
+        told = dict(zip(theirs, await asyncio.gather(*(code(path, "nobody") for path in theirs)), strict=True))
+        assert {path for path, code in told.items() if code is not grpc.StatusCode.PERMISSION_DENIED} == set()
+        progress = "/eyas.v1.JobService/ReportProgress"  # of which only an attempt's own token is one
+        assert await code(progress, "admin") is grpc.StatusCode.UNAUTHENTICATED
+        # Two credentials are none.
+        twice = (("authorization", f"Bearer {house.tokens['admin']}"), ("authorization", "Bearer no"))
+        listed = job_service_pb2_grpc.JobServiceStub(channel).ListJobs(job_service_pb2.ListJobsRequest(), metadata=twice)
+        assert await listed.code() is grpc.StatusCode.UNAUTHENTICATED
+        asked = reflection_pb2.ServerReflectionRequest(list_services="")
+        bearer = (("authorization", f"Bearer {house.tokens['shop']}"),)
+        shown = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter([asked]), metadata=bearer)
+        assert len((await shown.read()).list_services_response.service) > 8
+
+
+async def test_a_role_of_a_model_is_of_no_other(daemon: Any, published: Models, house: House, tmp_path: Path) -> None:
+    published.publish("hats", write_bundle(tmp_path / "hats"), "job2")
+    published.aliases.set("hats", "production", 1, actor="test", reason="")
+    async with daemon(access={"tokens": house.file}) as app:
+        async with house.client(app, "shop") as client:
+            of_hats = await client.classify("hats", RED)
+            with pytest.raises(
+                eyas.PermissionDenied, match=r"^shop may not do this: it takes the role admin, and there is classify,f"
+            ):
+                await client.set_alias("colours", "canary", 1)
+        async with house.client(app, "colours") as client:
+            answer = await client.classify("colours", RED)
+            assert [model.name async for model in client.list_models()] == ["colours"]
+            with pytest.raises(
+                eyas.PermissionDenied, match="takes the role classify for the model 'hats', and there is classify:col"
+            ):
+                await client.classify("hats", RED)
+            with pytest.raises(eyas.PermissionDenied, match="for the model 'hats'"):
+                _ = [one async for one in client.classify_stream("hats", [RED])]
+            await client.report_feedback(answer, "red")
+            with pytest.raises(eyas.PermissionDenied, match="takes the role feedback for the model 'hats'"):
+                await client.report_feedback(of_hats, "red")
+        async with house.client(app, "trainer") as client:
+            colours = await client.evaluate("/nowhere", "colours/1")
+            of_all = [job.id async for job in client.list_jobs()]
+            assert of_all == [colours.id]
+            assert colours.owner == "trainer"
+        async with house.client(app, "hats") as client:
+            assert [job.id async for job in client.list_jobs()] == []
+            for method in (client.get_job, client.cancel, client.pause):
+                with pytest.raises(eyas.NotFound, match=f"There is no job '{colours.id}'"):
+                    await method(colours.id)
+            with pytest.raises(eyas.PermissionDenied, match="for every model"):
+                await client.delete_dataset("photos")
+            await client.evaluate("/nowhere", "hats/1")
+            assert len([job async for job in client.list_jobs()]) == 1
+
+
+async def test_tokens_are_exchanged_under_load_and_no_call_fails(daemon: Any, published: Models, house: House) -> None:
+    old, new = house.tokens["shop"], make_token()
+    async with daemon(access={"tokens": house.file}) as app:
+        address, stop, answered = f"127.0.0.1:{app.port}", asyncio.Event(), 0
+
+        async def ask(token: list[str]) -> None:
+            nonlocal answered
+            while not stop.is_set():
+                async with eyas.aio.Client(address, token=token[0], retries=False) as client:
+                    await client.classify("colours", RED)
+                    answered += 1
+
+        used = [old]
+        async with asyncio.TaskGroup() as group:
+            for _ in range(3):
+                group.create_task(ask(used))
+            house.write(("shop", old), ("shop", new))
+            async with eyas.aio.Client(address, token=new, retries=False) as client:
+                await until(lambda: works(client.classify("colours", RED)))
+            used[0] = new
+            seen = answered
+            await until(lambda: reached(lambda: answered > seen + 6))  # each of the three has begun one with the new token
+            stop.set()
+        house.write(("shop", new))
+        async with eyas.aio.Client(address, token=old, retries=False) as client:
+            await until(lambda: refused(client.classify("colours", RED)))
+        async with eyas.aio.Client(address, token=new, retries=False) as client:
+            await client.classify("colours", RED)
+
+
+async def works(call: Awaitable[Any]) -> bool:
+    return not await refused(call)
+
+
+async def reached(met: Callable[[], bool]) -> bool:
+    return met()
+
+
+def write_tls(folder: Path, authority: trustme.CA, clients: trustme.CA) -> dict[str, str]:
+    issued = authority.issue_cert("localhost")
+    (folder / "key.pem").write_bytes(issued.private_key_pem.bytes())
+    (folder / "chain.pem").write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
+    (folder / "clients.pem").write_bytes(clients.cert_pem.bytes())
+    return {
+        "tls_key": str(folder / "key.pem"),
+        "tls_certificate": str(folder / "chain.pem"),
+        "tls_client_ca": str(folder / "clients.pem"),
+    }
+
+
+def of(authority: trustme.CA, issued: trustme.LeafCert) -> dict[str, Any]:
+    chain = b"".join(part.bytes() for part in issued.cert_chain_pems)
+    return {
+        "tls": True,
+        "root_certificates": authority.cert_pem.bytes(),
+        "certificate": chain,
+        "private_key": issued.private_key_pem.bytes(),
+        "timeout": 20,
+        "retries": False,
+    }
+
+
+async def over_https(port: int, authority: trustme.CA, issued: trustme.LeafCert | None, folder: Path, name: str) -> int:
+    """Returns the status of a request; 0 where there was no connection."""
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    if issued is not None:
+        issued.configure_cert(context)
+    try:
+        async with aiohttp.ClientSession() as web:
+            url = f"https://localhost:{port}/v1/models/{name}:classify"
+            async with web.post(url, data=RED, headers={"content-type": "image/png"}, ssl=context) as response:
+                await response.read()
+                return response.status
+    except (aiohttp.ClientError, OSError):
+        return 0
+
+
+async def test_certificates_say_who_calls_and_are_exchanged_under_load(daemon: Any, published: Models, tmp_path: Path) -> None:
+    first, second, clients, others = (trustme.CA() for _ in range(4))
+    tls = write_tls(tmp_path, first, clients)
+    shop, stranger = clients.issue_cert("web.shop.internal", common_name="web"), others.issue_cert("web.shop.internal")
+    unknown = clients.issue_cert("unknown.internal")
+    roles = {"*.shop.internal": "classify:colours"}
+    async with daemon(api={**tls, "http_listen": "127.0.0.1:0"}, access={"certificates": roles}) as app:
+        address = f"localhost:{app.port}"
+        stop, answered = asyncio.Event(), 0
+
+        async def ask() -> None:
+            """Keeps one connection, which an exchange must not disturb."""
+            nonlocal answered
+            async with eyas.aio.Client(address, **of(first, shop)) as client:
+                while not stop.is_set():
+                    await client.classify("colours", RED)
+                    answered += 1
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(ask())
+            async with eyas.aio.Client(address, **of(first, unknown)) as client:
+                with pytest.raises(eyas.PermissionDenied, match=r"^unknown\.internal may not do this: .* and there is no role"):
+                    await client.classify("colours", RED)
+            async with eyas.aio.Client(address, **of(first, stranger)) as client:
+                with pytest.raises(eyas.Unavailable):
+                    await client.classify("colours", RED)
+            async with eyas.aio.Client(address, tls=True, root_certificates=first.cert_pem.bytes(), retries=False) as client:
+                with pytest.raises(eyas.Unavailable):
+                    await client.classify("colours", RED)
+            https = [(shop, "models/colours", 200), (shop, "models/hats", 403), (unknown, "models/colours", 403)]
+            for issued, name, status in https:
+                assert await over_https(app.http_port, first, issued, tmp_path, name) == status
+            assert await over_https(app.http_port, first, stranger, tmp_path, "models/colours") == 0
+            assert await over_https(app.http_port, first, None, tmp_path, "models/colours") == 0
+
+            # Another certificate of another authority, and clients of another one: seen by whoever connects from now on.
+            write_tls(tmp_path, second, others)
+
+            async def taken() -> bool:
+                async with eyas.aio.Client(address, **of(second, stranger)) as client:
+                    return await works(client.classify("colours", RED))
+
+            await until(taken)
+
+            async def taken_by_http() -> bool:
+                return await over_https(app.http_port, second, stranger, tmp_path, "models/colours") == 200
+
+            await until(taken_by_http)
+            assert await over_https(app.http_port, second, shop, tmp_path, "models/colours") == 0
+            async with eyas.aio.Client(address, **of(second, shop)) as client:
+                with pytest.raises(eyas.Unavailable):
+                    await client.classify("colours", RED)
+            # Files that do not belong together change nothing.
+            (tmp_path / "key.pem").write_bytes(first.issue_cert("localhost").private_key_pem.bytes())
+            await until(lambda: reached(lambda: app.metrics.credential_reloads.labels("tls", "failed").value > 0 or not touch(app)))
+            assert await taken()
+            seen = answered
+            await until(lambda: reached(lambda: answered > seen + 3))
+            stop.set()
+
+
+def touch(app: App) -> bool:
+    """Has the door look at its files, as a new connection does."""
+    assert app._certificates is not None
+    return bool(app._certificates.current)
+
+
+async def test_a_caller_has_his_share_of_pictures(daemon: Any, published: Models, house: House) -> None:
+    access = {"tokens": house.file, "images_per_second": 0.01, "burst_images": 3}
+    async with daemon(access=access) as app:
+        async with house.client(app, "shop") as client:
+            await client.classify_many("colours", [RED] * 3)
+            with pytest.raises(eyas.Overloaded, match=r"more than 0.01 pictures/s, and 3 at once") as full:
+                await client.classify("colours", RED)
+            assert full.value.retry_after is not None
+            assert 50 < full.value.retry_after.total_seconds() <= 100
+            (streamed,) = [answer async for _, answer in client.classify_stream("colours", [RED])]
+            assert isinstance(streamed, eyas.Overloaded)
+        async with house.client(app, "colours") as client:
+            await client.classify("colours", RED)
+
+
+async def test_a_change_is_taken_down_and_does_not_happen_where_it_cannot_be(
+    daemon: Any, published: Models, house: House, tmp_path: Path
+) -> None:
+    file = tmp_path / "record" / "changes.jsonl"
+    file.parent.mkdir()
+    async with daemon(access={"tokens": house.file, "audit_file": file}) as app:
+        async with house.client(app, "admin") as client:
+            await client.set_alias("colours", "canary", 1, reason="because eyas_AAAAAAAAAAAAAAAAAAAAAAAA")
+            await client.get_model("colours")
+            with pytest.raises(eyas.NotFound):
+                await client.set_alias("colours", "canary", 9)
+        async with house.client(app, "shop") as client:
+            with pytest.raises(eyas.PermissionDenied):
+                await client.delete_model_version("colours", 1)
+        assert [record async for record in aliases(house.client(app, "admin"))] == ["admin"]
+        file.rename(tmp_path / "record" / "changes.1")
+        file.mkdir()  # which takes no line
+        async with house.client(app, "admin") as client:
+            with pytest.raises(eyas.Unavailable, match="record of changes cannot be written, so nothing is changed"):
+                await client.set_alias("colours", "other", 1)
+            assert "other" not in (await client.get_model("colours")).aliases
+        file.rmdir()
+    lines = [json.loads(line) for line in (tmp_path / "record" / "changes.1").read_text().splitlines()]
+    assert [(line["who"], line["method"], line["result"]) for line in lines] == [
+        ("admin", "ModelService/SetAlias", "BEGUN"),
+        ("admin", "ModelService/SetAlias", "OK"),
+        ("admin", "ModelService/SetAlias", "BEGUN"),
+        ("admin", "ModelService/SetAlias", "NOT_FOUND"),
+        ("shop", "ModelService/DeleteModelVersion", "PERMISSION_DENIED"),
+    ]
+    first = lines[0]
+    assert (first["by"], first["what"]["name"], first["what"]["reason"]) == (
+        "token",
+        "models/colours/aliases/canary",
+        "because ***",
+    )
+    assert first["peer"].startswith("ipv4:127.0.0.1:")
+    assert first["request_id"] == lines[1]["request_id"]
+    assert first["time"].endswith("Z")
+    assert file.parent.joinpath("changes.1").stat().st_mode & 0o077 == 0
+
+
+async def aliases(connection: eyas.aio.Client) -> Any:
+    async with connection as client:
+        async for record in client.list_alias_records("colours", "canary"):
+            yield record.actor
