@@ -12,11 +12,13 @@ import runpy
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 import pytest
@@ -32,6 +34,7 @@ from discovery import NameServer
 from eyas.v1 import classification_service_pb2
 from eyasd.api.asking import ask
 from eyasd.app import App
+from eyasd.core.errors import Overloaded
 from eyasd.registry.models import Models
 
 from .conftest import Daemon
@@ -71,6 +74,25 @@ class Servers:
         ]
 
 
+class Full:
+    """Stands before the servers: refuses the first picture that comes, and says when there is room again.
+
+    Attributes:
+        asked: when each picture came, in seconds.
+    """
+
+    RETRY_AFTER: Final = timedelta(seconds=0.5)
+
+    def __init__(self) -> None:
+        self.asked: list[float] = []
+
+    async def __call__(self, *asked: Any) -> Any:
+        self.asked.append(time.monotonic())
+        if len(self.asked) == 1:
+            raise Overloaded("There is no room.", self.RETRY_AFTER)
+        return await ask(*asked)
+
+
 @pytest.fixture
 def clothing(repository: Models, tmp_path: Path) -> None:
     repository.publish("clothing", write_bundle(tmp_path / "bundle"), "job1")
@@ -105,6 +127,13 @@ async def servers(daemon: Daemon, clothing: None, tmp_path: Path) -> AsyncIterat
         names.addresses, address = hosts, names.target(port)
         environment = {**os.environ, "EYAS_ADDRESS": address, "EYAS_TOKEN": TOKEN, "EYAS_CA": str(ca), "EYAS_MODEL": "clothing"}
         yield Servers(address, (apps[0], apps[1]), environment, ca)
+
+
+@pytest.fixture
+def full(monkeypatch: pytest.MonkeyPatch) -> Full:
+    made = Full()
+    monkeypatch.setattr("eyasd.api.classify.ask", made)
+    return made
 
 
 async def run(*command: str | Path, status: int = 0, **options: Any) -> str:
@@ -171,14 +200,16 @@ def node_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "dist/main.js"
 
 
-async def test_the_go_client(go_client: Path, servers: Servers, pictures: dict[str, bytes], tmp_path: Path) -> None:
+async def test_the_go_client(go_client: Path, servers: Servers, full: Full, pictures: dict[str, bytes], tmp_path: Path) -> None:
     await labelled_by([go_client], servers, pictures, tmp_path)
+    assert full.asked[-1] - full.asked[0] >= full.RETRY_AFTER.total_seconds()
     await refused_in_a_sentence([go_client], servers, tmp_path)
 
 
-async def test_the_node_client(node_client: Path, servers: Servers, pictures: dict[str, bytes], tmp_path: Path) -> None:
+async def test_the_node_client(node_client: Path, servers: Servers, full: Full, pictures: dict[str, bytes], tmp_path: Path) -> None:
     servers.environment["GRPC_NODE_USE_ALTERNATIVE_RESOLVER"] = "true"  # which asks the name server of the address
     await labelled_by(["node", node_client], servers, pictures, tmp_path)
+    assert full.asked[-1] - full.asked[0] >= full.RETRY_AFTER.total_seconds()
     await refused_in_a_sentence(["node", node_client], servers, tmp_path)
 
 
@@ -195,16 +226,16 @@ async def test_the_service_labels_uploads_and_answers_what_it_has_begun(
         await release.wait()
         return await ask(*asked)
 
-    async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+    async def listens() -> bool:
+        assert process.returncode is None
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except ConnectionError:
+            return False
+        writer.close()
+        return True
 
-        async def listens() -> bool:
-            assert process.returncode is None
-            try:
-                async with session.post("/labels", data=b"") as response:
-                    assert response.status == 400
-                    return "send a form of files" in await response.text()
-            except aiohttp.ClientConnectionError:
-                return False
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
 
         async def labels() -> None:
             form = aiohttp.FormData()
@@ -219,6 +250,9 @@ async def test_the_service_labels_uploads_and_answers_what_it_has_begun(
         try:
             while not await listens():
                 await asyncio.sleep(0.05)
+            async with session.post("/labels", data=b"") as response:
+                assert response.status == 400
+                assert "send a form of files" in await response.text()
             while not all(servers.answered()):
                 await labels()
             monkeypatch.setattr("eyasd.api.classify.ask", hold)
