@@ -85,7 +85,7 @@ func run(ctx context.Context, server Server, model string, names []string, timeo
 	for answer := range answers {
 		if answer.err != nil {
 			failed++
-			fmt.Printf("%s\t%s: %s\n", answer.name, status.Code(answer.err), status.Convert(answer.err).Message())
+			fmt.Printf("%s\t%v\n", answer.name, answer.err)
 			continue
 		}
 		fmt.Printf("%s\t%s\t%.4f\n", answer.name, answer.best.GetLabel(), answer.best.GetProbability())
