@@ -14,7 +14,7 @@ from eyasd.core.errors import StartupFailed
 from eyasd.entrance import check_exposure
 from manifests import K8S, Manifests, Object, Program, leaves, options_of
 
-_README: Final = K8S / "README.md"
+_OPERATIONS: Final = K8S.parent / "docs" / "operations.md"
 # What is no setting, and whose it is.
 _OTHERS: Final = {
     "HOME": "the image's own cannot be written",
@@ -125,11 +125,16 @@ def _claims(daemon: Program) -> dict[str, str]:
 
 
 def secrets_are_explained(manifests: Manifests) -> Iterator[str]:
-    """Every Secret, and every key of one, that pods want is in the table of k8s/README.md."""
+    """Every Secret, and every key of one, that pods want is in the table of docs/operations.md."""
+    explained: dict[str, str] = {}
+    secret = ""
+    for line in _OPERATIONS.read_text().splitlines():
+        if line.startswith("|"):
+            secret = line.split("|")[1].strip(" `") or secret  # a Secret has a row for each group of its keys
+            explained[secret] = explained.get(secret, "") + line
     for secret, key in sorted(set(_secrets(manifests))):
-        row = next((line for line in _README.read_text().splitlines() if line.startswith(f"| `{secret}` |")), "")
-        if not row or (key and f"`{key}`" not in row):
-            yield f"the key {key!r} of the Secret {secret} is not in k8s/README.md"
+        if f"`{secret}`" not in explained.get(secret, "") or (key and f"`{key}`" not in explained[secret]):
+            yield f"the key {key!r} of the Secret {secret} is not in docs/operations.md"
 
 
 def no_secret_is_written_down(manifests: Manifests) -> Iterator[str]:

@@ -17,7 +17,7 @@ from schemas import VERSIONS, flaws
 COMBINATIONS = [
     ("cpu", "backup", "read-write-many", "monitoring"),
     ("cpu", "backup", "object-store", "saturation", "tracing"),
-    ("cpu", "tls", "cert-manager", "prepull"),
+    ("cpu", "access", "tls", "cert-manager", "prepull"),
     ("cpu", "keda"),
     ("gpu", "object-store", "tls", "prepull"),
     ("prod", "tls", "cert-manager", "monitoring", "tracing", "prepull"),
