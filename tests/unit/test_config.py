@@ -12,6 +12,8 @@ from eyasd.config import describe, read_settings, revealed
 from eyasd.core.errors import StartupFailed
 from eyasd.machine import datasets_url
 
+TLS = '[api]\ntls_certificate = "c"\ntls_key = "k"\ntls_client_ca = "a"\n'
+
 
 def test_the_command_line_beats_the_environment_and_that_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "eyas.toml"
@@ -47,6 +49,14 @@ def test_the_command_line_beats_the_environment_and_that_the_file(tmp_path: Path
         ('[trackers.mlflow]\nexperiment = "a{"', r"'a\{' is no name with"),
         ('[api]\nlisten = "here"', "'here' is not HOST:PORT"),
         ('[api]\ntls_key = "k"', "tls_certificate and api.tls_key are set together"),
+        ('[api]\ntls_client_ca = "c"', "api.tls_client_ca needs api.tls_certificate"),
+        (f"{TLS}", "asks for certificates, and none has a role"),
+        (f'{TLS}[access]\ntokens = "t"\n[kubernetes]\nstore = "s3://a/b"', "the pods of kubernetes.store have none"),
+        ('[access]\ncertificates = {"*" = "admin"}', "no certificate is asked for: set api.tls_client_ca"),
+        ('[access]\ncertificates = {"*" = "root"}', r"access.certificates.\* \('root'\): 'root' is no role"),
+        ('[access]\njwt_issuer = "https://id"', "jwt_audience, jwt_keys and jwt_roles are set together"),
+        ('[access]\njwt_keys = "http://id.example/keys"', "jwt_keys .*: it is no file, nor https://HOST/PATH"),
+        ('[access]\njwt_algorithms = ["HS256"]', r"jwt_algorithms.0 \('HS256'\): Input should be 'RS256'"),
         ("[[", "is not TOML"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from grpc_health.v1 import health_pb2
@@ -24,6 +25,7 @@ from eyasd.api.server import _REGISTER
 from eyasd.api.web.door import METHODS
 from eyasd.api.web.door import RULES as ROUTES
 
+PAGE = Path(__file__).parents[3] / "docs/operations.md"
 OTHERS = (health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR)
 METHODS_OF_ALL = {
     f"/{service.full_name}/{method.name}"
@@ -124,3 +126,14 @@ def test_each_model_of_a_request_counts() -> None:
     policy = model_service_pb2.SetPolicyRequest()
     policy.policy.name = "models/hats/policy"
     assert list(RULES["/eyas.v1.ModelService/SetPolicy"].models(policy)) == ["hats"]
+
+
+def test_the_page_for_operators_says_what_each_role_opens() -> None:
+    _, _, table = PAGE.read_text().partition("| with | methods |")
+    rows = dict(re.findall(r"^\| ([^|-]+) \| (.*) \|$", table.partition("\n\n")[0], re.MULTILINE))
+    told = {with_: set(re.findall(r"`([A-Z]\w+)`", methods)) for with_, methods in rows.items()}
+    wanted: dict[str, set[str]] = {}
+    for path, rule in RULES.items():
+        one = f"`{next(iter(rule.roles))}`" if len(rule.roles) == 1 else "any role" if rule.roles else "an attempt's own token"
+        wanted.setdefault("no credential" if rule is OPEN else one, set()).add(path.rpartition("/")[2])
+    assert told == wanted

@@ -50,6 +50,11 @@ def test_an_address_that_is_none(address: str) -> None:
 def test_certificates_without_tls_are_a_mistake() -> None:
     with pytest.raises(ValueError, match="tls is off"):
         eyas.Client(root_certificates=b"PEM")
+    with pytest.raises(ValueError, match="A certificate is given, but tls is off"):
+        eyas.Client(certificate=b"PEM", private_key=b"PEM")
+    with pytest.raises(ValueError, match="certificate and private_key are given together or not at all"):
+        eyas.Client(tls=True, certificate=b"PEM")
+    assert "PEM" not in repr(connection(tls=True, certificate=b"a", private_key=b"PEM"))
 
 
 @pytest.mark.parametrize(("given", "seconds"), [(2, 2.0), (0.5, 0.5), (timedelta(minutes=1), 60.0)])
