@@ -1,20 +1,19 @@
-"""What trainings and servers take of memory, disk and processors, by backbone and dataset: `python bench/sizing.py FOLDER`.
+"""What trainings take of memory and disk, by backbone and dataset: `python bench/sizing.py FOLDER`.
 
-FOLDER has train/ with pictures in a folder a label. For each backbone a training of an epoch on so many of them, as a job of a
-trainer; then a server that has all those versions, one more with each start, and is asked eight calls at once. Memory is looked at
-four times a second: of trainings what jobs.memory_bytes bounds, of others PSS, in which what processes share counts once. Networks
-start from files of random weights, and take what they would with trained ones.
+FOLDER has train/ with pictures in a folder a label. Each training is a job of a trainer, of so many of these pictures, and is
+cancelled once its fine-tuning, which takes the most, has gone on for a while. Memory is looked at four times a second: of the job
+what jobs.memory_bytes bounds, of the trainer PSS. Networks start from files of random weights, and take what they would with
+trained ones; from none they take more, as their batch normalisation is then trained, too.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -28,7 +27,6 @@ import eyas
 from eyasd.core.kin import memory_bytes
 
 EVERY_SECONDS = 0.25
-CALLERS = 8
 
 
 def main() -> None:
@@ -36,96 +34,54 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--backbones", default="tf_efficientnet_lite0,resnet50", help="(%(default)s)")
     parser.add_argument("--pictures", default="500,3000", help="of the datasets (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=6.0, help="of the load of a server (%(default)s)")
-    parser.add_argument("--settings", default="", help="of the server, such as EYASD_SERVING__ENGINES=thread; separated by spaces")
-    parser.add_argument("--data-dir", type=Path, help="of models that were trained before; none is trained then")
+    parser.add_argument("--batch-size", type=int, default=32, help="(%(default)s)")
+    parser.add_argument("--seconds", type=float, default=30.0, help="of fine-tuning (%(default)s)")
     options = parser.parse_args()
     print(f"{machine.describe()}\n\n`python bench/sizing.py {' '.join(sys.argv[1:])}`\n", flush=True)
-    with machine.scratch() as scratch:
-        data_dir = options.data_dir or Path(scratch, "data")
-        backbones = options.backbones.split(",")
-        if options.data_dir is None:
-            counts = [int(count) for count in options.pictures.split(",")]
-            print(f"{trainings(options.folder, data_dir, Path(scratch, 'photos'), backbones, counts)}\n", flush=True)
-        print(servers(options, data_dir, backbones))
-
-
-def trainings(folder: Path, data_dir: Path, photos: Path, backbones: Sequence[str], counts: Sequence[int]) -> str:
-    """Trains everything; returns a table."""
     lines = []
-    weights = Path(data_dir, "..", "weights").resolve()
-    weights.mkdir()
-    for backbone in backbones:
-        save_file(timm.create_model(backbone).state_dict(), weights / f"{backbone}.safetensors")
-    for count in counts:
-        take(folder, photos, count)
-        for backbone in backbones:
-            settings = {"EYASD_TRAINING__WEIGHTS": str(weights), "EYASD_TRAINING__HUB": "false"}
-            with machine.daemon("trainer", data_dir, settings=settings) as daemon, eyas.Client(daemon.address) as client:
-                job = client.train(photos, backbone, backbone=backbone, epochs=1, preset="fast")
-                with (
-                    watched(lambda job=job: memory_bytes(processes_of(job.id))) as memory,
-                    watched(lambda: used(data_dir / "jobs")) as disk,
-                ):
-                    version = client.wait(job.id).version
-                trainer = pss(daemon.pid)
-            model = used(data_dir / "models" / backbone / str(version).rpartition("/")[2])
-            figures = (max(memory), trainer, max(disk), used(data_dir / "cache"), model)
+    for count in map(int, options.pictures.split(",")):
+        for backbone in options.backbones.split(","):
+            with machine.scratch() as scratch:
+                photos = take(options.folder, Path(scratch, "photos"), count)
+                figures = training(Path(scratch), photos, backbone, options)
             lines.append([backbone, f"{count:,}", *(f"{figure / 2**20:,.0f}" for figure in figures)])
-            shutil.rmtree(data_dir / "cache")
-            print(lines[-1], file=sys.stderr, flush=True)
-    headings = ("backbone", "pictures", "the job's processes, MiB", "the trainer", "JOB_DIR", "cache/", "the version")
-    return table(headings, lines)
+            print(*lines[-1], file=sys.stderr, flush=True)
+    print(table(("backbone", "pictures", "its processes, MiB", "the trainer, MiB", "JOB_DIR, MiB", "cache/, MiB"), lines))
 
 
-def take(folder: Path, photos: Path, count: int) -> None:
-    """Links so many pictures, as many of each label as there are, into another folder."""
-    shutil.rmtree(photos, ignore_errors=True)
+def training(scratch: Path, photos: Path, backbone: str, options: argparse.Namespace) -> tuple[int, int, int, int]:
+    """Trains for a while; returns what the job's processes took at most, the trainer, the job's folder at most, and the cache."""
+    weights, data_dir = scratch / f"{backbone}.safetensors", scratch / "data"
+    save_file(timm.create_model(backbone).state_dict(), weights)
+    settings = {"EYASD_TRAINING__WEIGHTS": str(weights), "EYASD_TRAINING__HUB": "false"}
+    with machine.daemon("trainer", data_dir, settings=settings) as daemon, eyas.Client(daemon.address) as client:
+        job = client.train(photos, "sized", backbone=backbone, batch_size=options.batch_size).id
+        with watched(lambda: memory_bytes(processes_of(job))) as memory, watched(lambda: used(data_dir / "jobs")) as disk:
+            end = float("inf")
+            for event in client.watch_job(job):
+                if event.progress is not None and event.progress.stage == "fine-tune" and event.progress.stage_fraction > 0:
+                    end = min(end, time.monotonic() + options.seconds)
+                if time.monotonic() > end:
+                    break
+            figures = (max(memory), pss(daemon.pid), max(disk), used(data_dir / "cache"))
+            client.cancel_job(job)
+            with suppress(eyas.JobCancelled):
+                client.wait(job)
+    return figures
+
+
+def take(folder: Path, photos: Path, count: int) -> Path:
+    """Links so many pictures, as many of each label as there are, into another folder; returns it."""
     by_label = [sorted(label.iterdir()) for label in sorted((folder / "train").iterdir())]
     in_turn = [file for number in range(max(map(len, by_label))) for files in by_label for file in files[number : number + 1]]
     for file in in_turn[:count]:
         (photos / file.parent.name).mkdir(parents=True, exist_ok=True)
         (photos / file.parent.name / file.name).symlink_to(file.resolve())
-
-
-def servers(options: argparse.Namespace, data_dir: Path, backbones: Sequence[str]) -> str:
-    """Serves one version, two, and so on; returns a table."""
-    settings = dict(one.split("=", 1) for one in options.settings.split())
-    pictures = [file.read_bytes() for file in sorted((options.folder / "train").glob("*/*"))[::31]]
-    lines = []
-    for number in range(1, len(backbones) + 1):
-        serving = Path(data_dir, "..", f"serving-{number}").resolve()
-        for backbone in backbones[:number]:
-            shutil.copytree(data_dir / "models" / backbone, serving / "models" / backbone, dirs_exist_ok=True)
-        with machine.daemon("server", serving, settings=settings) as daemon:
-            idle = sum(map(pss, tree(daemon.pid)))
-            with watched(lambda pid=daemon.pid: sum(map(pss, tree(pid)))) as busy:
-                answered = [ask(daemon.address, backbone, pictures, options.seconds) for backbone in backbones[:number]]
-        lines.append([", ".join(backbones[:number]), f"{idle / 2**20:,.0f}", f"{max(busy) / 2**20:,.0f}", f"{answered[-1]:.1f}"])
-        shutil.rmtree(serving)
-    return table(("versions", "idle, MiB", "busy, MiB", "of the last, pictures/s on all cores"), lines)
-
-
-def ask(address: str, model: str, pictures: Sequence[bytes], seconds: float) -> float:
-    """Has some threads ask; returns the pictures a second."""
-    answered, end = [0] * CALLERS, time.monotonic() + seconds
-
-    def call(caller: int) -> None:
-        with eyas.Client(address) as client:
-            while time.monotonic() < end:
-                client.classify(model, pictures[(answered[caller] * CALLERS + caller) % len(pictures)])
-                answered[caller] += 1
-
-    threads = [threading.Thread(target=call, args=(caller,)) for caller in range(CALLERS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return sum(answered) / seconds
+    return photos
 
 
 @contextmanager
-def watched(figure) -> Iterator[list[int]]:  # type: ignore[no-untyped-def]
+def watched(figure: Callable[[], int]) -> Iterator[Sequence[int]]:
     """Looks at a figure several times a second, until the end."""
     found, ended = [0], threading.Event()
 
@@ -154,16 +110,8 @@ def processes_of(job: str) -> list[int]:
 
 def pss(pid: int) -> int:
     """Returns the memory of a process, in bytes; of what it shares, its share."""
-    with suppress(OSError):
-        return (
-            sum(
-                int(line.split()[1])
-                for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-                if line.startswith("Pss:")
-            )
-            * 1024
-        )
-    return 0
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024
 
 
 def used(folder: Path) -> int:

@@ -12,6 +12,8 @@ import aiohttp
 
 import eyas
 
+_PAUSE_SECONDS = 0.5  # before one that was refused comes again
+
 
 @dataclass(frozen=True)
 class Call:
@@ -33,11 +35,13 @@ class Callers:
 
     Attributes:
         calls: how each has ended, by kind.
+        refused: how often one was asked to come again, for want of room, and did.
     """
 
     def __init__(self, model: str, pictures: Sequence[bytes], rate: float) -> None:
         """Remembers what is asked, so many times a second and kind."""
         self.calls: dict[str, list[Call]] = {}
+        self.refused = 0
         self._model, self._pictures, self._interval = model, pictures, 1 / rate
         self._ending = asyncio.Event()
 
@@ -89,10 +93,16 @@ class Callers:
 
         async def one(due: float, picture: bytes) -> None:
             error = ""
-            try:
-                await ask(picture)
-            except (eyas.EyasError, aiohttp.ClientError) as failed:
-                error = f"{type(failed).__name__}: {failed}"
+            while True:
+                try:
+                    await ask(picture)
+                except (eyas.EyasError, aiohttp.ClientError) as failed:
+                    if _is_refused(failed):
+                        self.refused += 1
+                        await asyncio.sleep(_PAUSE_SECONDS)
+                        continue
+                    error = f"{type(failed).__name__}: {failed}"
+                break
             calls.append(Call(due, time.time() - due, error))
 
         async with asyncio.TaskGroup() as group:
@@ -106,3 +116,8 @@ class Callers:
             yield due, self._pictures[number % len(self._pictures)]
             due += self._interval
             number += 1
+
+
+def _is_refused(error: Exception) -> bool:
+    """Returns whether a server that is full, as on a machine that is, has said so."""
+    return isinstance(error, eyas.Overloaded) or (isinstance(error, aiohttp.ClientResponseError) and error.status == 429)

@@ -38,6 +38,7 @@ async def run(task: dict[str, Any]) -> dict[str, list[Call]]:
         await asyncio.to_thread(sys.stdin.read)
         callers.end()
         await load
+    print(f"{callers.refused} calls were refused for want of room, and sent again.", file=sys.stderr)
     return callers.calls
 
 
