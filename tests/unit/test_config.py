@@ -51,7 +51,7 @@ def test_the_command_line_beats_the_environment_and_that_the_file(tmp_path: Path
         ('[api]\ntls_key = "k"', "tls_certificate and api.tls_key are set together"),
         ('[api]\ntls_client_ca = "c"', "api.tls_client_ca needs api.tls_certificate"),
         (f"{TLS}", "asks for certificates, and none has a role"),
-        (f'{TLS}[access]\ntokens = "t"\n[kubernetes]\nstore = "s3://a/b"', "the pods of kubernetes.store have none"),
+        (f'{TLS}[access]\ntokens = "t"\n[kubernetes]\nstore = "s3://falcons/pods"', "the pods of kubernetes.store have none"),
         ('[access]\ncertificates = {"*" = "admin"}', "no certificate is asked for: set api.tls_client_ca"),
         ('[access]\ncertificates = {"*" = "root"}', r"access.certificates.\* \('root'\): 'root' is no role"),
         ('[access]\njwt_issuer = "https://id"', "jwt_audience, jwt_keys and jwt_roles are set together"),
