@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from importlib.metadata import version
 from math import inf
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -239,6 +240,8 @@ def render(overlay: str, *components: str, namespace: str = "eyas", **more: str)
         }
         if {"cert-manager", "keda"} & set(components):
             written["transformers"] = [os.path.relpath(K8S / "transformers/namespace", here)]
+        if "gpu" in components:
+            written["images"] = [{"name": "localhost/eyas-server", "newTag": version("eyas")}]
         written |= {key: json.loads(value) for key, value in more.items()}
         (here / "kustomization.yaml").write_text(json.dumps(written))
         return _rendered(here)

@@ -20,15 +20,18 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 _SECONDS: Final = 3.0
 _OPTIONS: Final = (("grpc.enable_http_proxy", 0),)  # no proxy of the environment is asked for what is in the same pod
+_ENDED: Final = (
+    "it ended the connection: if it speaks TLS, it wants --ca, and where it asks for certificates --cert and --key, too."
+)
 # What gRPC says, and what that means here.
 _MEANINGS: Final = (
     ("Connection refused", "nobody listens there."),
     ("WRONG_VERSION_NUMBER", "it speaks no TLS: leave --ca out."),
     ("Hostname Verification Check failed", "its certificate is of another name: give one that it has with --server-name."),
+    ("certificate has expired", "its certificate has expired: renew it."),
     ("CERTIFICATE_VERIFY_FAILED", "its certificate is not signed by the authority of --ca: name the one that has signed it."),
-    ("CERTIFICATE_REQUIRED", "it wants a client's certificate: name one with --cert and --key."),
     ("create security handshaker", "--ca holds no certificate, or --cert and --key do not belong together: let each be PEM."),
-    ("Socket closed", "it ended the connection: if it speaks TLS, name the authority of its certificate with --ca."),
+    *((words, _ENDED) for words in ("Socket closed", "Connection reset", "CERTIFICATE_REQUIRED")),
 )
 
 

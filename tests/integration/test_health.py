@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ async def test_a_daemon_and_its_models_are_serving_or_not(app: App, capfd: pytes
     place = f"of 127.0.0.1:{app.port} is"
     assert await status("models/colours") == (0, f"models/colours {place} SERVING.\n")
     assert await status("models/nothing") == (1, f"models/nothing {place} not known to be SERVING: it has no such service.\n")
-    await app._server.say_not_serving()
+    app._server.say_not_serving()
     assert await status("models/colours") == (1, f"models/colours {place} NOT_SERVING.\n")
 
 
@@ -51,6 +52,18 @@ def test_one_who_says_nothing_is_not_waited_for_for_ever(
     assert "it did not answer within" in capsys.readouterr().err
 
 
+async def test_a_certificate_that_has_expired(
+    daemon: Any, authority: trustme.CA, tls_files: dict[str, str], tmp_path: Path
+) -> None:
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    old = authority.issue_cert("localhost", not_after=datetime(2024, 1, 1, tzinfo=UTC))
+    old.private_key_pem.write_to_path(tls_files["tls_key"])
+    old.cert_chain_pems[0].write_to_path(tls_files["tls_certificate"])
+    async with daemon(Role.SERVER, api=tls_files) as app:
+        code, said = await asked(app.port, "--ca", tmp_path / "ca.pem", "--server-name", "localhost")
+    assert (code, said) == (1, "not known to be SERVING: its certificate has expired: renew it.\n")
+
+
 async def test_tls(daemon: Any, authority: trustme.CA, tls_files: dict[str, str], tmp_path: Path) -> None:
     ours, another = tmp_path / "ca.pem", tmp_path / "another.pem"
     authority.cert_pem.write_to_path(str(ours))
@@ -59,7 +72,7 @@ async def test_tls(daemon: Any, authority: trustme.CA, tls_files: dict[str, str]
         assert await asked(app.port, "--ca", ours, host="localhost") == (0, "SERVING.\n")
         assert await asked(app.port, "--ca", ours, "--server-name", "localhost") == (0, "SERVING.\n")
         failing = {
-            (): "it ended the connection: if it speaks TLS, name the authority of its certificate with --ca.",
+            (): health._ENDED,
             ("--ca", ours): "its certificate is of another name: give one that it has with --server-name.",
             ("--ca", another, "--server-name", "localhost"): "its certificate is not signed by the authority of --ca: ",
             ("--ca", tls_files["tls_key"]): "--ca holds no certificate, or --cert and --key do not belong together: ",
@@ -69,6 +82,12 @@ async def test_tls(daemon: Any, authority: trustme.CA, tls_files: dict[str, str]
             code, said = await asked(app.port, *options)
             assert (code, said.count("\n")) == (1, 1)
             assert said.startswith(f"not known to be SERVING: {why}")
+    async with daemon(Role.SERVER, api={**tls_files, "tls_client_ca": str(ours)}, access={"certificates": {"*": "admin"}}) as app:
+        named = ("--ca", ours, "--server-name", "localhost")
+        pair = ("--cert", tls_files["tls_certificate"], "--key", tls_files["tls_key"])
+        assert await asked(app.port, *named, *pair) == (0, "SERVING.\n")
+        code, said = await asked(app.port, *named)
+        assert (code, said) == (1, f"not known to be SERVING: {health._ENDED}\n")
     async with daemon(Role.SERVER) as app:
         assert await asked(app.port, "--ca", ours) == (1, "not known to be SERVING: it speaks no TLS: leave --ca out.\n")
 

@@ -94,6 +94,23 @@ def files_of_settings_are_mounted(manifests: Manifests) -> Iterator[str]:
                 yield f"{program.pod.place(program.container)} has {setting} = {path}, which is in no volume"
 
 
+def certificates_have_the_names_that_are_checked(manifests: Manifests) -> Iterator[str]:
+    """One that cert-manager makes has the names by which probes, trainings and callers within the cluster know the daemons."""
+    daemons = [daemon for daemon in manifests.daemons if daemon.settings.api.tls_certificate]
+    secrets = {volume["secret"]["secretName"] for one in daemons for volume in one.pod.spec["volumes"] if "secret" in volume}
+    for certificate in manifests.of("Certificate"):
+        if certificate["spec"].get("isCA") or certificate["spec"]["secretName"] not in secrets:
+            continue
+        wanted = {"localhost"}
+        for service in (one["metadata"]["name"] for one in manifests.of("Service")):
+            within = f"{service}.{manifests.namespace}"
+            wanted |= {service, within, f"{within}.svc", f"{within}.svc.cluster.local"}
+        for missing in sorted(wanted - set(certificate["spec"]["dnsNames"])):
+            yield f"{certificate['metadata']['name']} has not the name {missing}"
+        if not {"server auth", "client auth"} <= set(certificate["spec"]["usages"]):
+            yield f"{certificate['metadata']['name']} is not for servers and their probes"
+
+
 def training_pods_reach_their_trainer(manifests: Manifests) -> Iterator[str]:
     """Where pods share no folder with the trainer they are told of its Service; where they do, both mount it at one place."""
     for daemon in manifests.daemons:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Final
@@ -14,7 +15,11 @@ _PROBES: Final = ("startupProbe", "readinessProbe", "livenessProbe")
 
 
 def images_are_of_this_version(manifests: Manifests) -> Iterator[str]:
-    """Every pod has an image of this repository, tagged with its version and never `latest`."""
+    """Every pod has an image of this repository, tagged with its version and never `latest`, and all servers the same."""
+    images = {container["image"] for pod in manifests.pods for container in pod.containers}
+    for path, count in Counter(image.rpartition(":")[0] for image in images).items():
+        if count > 1:
+            yield f"pods have {count} images of {path}"
     for pod in manifests.pods:
         for container in pod.containers:
             path, _, tag = container["image"].rpartition(":")
@@ -22,6 +27,16 @@ def images_are_of_this_version(manifests: Manifests) -> Iterator[str]:
                 yield f"{pod.place(container)} has the image {container['image']}"
             if container.get("imagePullPolicy", "IfNotPresent") != "IfNotPresent":
                 yield f"{pod.place(container)} asks a registry for an image that its node may have"
+
+
+def servers_have_the_image_of_their_device(manifests: Manifests) -> Iterator[str]:
+    """One that is to serve on a GPU asks for one, and has the image with CUDA; no other does."""
+    for daemon in manifests.daemons:
+        if daemon.role == "server":
+            wants = daemon.settings.serving.device == "cuda"
+            asks = daemon.settings.kubernetes.gpu_resource in daemon.container["resources"].get("limits", {})
+            if not wants == asks == (not daemon.container["image"].endswith("-cpu")):
+                yield f"{daemon.pod.owner} has the image {daemon.container['image']} for {daemon.settings.serving.device}"
 
 
 def resources_are_bounded(manifests: Manifests) -> Iterator[str]:
@@ -98,6 +113,8 @@ def _probe(daemon: Program, probe: Object) -> Iterator[str]:
     asked = health._arguments(command[3:])
     if int(asked.address.rpartition(":")[2]) != port or asked.ca is None:
         yield f"does not ask port {port} over TLS"
+    if daemon.settings.api.tls_client_ca and asked.cert is None:
+        yield "shows no certificate, which the daemon wants"
     paths = [mount["mountPath"] for mount in daemon.container["volumeMounts"]]
     for file in filter(None, (asked.ca, asked.cert, asked.key)):
         if not any(file.is_relative_to(path) for path in paths):

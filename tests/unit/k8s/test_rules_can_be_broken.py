@@ -55,6 +55,7 @@ BREAKS: list[tuple[str, str, Change]] = [
     ("images_are_of_this_version", "eyas-server:0.0.9", lambda m: container(m).update(image="localhost/eyas-server:0.0.9")),
     ("images_are_of_this_version", "busybox", lambda m: pod(m).update(initContainers=[{"name": "a", "image": "busybox:1.0"}])),
     ("images_are_of_this_version", "asks a registry", lambda m: container(m).update(imagePullPolicy="Always")),
+    ("servers_have_the_image_of_their_device", "for cuda", lambda m: config(m).update(EYASD_SERVING__DEVICE="cuda")),
     ("resources_are_bounded", "limits of ['cpu', 'memory']", lambda m: container(m)["resources"].pop("limits")),
     ("resources_are_bounded", "requests of ['cpu']", lambda m: container(m)["resources"]["requests"].pop("cpu")),
     ("resources_are_bounded", "Job/eyas-j1-1: trainer lacks", lambda m: config(m, "eyas-trainer").pop("EYASD_JOBS__MEMORY_BYTES")),
@@ -336,12 +337,83 @@ BREAKS: list[tuple[str, str, Change]] = [
 ]
 
 
-@pytest.mark.parametrize(("called", "says", "change"), BREAKS, ids=[f"{n}-{one[0]}" for n, one in enumerate(BREAKS)])
-def test_a_rule_that_is_broken_says_so(called: str, says: str, change: Change) -> None:
-    changed = render("cpu").copy()
+# With what components bring.
+TLS = ("cpu", "tls", "cert-manager", "prepull")
+WATCHED = ("cpu", "backup", "read-write-many", "monitoring")
+
+
+def probe(manifests: Manifests) -> Object:
+    return container(manifests)["readinessProbe"]  # type: ignore[no-any-return]
+
+
+def cron(manifests: Manifests) -> Object:
+    return spec(manifests, "eyas-backup", "CronJob")["jobTemplate"]["spec"]["template"]["spec"]  # type: ignore[no-any-return]
+
+
+BREAKS_OF_COMPONENTS: list[tuple[tuple[str, ...], str, str, Change]] = [
+    (
+        TLS,
+        "images_are_of_this_version",
+        "2 images of localhost/eyas-server",
+        lambda m: spec(m, "eyas-prepull", "DaemonSet")["template"]["spec"]["containers"][0].update(
+            image="localhost/eyas-server:0.1.0"
+        ),
+    ),
+    (TLS, "daemons_are_probed", "does not ask over TLS", lambda m: probe(m).update(exec={"command": ["true"]})),
+    (TLS, "daemons_are_probed", "ask port 50051 over TLS", lambda m: probe(m)["exec"]["command"].__setitem__(3, "127.0.0.1:1")),
+    (TLS, "daemons_are_probed", "/ca.pem, which is not mounted", lambda m: probe(m)["exec"]["command"].__setitem__(5, "/ca.pem")),
+    (TLS, "daemons_are_probed", "ends the command", lambda m: probe(m).pop("timeoutSeconds")),
+    (
+        TLS,
+        "daemons_are_probed",
+        "shows no certificate",
+        lambda m: config(m).update(EYASD_API__TLS_CLIENT_CA="/etc/eyas/tls/ca.crt", EYASD_ACCESS__CERTIFICATES='{"*": "admin"}'),
+    ),
+    (
+        TLS,
+        "certificates_have_the_names_that_are_checked",
+        "has not the name eyas-trainer",
+        lambda m: spec(m, "eyas", "Certificate")["dnsNames"].remove("eyas-trainer"),
+    ),
+    (
+        TLS,
+        "certificates_have_the_names_that_are_checked",
+        "and their probes",
+        lambda m: spec(m, "eyas", "Certificate")["usages"].remove("client auth"),
+    ),
+    (
+        TLS,
+        "trainings_fit_the_quota",
+        "takes room",
+        lambda m: spec(m, "eyas-prepull", "DaemonSet")["template"]["spec"].update(priorityClassName="eyas-training"),
+    ),
+    (WATCHED, "whatever_chooses_pods_finds_some", "asks Deployment/eyas-server", lambda m: remove(m, "PodMonitor", "eyas-server")),
+    (
+        WATCHED,
+        "whatever_chooses_pods_finds_some",
+        "asks the port http",
+        lambda m: spec(m, "eyas-server", "PodMonitor")["podMetricsEndpoints"][0].update(port="http"),
+    ),
+    (WATCHED, "what_pods_name_is_there", "eyas-backup has no account", lambda m: cron(m).pop("serviceAccountName")),
+    (WATCHED, "files_of_settings_are_mounted", "/var/lib/eyas-jobs", lambda m: cron(m)["containers"][0]["volumeMounts"].pop(0)),
+    (
+        ("cpu", "keda"),
+        "series_are_counted",
+        "eyas_full_ratio",
+        lambda m: spec(m, "eyas-server", "ScaledObject")["triggers"][0]["metadata"].update(query="sum(eyas_full_ratio)"),
+    ),
+]
+EVERY_BREAK = [*((("cpu",), *one) for one in BREAKS), *BREAKS_OF_COMPONENTS]
+
+
+@pytest.mark.parametrize(
+    ("case", "called", "says", "change"), EVERY_BREAK, ids=[f"{n}-{one[1]}" for n, one in enumerate(EVERY_BREAK)]
+)
+def test_a_rule_that_is_broken_says_so(case: tuple[str, ...], called: str, says: str, change: Change) -> None:
+    changed = render(*case).copy()
     change(changed)
     assert [said for said in RULES[called](changed) if says in said], list(RULES[called](changed))
 
 
 def test_every_rule_is_broken() -> None:
-    assert {called for called, _, _ in BREAKS} == RULES.keys()
+    assert {called for _, called, _, _ in EVERY_BREAK} == RULES.keys()
