@@ -110,9 +110,9 @@ def pictures(tmp_path: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-async def servers(daemon: Daemon, clothing: None, tmp_path: Path) -> AsyncIterator[Servers]:
-    authority, port = trustme.CA(), ports.free_port()
-    issued, ca = authority.issue_cert(NAME, "localhost"), tmp_path / "ca.pem"
+async def servers(daemon: Daemon, clothing: None, authority: trustme.CA, tmp_path: Path) -> AsyncIterator[Servers]:
+    port, ca = ports.free_port(), tmp_path / "ca.pem"
+    issued = authority.issue_cert(NAME, "localhost")
     authority.cert_pem.write_to_path(str(ca))
     issued.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
     issued.cert_chain_pems[0].write_to_path(str(tmp_path / "chain.pem"))
@@ -177,7 +177,7 @@ def go_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [GO, "list", "-deps", "."], cwd=EXAMPLES / "go", env=offline, capture_output=True, check=False, text=True
     )
     if listed.returncode:
-        pytest.skip(f"Go lacks the modules: run `go mod download` in examples/go ({listed.stderr.strip().splitlines()[0]}).")
+        pytest.skip(f"Go lacks the modules: run `go mod download` in examples/go ({listed.stderr.strip().splitlines()[-1]}).")
     program = tmp_path_factory.mktemp("go") / "classify"
     subprocess.run([GO, "build", "-o", program, "."], cwd=EXAMPLES / "go", env=offline, check=True)
     return program
@@ -195,7 +195,7 @@ def node_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if away := re.search(r"\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT)\b", fetched.stderr):
         pytest.skip(f"npm cannot fetch the packages ({away[1]}).")
     assert fetched.returncode == 0, fetched.stderr
-    compiled = subprocess.run([NPM, "run", "--silent", "build"], cwd=folder, capture_output=True, check=False, text=True)
+    compiled = subprocess.run([folder / "node_modules/.bin/tsc"], cwd=folder, capture_output=True, check=False, text=True)
     assert compiled.returncode == 0, compiled.stdout  # what tsc says of the types
     return folder / "dist/main.js"
 
