@@ -55,13 +55,13 @@ def train(
     base_version: str | None,
     priority: Priority,
     request_id: str | None,
-    settings: Mapping[str, SettingValue],
+    settings: Mapping[str, SettingValue | None],
 ) -> Call[Job]:
     """Train; without a model it is the base version's. Raises InvalidArgument for a setting that does not exist or is wrong."""
     if model is None and base_version is None:
         raise InvalidArgument("Neither a model nor a base version is named: name the model that is to get a version.")
     name = model or _convert.short(_convert.reference_resource(base_version or "")).partition("@")[0].partition("/")[0]
-    asked: dict[str, SettingValue] = {"preset": preset, **settings}
+    asked: dict[str, SettingValue | None] = {"preset": preset, **settings}
     if budget is not None:
         asked["budget"] = budget
     request = training_service_pb2.TrainRequest(

@@ -201,7 +201,7 @@ class Client(ModelClient, DatasetClient, FeedbackClient, CaptureClient):
         base_version: str | None = None,
         priority: Priority = Priority.NORMAL,
         request_id: str | None = None,
-        **settings: SettingValue,
+        **settings: SettingValue | None,
     ) -> Job:
         """Starts a training, and returns its job at once.
 
@@ -219,8 +219,8 @@ class Client(ModelClient, DatasetClient, FeedbackClient, CaptureClient):
                 starts from the backbone's pre-trained weights.
             priority: which jobs it goes before; `eyas.Priority.LOW` is for what can wait.
             request_id: makes the call safe to repeat by hand; by itself the client makes a fresh one for every call.
-            **settings: any field of `eyas.v1.TrainingSpec`, such as `epochs=5` or `optimizer="sgd"`; `add_captured="labelled"` adds
-                the pictures of production that were captured and labelled.
+            **settings: any field of `eyas.v1.TrainingSpec`, such as `epochs=5` or `optimizer="sgd"`, None being as good as none;
+                `add_captured="labelled"` adds the pictures of production that were captured and labelled.
         """
         call = _calls.train(
             dataset,

@@ -19,13 +19,13 @@ from eyas.v1 import training_spec_pb2
 SettingValue = str | int | float | bool | timedelta
 
 
-def training_spec(settings: Mapping[str, SettingValue]) -> training_spec_pb2.TrainingSpec:
+def training_spec(settings: Mapping[str, SettingValue | None]) -> training_spec_pb2.TrainingSpec:
     """Returns the message of settings given by name.
 
     Args:
         settings: field of `eyas.v1.TrainingSpec` -> value. Text is read as the field's type needs, so that values of a command
             line and of Python serve alike; an enum's value is its short name in lower case, such as `sgd`, several are separated
-            by commas.
+            by commas. None leaves it to be decided.
 
     Raises:
         InvalidArgument: there is no such field, or the value is of another kind.
@@ -37,7 +37,8 @@ def training_spec(settings: Mapping[str, SettingValue]) -> training_spec_pb2.Tra
             close = difflib.get_close_matches(name, fields, n=3)
             advice = f"did you mean {' or '.join(close)}?" if close else f"use one of {', '.join(fields)}."
             raise InvalidArgument(f"{name!r} is not a setting of a training: {advice}")
-        _set(spec, fields[name], value)
+        if value is not None:
+            _set(spec, fields[name], value)
     return spec
 
 

@@ -164,7 +164,7 @@ class Client(ModelClient, DatasetClient, FeedbackClient, CaptureClient):
         base_version: str | None = None,
         priority: Priority = Priority.NORMAL,
         request_id: str | None = None,
-        **settings: SettingValue,
+        **settings: SettingValue | None,
     ) -> Job:
         """Starts a training, and returns its job at once."""
         call = _calls.train(

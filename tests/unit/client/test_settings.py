@@ -46,6 +46,10 @@ def test_every_setting_of_the_contract_is_taken_as_value_and_as_text(name: str) 
     assert _settings.training_spec({name: text}) == _settings.training_spec({name: value})
 
 
+def test_none_leaves_a_setting_to_be_decided() -> None:
+    assert _settings.settings(_settings.training_spec({"backbone": None, "epochs": 5})) == {"epochs": 5}
+
+
 def test_all_settings_at_once_come_back() -> None:
     settings = {name: value for name, (value, _) in samples().items()}
     assert _settings.settings(_settings.training_spec(settings)) == settings
