@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from builders import write_bundle
 from eyasd.registry.models import Models
@@ -18,6 +19,10 @@ from eyasd.telemetry.metrics import Metrics
 from postgres import Postgres
 from s3_server import BUCKET, Proxy, S3Server, environment, proxied
 from wire import Wire
+
+# How long an example takes, and how long it takes to make one, is a matter of the machine.
+settings.register_profile("eyas", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("eyas")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -170,7 +170,7 @@ async def test_a_fast_caller_is_slowed_down_by_the_connection(daemon: Any, repos
 
 async def test_who_takes_no_answers_bounds_what_is_held_and_is_given_up(daemon: Any, published: Models) -> None:
     async with (
-        daemon(api={"stream_images": 8, "stream_idle_seconds": 0.4}) as app,
+        daemon(api={"stream_images": 8, "stream_idle_seconds": 2}) as app,
         grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as channel,
     ):
         call = ClassificationServiceStub(channel).ClassifyStream()
@@ -199,7 +199,7 @@ async def test_who_takes_no_answers_bounds_what_is_held_and_is_given_up(daemon: 
 
 async def test_the_silent_and_the_half_sent_are_given_up(daemon: Any, published: Models) -> None:
     async with (
-        daemon(api={"stream_idle_seconds": 0.2}) as app,
+        daemon(api={"stream_idle_seconds": 1}) as app,
         grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as channel,
     ):
 
@@ -211,11 +211,11 @@ async def test_the_silent_and_the_half_sent_are_given_up(daemon: Any, published:
         stub = ClassificationServiceStub(channel)
         calls = [stub.ClassifyStream(silent(*first)) for first in ([], [options()], [options(), sent(1, picture())])]
         for code, says in await asyncio.gather(*map(ended, calls)):
-            assert (code, says) == ("DEADLINE_EXCEEDED", "Nothing came whole for 0.2 s: open a stream when there are pictures.")
+            assert (code, says) == ("DEADLINE_EXCEEDED", "Nothing came whole for 1 s: open a stream when there are pictures.")
 
 
 async def test_a_stream_is_told_to_end_before_the_server_goes_down(daemon: Any, published: Models) -> None:
-    async with daemon(api={"lame_duck_seconds": 0.1}) as app, grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as channel:
+    async with daemon(api={"lame_duck_seconds": 1}) as app, grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as channel:
         stub = ClassificationServiceStub(channel)
         call = stub.ClassifyStream()
         await call.write(options())

@@ -141,7 +141,7 @@ def test_what_is_cut_short_is_refused(form: str) -> None:
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_damage_gives_a_file_or_is_refused(data: st.DataObject) -> None:
     damaged = bytearray(FILES[data.draw(st.sampled_from(sorted(FILES)))](6))
     for place in data.draw(st.lists(st.integers(0, len(damaged) - 1), min_size=1, max_size=20)):

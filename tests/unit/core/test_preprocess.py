@@ -239,7 +239,7 @@ def test_both_resizes_see_the_same_picture(form: str) -> None:
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_bytes_are_an_array_or_an_error_of_ours(encoded: bytes) -> None:
     try:
         image = load_image(encoded, SPEC)
@@ -250,7 +250,7 @@ def test_any_bytes_are_an_array_or_an_error_of_ours(encoded: bytes) -> None:
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_damaged_picture_is_an_array_or_an_error_of_ours(form: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
     encoded = bytearray(noise(7, (12, 10), form))

@@ -29,7 +29,7 @@ def resampled(pixels: np.ndarray, box: tuple[float, float, float, float], kernel
     side=st.integers(1, 40),
     seed=st.integers(0, 99),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_it_gives_the_pixels_of_pillow(
     kernel: Kernel, width: int, height: int, cut: float, place: float, side: int, seed: int
 ) -> None:

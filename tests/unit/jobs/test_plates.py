@@ -25,12 +25,6 @@ class Time:
         return self.now
 
 
-async def settled() -> None:
-    """Lets the plates' threads do what they were asked for."""
-    for _ in range(5):
-        await asyncio.sleep(0.005)
-
-
 @pytest.fixture
 def time() -> Time:
     return Time()
@@ -46,7 +40,7 @@ async def test_who_is_cut_off_goes_on_while_its_plate_is_up(tmp_path: Path, log:
         await own._look()
         assert own.hold(renewed) is Hold.SURE
     other.take_down({"a"})
-    await settled()
+    await asyncio.get_running_loop().run_in_executor(other._others, int)  # in the one thread of these, so after that
     time.now += HEAR_SECONDS - 0.1
     assert other.warned() == set()
     await own._look()

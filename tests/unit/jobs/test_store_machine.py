@@ -298,7 +298,7 @@ def test_sqlite_does_what_the_model_does(tmp_path: Path, log: Log) -> None:
         shutil.copy(tmp_path / "empty.sqlite", path)
         return Machine(lambda: JobStore(path, log))
 
-    run_state_machine_as_test(machine, settings=settings(max_examples=25, stateful_step_count=30, deadline=None))
+    run_state_machine_as_test(machine, settings=settings(max_examples=25, stateful_step_count=30))
 
 
 def test_postgresql_does_what_the_model_does(postgres: Postgres, log: Log) -> None:
@@ -310,4 +310,4 @@ def test_postgresql_does_what_the_model_does(postgres: Postgres, log: Log) -> No
             connection.execute("TRUNCATE jobs, events, tracks")
         return Machine(lambda: JobStore(url, log))
 
-    run_state_machine_as_test(machine, settings=settings(max_examples=5, stateful_step_count=20, deadline=None))
+    run_state_machine_as_test(machine, settings=settings(max_examples=5, stateful_step_count=20))

@@ -6,7 +6,7 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from eyasd.api.inference.messages import Message, message_class
@@ -24,14 +24,12 @@ def request(name: str, datatype: str, shape: list[int], raw: bytes, **more: obje
     return ModelInferRequest(inputs=[tensor], raw_input_contents=[raw], **more)
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(max_size=50), min_size=1, max_size=10))
 def test_elements_come_back_as_they_were(files: list[bytes]) -> None:
     raw = b"".join(struct.pack("<I", len(file)) + file for file in files)
     assert pictures(request("encoded", "BYTES", [len(files), 1], raw)) == files
 
 
-@settings(deadline=None)
 @given(st.sampled_from(["encoded", "images"]), st.lists(st.integers(-3, 70), max_size=5), st.binary(max_size=60))
 def test_any_request_is_pictures_or_a_mistake(name: str, shape: list[int], raw: bytes) -> None:
     asked = request(name, "BYTES" if name == "encoded" else "UINT8", shape, raw)

@@ -48,7 +48,7 @@ def read(kind: str, body: bytes) -> list[bytes] | str:
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning:aiohttp.multipart")  # of a header that is then left out
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(st.sampled_from(PIECES) | st.binary(max_size=20), max_size=12),
     st.sampled_from(["multipart/form-data; boundary=x", "application/json"]),
@@ -58,7 +58,7 @@ def test_any_body_is_pictures_or_a_sentence(pieces: list[bytes], kind: str) -> N
     assert found
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.binary(min_size=1, max_size=50), min_size=1, max_size=5))
 def test_pictures_come_as_they_were_sent(pictures: list[bytes]) -> None:
     body = {"images": [{"content": base64.b64encode(picture).decode()} for picture in pictures]}

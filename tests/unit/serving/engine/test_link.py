@@ -33,7 +33,7 @@ def free(engine: Engine) -> int:
 
 
 @given(st.lists(st.tuples(st.integers(14, 255), st.booleans()), min_size=1, max_size=40), st.integers(1, 9), st.integers(1, 9))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_each_caller_gets_its_own_answer_once(
     serve: Serve, network: Network, callers: list[tuple[int, bool]], max_batch_size: int, slots: int
 ) -> None:

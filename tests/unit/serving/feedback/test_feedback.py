@@ -204,7 +204,7 @@ async def test_what_was_noted_is_counted_although_the_caller_left(server: Server
     assert server.counted("total", outcome="right") == 1
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     prediction_id=st.text() | st.binary().map(lambda content: content.decode("latin-1")), labels=st.lists(st.text() | st.integers())
 )

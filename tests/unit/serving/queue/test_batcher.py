@@ -83,7 +83,7 @@ MOVES = st.one_of(
 
 
 @given(st.lists(MOVES, max_size=120), st.sampled_from([CPU, CUDA]), st.sampled_from([linear, flat]), st.sampled_from([0.0, 0.02]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_each_picture_is_run_once_or_given_up_or_cancelled(
     moves: list[tuple[object, ...]], options: Options, seconds: Callable[[int], float], max_delay_seconds: float
 ) -> None:
@@ -121,7 +121,7 @@ def test_each_picture_is_run_once_or_given_up_or_cancelled(
 
 
 @given(st.lists(st.floats(1, 100), min_size=1, max_size=60))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_while_everybody_is_within_their_share_the_earliest_deadline_goes_first(deadlines: list[float]) -> None:
     device = Device(warm(CPU, lambda size: 0.0001 * size), lambda size: 0.0001 * size)
     for key, deadline in enumerate(deadlines):
@@ -137,7 +137,7 @@ def test_while_everybody_is_within_their_share_the_earliest_deadline_goes_first(
     st.floats(0.0, 5.0),
     st.sampled_from([(CPU, linear), (CUDA, flat)]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_pictures_within_their_callers_share_are_in_time_whatever_others_send(
     allowed: list[float],
     floods: int,
@@ -171,7 +171,7 @@ def test_pictures_within_their_callers_share_are_in_time_whatever_others_send(
 
 
 @given(st.sampled_from([Priority.HIGH, Priority.NORMAL]), st.sampled_from([CPU, CUDA]))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_a_lower_priority_is_slowed_and_never_starved(above: Priority, options: Options) -> None:
     device = Device(warm(options, linear), linear)
     for key in range(20):

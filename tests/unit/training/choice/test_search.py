@@ -250,7 +250,7 @@ class TestSearch:
         assert "too short to search hyper-parameters" in self.messages(tmp_path)
 
     def test_within_a_budget(self, begin: Begin) -> None:
-        _, trials = begin(budget=Budget(datetime.now(UTC) + timedelta(minutes=10)), trials=2)
+        _, trials = begin(budget=Budget(datetime.now(UTC) + timedelta(hours=10)), trials=2)
         assert [one.steps for one in trials] == [2, 2]  # an epoch, which is more than an eighth of two
 
     def test_when_its_time_is_over_it_ends_with_what_it_has(
