@@ -1,6 +1,7 @@
 """`eyasd ROLE --check`: each thing that a start needs is tried, told in a line, and let go again.
 
-One failure does not hide the next. Nothing is changed, but that a trainer's data folder is made if it is not there.
+One failure does not hide the next. Nothing is changed, but that a trainer's data folder and the
+file of changes are made where they are not there.
 """
 
 from __future__ import annotations

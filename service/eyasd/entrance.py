@@ -94,6 +94,7 @@ def open_credentials(settings: Settings, told: Told) -> Credentials:
         certified=Certified(access.certificates) if access.certificates else None,
         jwts=jwts,
         keys=keys,
+        told=told,
     )
 
 

@@ -37,6 +37,7 @@ class Credentials:
         certified: Certified | None = None,
         jwts: Jwts | None = None,
         keys: Keys | None = None,
+        told: Told = lambda what, error: None,  # noqa: ARG005 - the names are its own
         now: Callable[[], float] = time.time,
     ) -> None:
         """Takes them; with none at all, everybody may do everything.
@@ -47,10 +48,12 @@ class Credentials:
             certified: what certificates are worth.
             jwts: checks JSON web tokens.
             keys: that it checks them with.
+            told: hears where following them fails in a way that nobody foresaw.
             now: seconds since 1970.
         """
         self._shared = _digest(shared) if shared is not None else None
         self._tokens, self._certified, self._jwts, self._keys, self._now = tokens, certified, jwts, keys, now
+        self._told = told
         self.asks_certificates = certified is not None
         self.open = shared is None and tokens is None and certified is None and jwts is None
 
@@ -102,9 +105,12 @@ class Credentials:
             await self._keys.look()
 
     async def follow(self) -> None:
-        """Does so every second, until it is cancelled."""
+        """Does so every second, until it is cancelled, whatever it meets: who is not followed is not revoked, either."""
         while True:
-            await self.look()
+            try:
+                await self.look()
+            except Exception as error:  # noqa: BLE001
+                self._told("credentials", f"{type(error).__name__}: {error}")
             await asyncio.sleep(_LOOK_SECONDS)
 
 

@@ -7,6 +7,7 @@ import json
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final
 
@@ -112,8 +113,11 @@ class Keys:
             with Path(self._place).open("rb") as file:
                 return _bounded(file.read(_MOST_BYTES + 1), self._place)
         opener = urllib.request.build_opener(NoRedirects())
-        with opener.open(self._place, timeout=_FETCH_SECONDS) as response:
-            return _bounded(response.read(_MOST_BYTES + 1), self._place)
+        try:
+            with opener.open(self._place, timeout=_FETCH_SECONDS) as response:
+                return _bounded(response.read(_MOST_BYTES + 1), self._place)
+        except HTTPException as error:  # which is no OSError
+            raise ValueError(f"{self._place} does not speak HTTP ({type(error).__name__})") from None
 
 
 def _bounded(content: bytes, place: str) -> bytes:
@@ -132,7 +136,7 @@ def _parse(content: bytes) -> Mapping[str | None, PyJWK]:
     for one in found:
         try:
             keys[one.get("kid")] = PyJWK.from_dict(one)
-        except PyJWTError:  # of an algorithm that is newer than this program
+        except (PyJWTError, ValueError, TypeError, KeyError):  # damaged, or of an algorithm that is newer than this program
             continue
     if not keys:
         raise ValueError("what was read holds no public key for signatures")

@@ -93,6 +93,11 @@ class Gate:
         return made
 
 
+def only(given: Sequence[str]) -> str:
+    """Returns the value of a header that is there once, "" where it is not; of several, none is meant, and what opens nothing."""
+    return given[0] if len(given) == 1 else "several" if given else ""
+
+
 def check_models(rule: Rule, request: Any) -> None:
     """Refuses a request about models for which the caller does not have the role. Raises PermissionDenied."""
     if rule.models is None:

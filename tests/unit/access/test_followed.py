@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,25 @@ async def test_a_token_is_good_until_it_expires(tmp_path: Path) -> None:
     now[0] = 86_400.0
     with pytest.raises(Unauthenticated, match=r"The token of ann was good until 1970-01-02T00:00\+00:00: ask for another"):
         await credentials.identify(f"Bearer {token}")
+
+
+async def test_following_goes_on_whatever_it_meets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, told, met = tmp_path / "tokens", Told(), asyncio.Event()
+    file.write_text(line(make_token()))
+    credentials = Credentials(tokens=follow_tokens(file, Told()), told=told)
+    looks = iter([RuntimeError("nobody foresaw this"), None])
+
+    async def look() -> None:
+        if (error := next(looks, None)) is not None:
+            raise error
+        met.set()
+
+    monkeypatch.setattr(credentials, "look", look)
+    monkeypatch.setattr("eyasd.access.credentials._LOOK_SECONDS", 0.0)
+    following = asyncio.create_task(credentials.follow())
+    await asyncio.wait_for(met.wait(), 60)
+    following.cancel()
+    assert told.heard == [("credentials", "RuntimeError: nobody foresaw this")]
 
 
 @pytest.mark.parametrize("authorization", ["", "hush", "Basic hush", "Bearer", "Bearer hus", "Bearer hush ", "Bearer  hush"])

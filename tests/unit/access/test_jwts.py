@@ -216,6 +216,30 @@ async def test_keys_behind_a_url_are_asked_for_seldom(issuer: tuple[type[Issuer]
     assert await keys.find("a") is not None
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "7",
+        '{"keys": 7}',
+        '{"keys": [7]}',
+        '{"keys": [{"kty": ["RSA"]}]}',
+        '{"keys": [{"kty": "RSA", "n": 5, "e": null}]}',
+        '{"keys": [{"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}]}',
+        '{"keys": [{"kty": "OKP", "kid": ["a"]}]}',
+        "[" * 100_000,
+    ],
+)
+async def test_what_is_no_key_ends_nothing(tmp_path: Path, content: str) -> None:
+    (tmp_path / "jwks").write_text(content)
+    told = Told()
+    keys = Keys(str(tmp_path / "jwks"), told, Clock(0.0))
+    await keys.look()
+    assert not keys.are_known
+    assert len(told.errors) == 1
+
+
 @pytest.mark.parametrize("answer", [(302, "file:///etc/passwd"), (302, "http://169.254.169.254/"), (200, "x" * 1_100_000)])
 async def test_an_issuer_leads_nowhere_else_and_sends_no_more_than_keys(
     issuer: tuple[type[Issuer], str], answer: tuple[int, str]

@@ -18,7 +18,7 @@ from eyasd.access.tls import Certificates
 from eyasd.api.asking import CALLER_KEY, MAX_CALLER, ask
 from eyasd.api.errors import code_of
 from eyasd.api.feedback import reported
-from eyasd.api.gate import caller, check_model
+from eyasd.api.gate import caller, check_model, only
 from eyasd.api.interceptors import CallInterceptor
 from eyasd.api.messages.classification import classify_response
 from eyasd.api.permissions import CLASSIFY, FEEDBACK, Rule
@@ -186,9 +186,8 @@ class WebDoor:
     async def _admit(self, request: web.Request, rule: Rule) -> str:
         """Returns who makes a request, once he is let in. Raises Unauthenticated, PermissionDenied."""
         gate = self._interceptor.gate
-        given = request.headers.getall("authorization", [])
         names = _names(request.get_extra_info("peercert")) if gate.asks_certificates else None
-        made = await gate.admit(rule, given[0] if len(given) == 1 else "", names, request.remote or "")
+        made = await gate.admit(rule, only(request.headers.getall("authorization", [])), names, request.remote or "")
         return made.identity.name
 
     def _begin(self, request: web.Request, route: str) -> Call:
