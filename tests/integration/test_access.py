@@ -317,6 +317,7 @@ async def test_a_change_is_taken_down_and_does_not_happen_where_it_cannot_be(
             with pytest.raises(eyas.PermissionDenied):
                 await client.delete_model_version("colours", 1)
         assert [record async for record in aliases(house.client(app, "admin"))] == ["admin"]
+        await until(lambda: reached(lambda: len(file.read_text().splitlines()) == 5))  # the last line follows its call
         file.rename(tmp_path / "record" / "changes.1")
         file.mkdir()  # which takes no line
         async with house.client(app, "admin") as client:
