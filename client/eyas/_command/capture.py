@@ -36,7 +36,7 @@ def capture(session: Session, *, model: str, enabled: bool | None, **asked: Any)
     """Show which pictures of production are kept to learn from; or, with --on or --off, set it.
 
     Kept are those that were wrong by feedback, that the shadow labels otherwise, that are unlike the training pictures or hardly
-    decided, and some by chance. What they contain may be personal data: see docs/operations.md before you switch it on.
+    decided, and some by chance. What they contain may be personal data: see docs/operations/storage.md before you switch it on.
     """
     given = {name: value for name, value in asked.items() if value not in (None, ())}
     if enabled is None and given:
