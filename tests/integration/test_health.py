@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,31 +16,39 @@ import trustme
 from eyasd import health
 from eyasd.app import App, Role
 
+Asked = Callable[..., Awaitable[tuple[int, str]]]
 
-async def asked(port: int, *options: object, host: str = "127.0.0.1") -> tuple[int, str]:
-    """Returns the exit status of the command, and all that it says."""
-    command = [sys.executable, "-m", "eyasd.health", f"{host}:{port}", *map(str, options)]
+
+@pytest.fixture
+def asked(capsys: pytest.CaptureFixture[str]) -> Asked:
+    """Returns the exit status of the command, and all that it says but the address."""
+
+    async def ask(port: int, *options: object, host: str = "127.0.0.1") -> tuple[int, str]:
+        capsys.readouterr()  # of the daemon's log
+        code = await asyncio.to_thread(health.main, [f"{host}:{port}", *map(str, options)])
+        out, err = capsys.readouterr()
+        return code, (out + err).replace(f"{host}:{port} is ", "")
+
+    return ask
+
+
+async def test_a_container_runs_it(app: App) -> None:
+    command = [sys.executable, "-m", "eyasd.health", f"127.0.0.1:{app.port}"]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
     said, _ = await process.communicate()
-    return process.returncode or 0, said.decode().removeprefix(f"{host}:{port} is ")
+    assert (process.returncode, said.decode()) == (0, f"127.0.0.1:{app.port} is SERVING.\n")
 
 
-async def test_a_daemon_and_its_models_are_serving_or_not(app: App, capfd: pytest.CaptureFixture[str]) -> None:
+async def test_a_daemon_and_its_models_are_serving_or_not(app: App, asked: Asked) -> None:
     assert await asked(app.port) == (0, "SERVING.\n")
-
-    async def status(name: str) -> tuple[int, str]:
-        code = await asyncio.to_thread(health.main, [f"127.0.0.1:{app.port}", "--service", name])
-        out, err = capfd.readouterr()
-        return code, out + err
-
-    place = f"of 127.0.0.1:{app.port} is"
-    assert await status("models/colours") == (0, f"models/colours {place} SERVING.\n")
-    assert await status("models/nothing") == (1, f"models/nothing {place} not known to be SERVING: it has no such service.\n")
+    assert await asked(app.port, "--service", "models/colours") == (0, "models/colours of SERVING.\n")
+    nothing = await asked(app.port, "--service", "models/nothing")
+    assert nothing == (1, "models/nothing of not known to be SERVING: it has no such service.\n")
     app._server.say_not_serving()
-    assert await status("models/colours") == (1, f"models/colours {place} NOT_SERVING.\n")
+    assert await asked(app.port, "--service", "models/colours") == (1, "models/colours of NOT_SERVING.\n")
 
 
-async def test_nobody_listens(free_port: int) -> None:
+async def test_nobody_listens(free_port: int, asked: Asked) -> None:
     assert await asked(free_port) == (1, "not known to be SERVING: nobody listens there.\n")
 
 
@@ -53,7 +62,7 @@ def test_one_who_says_nothing_is_not_waited_for_for_ever(
 
 
 async def test_a_certificate_that_has_expired(
-    daemon: Any, authority: trustme.CA, tls_files: dict[str, str], tmp_path: Path
+    asked: Asked, daemon: Any, authority: trustme.CA, tls_files: dict[str, str], tmp_path: Path
 ) -> None:
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     old = authority.issue_cert("localhost", not_after=datetime(2024, 1, 1, tzinfo=UTC))
@@ -64,7 +73,7 @@ async def test_a_certificate_that_has_expired(
     assert (code, said) == (1, "not known to be SERVING: its certificate has expired: renew it.\n")
 
 
-async def test_tls(daemon: Any, authority: trustme.CA, tls_files: dict[str, str], tmp_path: Path) -> None:
+async def test_tls(asked: Asked, daemon: Any, authority: trustme.CA, tls_files: dict[str, str], tmp_path: Path) -> None:
     ours, another = tmp_path / "ca.pem", tmp_path / "another.pem"
     authority.cert_pem.write_to_path(str(ours))
     trustme.CA().cert_pem.write_to_path(str(another))
