@@ -13,6 +13,7 @@ from pathlib import Path
 import grpc
 import pytest
 import structlog
+import trustme
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tritonclient.grpc import service_pb2 as inference
 from tritonclient.grpc import service_pb2_grpc as inference_grpc
@@ -25,6 +26,8 @@ from eyas.v1.classification_service_pb2_grpc import ClassificationServiceStub
 from eyas.v1.feedback_service_pb2_grpc import FeedbackServiceStub
 from eyas.v1.model_service_pb2_grpc import ModelServiceStub
 from eyasd import daemon
+from eyasd.access.roles import parse_grants
+from eyasd.access.tokens import line_of, make_token
 from eyasd.app import App, Role
 from eyasd.config import Settings, read_settings
 from eyasd.core.device import Transport
@@ -202,3 +205,45 @@ def test_a_gpu_has_two_acceptors_for_three_cores(settings: Settings, monkeypatch
     assert planned(Role.SERVER, CPU) == planned(Role.ALL, CUDA) == planned(Role.SERVER, CUDA, engines=Transport.THREAD) == 1
     monkeypatch.setattr(daemon, "cpu_count", lambda: 1)
     assert planned(Role.SERVER, CUDA) == 1
+
+
+async def test_every_acceptor_reads_credentials_again(
+    settings: Settings, published: Models, log: structlog.typing.FilteringBoundLogger, tmp_path: Path
+) -> None:
+    first, second, old, new = trustme.CA(), trustme.CA(), make_token(), make_token()
+
+    def write(authority: trustme.CA, token: str) -> None:
+        issued = authority.issue_cert("localhost")
+        (tmp_path / "key.pem").write_bytes(issued.private_key_pem.bytes())
+        (tmp_path / "chain.pem").write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
+        (tmp_path / "tokens").write_text(line_of(token, "shop", parse_grants("classify"), None))
+
+    async def accepted(port: int, authority: trustme.CA, token: str) -> int:
+        """Returns how many of 16 connections, which the kernel shares out, are let in."""
+        options = (("grpc.use_local_subchannel_pool", 1),)
+        credentials = grpc.ssl_channel_credentials(authority.cert_pem.bytes())
+        found = 0
+        for _ in range(16):
+            async with grpc.aio.secure_channel(f"localhost:{port}", credentials, options) as channel:
+                call = ClassificationServiceStub(channel).Classify(CLASSIFY, metadata=(("authorization", f"Bearer {token}"),))
+                found += await call.code() is grpc.StatusCode.OK
+        return found
+
+    write(first, old)
+    tls = {"tls_key": tmp_path / "key.pem", "tls_certificate": tmp_path / "chain.pem", "token": None, "listen": "localhost:0"}
+    api = settings.api.model_copy(update=tls)
+    access = settings.access.model_copy(update={"tokens": tmp_path / "tokens"})
+    supervisor = Supervisor(settings.model_copy(update={"api": api, "access": access}), log)
+    await supervisor.start()
+    try:
+        assert await accepted(supervisor.port, first, old) == 16
+        write(second, new)
+        async with asyncio.timeout(60):
+            while await accepted(supervisor.port, second, new) < 16:
+                await asyncio.sleep(0.1)
+        assert await accepted(supervisor.port, first, new) == 0
+        assert await accepted(supervisor.port, second, old) == 0
+        reloads = await shown(supervisor, "eyas_credential_reloads_total")
+        assert reloads['{outcome="done",what="tokens"}'] == 2
+    finally:
+        await supervisor.stop()
