@@ -121,6 +121,7 @@ bench: setup ## measure, beside other tools; DATA=FOLDER with train/, validation
 	$(BIN)/python bench/jobs.py
 	$(BIN)/python bench/explain.py
 	$(BIN)/python bench/feedback.py
+	$(BIN)/python bench/access.py
 	$(BIN)/python bench/variants.py '$(DATA)' --backbone tf_efficientnet_lite0 --random resnet50
 
 bench-serve: setup ## measure serving beside services by hand, MLServer and Ray Serve; DATA=FOLDER for your own pictures
