@@ -78,8 +78,8 @@ def a_node_can_be_drained(manifests: Manifests) -> Iterator[str]:
                 yield f"{name(budget)} holds up whoever drains a node"
 
 
-def servers_grow_within_their_budgets(manifests: Manifests) -> Iterator[str]:
-    """While a roll-out is under way there is one server more, and quotas of the namespace leave room for it."""
+def a_roll_out_adds_servers(manifests: Manifests) -> Iterator[str]:
+    """A new server comes before an old one goes, and no more of them than there may be."""
     for one in manifests.of("HorizontalPodAutoscaler", "ScaledObject"):
         deployment = manifests.find("Deployment", one["spec"]["scaleTargetRef"]["name"])
         if deployment is None:

@@ -16,11 +16,7 @@ from manifests import K8S, Manifests, Object, Program, leaves, options_of
 
 _OPERATIONS: Final = K8S.parent / "docs" / "operations.md"
 # What is no setting, and whose it is.
-_OTHERS: Final = {
-    "HOME": "the image's own cannot be written",
-    "TMPDIR": "of Python",
-    "OMP_NUM_THREADS": "of libraries",
-}
+_OTHERS: Final = {"HOME": "the image's own cannot be written"}
 _STORE: Final = re.compile(r"AWS_[A-Z_]+|GOOGLE_[A-Z_]+|AZURE_[A-Z_]+|EYAS_[A-Z_]+")
 
 
@@ -31,7 +27,7 @@ def variables_are_settings(manifests: Manifests) -> Iterator[str]:
             for name in manifests.environment_of(container):
                 if name.startswith("EYASD_") and not _is_setting(name):
                     yield f"{pod.place(container)} sets {name}, which is no setting"
-                elif not (name.startswith("EYASD_") or name in _OTHERS or _STORE.fullmatch(name)):
+                if not (name.startswith("EYASD_") or name in _OTHERS or _STORE.fullmatch(name)):
                     yield f"{pod.place(container)} sets {name}, which nobody reads"
     for config in manifests.of("ConfigMap"):
         for name in config.get("data", {}):
@@ -40,6 +36,8 @@ def variables_are_settings(manifests: Manifests) -> Iterator[str]:
 
 
 def _is_setting(name: str) -> bool:
+    if not name.startswith("EYASD_"):
+        return False
     room: Any = Settings
     for part in name.removeprefix("EYASD_").lower().split("__"):
         if not (isinstance(room, type) and issubclass(room, BaseModel)):

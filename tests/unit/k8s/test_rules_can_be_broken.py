@@ -330,7 +330,7 @@ BREAKS: list[tuple[str, str, Change]] = [
     ("a_node_can_be_drained", "has 2 budgets", lambda m: again(m, "PodDisruptionBudget", "eyas-server")),
     ("a_node_can_be_drained", "holds up", lambda m: spec(m, "eyas-server", "PodDisruptionBudget").update(maxUnavailable=0)),
     (
-        "servers_grow_within_their_budgets",
+        "a_roll_out_adds_servers",
         "rolls out with",
         lambda m: spec(m, "eyas-server")["strategy"]["rollingUpdate"].update(maxSurge=0),
     ),
