@@ -11,7 +11,6 @@ import itertools
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,12 +46,10 @@ class Pod:
     Attributes:
         ip: its address.
         process: that runs it.
-        seconds_to_ready: from its start until a probe succeeded.
     """
 
     ip: str
     process: asyncio.subprocess.Process
-    seconds_to_ready: float = 0.0
 
 
 @dataclass
@@ -78,6 +75,7 @@ class Deployment:
     http_port: int | None = None
     log: Path = Path(os.devnull)
     pods: list[Pod] = field(default_factory=list)
+    _started: list[Pod] = field(default_factory=list)  # all that there ever were
     _ends: set[asyncio.Task[None]] = field(default_factory=set)
     _exits: list[int] = field(default_factory=list)
 
@@ -117,9 +115,11 @@ class Deployment:
         return list(self._exits)
 
     async def close(self) -> None:
-        """Kills what is left."""
-        for pod in list(self.pods):
-            self._end(pod, signal.SIGKILL)
+        """Kills what is left, also of pods that never were ready."""
+        for pod in self._started:
+            if pod.process.returncode is None:
+                pod.process.kill()
+                await pod.process.wait()
         await self.settle()
 
     async def _start(self) -> Pod:
@@ -131,10 +131,11 @@ class Deployment:
             settings["EYASD_API__HTTP_LISTEN"] = f"{ip}:{self.http_port}"
         with self.log.open("ab") as log:
             process = await asyncio.create_subprocess_exec(EYASD, *command, env=os.environ | settings, stderr=log)
-        return Pod(ip, process)
+        pod = Pod(ip, process)
+        self._started.append(pod)
+        return pod
 
     async def _await_ready(self, pod: Pod) -> None:
-        begin = time.monotonic()
         options = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 50)]
         async with grpc.aio.insecure_channel(f"{pod.ip}:{self.port}", options=options) as channel:
             stub = health_pb2_grpc.HealthStub(channel)
@@ -144,7 +145,6 @@ class Deployment:
                 except grpc.RpcError:
                     answer = None
                 if answer is not None and answer.status == health_pb2.HealthCheckResponse.SERVING:
-                    pod.seconds_to_ready = time.monotonic() - begin
                     return
                 await asyncio.sleep(self.steps.probe)
         raise RuntimeError(f"A pod ended with {pod.process.returncode} before it was ready.")

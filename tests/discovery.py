@@ -20,12 +20,10 @@ class NameServer(asyncio.DatagramProtocol):
 
     Attributes:
         addresses: IPv4.
-        asked: how often it was.
     """
 
     def __init__(self) -> None:
         self.addresses: Sequence[str] = ()
-        self.asked = 0
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
@@ -41,7 +39,6 @@ class NameServer(asyncio.DatagramProtocol):
         return f"dns://127.0.0.1:{own}/eyas-server-headless:{port}"
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        self.asked += 1
         end = _HEADER_BYTES
         while data[end]:
             end += data[end] + 1
