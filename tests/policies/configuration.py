@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from eyasd.config import Settings
 from eyasd.core.errors import StartupFailed
-from eyasd.entrance import check_exposure
+from eyasd.entrance import check_exposure, has_credentials
 from manifests import K8S, Manifests, Object, Program, leaves, options_of
 
 _OPERATIONS: Final = K8S.parent / "docs" / "operations.md"
@@ -59,6 +59,14 @@ def daemons_start_without_what_is_optional(manifests: Manifests) -> Iterator[str
                     options_of(settings, manifests.namespace)
             except StartupFailed as error:
                 yield f"{daemon.pod.place(daemon.container)} would not start: {error.message}"
+
+
+def credentials_do_not_travel_in_the_clear(manifests: Manifests) -> Iterator[str]:
+    """Where a daemon always wants credentials it speaks TLS: clients send none in the clear to another machine."""
+    for daemon in manifests.daemons:
+        settings = manifests.settings_of(daemon.container, optional=False)
+        if has_credentials(settings) and settings.api.tls_certificate is None:
+            yield f"{daemon.pod.owner} wants credentials, and speaks no TLS"
 
 
 def ports_are_those_that_are_listened_on(manifests: Manifests) -> Iterator[str]:

@@ -339,6 +339,7 @@ BREAKS: list[tuple[str, str, Change]] = [
 
 # With what components bring.
 TLS = ("cpu", "tls", "cert-manager", "prepull")
+PROD = ("prod",)
 WATCHED = ("cpu", "backup", "read-write-many", "monitoring")
 
 
@@ -386,6 +387,12 @@ BREAKS_OF_COMPONENTS: list[tuple[tuple[str, ...], str, str, Change]] = [
         "trainings_fit_the_quota",
         "takes room",
         lambda m: spec(m, "eyas-prepull", "DaemonSet")["template"]["spec"].update(priorityClassName="eyas-training"),
+    ),
+    (
+        PROD,
+        "credentials_do_not_travel_in_the_clear",
+        "eyas-server wants credentials",
+        lambda m: [config(m).pop(f"EYASD_API__TLS_{what}") for what in ("CERTIFICATE", "KEY")],
     ),
     (WATCHED, "whatever_chooses_pods_finds_some", "asks Deployment/eyas-server", lambda m: remove(m, "PodMonitor", "eyas-server")),
     (
