@@ -86,7 +86,7 @@ define pin
 	$(BIN)/uv pip compile pyproject.toml --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11 \
 		--python-platform linux --output-file $(PINNED)/$(1).txt $(2) $(ARGS)
 endef
-DAEMON := --extra daemon --extra http --extra otel
+DAEMON := --extra daemon --extra http --extra jwt --extra otel
 SHARED := --constraint $(PINNED)/trainer.txt
 
 pins: setup ## pin what the images are made of, with hashes, from pyproject.toml; ARGS=--upgrade for newer ones
