@@ -12,6 +12,7 @@ import grpc
 import pytest
 
 from eyasd.api.door import Aborted, Door, Refusal
+from http2 import END_STREAM, Http2
 
 MAX_BYTES = 1000
 
@@ -26,6 +27,8 @@ class Echo(grpc.GenericRpcHandler):
         self.remaining: list[float | None] = []
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        if handler_call_details.method == "/t/Broken":
+            raise RuntimeError("secret")
         handlers = {
             "/t/Unary": grpc.unary_unary_rpc_method_handler(self.unary),
             "/t/Sleep": grpc.unary_unary_rpc_method_handler(self.sleep),
@@ -175,6 +178,22 @@ async def test_what_goes_wrong_has_its_status(channel: grpc.aio.Channel, surpris
     aborted = await refused(stream.read())
     assert (aborted.code(), aborted.details()) == (grpc.StatusCode.DATA_LOSS, "told so")
     assert dict(aborted.trailing_metadata() or ()) == {"why-bin": b"\0\1"}
+
+
+async def test_no_path_ends_the_thread_on_which_all_calls_wait(
+    channel: grpc.aio.Channel, free_port: int, surprises: list[str]
+) -> None:
+    unary = channel.unary_unary("/t/Unary")
+    for path in (b"", b"/t/\xff\xfe", b"/t/\0\r\n", b"/t/" + b"\xc3" * 4000):
+        async with Http2(free_port) as other:
+            other.call(path, flags=END_STREAM)
+            await other.drain()
+            assert await other.ended(), path
+        assert await unary(b"x", timeout=30) == b"x"
+    assert not surprises
+    broken = await refused(channel.unary_unary("/t/Broken")(b"", timeout=30))
+    assert (broken.code(), "secret" in str(broken.details()), surprises) == (grpc.StatusCode.INTERNAL, False, ["/t/Broken"])
+    assert await unary(b"x", timeout=30) == b"x"
 
 
 async def test_it_stops_when_the_calls_have_ended_and_cancels_them_after_the_grace(

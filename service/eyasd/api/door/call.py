@@ -19,7 +19,9 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Surprised = Callable[[str, Exception], object]
 Metadata = Sequence[tuple[str, str | bytes]]
 
+UNFORESEEN: Final = "The handler failed in a way it did not foresee."
 _NO_FLAGS: Final = 0
+_MOST_PATH: Final = 200  # characters of a path that its caller is told
 _FOREVER_SECONDS: Final = 1e9  # gRPC's own deadlines of calls that have none lie further off
 
 
@@ -34,7 +36,11 @@ class Aborted(Exception):
 
 
 class ServerCall:
-    """A call, from its arrival to its end."""
+    """A call, from its arrival to its end.
+
+    Attributes:
+        method: its path, such as `/eyas.v1.JobService/GetJob`.
+    """
 
     def __init__(
         self,
@@ -53,6 +59,7 @@ class ServerCall:
             on_surprise: called with the method and what its handler raised, where it should have raised nothing.
             on_refusal: called where it answers RESOURCE_EXHAUSTED.
         """
+        self.method = path_of(arrival)
         self._call = arrival.call
         self._details = arrival.call_details
         self._metadata = arrival.invocation_metadata
@@ -86,7 +93,7 @@ class ServerCall:
     def begin(self, _: Any) -> None:
         """Begins the handler of a stream, or refuses a method that does not exist."""
         if self._handler is None:
-            self._end(grpc.StatusCode.UNIMPLEMENTED, f"There is no method {self.method}.")
+            self._end(grpc.StatusCode.UNIMPLEMENTED, f"There is no method {self.method[:_MOST_PATH]}.")
         else:
             self._task = self._loop.create_task(self._answer(self._requests()))
 
@@ -105,12 +112,6 @@ class ServerCall:
             self._task.cancel()
 
     # What the handler sees.
-
-    @property
-    def method(self) -> str:
-        """Its path, such as `/eyas.v1.JobService/GetJob`."""
-        path: bytes = self._details.method
-        return path.decode()
 
     def invocation_metadata(self) -> Metadata:
         """Returns the metadata that came with the call."""
@@ -189,7 +190,7 @@ class ServerCall:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a handler raises ends its call and no other
             self._on_surprise(self.method, error)
-            self._end(grpc.StatusCode.INTERNAL, "The handler failed in a way it did not foresee.")
+            self._end(grpc.StatusCode.INTERNAL, UNFORESEEN)
 
     async def _handle(self, request: Any) -> None:
         handler: Any = self._handler
@@ -252,6 +253,12 @@ class ServerCall:
             tag: called with the queue's event in the event loop; the call itself for its end, None where nobody waits for it.
         """
         self._call.start_server_batch(operations, tag)
+
+
+def path_of(arrival: Any) -> str:
+    """Returns the path that a call asks for; HTTP/2 lets it be any bytes, and what is no text is the path of no method."""
+    path: bytes = arrival.call_details.method
+    return path.decode(errors="replace")
 
 
 def refuse(call: Any, status: Aborted) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 import grpc
 from grpc._cython import cygrpc  # type: ignore[attr-defined] # not in the types of grpcio
 
-from eyasd.api.door.call import Aborted, Handler, ServerCall, Surprised, refuse
+from eyasd.api.door.call import UNFORESEEN, Aborted, Handler, ServerCall, Surprised, path_of, refuse
 
 _ARRIVAL: Final = "arrival"
 _SHUT: Final = "shut"
@@ -141,7 +141,7 @@ class Door:
             tag = event.tag
             if tag is _ARRIVAL:
                 if event.success:
-                    self._arrive(event)
+                    self._admit(event)
             elif tag is _SHUT:
                 self._tell(lambda _: self._shut.set(), None)
             elif isinstance(tag, ServerCall):  # it has ended; few are worth waking the loop
@@ -153,9 +153,17 @@ class Door:
             # An event holds its call; gRPC spins if one outlives the next poll.
             del event, tag
 
-    def _arrive(self, event: Any) -> None:
+    def _admit(self, event: Any) -> None:
+        """Begins a call, whatever it brings: what it might meet here ends it, and not the thread on which all others wait."""
         self._await_arrival()
-        path = event.call_details.method.decode()
+        path = path_of(event)
+        try:
+            self._arrive(path, event)
+        except Exception as error:  # noqa: BLE001 - as of a handler
+            self._on_surprise(path, error)
+            event.call.cancel(grpc.StatusCode.INTERNAL.value[0], UNFORESEEN)
+
+    def _arrive(self, path: str, event: Any) -> None:
         if self._is_shut() and self._refusal.applies(path):
             self._refusal.told(path)  # before the caller knows: who asks for the count then finds it
             refuse(event.call, self._refusal.status)
