@@ -99,7 +99,7 @@ pins: setup ## pin what the images are made of, with hashes, from pyproject.toml
 ENGINE := podman
 REVISION = $(shell git rev-parse HEAD)
 # Of all files in the layers: what is pinned alike gives the same layers again, and a registry has them already.
-export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct -- Dockerfile docker requirements)
+export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct -- Dockerfile docker/layer.py requirements)
 BUILD = $(ENGINE) build $(if $(filter podman,$(ENGINE)),--format docker --timestamp $(SOURCE_DATE_EPOCH)) --build-arg REVISION=$(REVISION) $(ARGS)
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
