@@ -438,10 +438,11 @@ async def test_a_job_that_is_moved_off_its_node_is_not_to_blame(house: House) ->
 @pytest.mark.parametrize("reason", ["InvalidImageName", "ErrImagePull"])
 async def test_a_pod_that_can_never_begin_is_given_up(house: House, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "_PULL_SECONDS", 0.05)
-    _, ending = await house.start()
+    process, ending = await house.start()
     await house.made()
     await house.pod(waiting(reason, "no such thing"))
     if reason == "ErrImagePull":  # which may be there a little later
+        await until(lambda: "cannot be pulled" in process.standing().reason)
         await asyncio.sleep(0.1)
         assert "deletionTimestamp" not in house.cluster.read(JOBS, NAME)["metadata"]
         await house.pod(waiting("ImagePullBackOff", "no such thing"))
