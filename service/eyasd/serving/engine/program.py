@@ -12,7 +12,7 @@ import socket
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any, Final
 
 import numpy as np
@@ -21,11 +21,13 @@ from numpy.typing import NDArray
 from eyasd.core import document
 from eyasd.core.errors import EyasError
 from eyasd.serving.engine import wire
+from eyasd.serving.engine.bounds import within_free_memory
 from eyasd.serving.engine.opening import Ready, Task, memory_bytes, open_version
 from eyasd.serving.engine.slots import Arena, Shape
 from eyasd.serving.engine.watch import Run, Watch
 from eyasd.serving.engine.wire import NO_BATCH, Batch, Kind, Outcome
 from eyasd.serving.network.memory import run_in_parts
+from eyasd.serving.network.precision import Chosen
 from eyasd.serving.network.providers import CPU
 from eyasd.serving.network.session import Outputs, trim
 from eyasd.serving.queue.batcher import Batcher, Options
@@ -41,7 +43,7 @@ def serve(control: socket.socket, foreign_bytes: int = 0, watch: Watch | None = 
     Args:
         control: to whoever started the engine.
         foreign_bytes: memory of this process that is not the engine's.
-        watch: is told of each batch.
+        watch: is told of each batch; there is one where the process is the engine's own.
     """
     told = wire.receive(control)
     if told is None:
@@ -50,7 +52,7 @@ def serve(control: socket.socket, foreign_bytes: int = 0, watch: Watch | None = 
     log = ControlLog(control)
     start = time.monotonic()
     try:
-        chosen = open_version(task, dict(zip(task.files, map(wire.content, told[1]), strict=True)), log)
+        chosen = _open(task, dict(zip(task.files, map(wire.content, told[1]), strict=True)), log, alone=watch is not None)
     except Exception as error:  # noqa: BLE001 - whatever it was, the daemon says it of this version
         message = error.message if isinstance(error, EyasError) else f"Loading ended with {error!r}."
         _tell(control, {"failed": message})
@@ -65,6 +67,13 @@ def serve(control: socket.socket, foreign_bytes: int = 0, watch: Watch | None = 
     _tell(control, {"ready": document.dump(ready)})
     batcher = Batcher(Options(task.max_batch_size, task.max_delay_seconds, pads=task.provider != CPU))
     Loop(control, watch.over(chosen.session.run) if watch else chosen.session.run, batcher, log).run()
+
+
+def _open(task: Task, files: Mapping[str, bytes], log: ControlLog, *, alone: bool) -> Chosen:
+    """Returns the network to answer with, see `open_version`; `alone` is in a process that has nothing else."""
+    # A GPU's driver reserves far more than it uses, and a thread's memory is the daemon's.
+    with within_free_memory(sum(map(len, files.values()))) if alone and task.provider == CPU else nullcontext():
+        return open_version(task, files, log)
 
 
 def _tell(control: socket.socket, message: Mapping[str, object]) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from eyasd.core import bundle
 from eyasd.core.errors import BrokenBundle
+from eyasd.core.graph import check_graph
 from eyasd.core.variants import Precision
 from eyasd.serving.network.bound import Bound, run_options
 from eyasd.serving.network.ladder import ladder, next_size
@@ -69,6 +70,7 @@ class Session:
         Raises:
             BrokenBundle: the file is no network of the bundle's form, or the provider cannot run it.
         """
+        check_graph(model, precision.file)
         self._provider = provider
         self._sizes = ladder(max_batch_size)
         self._bound: dict[int, Bound] = {}

@@ -21,6 +21,7 @@ from torch import nn
 
 from eyasd.core.bundle import INPUT, LOGITS, OOD_SCORE, Parity
 from eyasd.core.errors import ParityFailed
+from eyasd.core.graph import check_graph
 from eyasd.training.network import Servable
 from eyasd.training.outcome.session import open_session
 
@@ -82,7 +83,7 @@ def _channels_first(images: torch.Tensor) -> torch.Tensor:
 
 
 def check_signature(path: Path, crop_px: int, outputs: Mapping[str, Sequence[int]]) -> None:
-    """Refuses a file whose inputs and outputs are not those of a bundle.
+    """Refuses a file whose inputs and outputs are not those of a bundle, or that a server would not load.
 
     Args:
         path: of the file.
@@ -91,7 +92,9 @@ def check_signature(path: Path, crop_px: int, outputs: Mapping[str, Sequence[int
 
     Raises:
         ParityFailed: the batch size is fixed, or a name, type or shape is another.
+        BrokenBundle: it holds what no server loads, such as a loop.
     """
+    check_graph(path.read_bytes(), path.name)
     graph = onnx.load(str(path), load_external_data=False).graph
     described = {value.name: value.type.tensor_type for value in (*graph.input, *graph.output)}
     expected = {INPUT: (onnx.TensorProto.UINT8, [crop_px, crop_px, 3])}
