@@ -54,10 +54,13 @@ def operators() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    """Tiny networks are slower on two threads than on one."""
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny networks are slower on as many threads as a training takes than on one."""
     torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "set_num_threads", lambda count: None)
+        yield
 
 
 @pytest.fixture
@@ -107,7 +110,6 @@ def main_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     """Runs the program in this process."""
     monkeypatch.setattr(sys, "argv", ["eyasd.training", str(folder)])
     monkeypatch.setattr(program, "restart_tuned", lambda: None)
-    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     return program.main()
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from tests.unit.training.conftest import COLOURS, save_square
 from tests.unit.training.head.test_warm import said
 
@@ -46,7 +45,6 @@ def run(folder: Path, dataset: Path, spec: TrainSpec) -> Manifest:
 def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A version that tells squares by their colours, and the 108 that it was made with."""
     root = tmp_path_factory.mktemp("first")
-    torch.set_num_threads(1)
     for label, colour in COLOURS.items():
         for seed in range(36):
             save_square(root / "data" / label / f"{seed:02}.png", colour, 100 * len(label) + seed)

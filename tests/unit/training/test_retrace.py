@@ -70,7 +70,6 @@ def trained(weights_of_two: Path, tmp_path_factory: pytest.TempPathFactory) -> M
         save_square(folder / "data" / label / f"{seed}.png", colour, seed)
     place = str(folder / "data")
     task = TrainingTask(job="j1", attempt=1, model="squares", dataset=place, spec=SPEC, weights=str(weights_of_two), hub=False)
-    torch.set_num_threads(1)
     train(task, folder, Journal(folder / jobdir.PROGRESS, FINE_TUNE_SHARES), Ranks())
     return read_manifest((folder / jobdir.BUNDLE / MANIFEST).read_bytes())
 

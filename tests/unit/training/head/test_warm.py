@@ -68,7 +68,6 @@ def said(folder: Path) -> str:
 def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of a version that knows red, green and blue, and what it was trained on beside it."""
     root = tmp_path_factory.mktemp("first")
-    torch.set_num_threads(1)
     for label, colour in COLOURS.items():
         for seed in range(12):
             save_square(root / "data" / label / f"{seed:02}.png", colour, 100 * len(label) + seed)
