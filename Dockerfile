@@ -83,6 +83,8 @@ COPY --from=make-cpu /layers/cpu /
 FROM cpu AS trainer
 COPY --from=make-torch /layers/torch /
 COPY --from=make-trainer /layers/eyas /
+# What NVIDIA's container toolkit shall bring. Which GPUs it brings is not said here: pods that ask for none would have all.
+ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="Eyas trainer" \
@@ -104,6 +106,7 @@ CMD ["server"]
 FROM daemon AS server
 COPY --from=make-cuda /layers/cuda /
 COPY --from=make-server /layers/eyas /
+ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="Eyas server" \
