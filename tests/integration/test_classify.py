@@ -217,8 +217,9 @@ async def test_a_message_over_the_limit_is_refused(stub: Any) -> None:
     assert "larger than max" in str(caught.value.details())
 
 
-async def test_what_is_no_message_is_a_bad_argument(channel: grpc.aio.Channel) -> None:
-    call = channel.unary_unary("/eyas.v1.ClassificationService/Classify")
+@pytest.mark.parametrize("method", ["eyas.v1.ClassificationService/Classify", "grpc.health.v1.Health/Check"])
+async def test_what_is_no_message_is_a_bad_argument(channel: grpc.aio.Channel, method: str) -> None:
+    call = channel.unary_unary(f"/{method}")
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call(b"\xff\xff\xff\xff")
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT

@@ -10,8 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 import trustme
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from eyasd import health
 from eyasd.app import App, Role
@@ -112,3 +114,9 @@ def test_options_that_need_others(options: list[str], says: str, capsys: pytest.
     with pytest.raises(SystemExit, match="2"):
         health.main(["127.0.0.1:1", *options])
     assert says in capsys.readouterr().err
+
+
+async def test_all_that_it_serves_is_listed(channel: grpc.aio.Channel) -> None:
+    listed = await health_pb2_grpc.HealthStub(channel).List(health_pb2.HealthListRequest())
+    serving = health_pb2.HealthCheckResponse.SERVING
+    assert {listed.statuses[name].status for name in ("", "eyas.v1.ClassificationService", "models/colours")} == {serving}

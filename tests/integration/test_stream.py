@@ -119,6 +119,11 @@ async def test_what_would_befall_every_picture_ends_the_stream(stub: Any) -> Non
         ([options("../x"), sent(1, picture())], "INVALID_ARGUMENT", "does not name a model version"),
         ([options(top_k=-1)], "INVALID_ARGUMENT", "top_k is -1"),
         ([options(picture_timeout={"seconds": -1})], "INVALID_ARGUMENT", "picture_timeout is -1 s; it must be more than 0"),
+        (
+            [options(picture_timeout={"seconds": 2**62})],
+            "INVALID_ARGUMENT",
+            "4611686018427387904 s and 0 ns, which is no duration",
+        ),
         ([options(allow_unknown=True), sent(1, picture())], "FAILED_PRECONDITION", "colours/1 was trained by an Eyas"),
         ([sent(1, picture())], "INVALID_ARGUMENT", "The first message of a stream holds no options"),
         ([options(), options()], "INVALID_ARGUMENT", "A message after the first of a stream holds no picture"),

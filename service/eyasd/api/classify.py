@@ -9,6 +9,7 @@ from eyas.v1 import classification_service_pb2 as pb
 from eyas.v1 import classification_service_pb2_grpc as pb_grpc
 from eyasd.api.asking import ask, caller_of, check_routing_key
 from eyasd.api.messages.classification import classify_response, streamed
+from eyasd.api.messages.times import timedelta_of
 from eyasd.api.streaming import GOING_DOWN, Answer, Stream, StreamLimits
 from eyasd.core.errors import DeadlineExceeded, InvalidArgument, Overloaded, Unavailable
 from eyasd.core.names import parse_model_ref
@@ -84,7 +85,7 @@ class ClassificationService(pb_grpc.ClassificationServiceServicer):
         priority, caller = _priority(options), caller_of(context)
         longest = self._default_deadline_seconds
         if options.HasField("picture_timeout"):
-            longest = options.picture_timeout.ToTimedelta().total_seconds()
+            longest = timedelta_of(options.picture_timeout, "options.picture_timeout").total_seconds()
             if longest <= 0:
                 raise InvalidArgument("options.picture_timeout", f"picture_timeout is {longest:g} s; it must be more than 0.")
 

@@ -6,7 +6,9 @@ caller().spend(images)      takes them out of what he may have classified a seco
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, Final
 
@@ -169,9 +171,12 @@ def _value(field: Any, value: Any, depth: int) -> Any:
         return redacted(told) if " " in told else without_credentials(place(told))
     if isinstance(value, Message):
         if hasattr(value, "ToJsonString"):
-            return value.ToJsonString()
+            with suppress(ValueError, OverflowError):  # what is no time is told as it came, and refused later
+                return value.ToJsonString()
         return _fields(value, depth - 1) if depth > 1 else "..."
     if field.enum_type is not None:
         known = field.enum_type.values_by_number.get(value)
         return known.name if known is not None else value
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # which JSON has no number for
     return value

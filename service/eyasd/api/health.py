@@ -23,11 +23,23 @@ class Health(HealthServicer):  # type: ignore[misc] # grpc_health has no types
         super().__init__()
         self._watches: set[asyncio.Task[None]] = set()
         self._refusing = False
+        self._services: set[str] = set()
+
+    async def set(self, service: str, status: Any) -> None:
+        """Says from now on of a service how it is."""
+        self._services.add(service)
+        await super().set(service, status)
 
     async def Check(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
         """Tells how it is now."""
         state = await super().Check(request, context)
         return health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.NOT_SERVING) if self._refusing else state
+
+    async def List(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002 - gRPC's name
+        """Tells how all of them are."""
+        checks = {name: health_pb2.HealthCheckRequest(service=name) for name in sorted(self._services)}
+        statuses = {name: await self.Check(check, context) for name, check in checks.items()}
+        return health_pb2.HealthListResponse(statuses=statuses)
 
     def refuse_checks(self) -> None:
         """Says NOT_SERVING from now on to everyone who checks."""

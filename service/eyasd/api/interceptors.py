@@ -23,7 +23,7 @@ from google.rpc import status_pb2
 from eyasd.access.credentials import NO_TOKEN
 from eyasd.api.asking import CALLER_KEY, host_of
 from eyasd.api.door import Aborted, Refusal
-from eyasd.api.door.call import Handler
+from eyasd.api.door.call import NO_MESSAGE, Handler
 from eyasd.api.errors import status_of, status_of_surprise, trailers_of
 from eyasd.api.gate import Caller, Gate, caller, check_models, only, record
 from eyasd.api.permissions import OPEN, Rule, rule_of
@@ -329,7 +329,7 @@ def _parse(handler: Any, request: bytes) -> Message:
     try:
         message: Message = handler.request_deserializer(request)
     except DecodeError:
-        raise InvalidArgument("", "The request is not a message of this method: is the client made for another version?") from None
+        raise InvalidArgument("", NO_MESSAGE) from None
     return message
 
 

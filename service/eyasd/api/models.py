@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from eyas.v1 import model_pb2, traffic_pb2
@@ -15,7 +15,7 @@ from eyasd.api import paging
 from eyasd.api.asking import actor_of
 from eyasd.api.gate import caller
 from eyasd.api.messages.promotion import alias_message, policy_message, policy_of
-from eyasd.api.messages.times import timestamp
+from eyasd.api.messages.times import datetime_of, timestamp
 from eyasd.api.messages.traffic import canary_of, shadow_of, traffic_message
 from eyasd.api.messages.versions import damaged_version_message, version_message
 from eyasd.core.bundle import REPORT, CheckedFile
@@ -137,7 +137,8 @@ class ModelService(pb_grpc.ModelServiceServicer):
         model, alias = _alias(request.parent, "parent")
         await asyncio.to_thread(self._models.resolve, ModelRef(model, alias=alias))  # so that one that does not exist is told of
         if request.HasField("time"):
-            record = await asyncio.to_thread(self._models.aliases.at, model, alias, request.time.ToDatetime(UTC))
+            when = datetime_of(request.time, "time")
+            record = await asyncio.to_thread(self._models.aliases.at, model, alias, when)
             return pb.ListAliasRecordsResponse(records=[alias_message(model, alias, record)] if record else [])
         history = await asyncio.to_thread(self._models.aliases.history, model, alias)
         page, token = paging.newest_first(history, request.page_token, request.page_size)

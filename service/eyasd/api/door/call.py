@@ -13,12 +13,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import Any, Final, NoReturn, TypeAlias
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc._cython import cygrpc  # type: ignore[attr-defined] # not in the types of grpcio
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Surprised = Callable[[str, Exception], object]
 Metadata = Sequence[tuple[str, str | bytes]]
 
+NO_MESSAGE: Final = "The request is not a message of this method: is the client made for another version?"
 UNFORESEEN: Final = "The handler failed in a way it did not foresee."
 _NO_FLAGS: Final = 0
 _MOST_PATH: Final = 200  # characters of a path that its caller is told
@@ -213,7 +215,10 @@ class ServerCall:
 
     def _parsed(self, message: bytes) -> Any:
         deserialize = self._handler.request_deserializer if self._handler else None
-        return deserialize(message) if deserialize else message
+        try:
+            return deserialize(message) if deserialize else message
+        except DecodeError:
+            raise Aborted(grpc.StatusCode.INVALID_ARGUMENT, NO_MESSAGE, ()) from None
 
     def _serialized(self, response: Any) -> bytes:
         serialize = self._handler.response_serializer if self._handler else None

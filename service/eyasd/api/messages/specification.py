@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from eyas.v1 import training_spec_pb2
+from eyasd.api.messages.times import timedelta_of
 from eyasd.api.messages.variants import precision_number, precisions_of
 from eyasd.core.errors import InvalidArgument
 from eyasd.core.spec import Loss, Optimizer, Preset, Schedule, TrainSpec
@@ -30,7 +31,7 @@ def train_spec(message: training_spec_pb2.TrainingSpec) -> TrainSpec:
         if field.name in _ENUMS:
             values[field.name] = _enum(field.name, value)
         elif field.name == "budget":
-            values[field.name] = value.ToTimedelta()
+            values[field.name] = timedelta_of(value, "spec.budget")
         elif field.name == "variants":
             values[field.name] = precisions_of(value, "spec.variants")
         else:
