@@ -20,7 +20,7 @@ Knows the format, not where bundles are kept: that is the registry's.
 from __future__ import annotations
 
 import hashlib
-import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -58,6 +58,11 @@ PROBABILITIES: Final = "probabilities"
 LOGITS: Final = "logits"
 FEATURE_MAP: Final = "feature_map"
 OOD_SCORE: Final = "ood_score"
+# That of ImageNet-21k has some 10 MB.
+_MOST_MANIFEST_BYTES: Final = 128 * 1024 * 1024
+# A bundle is one folder: its files lie in it, and not in others.
+_FILE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 # Files that a bundle has or has not.
 _OPTIONAL: Final = (ANSWERS, EXPLAIN, Precision.FP16.file, Precision.INT8.file)
 
@@ -198,15 +203,32 @@ def read_manifest(text: bytes) -> Manifest:
     Raises:
         BrokenBundle: it is damaged, or of a format this version of Eyas does not know.
     """
+    if len(text) > _MOST_MANIFEST_BYTES:
+        raise BrokenBundle(f"{MANIFEST} has {len(text):,} bytes; at most {_MOST_MANIFEST_BYTES:,} are read.")
     try:
-        found = json.loads(text).get("format_version", FORMAT_VERSION)
+        found = document.parse(text).get("format_version", FORMAT_VERSION)
         if found != FORMAT_VERSION:  # of which nothing else is known
             raise BrokenBundle(
                 f"{MANIFEST} has format version {found!r}, this Eyas reads {FORMAT_VERSION}; use the version of Eyas that wrote it."
             )
-        return document.load(Manifest, text)
+        return _checked(document.load(Manifest, text))
     except (ValueError, TypeError, AttributeError, InvalidArgument) as error:
         raise BrokenBundle(f"{MANIFEST} is damaged, or was written by a newer Eyas: {error}.") from error
+
+
+def _checked(manifest: Manifest) -> Manifest:
+    """Returns the manifest; refuses what would be found only when a picture is answered, or a file is named. Raises ValueError."""
+    labels = manifest.labels
+    if not labels or len(set(labels)) < len(labels):
+        raise ValueError("it has no labels, or one twice")
+    if manifest.thresholds is not None and len(manifest.thresholds) != len(labels):
+        raise ValueError(f"it has {len(manifest.thresholds)} thresholds for {len(labels)} labels")
+    if missing := {MODEL, GOLDEN} - manifest.files.keys():
+        raise ValueError(f"it does not name {min(missing)}")
+    for name, digest in manifest.files.items():
+        if not _FILE.fullmatch(name) or not _DIGEST.fullmatch(digest):
+            raise ValueError(f"{name[:80]!r} is no name of a file in a bundle, or {digest[:80]!r} no SHA-256")
+    return manifest
 
 
 @dataclass(frozen=True, slots=True)

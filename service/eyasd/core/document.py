@@ -1,22 +1,29 @@
 """Nouns <-> JSON documents, by the annotations of the dataclasses alone.
 
-Strict, so that a damaged or foreign file is refused when it is read, not when it is used: an unknown key, a missing field or
-a value of another type raises ValueError that names the place. Durations are seconds, times ISO 8601 in UTC, enums their
-values, tuples lists; NaN and infinities are refused, as JSON has none.
+Strict, so that a damaged or foreign file is refused when it is read, not when it is used: an unknown key, one that is there twice,
+a missing field or a value of another type raises ValueError that names the place. Durations are seconds, times ISO 8601 in UTC,
+enums their values, tuples lists; NaN and infinities are refused, as JSON has none, and so are text that UTF-8 has no bytes for,
+and numbers and times that the contract has no room for.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from functools import cache
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from math import isfinite
+from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
+# What google.protobuf.Duration holds: ten thousand years.
+_MOST_SECONDS: Final = 315_576_000_000
+# Halves of a character, which JSON can write and UTF-8 cannot.
+_NO_TEXT: Final = re.compile(r"[\ud800-\udfff]")
 
 
 def dump(value: object) -> str:
@@ -30,8 +37,33 @@ def load(cls: type[T], text: str | bytes) -> T:
     Raises:
         ValueError: the text is not such a document; the message names the offending place.
     """
-    loaded: T = _build(cls, json.loads(text), cls.__name__)
+    loaded: T = _build(cls, parse(text), cls.__name__)
     return loaded
+
+
+def parse(text: str | bytes) -> Any:
+    """Returns what a JSON document says, read as strictly as `load` reads it.
+
+    Raises:
+        ValueError: the text is no JSON, is nested too deeply, or has a key twice or a number that is none.
+    """
+    try:
+        return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_object)
+    except RecursionError:  # thousands of brackets
+        raise ValueError("it is nested too deeply") from None
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in made if names.count(name) > 1)
+        raise ValueError(f"the key {twice[:80]!r} is there twice")
+    return made
 
 
 def _plain(value: object) -> object:
@@ -67,20 +99,31 @@ def _build(kind: Any, data: Any, place: str) -> Any:
         return tuple(_build(k, item, f"{place}[{i}]") for i, (k, item) in enumerate(zip(kinds, data, strict=True)))
     if origin is not None and issubclass(origin, Mapping):
         _check(isinstance(data, dict), place, "an object", data)
-        return {key: _build(arguments[1], item, f"{place}.{key}") for key, item in data.items()}
+        return {_build(str, key, place): _build(arguments[1], item, f"{place}.{key}") for key, item in data.items()}
     if is_dataclass(kind) and isinstance(kind, type):
         return _build_dataclass(kind, data, place)
     if issubclass(kind, Enum):
         return kind(data)
     if kind is timedelta:
         _check(isinstance(data, int | float), place, "seconds", data)
+        _check(abs(data) <= _MOST_SECONDS, place, f"at most {_MOST_SECONDS:,} seconds", data)
         return timedelta(seconds=data)
     if kind is datetime:
         _check(isinstance(data, str), place, "a time", data)
         return datetime.fromisoformat(data)
+    return _build_plain(kind, data, place)
+
+
+def _build_plain(kind: type, data: Any, place: str) -> Any:
+    if isinstance(data, int):
+        _check(-(2**63) <= data < 2**63, place, "a number of 64 bits", data)
     if kind is float and type(data) is int:
         return float(data)
     _check(type(data) is kind, place, f"of type {kind.__name__}", data)
+    if kind is float:
+        _check(isfinite(data), place, "finite", data)
+    if kind is str:
+        _check(not _NO_TEXT.search(data), place, "text", data)
     return data
 
 

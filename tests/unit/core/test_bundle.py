@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,28 @@ def test_damaged_golden_answers_are_told_of(content: bytes) -> None:
         Golden.from_bytes(content)
 
 
+@pytest.mark.parametrize(
+    "text", [b"", b"\0", b"[" * 100_000, b"null", b"[]", b"7", b'"x"', b'{"format_version": ' + b"9" * 5000 + b"}"]
+)
+def test_what_is_no_manifest_is_told_of(text: bytes) -> None:
+    with pytest.raises(BrokenBundle, match=r"^manifest\.json [^\n]{1,400}$"):
+        bundle.read_manifest(text)
+
+
+def test_a_manifest_of_very_many_bytes_is_not_read(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (tiny_bundle / bundle.MANIFEST).read_bytes()
+    monkeypatch.setattr(bundle, "_MOST_MANIFEST_BYTES", len(text) - 1)
+    with pytest.raises(BrokenBundle, match="are read"):
+        bundle.read_manifest(text)
+
+
+def test_arrays_far_larger_than_their_file_are_not_made() -> None:
+    buffer = BytesIO()
+    np.savez_compressed(buffer, images=np.zeros(65 * 1024 * 1024, np.uint8), probabilities=np.zeros((1, 3), np.float32))
+    with pytest.raises(BrokenBundle, match=r"golden\.npz is damaged: .* bytes would become"):
+        Golden.from_bytes(buffer.getvalue())
+
+
 def test_a_manifest_of_one_label_a_picture_needs_none_of_what_several_need(tiny_bundle: Path) -> None:
     text = (tiny_bundle / bundle.MANIFEST).read_bytes()
     assert not {b"thresholds", b"micro_f1", b"split_sizes"} & set(text.replace(b'"', b" ").split())
@@ -59,6 +82,17 @@ def test_a_changed_file_is_told_of(tiny_bundle: Path) -> None:
         ({"format_version": 99, "and": "more"}, "format version 99"),
         ({"and": "more"}, "newer Eyas"),
         ({"labels": "x"}, "must be a list"),
+        ({"labels": []}, "it has no labels, or one twice"),
+        ({"labels": ["red", "red", "blue"]}, "it has no labels, or one twice"),
+        ({"thresholds": [0.5]}, "it has 1 thresholds for 3 labels"),
+        ({"thresholds": [0.5, 0.5, 1e999]}, "Infinity is no number"),
+        ({"files": {}}, "does not name golden.npz"),
+        ({"files": {"model.onnx": "0" * 64, "golden.npz": "0" * 64, "../../x": "0" * 64}}, "'../../x' is no name of a file"),
+        ({"files": {"model.onnx": "0" * 64, "golden.npz": "0" * 64, "/etc/x": "0" * 64}}, "'/etc/x' is no name of a file"),
+        ({"files": {"model.onnx": "0" * 64, "golden.npz": "0" * 64, "..": "0" * 64}}, "'..' is no name of a file"),
+        ({"files": {"model.onnx": "0" * 64, "golden.npz": "x"}}, "'x' no SHA-256"),
+        ({"model_bytes": 10**30}, "a number of 64 bits"),
+        ({"preprocess": {"crop_px": 10**6}}, "out of range"),
     ],
 )
 def test_a_foreign_manifest_is_told_of(tiny_bundle: Path, change: dict[str, object], says: str) -> None:

@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from eyasd.core import bundle, document
 from eyasd.core.bundle import Manifest
@@ -50,6 +52,12 @@ def test_a_manifest_survives_the_trip(tiny_bundle: Path) -> None:
         ({"spec": []}, "Job.spec must be an object"),
         ({"create_time": 5}, "Job.create_time must be a time"),
         ({"attempt": True}, "Job.attempt must be of type int"),
+        ({"attempt": 2**63}, "Job.attempt must be a number of 64 bits"),
+        ({"model": "\ud800"}, "Job.model must be text"),
+        ({"spec": {"dropout": 10**400}}, "Job.spec.dropout must be a number of 64 bits"),
+        ({"spec": {"dropout": float("nan")}}, "NaN is no number"),
+        ({"spec": {"dropout": float("-inf")}}, "-Infinity is no number"),
+        ({"spec": {"budget": 1e12}}, "Job.spec.budget must be at most 315,576,000,000 seconds"),
     ],
 )
 def test_a_foreign_value_is_refused_by_its_place(change: dict[str, object], says: str) -> None:
@@ -64,9 +72,45 @@ def test_a_missing_field_is_named() -> None:
         document.load(Job, json.dumps(data))
 
 
-def test_what_is_no_json_is_refused() -> None:
-    with pytest.raises(ValueError, match="Expecting"):
-        document.load(Job, b"{")
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (b"{", "Expecting"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"a":' * 100_000, "nested too deeply"),
+        (b'{"id": "a", "id": "b"}', "the key 'id' is there twice"),
+        (b'{"spec": {"seed": 1, "seed": 1}}', "the key 'seed' is there twice"),
+        (b'{"attempt": ' + b"9" * 5000 + b"}", "4300 digits"),
+        (b"[]", "Job must be an object"),
+        (b"\xff\xfe{", "utf-16"),
+    ],
+)
+def test_what_is_no_such_json_is_refused(text: bytes, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        document.load(Job, text)
+
+
+def test_a_number_beyond_every_number_is_refused() -> None:
+    text = document.dump(job()).replace('"dropout": 0.3', '"dropout": 1e999')
+    with pytest.raises(ValueError, match=r"Job\.spec\.dropout must be finite"):
+        document.load(Job, text)
+
+
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+NESTED = st.recursive(
+    PLAIN, lambda one: st.lists(one, max_size=3) | st.dictionaries(st.text(max_size=3), one, max_size=3), max_leaves=5
+)
+
+
+@settings(max_examples=60)
+@given(NESTED, st.sampled_from(sorted(json.loads(document.dump(job())))))
+def test_any_value_anywhere_is_of_its_type_or_refused(value: object, field: str) -> None:
+    text = json.dumps(json.loads(document.dump(job())) | {field: value})
+    try:
+        loaded = document.load(Job, text)
+    except ValueError:
+        return
+    assert document.load(Job, document.dump(loaded)) == loaded
 
 
 def test_nan_is_not_written() -> None:
