@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import grpc
 import pytest
 
 from eyasd.api.door import Aborted, Door, Refusal
+from eyasd.api.door.call import ServerCall
 from http2 import END_STREAM, Http2
 
 MAX_BYTES = 1000
@@ -162,6 +164,29 @@ async def test_a_handler_whose_caller_has_left_is_cancelled(
     await asyncio.wait_for(echo.asleep.wait(), 10)
     leaves(call)
     await asyncio.wait_for(echo.cancelled.wait(), 10)
+
+
+@pytest.fixture
+def without_collection() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+async def test_calls_that_were_left_leave_nothing_behind(channel: grpc.aio.Channel, without_collection: None) -> None:
+    for _ in range(20):
+        assert (await refused(channel.unary_unary("/t/Sleep")(b"", timeout=0.01))).code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        stream = channel.unary_stream("/t/Count")(b"1000000")
+        await stream.read()
+        stream.cancel()
+
+    def there() -> int:
+        return sum(type(one) is ServerCall for one in gc.get_objects())
+
+    async with asyncio.timeout(30):
+        while there():  # the last of them may still be on its way out
+            await asyncio.sleep(0.01)
 
 
 async def test_what_goes_wrong_has_its_status(channel: grpc.aio.Channel, surprises: list[str]) -> None:

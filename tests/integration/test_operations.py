@@ -202,6 +202,12 @@ async def test_calls_that_are_opened_and_reset_hold_up_nobody(app: App) -> None:
     assert longest < 1
 
 
+async def test_more_calls_than_a_connection_takes_wait_for_their_turn(channel: grpc.aio.Channel) -> None:
+    live = channel.unary_unary("/inference.GRPCInferenceService/ServerLive")
+    for _ in range(3):
+        await asyncio.gather(*(live(b"", timeout=30) for _ in range(300)))
+
+
 async def test_metadata_has_a_limit(app: App, channel: grpc.aio.Channel) -> None:
     call = channel.unary_unary(CLASSIFY)
     with pytest.raises(grpc.aio.AioRpcError) as caught:

@@ -188,8 +188,9 @@ class ServerCall:
                 self._on_refusal()
             self._end(aborted.code, aborted.details, aborted.trailing_metadata)
         except asyncio.CancelledError:
+            # It goes no further: the task would keep it, and with its frames the call, and with that its request and its place
+            # among the streams of its connection, until Python looks for cycles.
             self._end(grpc.StatusCode.CANCELLED, "The call was cancelled.")
-            raise
         except Exception as error:  # noqa: BLE001 - whatever a handler raises ends its call and no other
             self._on_surprise(self.method, error)
             self._end(grpc.StatusCode.INTERNAL, UNFORESEEN)
