@@ -90,23 +90,26 @@ class Stream:
         """
         if self._error is not None:
             raise self._error
-        self._reader = asyncio.create_task(self._read(answering))
-        self._reader.add_done_callback(self._wake)
+        reader = self._reader = asyncio.create_task(self._read(answering))
+        reader.add_done_callback(self._wake)
         too_old = self._loop.call_later(self._limits.lifetime_seconds, self.end, TOO_OLD)
         self._watch()
         try:
-            while self._held or not self._reader.done():
+            while self._held or not reader.done():
                 due = await self._due.get()
                 if due is not None:
                     await self._send(due)
         finally:
             too_old.cancel()
             self._watching.cancel()
-            for task in (self._reader, *self._held):
+            for task in (reader, *self._held):
                 task.cancel()
+            # They keep what ends them, and that the frames which hold this stream: it would last until Python looks for cycles.
+            self._reader = None
+            self._held.clear()
         if self._error is not None:
             raise self._error
-        self._reader.result()
+        reader.result()
 
     def end(self, why: str) -> None:
         """Reads no more; what has been read is answered first."""

@@ -187,6 +187,7 @@ class ServerCall:
             if aborted.code is grpc.StatusCode.RESOURCE_EXHAUSTED:
                 self._on_refusal()
             self._end(aborted.code, aborted.details, aborted.trailing_metadata)
+            _forget(aborted)
         except asyncio.CancelledError:
             # It goes no further: the task would keep it, and with its frames the call, and with that its request and its place
             # among the streams of its connection, until Python looks for cycles.
@@ -194,6 +195,7 @@ class ServerCall:
         except Exception as error:  # noqa: BLE001 - whatever a handler raises ends its call and no other
             self._on_surprise(self.method, error)
             self._end(grpc.StatusCode.INTERNAL, UNFORESEEN)
+            _forget(error)
 
     async def _handle(self, request: Any) -> None:
         handler: Any = self._handler
@@ -259,6 +261,13 @@ class ServerCall:
             tag: called with the queue's event in the event loop; the call itself for its end, None where nobody waits for it.
         """
         self._call.start_server_batch(operations, tag)
+
+
+def _forget(error: BaseException | None) -> None:
+    """Lets go of the frames through which an error and those before it have come: one of them may hold what holds the error."""
+    while error is not None and error.__traceback__ is not None:
+        error.__traceback__ = None
+        error = error.__context__
 
 
 def path_of(arrival: Any) -> str:

@@ -34,7 +34,7 @@ class InferStream:
         self._room = asyncio.Event()
         self._room.set()
         self._ended = ""
-        self._reader = asyncio.create_task(self._read())
+        self._reader: asyncio.Task[None] | None = None
 
     async def answers(self) -> AsyncIterator[Message]:
         """Answers requests until the caller has no more.
@@ -43,6 +43,10 @@ class InferStream:
             StreamEnded: by `end`, or for its age; what was read is answered.
             InvalidArgument: a message is none.
         """
+        if self._ended:
+            raise ended(self._ended)
+        reader = self._reader = asyncio.create_task(self._read())
+        reader.add_done_callback(lambda _: self._due.put_nowait(None))
         too_old = asyncio.get_running_loop().call_later(LIFETIME_SECONDS, self.end, TOO_OLD)
         try:
             while (task := await self._due.get()) is not None:
@@ -51,28 +55,28 @@ class InferStream:
                 self._look()
             if self._ended:
                 raise ended(self._ended)
-            await self._reader  # raises what ended it, if it was not the caller
+            await reader  # raises what ended it, if it was not the caller
         finally:
             too_old.cancel()
-            for left in (self._reader, *self._held):
+            for left in (reader, *self._held):
                 left.cancel()
+            self._reader = None  # as of a `Stream`
+            self._held.clear()
 
     def end(self, why: str) -> None:
         """Reads no more; what has been read is answered first."""
-        if not self._reader.done():
+        if self._reader is None or not self._reader.done():
             self._ended = why
+        if self._reader is not None:
             self._reader.cancel()
 
     async def _read(self) -> None:
-        try:
-            async for request in self._requests:
-                task: asyncio.Task[Message] = asyncio.ensure_future(self._answer(request))
-                self._held[task] = request.ByteSize()
-                self._due.put_nowait(task)
-                self._look()
-                await self._room.wait()
-        finally:
-            self._due.put_nowait(None)
+        async for request in self._requests:
+            task: asyncio.Task[Message] = asyncio.ensure_future(self._answer(request))
+            self._held[task] = request.ByteSize()
+            self._due.put_nowait(task)
+            self._look()
+            await self._room.wait()
 
     def _look(self) -> None:
         if len(self._held) < _MAX_REQUESTS and sum(self._held.values()) < MAX_BYTES:

@@ -1,0 +1,80 @@
+"""Requests that nobody sane would send, to every method, and callers who leave in the middle."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from builders import picture
+from eyas.v1 import classification_service_pb2 as pb
+from eyasd.api.door.call import ServerCall
+from eyasd.app import App
+from hostile.calls import attack, daemon, is_well
+
+from .conftest import Tell
+
+SECONDS = 60
+
+
+@pytest.fixture
+async def app(tmp_path: Path) -> AsyncIterator[App]:
+    async with daemon(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def channel(app: App) -> AsyncIterator[grpc.aio.Channel]:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as made:
+        yield made
+
+
+@pytest.fixture
+def without_collection() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+async def test_any_request_gets_an_answer_that_was_foreseen(app: App, all_faults: bool, tell: Tell) -> None:
+    tally = await attack(app.port, 2_000 if all_faults else 20, seed=1)
+    assert not tally.found, tally.found[:5]
+    tell("requests drawn, varied and damaged, to every method", f"{tally.total:,}", "0")
+    samples = [sample for metric in app.metrics.registry.collect() for sample in metric.samples]
+    assert {sample.labels["model"] for sample in samples if "model" in sample.labels} <= {"", "other", "colours", "kept"}
+
+
+async def test_a_call_is_gone_when_it_has_ended(app: App, channel: grpc.aio.Channel, without_collection: None) -> None:
+    """A server looks for cycles seldom, and what a call holds may be large."""
+    assert not (await attack(app.port, 3, seed=2)).found
+    options = pb.ClassifyStreamRequest(options=pb.ClassifyStreamOptions(model="models/kept/aliases/production"))
+    shown = pb.ClassifyStreamRequest(picture=pb.StreamedImage(image=pb.Image(content=picture())))
+    for path, messages in (
+        ("eyas.v1.ClassificationService/ClassifyStream", [options.SerializeToString(), shown.SerializeToString()]),
+        ("eyas.v1.DatasetService/UploadDataset", [b""]),
+        ("inference.GRPCInferenceService/ModelStreamInfer", [b""]),
+        ("grpc.health.v1.Health/Watch", [b""]),
+    ):
+        call = channel.stream_stream(f"/{path}")()
+        for message in messages:
+            await call.write(message)
+        await until(lambda: any(one.method.endswith(path) for one in calls()))  # noqa: B023 - it is asked at once
+        call.cancel()
+    await until(lambda: not calls())
+    assert await is_well(channel)
+
+
+def calls() -> list[Any]:
+    return [one for one in gc.get_objects() if type(one) is ServerCall]
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(SECONDS):
+        while not true():
+            await asyncio.sleep(0.05)
