@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Final
 
-DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY = 0x0, 0x1, 0x3, 0x4, 0x6, 0x7
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, CONTINUATION = 0x0, 0x1, 0x3, 0x4, 0x6, 0x7, 0x9
 END_STREAM, END_HEADERS = 0x1, 0x4
 _ACK: Final = 0x1
+_WINDOW_UPDATE: Final = 0x8
+_INITIAL_WINDOW: Final = b"\0\x04"
+_FIRST_WINDOW: Final = 65_535
+_FRAME_BYTES: Final = 16_384
 
 
 def block(path: bytes | str, *more: tuple[bytes, bytes]) -> bytes:
@@ -45,6 +50,8 @@ class Http2:
         self._stream = -1
         self.goaway: bytes | None = None
         self._ended = asyncio.Event()
+        self._windows = [_FIRST_WINDOW, _FIRST_WINDOW]  # of the connection, and of its one stream that asks for room
+        self._grown = asyncio.Event()
         self._reading: asyncio.Task[None]
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
@@ -65,8 +72,15 @@ class Http2:
 
     def call(self, path: bytes | str, *more: tuple[bytes, bytes], flags: int = 0) -> int:
         """Sends the headers of a call, `more` after those that there have to be, and returns the number of its stream."""
+        return self.headers(block(path, *more), flags=flags)
+
+    def headers(self, fields: bytes, *, flags: int = 0) -> int:
+        """Sends headers in as many frames as they take, and returns the number of the stream that they open."""
         self._stream += 2
-        self.send(HEADERS, block(path, *more), flags=END_HEADERS | flags, stream=self._stream)
+        pieces = [fields[at : at + _FRAME_BYTES] for at in range(0, len(fields), _FRAME_BYTES)]
+        for number, piece in enumerate(pieces):
+            last = END_HEADERS if number == len(pieces) - 1 else 0
+            self.send(CONTINUATION if number else HEADERS, piece, flags=last | (0 if number else flags), stream=self._stream)
         return self._stream
 
     def ping(self) -> None:
@@ -74,6 +88,32 @@ class Http2:
 
     async def drain(self) -> None:
         await self._writer.drain()
+
+    async def flush(self) -> None:
+        """Waits until all is sent, or the server wants no more."""
+        with suppress(ConnectionError):
+            await self.drain()
+
+    async def each(self, times: int, act: Callable[[int], object]) -> int:
+        """Does something so often, or until the server has closed the connection; returns how often."""
+        for number in range(times):
+            act(number)
+            if number % 50 == 0:
+                await self.flush()
+                await asyncio.sleep(0)
+                if self._reading.done():
+                    return number
+        await self.flush()
+        return times
+
+    async def room(self, count: int) -> bool:
+        """Waits until the server takes so many bytes more, and returns whether it does."""
+        while min(self._windows) < count and not self._ended.is_set():
+            self._grown.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._grown.wait(), 5)
+        self._windows = [window - count for window in self._windows]
+        return not self._ended.is_set()
 
     async def ended(self, seconds: float = 30) -> bool:
         """Returns whether the server has ended a stream, or the connection, within so long."""
@@ -88,6 +128,7 @@ class Http2:
                 await self._frames()
         finally:
             self._ended.set()
+            self._grown.set()
 
     async def _frames(self) -> None:
         while True:
@@ -96,8 +137,15 @@ class Http2:
             if head[3] == RST_STREAM or (head[3] in {HEADERS, DATA} and head[4] & END_STREAM):
                 self._ended.set()
             if head[3] == SETTINGS and not head[4] & _ACK:
+                for at in range(0, len(payload), 6):
+                    if payload[at : at + 2] == _INITIAL_WINDOW:
+                        self._windows[1] += int.from_bytes(payload[at + 2 : at + 6], "big") - _FIRST_WINDOW
+                self._grown.set()
                 self.send(SETTINGS, flags=_ACK)
             elif head[3] == PING and not head[4] & _ACK:
                 self.send(PING, payload, flags=_ACK)
+            elif head[3] == _WINDOW_UPDATE:
+                self._windows[bool(head[5:] != bytes(4))] += int.from_bytes(payload, "big")
+                self._grown.set()
             elif head[3] == GOAWAY:
                 self.goaway = payload[8:]

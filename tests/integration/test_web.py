@@ -141,6 +141,13 @@ async def test_what_is_wrong_is_told_as_a_status(web: aiohttp.ClientSession) -> 
         assert (await response.json())["code"] == 12
 
 
+@pytest.mark.parametrize("path", [CLASSIFY, "/v1/feedback"])
+async def test_a_body_that_is_not_encoded_as_it_says(web: aiohttp.ClientSession, path: str) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": "deflate"}
+    async with web.post(path, data=b"\xff" * 100, headers=headers) as response:
+        assert (response.status, (await response.json())["code"]) == (400, 3)
+
+
 async def test_a_full_queue_says_when_to_come_back(daemon: Any, repository: Models, tmp_path: Path) -> None:
     repository.publish("colours", write_bundle(tmp_path / "slow", work=1000), "job1")
     repository.aliases.set("colours", "production", 1, actor="test", reason="")

@@ -6,6 +6,7 @@ import gzip
 import socket
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, Final
 from wsgiref.simple_server import WSGIServer
 
@@ -15,6 +16,7 @@ from eyasd.core.errors import StartupFailed
 from eyasd.telemetry import protobuf
 
 _PROTOBUF: Final = "application/vnd.google.protobuf"
+_PATIENCE_SECONDS: Final = 10.0
 _PARAMETERS: Final = {"proto=io.prometheus.client.metricfamily", "encoding=delimited"}
 
 
@@ -34,6 +36,7 @@ def serve_metrics(address: str, registry: CollectorRegistry) -> tuple[int, Calla
             f"The metrics address {address} cannot be listened on ({error.strerror}): stop what uses it, or choose another "
             "with --metrics-port."
         ) from error
+    server.RequestHandlerClass = _impatient(server.RequestHandlerClass)
     server.set_app(_choosing(server.get_app(), registry))
 
     def close() -> None:
@@ -44,6 +47,19 @@ def serve_metrics(address: str, registry: CollectorRegistry) -> tuple[int, Calla
         thread.join()
 
     return int(server.server_port), close
+
+
+def _impatient(handler: Any) -> Any:
+    """Returns a handler that leaves who says nothing: each connection has a thread, of which there would be ever more."""
+
+    class Impatient(handler):  # type: ignore[misc] # a class that is known when it is there
+        timeout = _PATIENCE_SECONDS
+
+        def handle(self) -> None:
+            with suppress(TimeoutError, ConnectionError):
+                super().handle()
+
+    return Impatient
 
 
 def prefers_protobuf(accept: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import random
+import socket
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from eyasd.telemetry import protobuf
+from eyasd.telemetry import page, protobuf
 from eyasd.telemetry.distribution import PER_OCTAVE
 from eyasd.telemetry.metrics import Metrics
 from eyasd.telemetry.page import prefers_protobuf, serve_metrics
@@ -170,6 +171,17 @@ def address() -> Iterator[str]:
     port, close = serve_metrics("127.0.0.1:0", metrics.registry)
     yield f"http://127.0.0.1:{port}/metrics"
     close()
+
+
+def test_who_says_nothing_is_left(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(page, "_PATIENCE_SECONDS", 0.05)
+    port, close = serve_metrics("127.0.0.1:0", Metrics().registry)
+    for said in (b"", b"GET /met"):
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as silent:
+            silent.sendall(said)
+            assert silent.recv(1) == b""
+    close()
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("encoding", ["", "gzip"])

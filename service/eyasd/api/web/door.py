@@ -24,7 +24,7 @@ from eyasd.api.messages.classification import classify_response
 from eyasd.api.permissions import CLASSIFY, FEEDBACK, Rule
 from eyasd.api.web.bodies import question_of, read_feedback, read_pictures
 from eyasd.api.web.statuses import HTTP_CODES, answer, of_error, of_refused, refusal
-from eyasd.core.errors import EyasError, StartupFailed
+from eyasd.core.errors import EyasError, InvalidArgument, StartupFailed
 from eyasd.core.names import parse_model_ref
 from eyasd.serving.classifier import Classifier
 from eyasd.serving.feedback.feedback import Feedback
@@ -248,3 +248,5 @@ async def _whole(reading: Awaitable[T]) -> T:
             return await reading
     except TimeoutError:
         raise web.HTTPRequestTimeout(text=f"The body was not whole within {_BODY_SECONDS:g} s: send less at a time.") from None
+    except web.RequestPayloadError:
+        raise InvalidArgument("body", "The body is damaged, or not encoded as its Content-Encoding says.") from None

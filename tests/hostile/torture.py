@@ -1,0 +1,396 @@
+"""What may be done to a port without a client: HTTP/2, HTTP and nothing at all, as no library would send them.
+
+Each attack is one connection's, or that of many; `Torture` says what became of a server meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import os
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from random import Random
+from typing import Final
+
+import eyas.aio
+from builders import picture
+from http2 import CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, RST_STREAM, SETTINGS, Http2, block
+
+CLASSIFY: Final = "/eyas.v1.ClassificationService/Classify"
+LIVE: Final = "/inference.GRPCInferenceService/ServerLive"
+_PRIORITY, _PUSH, _GOAWAY, _WINDOW = 0x2, 0x5, 0x7, 0x8
+_PADDED: Final = 0x8
+_FRAME_BYTES: Final = 16_384
+_MESSAGE: Final = b"\0\0\0\0\0"  # an empty one, not compressed
+
+Attack = Callable[[int, int], Awaitable[int]]
+
+
+@cache
+def _bomb() -> bytes:
+    return gzip.compress(bytes(64 * 1024 * 1024))
+
+
+# Of the gRPC port. Each takes the port, and how often; and returns how often it got to.
+
+
+async def garbage(port: int, times: int) -> int:
+    """Bytes that are no HTTP/2, in their thousands."""
+    random = Random(times)
+    for _ in range(times):
+        await _send(
+            port, random.choice((b"", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET / HTTP/1.1\r\n")) + random.randbytes(2_000)
+        )
+    return times
+
+
+async def malformed(port: int, times: int) -> int:
+    """Frames that RFC 9113 has no use for, each on a connection of its own."""
+    frames = (
+        (DATA, 0, 0, b"x"),
+        (DATA, _PADDED, 1, b"\xff"),
+        (DATA, END_STREAM, 3, b""),
+        (HEADERS, END_HEADERS, 0, block(LIVE)),
+        (HEADERS, END_HEADERS, 2, block(LIVE)),
+        (HEADERS, END_HEADERS | _PADDED, 1, b"\xff" + block(LIVE)),
+        (HEADERS, END_HEADERS | END_STREAM, 1, b"\x80"),
+        (HEADERS, END_HEADERS | END_STREAM, 1, b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f"),
+        (HEADERS, END_HEADERS | END_STREAM, 1, b"\x3f\xff\xff\xff\xff\x0f"),
+        (HEADERS, END_HEADERS | END_STREAM, 1, b"\0\x85\xff\xff\xff\xff\xff\x01a"),
+        (HEADERS, END_HEADERS | END_STREAM, 1, block(b"\0/\r\n")),
+        (HEADERS, END_HEADERS | END_STREAM, 1, block(LIVE, (b"Upper", b"x"), (b"", b""), (b":path", b"/again"))),
+        (HEADERS, END_HEADERS, 1, block(LIVE, (b"content-length", b"-1"), (b"grpc-timeout", b"99999999999H"))),
+        (HEADERS, END_HEADERS, 1, block(LIVE, (b"grpc-encoding", b"\xff"), (b"x-bin", b"!!!"), (b"grpc-status", b"0"))),
+        (_PRIORITY, 0, 1, (1).to_bytes(4, "big") + b"\0"),
+        (RST_STREAM, 0, 0, bytes(4)),
+        (RST_STREAM, 0, 99, bytes(3)),
+        (SETTINGS, 0, 1, b""),
+        (SETTINGS, 0, 0, b"\0"),
+        (SETTINGS, 0x1, 0, bytes(6)),
+        (SETTINGS, 0, 0, b"\0\x04\xff\xff\xff\xff"),
+        (SETTINGS, 0, 0, b"\0\x05\0\0\0\0"),
+        (_PUSH, END_HEADERS, 1, bytes(4)),
+        (PING, 0, 0, bytes(7)),
+        (_GOAWAY, 0, 0, bytes(3)),
+        (_WINDOW, 0, 0, bytes(4)),
+        (_WINDOW, 0, 0, b"\x7f\xff\xff\xff"),
+        (CONTINUATION, END_HEADERS, 1, block(LIVE)),
+        (0xFA, 0xFF, 0x7FFFFFFF, b"unknown"),
+        (DATA, 0, 1, bytes(_FRAME_BYTES + 1)),
+    )
+    for _ in range(times):
+        for kind, flags, stream, payload in frames:
+            async with Http2(port) as connection:
+                if stream == 1 and kind in {DATA, _PRIORITY, CONTINUATION}:
+                    connection.call(LIVE)
+                connection.send(kind, payload, flags=flags, stream=stream)
+                connection.send(DATA, _MESSAGE, flags=END_STREAM, stream=1)
+                await connection.flush()
+    return times * len(frames)
+
+
+async def left(port: int, times: int) -> int:
+    """Calls of which nothing but the headers comes, on connections that then are gone."""
+    for _ in range(times):
+        async with Http2(port) as connection:
+            for _ in range(20):
+                connection.call(CLASSIFY)
+            await connection.flush()
+    return 20 * times
+
+
+async def half_sent(port: int, times: int) -> int:
+    """Calls of whose message a byte comes, which stay while good calls are made."""
+    async with Http2(port) as connection:
+        for _ in range(min(times, 100)):
+            connection.send(DATA, b"\0", stream=connection.call(CLASSIFY))
+        await connection.flush()
+        await asyncio.sleep(0.5)
+    return min(times, 100)
+
+
+async def resets(port: int, times: int) -> int:
+    """Calls that are reset as they are opened."""
+    return await _each(port, times, lambda one: one.send(RST_STREAM, (8).to_bytes(4, "big"), stream=one.call(CLASSIFY)))
+
+
+async def too_many(port: int, times: int) -> int:
+    """More calls than a connection may have, whatever the server says of it."""
+    return await _each(port, times, lambda one: one.call(CLASSIFY))
+
+
+async def pings(port: int, times: int) -> int:
+    return await _each(port, times, lambda one: one.ping())
+
+
+async def changes_of_settings(port: int, times: int) -> int:
+    return await _each(port, times, lambda one: one.send(SETTINGS, b"\0\x04\0\0\xff\xff"))
+
+
+async def empty_data(port: int, times: int) -> int:
+    """Frames of no bytes, of a call that never ends."""
+    async with Http2(port) as connection:
+        stream = connection.call(CLASSIFY)
+        return await connection.each(times, lambda _: connection.send(DATA, stream=stream))
+
+
+async def continuations(port: int, times: int) -> int:
+    """Headers that go on and on, 16 KB a frame."""
+    async with Http2(port) as connection:
+        connection.send(HEADERS, block(LIVE), stream=1)
+        more = (b"\0\x01a\x7f\x81\x7f" + bytes([97]) * 16_384)[:_FRAME_BYTES]
+        return await connection.each(times, lambda _: connection.send(CONTINUATION, more, stream=1))
+
+
+async def header_bombs(port: int, times: int) -> int:
+    """One header of 4 KB, kept by HPACK, and 16,000 bytes that each mean it."""
+    async with Http2(port) as connection:
+        large = b"\x40\x01b\x7f\xa1\x1e" + b"b" * 4_000
+        first = connection.call(LIVE, flags=END_STREAM)
+        connection.send(HEADERS, block(LIVE) + large, flags=END_HEADERS | END_STREAM, stream=first + 2)
+        return await connection.each(
+            times, lambda n: connection.send(HEADERS, b"\xbe" * 16_000, flags=END_HEADERS | END_STREAM, stream=first + 4 + 2 * n)
+        )
+
+
+async def metadata(port: int, times: int) -> int:
+    """A thousand headers a call, whose values are no text, or large ones."""
+    many = [(f"x{number}".encode(), b"\xff\xfe") for number in range(1_000)]
+
+    def call(connection: Http2, number: int) -> None:
+        more = many if number % 2 else [(b"x", b"y" * 15_000)]
+        connection.headers(block(LIVE, *more), flags=END_STREAM)
+
+    async with Http2(port) as connection:
+        return await connection.each(times, lambda number: call(connection, number))
+
+
+async def compressed_bombs(port: int, times: int) -> int:
+    """Messages of twice as many zeros as a message may have bytes, in a thousandth of them."""
+    bomb = _bomb()
+    message = b"\1" + len(bomb).to_bytes(4, "big") + bomb
+    done = 0
+    for _ in range(times):
+        async with Http2(port) as connection:
+            stream = connection.call(CLASSIFY, (b"grpc-encoding", b"gzip"))
+            # As many bytes as HTTP/2's first window takes, and then what the server makes room for.
+            for at in range(0, len(message), _FRAME_BYTES):
+                if not await connection.room(min(_FRAME_BYTES, len(message) - at)):
+                    break
+                connection.send(DATA, message[at : at + _FRAME_BYTES], stream=stream)
+            connection.send(DATA, flags=END_STREAM, stream=stream)
+            await connection.flush()
+            done += await connection.ended()
+    return done
+
+
+async def lengths_that_lie(port: int, times: int) -> int:
+    """Messages of 4 GB, of which a byte comes; and flags that there are none of."""
+    for number in range(times):
+        async with Http2(port) as connection:
+            stream = connection.call(CLASSIFY)
+            connection.send(DATA, bytes([number % 4]) + b"\xff\xff\xff\xff" + b"x", stream=stream)
+            await connection.flush()
+            await connection.ended(1)
+    return times
+
+
+async def no_readers(port: int, times: int) -> int:
+    """Calls whose answers nobody makes room for."""
+    done = 0
+    for _ in range(times):
+        async with Http2(port) as connection:
+            connection.send(SETTINGS, b"\0\x04\0\0\0\0")  # a window of no bytes for every stream
+            for _ in range(50):
+                connection.send(DATA, _MESSAGE, flags=END_STREAM, stream=connection.call("/grpc.health.v1.Health/Watch"))
+            await connection.flush()
+            await asyncio.sleep(0.2)
+            done += 50
+    return done
+
+
+GRPC: Final[dict[Attack, tuple[int, int]]] = {
+    # attack -> how often in `make test`, and in all
+    garbage: (20, 2_000),
+    malformed: (1, 50),
+    left: (5, 500),
+    half_sent: (100, 100),
+    resets: (2_000, 100_000),
+    too_many: (1_000, 20_000),
+    pings: (2_000, 100_000),
+    changes_of_settings: (1_000, 50_000),
+    empty_data: (2_000, 100_000),
+    continuations: (500, 20_000),
+    header_bombs: (20, 1_000),
+    metadata: (10, 2_000),
+    compressed_bombs: (1, 50),
+    lengths_that_lie: (4, 200),
+    no_readers: (1, 20),
+}
+
+
+# Of the HTTP/JSON door.
+
+_POST: Final = b"POST /v1/models/kept:classify HTTP/1.1\r\nhost: x\r\n"
+_MB: Final = 1024 * 1024
+_WAIT_SECONDS: Final = 1.0  # for an answer; what is sent half gets none
+
+
+def _bodies() -> list[bytes]:
+    json = b"content-type: application/json\r\n"
+    form = b"content-type: multipart/form-data; boundary="
+    deep = b"[" * 200_000
+    parts = b"--b\r\ncontent-disposition: form-data; name=a\r\n\r\nx\r\n" * 20_000
+    base64 = b'{"images": [{"content": "' + b"A" * (31 * _MB) + b'"}]}'
+    return [
+        _with(json, deep),
+        _with(json, b'{"images": ' + deep),
+        _with(json, b'{"images": [{"content": 1e999}], "images": NaN}'),
+        _with(json, b'{"images": [' + b'{"content": ""},' * 100_000 + b'{"content": ""}]}'),
+        _with(json, base64),
+        _with(json, b"\xff\xfe\xfa"),
+        _with(json, b'"' + b"\\ud800" * 1_000 + b'"'),
+        _with(json + b"content-encoding: gzip\r\n", _bomb()),
+        _with(json + b"content-encoding: deflate\r\n", b"\xff" * 100),
+        _with(form + b"b\r\n", parts),
+        _with(form + b"b\r\n", b"--b\r\n" + b"x: y\r\n" * 200_000),
+        _with(form + b"\r\n", b"--\r\n"),
+        _with(form + b"b" * 5_000 + b"\r\n", b"--b\r\n\r\n"),
+        _with(form + b'"\xff"\r\n', b"x"),
+        _with(b"content-type: multipart/form-data\r\n", b"x"),
+        _with(b"content-type: image/png\r\n", bytes(33 * _MB)),
+        _POST + json + b"transfer-encoding: chunked\r\n\r\n" + b"ffffffffffffffff\r\nx",
+        _POST + json + b"transfer-encoding: chunked\r\n\r\n" + b"1;" + b"x" * 100_000 + b"\r\na\r\n",
+        _POST + json + b"transfer-encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 200_000,
+        _POST + json + b"transfer-encoding: chunked\r\ncontent-length: 3\r\n\r\n0\r\n\r\nGET /v1/health HTTP/1.1\r\n\r\n",
+        _POST + json + b"content-length: -1\r\n\r\n",
+        _POST + json + b"content-length: 99999999999999999999\r\n\r\nx",
+        b"POST /v1/models/" + b"%2e" * 20_000 + b":classify HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"GET /" + b"\xff\0" + b" HTTP/9.9\r\n\r\n",
+        b"GET /v1/health HTTP/1.1\r\n" + b"x: y\r\n" * 50_000 + b"\r\n",
+        b"GET /v1/health HTTP/1.1\r\nx: " + b"y" * _MB + b"\r\n\r\n",
+        b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03",
+    ]
+
+
+def _with(headers: bytes, body: bytes) -> bytes:
+    return _POST + headers + f"content-length: {len(body)}\r\n\r\n".encode() + body
+
+
+async def bodies(port: int, times: int) -> int:
+    """Bombs of JSON, base64, gzip, chunks and forms, boundaries and lengths that are wrong."""
+    several = _bodies()
+    for _ in range(times):
+        for one in several:
+            await _send(port, one)
+    return times * len(several)
+
+
+async def slow(port: int, times: int) -> int:
+    """Connections that say a byte, or half a request, and no more."""
+    return await _hold(port, times, (b"G", _POST, _POST + b"content-length: 9\r\n\r\n", b""))
+
+
+HTTP: Final[dict[Attack, tuple[int, int]]] = {bodies: (1, 50), slow: (100, 500)}
+
+
+# Of the page of metrics.
+
+
+async def pages(port: int, times: int) -> int:
+    """Requests that are none, and those of pages that there are not."""
+    several = (
+        b"GET /metrics" + b"x" * 100_000 + b" HTTP/1.1\r\n\r\n",
+        b"POST /metrics HTTP/1.1\r\ncontent-length: 99999999999\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\n" + b"x: y\r\n" * 1_000 + b"\r\n",
+        b"GET /metrics?name[]=" + b"a" * 60_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET /../../etc/passwd HTTP/1.1\r\n\r\n",
+        b"\xff\xfe\0\r\n\r\n",
+        b"GET",
+    )
+    for _ in range(times):
+        for one in several:
+            await _send(port, one)
+    return times * len(several)
+
+
+METRICS: Final[dict[Attack, tuple[int, int]]] = {pages: (1, 200), slow: (50, 500)}
+
+
+@dataclass
+class Torture:
+    """What happened to a server during an attack.
+
+    Attributes:
+        times: how often it was made.
+        good: calls that were answered meanwhile.
+        longest_seconds: that one of them took.
+        grown_bytes: the most by which its memory was larger than before.
+    """
+
+    times: int
+    good: int
+    longest_seconds: float
+    grown_bytes: int
+
+
+async def torture(attack: Attack, port: int, times: int, address: str, process: int) -> Torture:
+    """Makes an attack while good calls are made, each of which must be answered, the first and the last outside of it."""
+    before = most = _resident(process)
+    good, longest = 0, 0.0
+    async with eyas.aio.Client(address, retries=False, timeout=30) as client:
+
+        async def call() -> None:
+            nonlocal good, longest, most
+            start = time.monotonic()
+            await client.classify("kept", picture())
+            good, longest = good + 1, max(longest, time.monotonic() - start)
+            most = max(most, _resident(process))
+
+        await call()
+        attacking = asyncio.ensure_future(attack(port, times))
+        try:
+            while not attacking.done():
+                await call()
+                await asyncio.sleep(0.1)
+            await call()
+            return Torture(attacking.result(), good, longest, most - before)
+        finally:
+            attacking.cancel()
+
+
+def _resident(process: int) -> int:
+    return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+async def _each(port: int, times: int, act: Callable[[Http2], object]) -> int:
+    async with Http2(port) as connection:
+        return await connection.each(times, lambda _: act(connection))
+
+
+async def _send(port: int, content: bytes) -> None:
+    """Sends bytes, and reads what comes until the server has said something, or enough."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    with suppress(ConnectionError, TimeoutError):
+        async with asyncio.timeout(_WAIT_SECONDS):
+            writer.write(content)
+            await writer.drain()
+            await reader.read(1)
+    writer.close()
+
+
+async def _hold(port: int, times: int, starts: tuple[bytes, ...]) -> int:
+    writers = []
+    for number in range(times):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(starts[number % len(starts)])
+        writers.append(writer)
+    await asyncio.sleep(0.5)
+    for writer in writers:
+        writer.close()
+    return times
