@@ -148,6 +148,15 @@ async def test_a_body_that_is_not_encoded_as_it_says(web: aiohttp.ClientSession,
         assert (response.status, (await response.json())["code"]) == (400, 3)
 
 
+async def test_what_is_no_http_is_told_so_and_not_logged(app: App, caplog: pytest.LogCaptureFixture) -> None:
+    for sent in (b"\xff\0 / HTTP/9.9\r\n\r\n", b"GET /v1/health HTTP/1.1\r\nx: " + b"y" * 100_000 + b"\r\n\r\n"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", app.http_port)
+        writer.write(sent)
+        assert b" 400 " in await asyncio.wait_for(reader.readline(), 30)
+        writer.close()
+    assert not caplog.records
+
+
 async def test_a_full_queue_says_when_to_come_back(daemon: Any, repository: Models, tmp_path: Path) -> None:
     repository.publish("colours", write_bundle(tmp_path / "slow", work=1000), "job1")
     repository.aliases.set("colours", "production", 1, actor="test", reason="")

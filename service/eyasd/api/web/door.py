@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
 import time
@@ -43,6 +44,9 @@ RULES: Final = {_CLASSIFY: CLASSIFY, _FEEDBACK: FEEDBACK}
 _FIRST_REQUEST_SECONDS: Final = 10.0
 _BODY_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 1.0
+# aiohttp would write ten lines for each request that is no HTTP. Its caller is told so; whatever a handler meets, `_around` logs.
+_UNSAID: Final = logging.getLogger("eyasd.api.web")
+_UNSAID.setLevel(logging.CRITICAL + 1)
 
 
 class WebDoor:
@@ -91,7 +95,7 @@ class WebDoor:
         app.router.add_get("/v1/health", self._health)
         app.middlewares.append(self._around)
         # A caller who leaves takes the work with it.
-        self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, keepalive_timeout=75.0)
+        self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, logger=_UNSAID, keepalive_timeout=75.0)
         self._certificates = certificates
         host, _, port = address.rpartition(":")
         try:
