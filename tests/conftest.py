@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -55,6 +56,15 @@ def log() -> structlog.typing.FilteringBoundLogger:
     """A logger that pytest shows when a test fails."""
     made: structlog.typing.FilteringBoundLogger = structlog.get_logger()
     return made
+
+
+@pytest.fixture
+def without_collection() -> Iterator[None]:
+    """Python does not look for cycles, so that what is gone has gone by itself."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +32,6 @@ async def app(tmp_path: Path) -> AsyncIterator[App]:
 async def channel(app: App) -> AsyncIterator[grpc.aio.Channel]:
     async with grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as made:
         yield made
-
-
-@pytest.fixture
-def without_collection() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 async def test_any_request_gets_an_answer_that_was_foreseen(app: App, all_faults: bool, tell: Tell) -> None:

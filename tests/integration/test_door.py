@@ -6,7 +6,7 @@ import asyncio
 import gc
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
@@ -164,14 +164,6 @@ async def test_a_handler_whose_caller_has_left_is_cancelled(
     await asyncio.wait_for(echo.asleep.wait(), 10)
     leaves(call)
     await asyncio.wait_for(echo.cancelled.wait(), 10)
-
-
-@pytest.fixture
-def without_collection() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 async def test_calls_that_were_left_leave_nothing_behind(channel: grpc.aio.Channel, without_collection: None) -> None:
