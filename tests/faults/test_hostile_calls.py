@@ -45,6 +45,7 @@ async def test_any_request_gets_an_answer_that_was_foreseen(app: App, all_faults
 async def test_a_call_is_gone_when_it_has_ended(app: App, channel: grpc.aio.Channel, without_collection: None) -> None:
     """A server looks for cycles seldom, and what a call holds may be large."""
     assert not (await attack(app.port, 3, seed=2)).found
+    await until(lambda: not calls())
     options = pb.ClassifyStreamRequest(options=pb.ClassifyStreamOptions(model="models/kept/aliases/production"))
     shown = pb.ClassifyStreamRequest(picture=pb.StreamedImage(image=pb.Image(content=picture())))
     for path, messages in (

@@ -102,6 +102,8 @@ class ServerCall:
     def received(self, event: Any) -> None:
         """Begins the handler with its request."""
         message = event.batch_operations[0].message()
+        if self._ended:  # its caller has left meanwhile, and nobody would stop the handler any more
+            return
         if message is None:  # its caller has left, sent nothing, or too much; of the last, gRPC tells the caller
             self._end(grpc.StatusCode.INVALID_ARGUMENT, "The call ended before its request was there.")
         else:
@@ -109,9 +111,10 @@ class ServerCall:
 
     def cancelled(self, _: Any) -> None:
         """Stops the handler: the caller has left, or the deadline has passed."""
+        self._ended = True
         if self._task is not None:
-            self._ended = True
             self._task.cancel()
+            self._task = None  # one that has not begun yet keeps this call, by what ends it
 
     # What the handler sees.
 
