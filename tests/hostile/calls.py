@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -158,22 +159,26 @@ async def attack(port: int, calls: int, seed: int, only: Sequence[str] = ()) -> 
     tally = Tally()
     maker = Maker(Random(seed), KNOWN, (picture(), picture(form="JPEG"), picture()[:50]))
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        with grpc.insecure_channel(f"127.0.0.1:{port}") as plain:
+        # Threads of their own: a daemon in this process needs those of the loop to answer.
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as plain, ThreadPoolExecutor(_AT_ONCE) as pool:
             for method in await methods(channel):
                 path = f"/{method.containing_service.full_name}/{method.name}"
                 if not only or any(word in path for word in only):
-                    await _attack(method, path, calls, maker, tally, plain)
+                    await _attack(method, path, calls, maker, tally, plain, pool)
                     if not await is_well(channel):
                         tally.found.append((path, "a good call afterwards got another answer", []))
     return tally
 
 
-async def _attack(method: MethodDescriptor, path: str, calls: int, maker: Maker, tally: Tally, channel: grpc.Channel) -> None:
+async def _attack(
+    method: MethodDescriptor, path: str, calls: int, maker: Maker, tally: Tally, channel: grpc.Channel, pool: Executor
+) -> None:
+    loop = asyncio.get_running_loop()
     seeds: dict[str, list[bytes]] = {}
     for begun in range(0, calls, _AT_ONCE):
         known = list(seeds.values())
         batch = [_requests(maker, method, known) for _ in range(min(_AT_ONCE, calls - begun))]
-        ends = await asyncio.gather(*(asyncio.to_thread(_call, channel, method, path, requests) for requests in batch))
+        ends = await asyncio.gather(*(loop.run_in_executor(pool, _call, channel, method, path, one) for one in batch))
         for (code, told), requests in zip(ends, batch, strict=True):
             tally.count(path, code, told, requests)
             # What is answered as nothing was before has got somewhere, and is worth being varied.
