@@ -20,9 +20,9 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, GenericError
 from obstore.store import from_url
 
-from eyasd.core.errors import StartupFailed
+from eyasd.core.errors import StartupFailed, StorageFailed
 from eyasd.storage.bucket_errors import failure, first_line, is_final, is_no_bucket
-from eyasd.storage.store import Found, Sink
+from eyasd.storage.store import MOST_READ_BYTES, Found, Sink
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
@@ -93,7 +93,13 @@ class Bucket:
     def read(self, key: str) -> bytes:
         """See `Store.read`."""
         content = BytesIO()
-        self._pieces(key, content.write)
+
+        def take(piece: bytes) -> None:
+            if content.tell() + len(piece) > MOST_READ_BYTES:
+                raise StorageFailed(f"{key!r} has more than the {MOST_READ_BYTES:,} bytes that are read at once: remove it.")
+            content.write(piece)
+
+        self._pieces(key, take)
         return content.getvalue()
 
     def read_into(self, key: str, sink: Sink) -> None:

@@ -6,17 +6,18 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager, suppress
-from io import BytesIO
+from io import BytesIO, FileIO
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from eyasd.core import room
 from eyasd.core.errors import StorageFailed
-from eyasd.storage.store import ABSENT, Found, Sink
+from eyasd.storage.store import ABSENT, MOST_READ_BYTES, Found, Sink
 
 # More than any file system's unit of time, the 2 s of FAT included.
 _COARSE_SECONDS: Final = 3.0
@@ -44,13 +45,16 @@ class LocalStore:
 
     def read(self, key: str) -> bytes:
         """See `Store.read`."""
-        with self._told(key):
-            return (self._root / key).read_bytes()
+        with self._told(key), self._opened(key) as source:
+            size = os.fstat(source.fileno()).st_size
+            if size > MOST_READ_BYTES:
+                raise OSError(errno.EOVERFLOW, f"it has {size:,} bytes, and at most {MOST_READ_BYTES:,} are read at once")
+            return source.read()
 
     def read_into(self, key: str, sink: Sink) -> None:
         """See `Store.read_into`."""
         with self._told(key):
-            source = (self._root / key).open("rb")
+            source = self._opened(key)
         with source:
             while True:
                 with self._told(key):
@@ -201,6 +205,14 @@ class LocalStore:
                 f"The repository could not be used at {f'{self._root.name}/{key}'!r}: {room.told(error, self._root)}. "
                 "Free or mend its disk, then try again."
             ) from error
+
+    def _opened(self, key: str) -> FileIO:
+        """Opens a file; of a pipe or a device, which somebody may have put there, nothing is waited for. Raises OSError."""
+        descriptor = os.open(self._root / key, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise OSError(errno.EINVAL, "it is no regular file")
+        return FileIO(descriptor)
 
     @contextmanager
     def _written(self, key: str, content: BinaryIO) -> Iterator[str]:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Final, Protocol
 
 ABSENT: Final = ()
+# A network in ONNX has no more, as protobuf has not.
+MOST_READ_BYTES: Final = 1 << 31
 
 
 class Sink(Protocol):
@@ -44,7 +46,7 @@ class Store(Protocol):
     """
 
     def read(self, key: str) -> bytes:
-        """Returns the object. Raises FileNotFoundError where there is none."""
+        """Returns the object. Raises FileNotFoundError where there is none, StorageFailed beyond MOST_READ_BYTES."""
         ...
 
     def read_into(self, key: str, sink: Sink) -> None:

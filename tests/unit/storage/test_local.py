@@ -16,11 +16,30 @@ import pytest
 
 from eyasd.core.errors import StorageFailed
 from eyasd.storage.local import LocalStore
+from eyasd.storage.store import MOST_READ_BYTES
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> LocalStore:
     return LocalStore(tmp_path / "root")
+
+
+def test_a_pipe_in_the_place_of_an_object_is_not_waited_for(store: LocalStore, tmp_path: Path) -> None:
+    (tmp_path / "root" / "folder").mkdir(parents=True)
+    os.mkfifo(tmp_path / "root" / "pipe")
+    before = set(Path("/proc/self/fd").iterdir())
+    for key in ("pipe", "folder"):
+        for read in (store.read, lambda key: store.read_into(key, BytesIO())):
+            with pytest.raises(StorageFailed, match="it is no regular file"):
+                read(key)
+    assert set(Path("/proc/self/fd").iterdir()) <= before
+
+
+def test_an_object_larger_than_any_network_is_not_read_into_memory(store: LocalStore, tmp_path: Path) -> None:
+    store.write("a/b", b"")
+    os.truncate(tmp_path / "root/a/b", MOST_READ_BYTES + 1)
+    with pytest.raises(StorageFailed, match="it has 2,147,483,649 bytes, and at most 2,147,483,648 are read at once"):
+        store.read("a/b")
 
 
 @pytest.mark.parametrize("call", ["fsync", "link", "replace"])

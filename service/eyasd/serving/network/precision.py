@@ -120,6 +120,9 @@ def _proven(
     recorded = golden.probabilities if precision is Precision.FP32 else golden.variants.get(precision)
     if recorded is None:
         raise BrokenBundle(f"golden.npz has no answers of {precision.file}.")
+    sizes, side = golden.images.shape, manifest.preprocess.crop_px
+    if not len(golden.images) or sizes[1:] != (side, side, 3) or golden.images.dtype != np.uint8:
+        raise BrokenBundle(f"golden.npz has pictures of the sizes {sizes}; the version sees [{side}, {side}, 3].")
     session = open_session(precision)
     session.warm(golden.images[0])
     if session.without_graphs:
@@ -137,9 +140,9 @@ def _proven(
         )
     if manifest.feature_map:
         maps = session.run(golden.images[:1], maps=True).feature_maps
-        sizes = None if maps is None else maps.shape[1:]
-        if sizes != manifest.feature_map:
-            raise BrokenBundle(f"{precision.file} gives a feature map of the sizes {sizes}; {manifest.feature_map} was recorded.")
+        found = None if maps is None else maps.shape[1:]
+        if found != manifest.feature_map:
+            raise BrokenBundle(f"{precision.file} gives a feature map of the sizes {found}; {manifest.feature_map} was recorded.")
     return session
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from eyasd.core.answers import ANSWERS, Fingerprints, KeptAnswers, fingerprints
 from eyasd.core.bundle import MANIFEST, MODEL, Manifest, read_manifest, verified
 from eyasd.core.findings import UnreadableFile
+from eyasd.core.graph import check_graph
 from eyasd.core.processors import cpu_count
 from eyasd.training.data.cache import read_forms
 from eyasd.training.data.listing import File, none_readable
@@ -44,7 +45,7 @@ class Version:
     def opened(cls, name: str, place: Path) -> Version:
         """Opens the bundle in a folder. Raises BrokenBundle."""
         manifest = read_manifest((place / MANIFEST).read_bytes())
-        verified(manifest, MODEL, (place / MODEL).read_bytes())
+        check_graph(verified(manifest, MODEL, (place / MODEL).read_bytes()), MODEL)
         kept = None
         if ANSWERS in manifest.files:
             kept = KeptAnswers.from_bytes(verified(manifest, ANSWERS, (place / ANSWERS).read_bytes()))

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from builders import golden, write_bundle
+from builders import colour_network, golden, write_bundle
+from eyasd.core.errors import BrokenBundle
+from eyasd.core.preprocess import Preprocess
 from eyasd.serving.engine.opening import Task, open_version
 from eyasd.serving.network import session as sessions
 from eyasd.serving.network.precision import Chosen
@@ -61,3 +64,25 @@ def test_who_opens_beside_others_lets_them_go_first(
     assert opened == [max(usual, niceness) for niceness in times]
     assert np.allclose(chosen.session.run(golden().images).probabilities, golden().probabilities, atol=1e-6)
     assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == usual
+
+
+@pytest.mark.parametrize("change", [{"preprocess": Preprocess(crop_px=64)}, {"labels": ("blue", "green")}])
+def test_a_version_whose_pictures_or_labels_are_not_its_network_s_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    write_bundle(tmp_path, **change)
+    with pytest.raises(BrokenBundle, match=r"the version sees \[64, 64, 3\]|gives answers of shape"):
+        open_it({file.name: file.read_bytes() for file in tmp_path.iterdir()})
+
+
+@pytest.mark.parametrize(
+    "images", [np.zeros((0, 32, 32, 3), np.uint8), np.zeros((3, 32, 32, 3), np.float64), np.zeros(3, np.uint8)]
+)
+def test_golden_pictures_that_prove_nothing_are_refused(files: dict[str, bytes], images: Any) -> None:
+    files["golden.npz"] = replace(golden(), images=images).to_bytes()
+    with pytest.raises(BrokenBundle, match=r"golden\.npz has pictures of the sizes"):
+        open_it(files)
+
+
+def test_answers_that_are_no_numbers_are_refused(files: dict[str, bytes]) -> None:
+    files["model.onnx"] = colour_network(gain=float("nan"))
+    with pytest.raises(BrokenBundle, match="they differ by nan"):
+        open_it(files)

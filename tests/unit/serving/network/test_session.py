@@ -16,6 +16,7 @@ from eyasd.core.device import Device
 from eyasd.core.errors import BrokenBundle, StartupFailed
 from eyasd.serving.network.providers import CPU, CUDA, TENSORRT, Gpu, choose_provider, tensorrt_present
 from eyasd.serving.network.session import Session, trim
+from hostile.networks import refused
 
 
 def session(model: bytes, max_batch_size: int = 8) -> Session:
@@ -66,7 +67,9 @@ def beside() -> bytes:
 
 
 @pytest.mark.parametrize(
-    "model", [b"", b"garbage", colour_network()[:100], floats(), beside()], ids=["empty", "text", "half", "floats", "beside"]
+    "model",
+    [b"", b"garbage", colour_network()[:100], floats(), beside(), refused()["a loop without an end"]],
+    ids=["empty", "text", "half", "floats", "beside", "a loop, which ONNX Runtime would load"],
 )
 def test_another_network_is_refused_in_an_error_and_nowhere_else(model: bytes, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(BrokenBundle, match=r"model\.onnx"):
