@@ -6,6 +6,7 @@ Knows architecture, not where weights come from.
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -24,6 +25,7 @@ from eyasd.training.recipe import Recipe
 
 # Of 713 pictures as many were right as from whole ones, at 1.22 and at 1.37 (docs/benchmarks.md, Decoding).
 OVERSAMPLING: Final = 1.25
+_NAME: Final = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,8 @@ def input_format(backbone: str) -> InputFormat:
     Raises:
         InvalidArgument: timm has no such network.
     """
-    if not timm.is_model(backbone):
+    # timm looks at what is before the first dot alone; what follows would be part of the name of a file of weights.
+    if not _NAME.fullmatch(backbone) or not timm.is_model(backbone):
         close = difflib.get_close_matches(backbone, timm.list_models(), n=3)
         hint = f"did you mean {' or '.join(close)}?" if close else "any classification network of timm is one, such as resnet50."
         raise InvalidArgument("spec.backbone", f"{backbone[:80]!r} is not the name of a backbone: {hint}")

@@ -58,6 +58,18 @@ def test_an_unknown_backbone_is_refused_with_its_neighbours() -> None:
     assert refusal.value.field == "spec.backbone"
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "hf-hub:owner/resnet18", "local-dir:/etc", "https://example.org/resnet18", "../resnet18", "resnet18.../../x",
+        "resnet18.a/../../x", "resnet18.hf-hub:owner/x", "resnet18.a\0", "resnet18.a\n", "resnet18\\x", "resnet18.", "",
+    ],
+)  # fmt: skip
+def test_a_name_leads_to_no_hub_no_folder_and_no_address(name: str) -> None:
+    with pytest.raises(InvalidArgument, match="is not the name of a backbone"):
+        input_format(name)
+
+
 def test_the_hidden_layer_is_as_wide_as_asked() -> None:
     head = network_of("test_resnet", hidden_units=17, dropout=0.4).head
     assert [tuple(p.shape) for p in head.parameters() if p.ndim == 2][1] == (3, 17)

@@ -88,7 +88,7 @@ def _understood(status: int, text: str) -> dict[str, Any]:
     """Returns the document of an answer; raises what `Client.post` does."""
     try:
         said = json.loads(text or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         said = None
     if isinstance(said, dict):
         if status < 300:

@@ -297,10 +297,25 @@ def _json_rows(lines: _Lines) -> Iterator[tuple[int, Values | str]]:
         if not text.strip():
             continue
         try:
-            row = json.loads(text)
+            row = json.loads(text, object_pairs_hook=_object)
+        except _Twice as twice:
+            yield lines.number, f"has the key {str(twice)[:80]!r} twice; remove one"
+            continue
         except (ValueError, RecursionError):  # RecursionError: thousands of brackets
             row = None
         yield lines.number, row if isinstance(row, dict) else 'is not a JSON object such as {"path": "1.jpg", "label": "shirt"}'
+
+
+class _Twice(Exception):
+    """A key that an object has twice, of which every reader takes another one."""
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _Twice(next(key for key in made if keys.count(key) > 1))
+    return made
 
 
 def _exists(file: File) -> bool:

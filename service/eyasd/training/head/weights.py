@@ -95,8 +95,11 @@ def _read(file: Path) -> State:
     except (SafetensorError, UnpicklingError, RuntimeError, ValueError, EOFError) as error:
         raise WeightsNotFound(f"The weights file {file.name} is damaged or of another format: {error}.") from error
     for key in ("state_dict", "model"):
-        state = state.get(key, state)
-    return {key.removeprefix("module."): value for key, value in state.items() if isinstance(value, Tensor)}
+        state = state.get(key, state) if isinstance(state, Mapping) else state
+    if not isinstance(state, Mapping):
+        raise WeightsNotFound(f"The weights file {file.name} is damaged or of another format: it holds no state_dict.")
+    tensors = ((key, value) for key, value in state.items() if isinstance(key, str) and isinstance(value, Tensor))
+    return {key.removeprefix("module."): value for key, value in tensors}
 
 
 def _fit(backbone: nn.Module, state: State, name: str, source: str) -> None:

@@ -122,6 +122,8 @@ class TestJsonLines:
             ('{"path": "a.png", "label": true}', "has a label that is not text"),
             ('{"path": ["a.png"], "label": "x"}', "has a path that is not text"),
             ('{"path": "a.png", "label": "\\ud800"}', "has a label with characters that are no text"),
+            ('{"path": "a.png", "path": "b.png", "label": "x"}', "has the key 'path' twice; remove one"),
+            ('{"path": "a.png", "label": ' + "9" * 5000 + "}", "is not a JSON object such as"),
         ],
     )  # fmt: skip
     def test_what_is_refused(self, written: Callable[..., Path], line: str, message: str) -> None:

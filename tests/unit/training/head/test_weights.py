@@ -143,3 +143,10 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsNotFound, match="damaged"):
         weights.load(backbone("test_resnet"), "test_resnet", str(tmp_path), hub=False)
     assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize("held", [["conv1.weight"], 7, None, "text", torch.zeros(2)])
+def test_a_file_that_holds_something_else_is_refused(tmp_path: Path, held: object) -> None:
+    torch.save(held, tmp_path / "test_resnet.pth")
+    with pytest.raises(WeightsNotFound, match="is damaged or of another format: it holds no state_dict"):
+        weights.load(backbone("test_resnet"), "test_resnet", str(tmp_path), hub=False)
