@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Final
 
 from eyasd.core import bundle
-from eyasd.core.bundle import MANIFEST, CheckedFile, Manifest
+from eyasd.core.bundle import MANIFEST, MODEL, CheckedFile, Manifest
 from eyasd.core.errors import BrokenBundle, StorageFailed, VersionNotFound
+from eyasd.core.graph import check_graph
 from eyasd.storage.store import Store
 
 _DIGEST: Final = "manifest.sha256"
@@ -65,7 +66,7 @@ class Bundles:
         """Copies the bundle in `folder` to a version that nobody else writes, the manifest last.
 
         Raises:
-            BrokenBundle: the folder does not hold a sound bundle.
+            BrokenBundle: the folder does not hold a sound bundle, or one that no server would load.
             StorageFailed: the store could not be written.
         """
         text, prefix = (folder / MANIFEST).read_bytes(), f"{model}/{version}"
@@ -73,6 +74,8 @@ class Bundles:
         for name in manifest.files:
             with (folder / name).open("rb") as file:
                 bundle.verify_digest(manifest, name, hashlib.file_digest(file, "sha256").hexdigest())
+        check_graph((folder / MODEL).read_bytes(), MODEL)
+        for name in manifest.files:
             self._store.write_file(f"{prefix}/{name}", folder / name)
         self._store.write(f"{prefix}/{_DIGEST}", f"{hashlib.sha256(text).hexdigest()}  {MANIFEST}\n".encode())
         self._store.create(f"{prefix}/{MANIFEST}", text)

@@ -17,6 +17,7 @@ from eyasd.core.errors import BrokenBundle, PromotionRefused, VersionNotFound
 from eyasd.core.promotion import Policy
 from eyasd.registry.models import Models
 from eyasd.storage.local import LocalStore
+from hostile.networks import refused
 
 FILES = (MODEL, GOLDEN, WEIGHTS, REPORT, *bundle._OPTIONAL)
 DAMAGES = {
@@ -44,6 +45,14 @@ def test_a_sound_version_is_whole(root: Path) -> None:
     assert not any(file.problem for file in files.values())
     assert files[MANIFEST].sha256 == hashlib.sha256(manifest).hexdigest()
     assert (root / "colours/1/manifest.sha256").read_text() == f"{files[MANIFEST].sha256}  {MANIFEST}\n"
+
+
+def test_a_version_that_no_server_would_load_is_not_published(tmp_path: Path) -> None:
+    models = Models(LocalStore(tmp_path / "models"))
+    folder = write_bundle(tmp_path / "bundle", network=refused()["a loop without an end"])
+    with pytest.raises(BrokenBundle, match="it has the operator 'Loop'"):
+        models.publish("colours", folder, "job1")
+    assert models.names() == []
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
