@@ -26,9 +26,11 @@ $(VENV)/ready: pyproject.toml
 demo: setup ## train, evaluate and classify on real pictures; DATA=FOLDER for your own
 	$(BIN)/python examples/demo.py $(if $(DATA),--data '$(DATA)')
 
+# Three for two processors, as a third of a test's time is waiting for other processes; 8 at most.
+WORKERS = $(shell n=$$(( $$(nproc) * 3 / 2 )); echo $$(( n < 8 ? n : 8 )))
 # Where Python is told to keep nothing that it has compiled, each of the hundreds of processes would compile all that it imports.
 test: setup ## run every test, on all processors
-	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
 
 test-cluster: setup ## try an overlay in a cluster that has the images; CLUSTER=KUBECONFIG, OVERLAY=k8s/overlays/cpu for another
 	PATH="$(abspath $(BIN)):$$PATH" EYAS_TEST_KUBECONFIG='$(abspath $(or $(CLUSTER),$(error Name a cluster: make test-cluster CLUSTER=~/.kube/config)))' EYAS_TEST_OVERLAY='$(OVERLAY)' $(BIN)/pytest tests/cluster
