@@ -175,7 +175,7 @@ class TestReading:
         return TrainingTask(job="j", attempt=1, model="m", dataset="/d", spec=TrainSpec(epochs=1), base_version=REFERENCE)
 
     def describe(self, folder: Path, manifest: Manifest) -> None:
-        files = {WEIGHTS: hashlib.sha256((folder / jobdir.BASE / WEIGHTS).read_bytes()).hexdigest()}
+        files = {**manifest.files, WEIGHTS: hashlib.sha256((folder / jobdir.BASE / WEIGHTS).read_bytes()).hexdigest()}
         (folder / jobdir.BASE / MANIFEST).write_text(document.dump(replace(manifest, files=files)))
 
     def test_without_a_base_nothing_is_read(self, tmp_path: Path, task: TrainingTask) -> None:
