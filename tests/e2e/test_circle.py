@@ -73,9 +73,9 @@ def _shifted(file: Path, folder: Path) -> Path:
         picture = opened.convert("RGB")
     picture.thumbnail((256, 256))
     blurred = np.asarray(picture.filter(ImageFilter.GaussianBlur(min(picture.size) / 35)))
-    noise = np.random.default_rng(sum(file.name.encode())).normal(0, 3, blurred.shape)
+    noise = np.random.default_rng(sum(file.name.encode())).normal(0, 2, blurred.shape)
     made = folder / f"{file.stem}.jpg"
-    Image.fromarray((blurred * 0.12 + noise).clip(0, 255).astype(np.uint8)).save(made, quality=95)
+    Image.fromarray((blurred * 0.07 + noise).clip(0, 255).astype(np.uint8)).save(made, quality=95)
     return made
 
 
