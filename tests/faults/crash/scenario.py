@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, Generic, TypeVar
@@ -13,7 +14,7 @@ SCRATCH: Final = ".scratch"
 Ack = Callable[[str], None]
 
 
-class Scenario(Generic[T]):
+class Scenario(ABC, Generic[T]):
     """An operation that changes what is kept.
 
     Attributes:
@@ -32,18 +33,18 @@ class Scenario(Generic[T]):
     def lay(self, root: Path) -> None:
         """Makes what there is before the operation."""
 
+    @abstractmethod
     def open(self, root: Path) -> T:
         """Opens what there is, as a process does once."""
-        raise NotImplementedError
 
+    @abstractmethod
     def act(self, opened: T, ack: Ack) -> None:
         """Does the operation, or what is left of it, and tells of each step that was acknowledged."""
-        raise NotImplementedError
 
+    @abstractmethod
     def check(self, root: Path, acked: list[str]) -> Iterator[str]:
         """Yields which promises are broken, whatever moment the operation was cut short at."""
-        raise NotImplementedError
 
+    @abstractmethod
     def settled(self, root: Path) -> Iterator[str]:
         """Yields what is not as it should be after the operation was repeated in a new process."""
-        raise NotImplementedError
