@@ -196,7 +196,6 @@ def write_bundle(
     *,
     job: str = "job1",
     gain: float = 0.05,
-    work: int = 0,
     network: bytes | None = None,
     explainable: bool = False,
     kept: KeptAnswers | None = None,
@@ -207,7 +206,7 @@ def write_bundle(
     The variants that it holds are the same network once more.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    model = network if network is not None else colour_network(gain, work=work, maps=explainable)
+    model = network if network is not None else colour_network(gain, maps=explainable)
     if explainable:
         more["feature_map"] = (3, SIDE, SIDE)
         (folder / bundle.EXPLAIN).write_bytes(HeadWeights(np.eye(3, dtype=np.float32)[::-1] * gain).to_bytes())

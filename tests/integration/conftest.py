@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from builders import write_bundle
 from eyasd.app import App, Role
 from eyasd.config import read_settings
 from eyasd.registry.models import Models
+from eyasd.serving.network.session import Session
 from eyasd.storage.local import LocalStore
 
 Daemon = Callable[..., AbstractAsyncContextManager[App]]
@@ -61,6 +63,29 @@ def daemon(data_dir: Path, log: structlog.typing.FilteringBoundLogger) -> Daemon
             await app.stop()
 
     return run
+
+
+@pytest.fixture
+def standstill(monkeypatch: pytest.MonkeyPatch) -> Callable[[], AbstractContextManager[None]]:
+    """No network of the daemon runs in `with standstill():`, so that a queue is full for sure, however fast the machine is."""
+    goes = threading.Event()
+    goes.set()
+    fetch = Session._fetch
+
+    def fetch_when_it_goes(self: Session, *args: Any) -> Any:
+        assert goes.wait(60)
+        return fetch(self, *args)
+
+    @contextmanager
+    def stand() -> Iterator[None]:
+        goes.clear()
+        try:
+            yield
+        finally:
+            goes.set()
+
+    monkeypatch.setattr(Session, "_fetch", fetch_when_it_goes)  # `run` may be held already
+    return stand
 
 
 @pytest.fixture
