@@ -222,3 +222,13 @@ async def at_work(house: House, job: Job) -> None:
 
 def states(events: list[JobEvent]) -> list[JobState]:
     return [event.job.state for event in events if event.job is not None]
+
+
+async def cleared_to(job_dir: Path, names: set[str]) -> None:
+    """Waits until these files, and no others, are left of a job, which happens once its end has been told."""
+
+    def found() -> set[str]:
+        return {path.name for path in job_dir.iterdir()}
+
+    while found() != names:
+        await asyncio.sleep(0.01)
