@@ -127,7 +127,8 @@ async def test_a_role_of_a_model_is_of_no_other(
             with pytest.raises(eyas.PermissionDenied, match="takes the role feedback for the model 'hats'"):
                 await client.report_feedback(of_hats, "red")
         async with house.client(app, "trainer") as client:
-            colours = await client.evaluate("colours/1", str(tmp_path / "photos"))
+            colours = await client.evaluate("colours/1", str(tmp_path / "photos"), request_id="one")
+            assert (await client.evaluate("colours/1", str(tmp_path / "photos"), request_id="one")).id == colours.id
             of_all = [job.id async for job in client.list_jobs()]
             assert of_all == [colours.id]
             assert colours.owner == "trainer"
@@ -138,8 +139,8 @@ async def test_a_role_of_a_model_is_of_no_other(
                     await method(colours.id)
             with pytest.raises(eyas.PermissionDenied, match="for every model"):
                 await client.delete_dataset("photos")
-            await client.evaluate("hats/1", str(tmp_path / "photos"))
-            assert len([job async for job in client.list_jobs()]) == 1
+            of_hats_alone = await client.evaluate("hats/1", str(tmp_path / "photos"), request_id="one")  # which is another's, too
+            assert [job.id async for job in client.list_jobs()] == [of_hats_alone.id]
 
 
 async def test_tokens_are_exchanged_under_load_and_no_call_fails(daemon: Any, published: Models, house: House) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import structlog
 from sqlalchemy import Connection, text
 
 from eyasd.core import jobdir
-from eyasd.core.errors import DatabaseAway, StorageFailed
+from eyasd.core.errors import DatabaseAway, QuotaExceeded, StorageFailed
 from eyasd.core.jobs import Job, JobEvent, JobState, JobType, Lease
 from eyasd.jobs.runner import Ending
 from eyasd.jobs.store import JobStore
@@ -100,6 +101,18 @@ def test_a_request_that_comes_twice_at_once_is_one_job(store: JobStore) -> None:
     with ThreadPoolExecutor(8) as threads:
         made = list(threads.map(lambda name: store.submit(job(name), "id", "x").id, names))
     assert len(set(made)) == 1
+
+
+def test_a_quota_holds_where_many_come_at_once(store: JobStore) -> None:
+    def submit(number: int) -> bool:
+        try:
+            store.submit(replace(job(f"many{number}"), owner="ann"), None, "", 3)
+        except QuotaExceeded:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as threads:
+        assert sum(threads.map(submit, range(16))) == 3
 
 
 def test_a_server_that_is_down_is_away_at_once_and_nothing_is_lost(store: JobStore, postgres: Postgres) -> None:

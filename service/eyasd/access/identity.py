@@ -46,6 +46,11 @@ class Identity:
         return self.kind not in {Kind.ANYBODY, Kind.SHARED}
 
     @property
+    def principal(self) -> str:
+        """What tells him from all others, however each was known; "" where nothing does."""
+        return f"{self.kind}:{self.name}" if self.is_known else ""
+
+    @property
     def roles(self) -> str:
         """What he may do, for a sentence."""
         return written(self.grants) or "no role"

@@ -47,6 +47,7 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
             base=parse_model_ref(request.base_version, "base_version") if request.base_version else None,
             priority=job_priority(request.priority),
             owner=caller_of(context),
+            principal=caller().identity.principal,
         )
         return training_service_pb2.TrainResponse(job=job_message(job, await self._outlook.of(job)))
 
@@ -63,6 +64,7 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
             others=_other_models(request.other_models),
             split=_split(request.split),
             owner=caller_of(context),
+            principal=caller().identity.principal,
         )
         return training_service_pb2.EvaluateResponse(job=job_message(job, await self._outlook.of(job)))
 
@@ -78,6 +80,7 @@ class TrainingService(training_service_pb2_grpc.TrainingServiceServicer):
             request_id=_request_id(request.request_id),
             retraced=parse_model_ref(request.version, "version") if request.version else None,
             owner=caller_of(context),
+            principal=caller().identity.principal,
         )
         return training_service_pb2.InspectDatasetResponse(job=job_message(job, await self._outlook.of(job)))
 

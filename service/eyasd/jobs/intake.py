@@ -45,6 +45,7 @@ class Intake:
         base: ModelRef | None = None,
         priority: JobPriority = JobPriority.NORMAL,
         owner: str = "",
+        principal: str = "",
     ) -> Job:
         """Accepts a training, which starts from the weights of the version that `base` names now.
 
@@ -76,7 +77,8 @@ class Intake:
         )
         request = f"train {model} {dataset} {alias} {document.dump(spec)}"
         request += f" from {base}" if base else ""
-        return await self._submit(job, request_id, request if priority is JobPriority.NORMAL else f"{request}, {priority}")
+        request = request if priority is JobPriority.NORMAL else f"{request}, {priority}"
+        return await self._submit(job, request_id, request, principal)
 
     async def evaluate(
         self,
@@ -87,6 +89,7 @@ class Intake:
         others: tuple[ModelRef, ...] = (),
         split: Split | None = None,
         owner: str = "",
+        principal: str = "",
     ) -> Job:
         """Accepts an evaluation of the version that `ref` names now, and of those that `others` name, beside it.
 
@@ -97,6 +100,7 @@ class Intake:
             others: of further versions, each to be compared with the first.
             split: that the version was made with, to score; None is all of the dataset, or its test split.
             owner: who asks.
+            principal: see `JobStore.submit`.
 
         Raises:
             NotFound: there is no such model, alias or version, or the dataset's path leads nowhere.
@@ -117,7 +121,7 @@ class Intake:
             owner=owner,
         )
         request = f"evaluate {' '.join(map(str, (ref, *others)))} {dataset}"
-        return await self._submit(job, request_id, f"{request} {split}" if split else request)
+        return await self._submit(job, request_id, f"{request} {split}" if split else request, principal)
 
     async def inspect(
         self,
@@ -127,6 +131,7 @@ class Intake:
         request_id: str | None,
         retraced: ModelRef | None = None,
         owner: str = "",
+        principal: str = "",
     ) -> Job:
         """Accepts an inspection, or the retracing of the training of the version that `retraced` names now.
 
@@ -146,11 +151,11 @@ class Intake:
             inspection=spec,
             owner=owner,
         )
-        return await self._submit(job, request_id, request)
+        return await self._submit(job, request_id, request, principal)
 
-    async def _submit(self, job: Job, request_id: str | None, request: str) -> Job:
+    async def _submit(self, job: Job, request_id: str | None, request: str, principal: str) -> Job:
         dataset = await asyncio.to_thread(self._references.named, job.dataset)
-        return await self._ledger.accept(replace(job, dataset=dataset), request_id, request)
+        return await self._ledger.accept(replace(job, dataset=dataset), request_id, request, principal)
 
 
 def _new_id() -> str:

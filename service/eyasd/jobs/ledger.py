@@ -82,13 +82,14 @@ class Ledger:
         self._news = News(partial(self._threads.run, store.newest))
         self.draining = False
 
-    async def accept(self, job: Job, request_id: str | None, request: str) -> Job:
+    async def accept(self, job: Job, request_id: str | None, request: str, principal: str = "") -> Job:
         """Takes a job in, or returns the one that the same request made before; see `JobStore.submit`.
 
         Args:
             job: as it is asked for.
             request_id: chosen by the caller; None makes every request a job of its own.
             request: what was asked, as far as it tells requests apart.
+            principal: whose request ids are his own; "" is everybody of whom nothing tells who he is.
 
         Raises:
             RequestIdReused: the request id belongs to another request.
@@ -99,7 +100,7 @@ class Ledger:
             raise Unavailable("The server is going down: send the request again.")
         trace, call = tracing.trace(), tracing.current()
         job = traced(job, trace.context if trace is not None else None)
-        accepted = await self._threads.answer(self._store.submit, job, request_id, request, self._quota_queued)
+        accepted = await self._threads.answer(self._store.submit, job, request_id, request, self._quota_queued, principal)
         if call is not None:
             call.job = accepted.id
         if accepted.id == job.id:

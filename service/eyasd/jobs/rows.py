@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, insert, select, text, update
 
 from eyasd.core import document
-from eyasd.core.errors import JobEnded, JobNotFound, LeaseLost
+from eyasd.core.errors import JobEnded, JobNotFound, LeaseLost, RequestIdReused
 from eyasd.core.jobs import Job, JobEvent, JobState, Lease
 from eyasd.jobs.tables import EVENTS, JOBS
 
@@ -55,9 +56,41 @@ def held(connection: Connection, lease: Lease) -> Job:
     return job
 
 
-def add(connection: Connection, job: Job, request_id: str | None, request: str) -> None:
-    """Adds a job with its first event."""
-    connection.execute(insert(JOBS).values(id=job.id, request_id=request_id, request=request, **_columns(job)))
+def request_key(request_id: str, principal: str) -> str:
+    """Returns what a request id is in the database, where it is unique: a principal's own, or bare where he is nobody.
+
+    A bare one has at most 64 characters, as the contract says, so none is another's. It is no column of its own: the version before
+    reads these rows, and makes bare ones.
+    """
+    return f"{hashlib.sha256(principal.encode(errors='surrogateescape')).hexdigest()}/{request_id}" if principal else request_id
+
+
+def accepted(connection: Connection, request_id: str, principal: str, request: str, owner: str) -> Job | None:
+    """Returns the job that a request made before.
+
+    Raises:
+        RequestIdReused: the id belongs to another request of his.
+    """
+    asked = select(JOBS.c.request, JOBS.c.document)
+    known = connection.execute(asked.where(JOBS.c.request_id == request_key(request_id, principal))).one_or_none()
+    if known is None and principal:  # as a daemon took it in that knew no principals
+        before = asked.where(JOBS.c.request_id == request_id, JOBS.c.owner == owner, JOBS.c.request == request)
+        known = connection.execute(before).one_or_none()
+    if known is not None and known.request != request:
+        raise RequestIdReused(f"The request id {request_id!r} was used for another request: choose a new one.")
+    return document.load(Job, known.document) if known is not None else None
+
+
+def take_turns(connection: Connection, owner: str) -> None:
+    """Holds up others who submit for the owner until the transaction ends, so that what is counted stays true."""
+    if connection.dialect.name == "postgresql":  # where SQLite has one writer anyway
+        turn = int.from_bytes(hashlib.sha256(owner.encode(errors="surrogateescape")).digest()[:8], signed=True)
+        connection.execute(text("SELECT pg_advisory_xact_lock(:turn)"), {"turn": turn})
+
+
+def add(connection: Connection, job: Job, key: str | None, request: str) -> None:
+    """Adds a job with its first event; see `request_key`."""
+    connection.execute(insert(JOBS).values(id=job.id, request_id=key, request=request, **_columns(job)))
     append(connection, job.id, JobEvent(0, job.create_time, job=job))
 
 

@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy import Connection, func, or_, select, update
 
 from eyasd.core import document
-from eyasd.core.errors import JobEnded, LeaseLost, QuotaExceeded, RequestIdReused
+from eyasd.core.errors import JobEnded, LeaseLost, QuotaExceeded
 from eyasd.core.jobs import Job, JobEvent, JobPriority, JobState, JobType, Lease, Progress, Queued
 from eyasd.core.wording import counted
 from eyasd.jobs import rows
@@ -48,7 +48,7 @@ class JobStore:
         """See `Database.close`."""
         self._database.close()
 
-    def submit(self, job: Job, request_id: str | None, request: str, quota: int = 0) -> Job:
+    def submit(self, job: Job, request_id: str | None, request: str, quota: int = 0, principal: str = "") -> Job:
         """Adds a job with its first event, or returns the one that the same request made before.
 
         Args:
@@ -56,21 +56,20 @@ class JobStore:
             request_id: chosen by the caller; None makes every request a job of its own.
             request: all that the caller asked for, to tell a repeated request from another one.
             quota: most jobs of the owner that may be queued; 0 is no bound.
+            principal: whose request ids are his own; "" is everybody of whom nothing tells who he is.
 
         Raises:
-            RequestIdReused: `request_id` belongs to another request.
+            RequestIdReused: `request_id` belongs to another request of his.
             QuotaExceeded: so many are queued already.
         """
 
         def work(connection: Connection) -> Job:
             if request_id is not None:
-                columns = select(JOBS.c.request, JOBS.c.document)
-                known = connection.execute(columns.where(JOBS.c.request_id == request_id)).one_or_none()
-                if known is not None and known.request != request:
-                    raise RequestIdReused(f"The request id {request_id!r} was used for another request: choose a new one.")
+                known = rows.accepted(connection, request_id, principal, request, job.owner)
                 if known is not None:
-                    return document.load(Job, known.document)
+                    return known
             if quota:
+                rows.take_turns(connection, job.owner)
                 waiting = select(func.count()).where(JOBS.c.state == JobState.QUEUED, JOBS.c.owner == job.owner)
                 if (connection.scalar(waiting) or 0) >= quota:
                     raise QuotaExceeded(
@@ -78,7 +77,7 @@ class JobStore:
                         "wait until one has begun, or cancel one.",
                         owner=job.owner,
                     )
-            rows.add(connection, job, request_id, request)
+            rows.add(connection, job, rows.request_key(request_id, principal) if request_id is not None else None, request)
             return job
 
         return self._database.write(work)

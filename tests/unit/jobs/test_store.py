@@ -63,6 +63,24 @@ def test_a_repeated_request_is_the_same_job_and_another_one_is_refused(store: Jo
     assert [j.id for j in store.in_state(JobState.QUEUED)] == ["a", "d"]
 
 
+def test_a_request_id_is_its_callers_own_and_that_of_nobody_in_particular_everybodys(store: JobStore) -> None:
+    ann, bob = (lambda name, who=who: store.submit(job(name), "id", f"train {name}", 0, f"token:{who}") for who in ("ann", "bob"))
+    assert [ann("a").id, bob("b").id, store.submit(job("c"), "id", "train c").id] == ["a", "b", "c"]  # nobody is in another's way
+    assert [ann("a").id, bob("b").id, store.submit(job("c"), "id", "train c").id] == ["a", "b", "c"]  # nor answered with his
+    for submit in (ann, bob):
+        with pytest.raises(RequestIdReused, match="'id'"):
+            submit("c")
+    assert [one.id for one in store.in_state(JobState.QUEUED)] == ["a", "b", "c"]
+
+
+def test_a_request_that_an_earlier_version_took_in_is_still_its_owners(store: JobStore) -> None:
+    before = replace(job("a"), owner="ann")
+    store.submit(before, "id", "train x")  # which kept ids as they are
+    assert store.submit(replace(job("b"), owner="ann"), "id", "train x", 0, "token:ann").id == "a"
+    assert store.submit(replace(job("c"), owner="bob"), "id", "train x", 0, "token:bob").id == "c"
+    assert store.submit(replace(job("d"), owner="ann"), "id", "train y", 0, "token:ann").id == "d"  # which nobody can be blocked by
+
+
 def test_no_more_jobs_of_an_owner_are_queued_than_the_quota(store: JobStore) -> None:
     ann = [replace(job(name), owner="ann") for name in "abc"]
     for one in ann[:2]:
