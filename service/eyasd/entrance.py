@@ -119,13 +119,15 @@ def open_gate(
         settings: say who may do what.
         metrics: count.
         log: hears of what changes.
-        acceptors: how many processes share a caller's pictures.
+        acceptors: how many processes share what a caller may ask for.
     """
     access = settings.access
     credentials = open_credentials(settings, _told(metrics, log))
     burst = access.burst_images or access.images_per_second * _BURST_SECONDS
     limits = Limits(access.images_per_second / acceptors, burst / acceptors)
-    return Gate(credentials, limits, open_audit(settings, metrics, log)), credentials
+    per_second = access.calls_per_second / acceptors
+    calls = Limits(per_second, per_second * _BURST_SECONDS, what="calls")
+    return Gate(credentials, limits, open_audit(settings, metrics, log), calls), credentials
 
 
 def _told(metrics: Metrics, log: structlog.typing.FilteringBoundLogger) -> Told:

@@ -159,6 +159,8 @@ class AccessSettings(_Room):
     """Most pictures a second that one caller has classified, each acceptor its share; 0 is no bound."""
     burst_images: int = Field(default=0, ge=0)
     """Most of them at once, after a rest; 0 is those of 10 seconds."""
+    calls_per_second: float = Field(default=0.0, ge=0)
+    """Most other calls a second of one caller, each acceptor its share, and those of 10 seconds at once; 0 is no bound."""
 
 
 class RegistrySettings(_Room):
@@ -181,6 +183,8 @@ class DatasetsSettings(_Room):
     """Most that the files of one of them may have together, in bytes."""
     max_files: int = Field(default=2_000_000, ge=1, le=100_000_000)
     """Most files of one of them."""
+    quota_bytes: int = Field(default=0, ge=0)
+    """Most that the datasets of one caller may take, and what he has sent for others, in bytes; 0 is no bound."""
     keep_days: float = Field(default=7.0, gt=0, le=36_500)
     """How long files are kept that no dataset names, of an upload that has not ended, so that it can go on."""
 

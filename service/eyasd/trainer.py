@@ -31,6 +31,7 @@ from eyasd.machine import make_writable, open_datasets, open_jobs, stores_of
 from eyasd.registry.captured import Captured
 from eyasd.registry.frozen import Frozen
 from eyasd.registry.models import Models
+from eyasd.registry.shares import Shares
 from eyasd.runners import make_exchange, make_runner, queue_options
 from eyasd.storage.store import Store
 from eyasd.telemetry.metrics import Metrics
@@ -122,7 +123,9 @@ def make_trainer(
     stores = list(stores_of(settings).values())
     housekeeping = Housekeeping(datasets, stores, keep, models, keep_versions, log)
     limits = UploadLimits(idle_seconds=settings.api.stream_idle_seconds)
-    uploads = DatasetService(datasets, ledger, limits, metrics, housekeeping.wake)
+    uploads = DatasetService(
+        datasets, ledger, limits, Shares(datasets, settings.datasets.quota_bytes, keep), metrics, housekeeping.wake
+    )
     followers = make_followers(settings, ledger, models, metrics, log)
     intake = Intake(ledger, models, frozen, training.data_roots)
     return TrainerParts(

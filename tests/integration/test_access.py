@@ -288,8 +288,8 @@ async def test_certificates_say_who_calls_and_are_exchanged_under_load(daemon: A
             stop.set()
 
 
-async def test_a_caller_has_his_share_of_pictures(daemon: Any, published: Models, house: House) -> None:
-    access = {"tokens": house.file, "images_per_second": 0.01, "burst_images": 3}
+async def test_a_caller_has_his_share_of_pictures_and_of_calls(daemon: Any, published: Models, house: House) -> None:
+    access = {"tokens": house.file, "images_per_second": 0.01, "burst_images": 3, "calls_per_second": 0.01}
     async with daemon(access=access) as app:
         async with house.client(app, "shop") as client:
             await client.classify_many("colours", [RED] * 3)
@@ -299,8 +299,28 @@ async def test_a_caller_has_his_share_of_pictures(daemon: Any, published: Models
             assert 50 < full.value.retry_after.total_seconds() <= 100
             (streamed,) = [answer async for _, answer in client.classify_stream("colours", [RED])]
             assert isinstance(streamed, eyas.Overloaded)
+            await client.get_model("colours")  # calls are counted by themselves
+            for call in (client.get_model("colours"), client.delete_model_version("colours", 1)):  # which he has no role for
+                with pytest.raises(eyas.Overloaded, match=r"more than 0.01 calls/s, and 1 at once") as refusal:
+                    await call
+                assert refusal.value.retry_after is not None
         async with house.client(app, "colours") as client:
             await client.classify("colours", RED)
+            await client.get_model("colours")
+
+
+async def test_a_caller_has_his_share_of_room_for_datasets(daemon: Any, published: Models, house: House, tmp_path: Path) -> None:
+    photos = tmp_path / "photos" / "red"
+    photos.mkdir(parents=True)
+    (photos / "1.png").write_bytes(RED.ljust(20_000, b"0"))
+    async with daemon(access={"tokens": house.file}, datasets={"quota_bytes": 30_000}) as app:
+        async with house.client(app, "trainer") as client:
+            await client.upload_dataset(photos.parent, "photos")
+            (photos / "1.png").write_bytes(RED.ljust(20_000, b"1"))
+            with pytest.raises(eyas.Overloaded, match="of trainer may take 30,000 bytes: 20,000 are taken, and 20,000 more"):
+                await client.upload_dataset(photos.parent, "others")
+        async with house.client(app, "hats") as client:  # who may train, too
+            await client.upload_dataset(photos.parent, "others")
 
 
 async def test_a_change_is_taken_down_and_does_not_happen_where_it_cannot_be(

@@ -41,7 +41,11 @@ def caller_of(context: Any) -> str:
 
 def host_of(context: Any) -> str:
     """Returns the host that a call comes from, as gRPC writes it."""
-    peer: str = context.peer()
+    return host_of_peer(context.peer())
+
+
+def host_of_peer(peer: str) -> str:
+    """Returns the host of what gRPC calls a caller, `ipv4:10.0.0.7:50000`."""
     return unquote(peer.rpartition(":")[0] or peer)
 
 

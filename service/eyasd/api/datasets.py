@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 from eyas.v1 import dataset_service_pb2 as pb
 from eyas.v1 import dataset_service_pb2_grpc as pb_grpc
 from eyasd.api import paging
-from eyasd.api.asking import actor_of
+from eyasd.api.asking import actor_of, host_of, host_of_peer
+from eyasd.api.gate import caller
 from eyasd.api.messages.datasets import blob_of, blobs_of, dataset_message
 from eyasd.api.streaming import GOING_DOWN
 from eyasd.api.uploading import Upload, UploadLimits
@@ -20,6 +22,7 @@ from eyasd.core.errors import InvalidArgument, Overloaded
 from eyasd.core.names import DatasetRef, parse_dataset_ref
 from eyasd.jobs.ledger import Ledger
 from eyasd.registry.datasets import Datasets
+from eyasd.registry.shares import Share, Shares
 from eyasd.telemetry.metrics import Metrics
 
 # Of a disk that takes 10 ms to have a file safe, 16 at a time got 9 times as many a second.
@@ -33,7 +36,13 @@ class DatasetService(pb_grpc.DatasetServiceServicer):
     """See protos/eyas/v1/dataset_service.proto."""
 
     def __init__(
-        self, datasets: Datasets, ledger: Ledger, limits: UploadLimits, metrics: Metrics, on_delete: Callable[[], None]
+        self,
+        datasets: Datasets,
+        ledger: Ledger,
+        limits: UploadLimits,
+        shares: Shares,
+        metrics: Metrics,
+        on_delete: Callable[[], None],
     ) -> None:
         """Opens nothing.
 
@@ -41,31 +50,35 @@ class DatasetService(pb_grpc.DatasetServiceServicer):
             datasets: the registry's.
             ledger: knows which jobs use one.
             limits: of an upload.
+            shares: of callers.
             metrics: count uploads.
             on_delete: called when there may be content to collect.
         """
         self._datasets, self._ledger, self._limits, self._metrics, self._on_delete = datasets, ledger, limits, metrics, on_delete
+        self._shares = shares
         self._pool = ThreadPoolExecutor(_THREADS, "upload")
         self._uploads: set[Upload] = set()
         self._ending = False
 
-    async def CheckUpload(self, request: pb.CheckUploadRequest, context: Any) -> pb.CheckUploadResponse:  # noqa: N802, ARG002
+    async def CheckUpload(self, request: pb.CheckUploadRequest, context: Any) -> pb.CheckUploadResponse:  # noqa: N802
         """Says which content is missing."""
         if request.name:
             _name_of(request.name)
         self._datasets.check_limits(request.file_count, request.size_bytes)
+        (await self._share(context)).check(request.size_bytes)
         missing = await asyncio.to_thread(self._datasets.blobs.missing, blobs_of(request.blobs))
         return pb.CheckUploadResponse(missing=[pb.MissingBlob(index=place, received_bytes=received) for place, received in missing])
 
     async def UploadDataset(  # noqa: N802 - gRPC's name
         self,
         requests: AsyncIterator[pb.UploadDatasetRequest],
-        context: Any,  # noqa: ARG002
+        context: Any,
     ) -> pb.UploadDatasetResponse:
         """Takes content."""
+        share = await self._share(context)
         if len(self._uploads) >= _MAX_UPLOADS:
             raise Overloaded(f"{_MAX_UPLOADS} uploads are under way: try again later.", retry_after=timedelta(seconds=1))
-        upload = Upload(requests, self._datasets.blobs, self._pool, self._limits)
+        upload = Upload(requests, self._datasets.blobs, self._pool, self._limits, share.send)
         self._uploads.add(upload)
         self._metrics.uploads.inc()
         try:
@@ -80,7 +93,8 @@ class DatasetService(pb_grpc.DatasetServiceServicer):
         """Makes a version of what was uploaded."""
         name = _name_of(request.name)
         manifest = blob_of(request.manifest, "manifest")
-        record = await asyncio.to_thread(self._datasets.create, name, manifest, actor_of(context))
+        share = await self._share(context)
+        record = await asyncio.to_thread(self._datasets.create, name, manifest, actor_of(context), share.made)
         return pb.CreateDatasetResponse(dataset=dataset_message(name, record))
 
     async def GetDataset(self, request: pb.GetDatasetRequest, context: Any) -> pb.GetDatasetResponse:  # noqa: N802, ARG002
@@ -116,6 +130,14 @@ class DatasetService(pb_grpc.DatasetServiceServicer):
     def close(self) -> None:
         """Waits for what is being written."""
         self._pool.shutdown()
+
+    async def _share(self, context: Any) -> Share:
+        identity, host = caller().identity, host_of(context)
+        if identity.is_known:
+            of = partial(self._shares.of, identity.principal, identity.name, lambda actor: actor == identity.name)
+        else:
+            of = partial(self._shares.of, host, host, lambda actor: host_of_peer(actor) == host)
+        return await asyncio.to_thread(of) if self._shares.most else of()  # which reads nothing then
 
     def _page(self, after: DatasetRef | None, size: int) -> tuple[list[tuple[str, DatasetRecord]], bool]:
         """Returns the versions of a page, and whether there are more."""

@@ -65,13 +65,16 @@ def code_of(error: type[EyasError]) -> grpc.StatusCode:
 
 
 def status_of(error: EyasError, request_id: str = "") -> status_pb2.Status:
-    """Returns the error with its standard details: ErrorInfo always, BadRequest, RetryInfo and RequestInfo where they apply."""
+    """Returns an error and its details: ErrorInfo always, BadRequest, QuotaFailure, RetryInfo and RequestInfo where they apply."""
     message = told(error.message)
     metadata = {key: told(value) for key, value in error.metadata.items()}
     details: list[Message] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)]
     if isinstance(error, errors.InvalidArgument):
         violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=message)
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
+    if isinstance(error, errors.QuotaExceeded):
+        quota = error_details_pb2.QuotaFailure.Violation(subject=metadata.get("owner", ""), description=message)
+        details.append(error_details_pb2.QuotaFailure(violations=[quota]))
     if isinstance(error, errors.Overloaded | errors.Unavailable) and error.retry_after is not None:
         retry = error_details_pb2.RetryInfo()
         retry.retry_delay.FromTimedelta(error.retry_after)

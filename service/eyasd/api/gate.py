@@ -24,6 +24,7 @@ from eyasd.core.errors import PermissionDenied
 from eyasd.telemetry.redaction import place, redacted, without_credentials
 
 _ANY: Final = frozenset(Role)
+_CLASSIFY: Final = frozenset({Role.CLASSIFY})
 _MOST_LISTED: Final = 32
 _MOST_CHARACTERS: Final = 200
 _MOST_DEPTH: Final = 4
@@ -40,10 +41,14 @@ class Caller:
         self.host = host
         self._limits = limits
 
+    @property
+    def key(self) -> str:
+        """What tells him from others, as far as anything does: who he is, or his host."""
+        return self.identity.principal or self.host
+
     def spend(self, images: int) -> None:
         """Takes pictures out of what he may have classified. Raises Overloaded."""
-        known = self.identity.is_known
-        self._limits.spend((self.identity.kind, self.identity.name) if known else self.host, images)
+        self._limits.spend(self.key, images)
 
     def may(self, roles: Collection[Role], model: str | None = None) -> bool:
         """Returns whether he has one of the roles, see `Identity.may`."""
@@ -66,9 +71,9 @@ def caller() -> Caller:
 class Gate:
     """Belongs to one event loop."""
 
-    def __init__(self, credentials: Credentials, limits: Limits, audit: Audit) -> None:
-        """Takes what it looks callers up in, and where it takes down what they change."""
-        self._credentials, self._limits, self.audit = credentials, limits, audit
+    def __init__(self, credentials: Credentials, limits: Limits, audit: Audit, calls: Limits = _NO_LIMITS) -> None:
+        """Takes what it looks callers up in, where it takes down what they change, and their pictures and calls."""
+        self._credentials, self._limits, self.audit, self._calls = credentials, limits, audit, calls
         self.asks_certificates = credentials.asks_certificates
 
     async def admit(self, rule: Rule, authorization: str, names: Sequence[str] | None, host: str) -> Caller:
@@ -83,10 +88,13 @@ class Gate:
         Raises:
             Unauthenticated: nobody knows who calls.
             PermissionDenied: he has none of the roles, for whichever model.
+            Overloaded: he has made more calls than he may.
         """
         identity = await self._credentials.identify(authorization, names)
         made = Caller(identity, host, self._limits)
         _caller.set(made)
+        if rule.roles != _CLASSIFY:  # whose pictures are counted
+            self._calls.spend(made.key, 1)
         if rule.everywhere:
             if not any(grant.role in {*rule.roles, Role.ADMIN} and grant.models == "*" for grant in identity.grants):
                 raise _denied(identity, rule, " for every model")

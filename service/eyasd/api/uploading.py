@@ -8,7 +8,7 @@ fast. Knows no gRPC but the messages; what becomes of content, `registry.blobs` 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Final
@@ -45,7 +45,12 @@ class Upload:
     """A stream of content. Belongs to one event loop."""
 
     def __init__(
-        self, requests: AsyncIterator[pb.UploadDatasetRequest], blobs: Blobs, pool: Executor, limits: UploadLimits
+        self,
+        requests: AsyncIterator[pb.UploadDatasetRequest],
+        blobs: Blobs,
+        pool: Executor,
+        limits: UploadLimits,
+        spend: Callable[[int], None] = lambda size_bytes: None,  # noqa: ARG005 - the name is its own
     ) -> None:
         """Reads nothing yet.
 
@@ -54,8 +59,9 @@ class Upload:
             blobs: where content goes.
             pool: its threads, which uploads share.
             limits: see there.
+            spend: is told the bytes of each message before they are kept, and may refuse them.
         """
-        self._requests, self._blobs, self._pool, self._limits = requests, blobs, pool, limits
+        self._requests, self._blobs, self._pool, self._limits, self._spend = requests, blobs, pool, limits, spend
         self._loop = asyncio.get_running_loop()
         self._held: dict[asyncio.Future[None], int] = {}  # what writes small content -> its bytes
         self._receiving: asyncio.Future[None] | None = None
@@ -95,11 +101,13 @@ class Upload:
 
     async def _read(self) -> None:
         while (request := await self._next()) is not None:
-            if len(request.pieces) > MAX_BLOBS or sum(len(piece.content) for piece in request.pieces) > MAX_CONTENT_BYTES:
+            size_bytes = sum(len(piece.content) for piece in request.pieces)
+            if len(request.pieces) > MAX_BLOBS or size_bytes > MAX_CONTENT_BYTES:
                 raise InvalidArgument(
                     "pieces",
                     f"A message has more than {MAX_CONTENT_BYTES:,} bytes of content, or {MAX_BLOBS:,} pieces: send several.",
                 )
+            self._spend(size_bytes)
             for piece in request.pieces:
                 blob = blob_of(piece.blob, "pieces.blob")
                 if piece.offset == 0 and len(piece.content) == blob.size_bytes:

@@ -189,7 +189,7 @@ class Overloaded(EyasError):
 
 
 class QuotaExceeded(EyasError):
-    """As many jobs of the caller wait already as may."""
+    """The caller has as much already, in jobs that wait or in uploaded datasets, as he may."""
 
 
 class DeadlineExceeded(EyasError):

@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -76,13 +76,16 @@ class Datasets:
                 "operator raise datasets.max_dataset_bytes."
             )
 
-    def create(self, name: str, manifest: Blob, actor: str) -> DatasetRecord:
+    def create(
+        self, name: str, manifest: Blob, actor: str, made: Callable[[int], AbstractContextManager[object]] = nullcontext
+    ) -> DatasetRecord:
         """Makes a version of content that has been uploaded; or returns the one that has the same files.
 
         Args:
             name: of the dataset; made where there is none.
             manifest: the list of its files.
             actor: who asks for it.
+            made: of the size in bytes: is around the making of a new version, and may refuse it.
 
         Raises:
             InvalidArgument: the list is wrong.
@@ -105,7 +108,9 @@ class Datasets:
                     return same
                 number = max(self._numbers(name, ".json", ".deleted"), default=0) + 1
                 record = DatasetRecord(number, manifest, files, size_bytes, datetime.now(UTC), actor)
-                if self._store.create(_key(name, number), document.dump(record).encode()):
+                with made(size_bytes):
+                    is_made = self._store.create(_key(name, number), document.dump(record).encode())
+                if is_made:
                     return record
         raise DatasetConflict(f"Others make versions of the dataset {name!r} at the same moment: try again.")
 

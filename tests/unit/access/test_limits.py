@@ -47,6 +47,13 @@ def test_a_request_larger_than_the_burst_is_paid_for_after_it() -> None:
     limits.spend("ann", 1)
 
 
+def test_the_sentence_says_what_is_bounded() -> None:
+    limits = Limits(2, 1, Clock(), what="calls")
+    limits.spend("ann", 1)
+    with pytest.raises(Overloaded, match=r"more than 2 calls/s, and 1 at once.* again in 0.5 s"):
+        limits.spend("ann", 1)
+
+
 def test_no_bound_keeps_nothing() -> None:
     limits = Limits(0, 0)
     limits.spend("ann", 10**9)

@@ -10,7 +10,7 @@ from google.rpc import error_details_pb2
 
 from eyasd.api.errors import CODES, DETAILS_KEY, PUSHBACK_KEY, code_of, status_of, status_of_reason, trailers_of
 from eyasd.core import errors
-from eyasd.core.errors import EyasError, InvalidArgument, ModelNotFound, Overloaded
+from eyasd.core.errors import EyasError, InvalidArgument, ModelNotFound, Overloaded, QuotaExceeded
 
 
 @pytest.mark.parametrize("error", [error for error in errors.all_errors() if error is not EyasError])
@@ -40,6 +40,12 @@ def test_overload_says_when_to_come_back() -> None:
     retry = error_details_pb2.RetryInfo()
     assert status_of(Overloaded("full", timedelta(milliseconds=250))).details[1].Unpack(retry)
     assert retry.retry_delay.ToTimedelta() == timedelta(milliseconds=250)
+
+
+def test_a_quota_says_whose_it_is() -> None:
+    quota = error_details_pb2.QuotaFailure()
+    assert status_of(QuotaExceeded("2 jobs of ann are queued.", owner="ann")).details[1].Unpack(quota)
+    assert [(v.subject, v.description) for v in quota.violations] == [("ann", "2 jobs of ann are queued.")]
 
 
 def test_what_grpc_repeats_by_itself_comes_back_then_and_not_all_at_once() -> None:
