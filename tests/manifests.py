@@ -211,7 +211,10 @@ class Program:
         database = self.settings.jobs.database
         places = [_filled(one, self.environment) for one in self.container["args"][1:]]
         places += [database.get_secret_value().removeprefix("sqlite:///").rpartition("/")[0]] if database else []
-        return {PurePosixPath(self.settings.data_dir), *(PurePosixPath(place) for place in places if place.startswith("/"))}
+        places += [str(self.settings.registry.cache_dir)] if self.role in {"server", "all"} else []
+        data = PurePosixPath(self.settings.data_dir)
+        others = {PurePosixPath(place) for place in places if place.startswith("/")}
+        return {data, *(place for place in others if not place.is_relative_to(data))}
 
 
 def options_of(settings: Settings, namespace: str) -> PodOptions:

@@ -1,7 +1,7 @@
 """`eyasd ROLE --check`: each thing that a start needs is tried, told in a line, and let go again.
 
-One failure does not hide the next. Nothing is changed, but that a trainer's data folder and the
-file of changes are made where they are not there.
+One failure does not hide the next. Nothing is changed, but that a trainer's data folder, the file of
+changes and the cache of models are made where they are not there.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from eyasd.followers import make_trackers
 from eyasd.jobs.gpus import gpu_count
 from eyasd.machine import (
     captured_url,
+    contents_of,
     database_of,
     datasets_url,
     decoder_of,
@@ -73,6 +74,7 @@ async def check(role: Role, settings: Settings, log: structlog.typing.FilteringB
     if role is not Role.TRAINER:
         attempts += [("redaction", checks.redaction)] if settings.capture.redact else []
         attempts += [("HTTP address", checks.http_address)] if settings.api.http_listen else []
+        attempts += [("model cache", checks.model_cache)] if settings.registry.cache_dir else []
         attempts.append(("device", checks.device))
     failed = [name for name, attempt in attempts if not await _line(out, name, attempt)]
     if role is not Role.TRAINER and checks.options is not None:
@@ -210,6 +212,13 @@ class _Checks:
             finally:
                 await tracker.close()
         return "; ".join(said)
+
+    async def model_cache(self) -> str:
+        contents = contents_of(self._settings)
+        assert contents is not None  # noqa: S101 - else nobody asks
+        files, size_bytes = contents.try_out()
+        sizes = f"{size_bytes / 1e6:.0f} MB of at most {contents.max_bytes / 1e6:.0f} MB"
+        return f"{contents.folder} has {_count(files, 'file')}, {sizes}"
 
     async def device(self) -> str:
         self.options = fleet_options(self._settings)

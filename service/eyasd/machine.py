@@ -19,16 +19,19 @@ from eyasd.core.memory import memory_bytes
 from eyasd.core.processors import cpu_count
 from eyasd.jobs.gpus import visible_gpus
 from eyasd.registry.blobs import Blobs
+from eyasd.registry.cache import ModelCache
 from eyasd.registry.captured import Captured
 from eyasd.registry.datasets import DatasetLimits, Datasets
 from eyasd.registry.keys import shared_key
+from eyasd.registry.models import Models
 from eyasd.serving.catalog import FleetOptions
-from eyasd.serving.engine.loading import EngineOptions
+from eyasd.serving.engine.loading import EngineOptions, Source
 from eyasd.serving.network.plan import Plan, plan
 from eyasd.serving.network.precision import check_wish
 from eyasd.serving.network.providers import CPU, DEFAULT_BATCH_SIZES, TENSORRT, choose_provider
 from eyasd.serving.nvjpeg import GpuDecoder
 from eyasd.storage.address import beside, open_store
+from eyasd.storage.contents import Contents
 from eyasd.storage.store import Store
 from eyasd.storage.watched import watched
 from eyasd.telemetry.machine import watch_disks, watch_gpus
@@ -140,6 +143,24 @@ def stores_of(settings: Settings) -> dict[str, Store]:
 def open_repository(settings: Settings, metrics: Metrics) -> Store:
     """Returns the model repository, whose failures are counted. Raises StartupFailed."""
     return watched(open_store(settings.registry.url, settings.data_dir / "models"), metrics.on_storage_failure("models"))
+
+
+def contents_of(settings: Settings) -> Contents | None:
+    """Returns where files of versions are kept beside servers; None where they are not."""
+    folder = settings.registry.cache_dir
+    return None if folder is None else Contents(folder, settings.registry.cache_bytes)
+
+
+def source_of(settings: Settings, models: Models, metrics: Metrics, log: structlog.typing.FilteringBoundLogger) -> Source:
+    """Returns what servers load versions from: the registry's models, and what is kept of them."""
+    contents = contents_of(settings)
+    if contents is None:
+        return models
+
+    def fail(said: str) -> None:
+        log.warning("the cache of models cannot be used; their files come from the repository", error=said)
+
+    return ModelCache(models, contents, lambda result: metrics.model_cache_files.labels(result).inc(), fail)
 
 
 def volumes_of(settings: Settings) -> dict[str, Path]:

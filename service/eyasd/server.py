@@ -14,7 +14,7 @@ from eyasd.api.server import Service
 from eyasd.api.streaming import StreamLimits
 from eyasd.config import Settings
 from eyasd.core.processors import cpu_count
-from eyasd.machine import decoder_of, feedback_keys, fleet_options
+from eyasd.machine import decoder_of, feedback_keys, fleet_options, source_of
 from eyasd.registry.captured import Captured
 from eyasd.registry.keeper import Keeper
 from eyasd.registry.models import Models
@@ -25,6 +25,7 @@ from eyasd.serving.capture.writing import Writer
 from eyasd.serving.classifier import Classifier
 from eyasd.serving.drift.unusual import unusual
 from eyasd.serving.drift.watcher import Drift
+from eyasd.serving.engine.loading import Loader
 from eyasd.serving.engine.remote import RemoteLoader
 from eyasd.serving.feedback.feedback import Feedback
 from eyasd.serving.feedback.ids import PredictionIds
@@ -103,8 +104,9 @@ def make_server(
     of = acceptors or 1
     threads = max(1, (serving.threads or cpu_count()) // of)
     most = max(1, serving.max_queue_images // of)
-    remote = RemoteLoader(models, options.engine, metrics)
-    fleet = Fleet(models, options, metrics, log, remote if acceptors else None)
+    source = source_of(settings, models, metrics, log)
+    remote = RemoteLoader(source, options.engine, metrics)
+    fleet = Fleet(models, options, metrics, log, remote if acceptors else Loader(source, options.engine, metrics, log))
     capture = _make_capture(settings, captured, fleet, metrics, log, of)
     shadows = Shadows(fleet, metrics, log, traces=tracing, on_flip=capture.disagreed)
     cache = Cache(serving.cache_bytes // of) if serving.cache_bytes else None

@@ -168,6 +168,10 @@ class RegistrySettings(_Room):
 
     url: StoreAddress | None = None
     """Where it is: file:///DIR, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX; unset is models/ in data_dir."""
+    cache_dir: Path | None = None
+    """Folder in which servers keep files of versions, by SHA-256; several may share it. Unset, each start fetches them anew."""
+    cache_bytes: int = Field(default=10_000_000_000, ge=0)
+    """Most that these may take, in bytes; what was not used for longest goes first."""
     keep_days: float = Field(default=30.0, ge=0, le=36_500)
     """How long a version cannot be deleted after the last alias has left it, so that a rollback finds it."""
 

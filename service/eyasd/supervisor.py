@@ -22,7 +22,7 @@ from prometheus_client import CollectorRegistry
 
 from eyasd.config import Settings, revealed
 from eyasd.core.errors import StartupFailed
-from eyasd.machine import feedback_keys, fleet_options, open_repository, watch_machine
+from eyasd.machine import feedback_keys, fleet_options, open_repository, source_of, watch_machine
 from eyasd.registry.models import Models
 from eyasd.serving.engine import wire
 from eyasd.serving.engine.channel import Channel
@@ -54,11 +54,11 @@ class Supervisor:
         options = fleet_options(settings)
         watch_machine(self._metrics, settings)
         repository = open_repository(settings, self._metrics)
-        models = Models(repository)
+        source = source_of(settings, Models(repository), self._metrics, log)
         # Any acceptor takes the ids of any other, also where the repository keeps no key.
         self._feedback_keys = ",".join(feedback_keys(settings, repository, log))
         self._reported = OwnMemory()
-        self._keeper = Keeper(Loader(models, options.engine, self._metrics, log))
+        self._keeper = Keeper(Loader(source, options.engine, self._metrics, log))
         self._acceptors: dict[int, _Acceptor] = {}
         self._keeping: list[asyncio.Task[None]] = []
         self._departed = Departed()

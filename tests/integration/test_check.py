@@ -102,6 +102,17 @@ async def test_a_repository_in_an_object_store(data_dir: Path, tiny_bundle: Path
     assert (status, rows["registry"]) == (1, ("failed", "There is no bucket of s3://nobodys: make it, or name another."))
 
 
+async def test_a_cache_of_models_is_tried(published: Models, data_dir: Path, tmp_path: Path, log: Log) -> None:
+    for folder, status, said in (
+        (tmp_path / "cache", 0, f"{tmp_path / 'cache'} has 0 files, 0 MB of at most 2000 MB"),
+        (data_dir / "models/colours/1/model.onnx", 1, "model.onnx cannot be used: "),
+    ):
+        registry = {"cache_dir": folder, "cache_bytes": 2_000_000_000}
+        found, rows, _ = await told(Role.SERVER, data_dir, log, registry=registry)
+        assert found == status
+        assert said in rows["model cache"][1]
+
+
 async def test_a_cluster_says_what_the_trainer_may_do(data_dir: Path, log: Log, s3_address: str) -> None:
     async with FakeCluster() as cluster, kmock.Server(cluster):
         cluster.forbidden = {"delete jobs", "get pods/log"}

@@ -1,16 +1,21 @@
-"""machine: which keys sign prediction ids."""
+"""machine: which keys sign prediction ids, and where versions are loaded from."""
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 import structlog
 
+from builders import write_bundle
 from eyasd.config import read_settings, revealed
+from eyasd.core.bundle import MODEL
 from eyasd.core.errors import StorageFailed
-from eyasd.machine import feedback_keys
+from eyasd.machine import feedback_keys, source_of
+from eyasd.registry.models import Models
 from eyasd.storage.local import LocalStore
+from eyasd.telemetry.metrics import Metrics
 
 NEW, OLD = "a new key for all of them", "the key of last summer"
 
@@ -38,3 +43,22 @@ def test_else_that_of_the_repository_or_one_of_this_process(
         first, second = (feedback_keys(settings, LocalStore(tmp_path / "elsewhere"), structlog.get_logger()) for _ in range(2))
     assert first != second
     assert [(line["log_level"], line["error"]) for line in lines] == [("warning", "Read-only file system")] * 2
+
+
+def test_versions_are_loaded_from_the_registry_and_from_what_is_kept_of_it(
+    tmp_path: Path, metrics: Metrics, log: structlog.typing.FilteringBoundLogger
+) -> None:
+    models = Models(LocalStore(tmp_path / "models"))
+    models.publish("colours", write_bundle(tmp_path / "bundle"), "job1")
+    assert source_of(read_settings(None, {}), models, metrics, log) is models
+    (tmp_path / "a file").touch()
+    settings = read_settings(None, {"registry": {"cache_dir": tmp_path / "a file"}})
+    with structlog.testing.capture_logs() as lines:
+        source_of(settings, models, metrics, structlog.get_logger()).fetch("colours", 1, MODEL)
+        for thread in threading.enumerate():
+            if thread.name == "model-cache":
+                thread.join(60)
+    ((level, said),) = [(line["log_level"], line["error"]) for line in lines]
+    assert level == "warning"
+    assert said.startswith(f"{tmp_path / 'a file'} cannot be used: ")
+    assert metrics.model_cache_files.labels("failed").value == 1

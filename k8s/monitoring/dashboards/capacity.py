@@ -172,6 +172,12 @@ def capacity() -> dict[str, Any]:
             Query("sum by (instance) (eyas_cache_bytes{SERVER})", "{{instance}}"),
         ),
         graph(
+            "Cache of models",
+            "Files of versions within 15 minutes that were there already, that were fetched, or that the cache could not give.",
+            "short",
+            Query("sum by (result) (grown(eyas_model_cache_files_total{SERVER}[15m]))", "{{result}}"),
+        ),
+        graph(
             "Captured pictures",
             "Bytes of the pictures that are kept to learn from, by model.",
             "bytes",

@@ -327,6 +327,12 @@ class Metrics:
             ["resource", "model"],
             registry=r,
         )
+        self.model_cache_files = Counter(
+            "eyas_model_cache_files_total",
+            "Files of versions looked up in registry.cache_dir: hit, miss or damaged; failed is each time it could not be used.",
+            ["result"],
+            registry=r,
+        )
         self.storage_errors = Counter(
             "eyas_storage_errors_total", "Calls of an object store that failed for good.", ["store", "operation"], registry=r
         )

@@ -20,7 +20,7 @@ COMBINATIONS = [
     ("cpu", "access", "tls", "cert-manager", "prepull"),
     ("cpu", "keda"),
     ("gpu", "object-store", "tls", "prepull"),
-    ("prod", "cert-manager", "monitoring", "tracing", "prepull"),
+    ("prod", "cert-manager", "monitoring", "tracing", "prepull", "model-cache"),
     ("prod", "gpu", "keda"),
     ("dev", "monitoring"),
 ]
