@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import io
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -16,6 +18,8 @@ from hypothesis import HealthCheck, settings
 from builders import write_bundle
 from eyasd.registry.models import Models
 from eyasd.storage.local import LocalStore
+from eyasd.telemetry import logging
+from eyasd.telemetry.logging import LogFormat
 from eyasd.telemetry.metrics import Metrics
 from postgres import Postgres
 from s3_server import BUCKET, Proxy, S3Server, environment, proxied
@@ -49,6 +53,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [item for item in items if any(map(item.get_closest_marker, absent))]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """What the log of a daemon holds, as in a container."""
+    stream = io.StringIO()
+    monkeypatch.setattr(logging, "_access_lines", None)
+    monkeypatch.setattr(logging, "_calls_are_logged", True)
+    monkeypatch.setattr(sys, "stderr", stream)
+    logging.configure("DEBUG", LogFormat.JSON)
+    yield stream
+    structlog.reset_defaults()
 
 
 @pytest.fixture

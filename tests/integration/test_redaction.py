@@ -8,7 +8,6 @@ import io
 import json
 import os
 import re
-import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,6 @@ from eyas.v1 import job_service_pb2, job_service_pb2_grpc
 from eyasd.app import App
 from eyasd.registry.models import Models
 from eyasd.telemetry import logging
-from eyasd.telemetry.logging import LogFormat
 
 TESTS = Path(__file__).parents[1]
 # Every secret begins with it, and every path of a caller holds it.
@@ -38,18 +36,6 @@ MARK = "hunter2"
 TOKEN, HEADERS, REPORT_KEY = f"{MARK}-token", f"x-api-key={MARK}-collector", f"{MARK}-report-key-of-many-characters"
 RED = picture(COLOURS["red"])
 SIGNED = f"https://{MARK}-user:{MARK}-password@bucket.example/photos?X-Amz-Credential={MARK}-id&X-Amz-Signature={MARK}-signature"
-
-
-@pytest.fixture
-def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """What the daemon's log holds, as in a container."""
-    stream = io.StringIO()
-    monkeypatch.setattr(logging, "_access_lines", None)
-    monkeypatch.setattr(logging, "_calls_are_logged", True)
-    monkeypatch.setattr(sys, "stderr", stream)
-    logging.configure("DEBUG", LogFormat.JSON)
-    yield stream
-    structlog.reset_defaults()
 
 
 @pytest.fixture

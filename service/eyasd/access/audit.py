@@ -1,7 +1,8 @@
 """The record of changes: who, when, from where, what, and how it ended, as lines of JSON in the log, and in a file if there is one.
 
 A change begins when its first line is safe in the file; where that cannot be, nothing is changed. Its second line, with how it
-ended, follows. A line that can then not be written is in the log as an error, whole.
+ended, follows. A line that can then not be written is in the log as an error, whole. Where somebody may not do what he wants to
+nothing is changed, so not every attempt has a line, see `refusals`.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from typing import Any, Final
 
 import structlog
 
+from eyasd.access.refusals import Refusals
 from eyasd.core.errors import StorageFailed
 
 _BEGUN: Final = "BEGUN"
+_REFUSED: Final = "PERMISSION_DENIED"
 _MODE: Final = 0o600
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=True)
 
@@ -47,6 +50,7 @@ class Audit:
         """
         self._path, self._lines, self._log, self._on_failure = path, lines, log, on_failure
         self._writer = ThreadPoolExecutor(1, "audit")
+        self._refusals = Refusals(lambda record: self.end(record, _REFUSED, None))
         if path is not None:
             _append(path, b"")
 
@@ -68,14 +72,20 @@ class Audit:
             ) from error
 
     def end(self, record: Mapping[str, Any], result: str, error: str | None) -> None:
-        """Takes down how a change, or the attempt at one, ended."""
+        """Takes down how a change ended."""
         whole = {**record, "result": result, **({"error": error} if error else {})}
         self._lines.info("change", **_renamed(whole))
         if self._path is not None:
             self._writer.submit(_append, self._path, _line(whole)).add_done_callback(lambda done: self._check(done, whole))
 
+    def refuse(self, record: Mapping[str, Any], error: str | None) -> None:
+        """Takes down that somebody may not do what he wants to, unless he has tried too often."""
+        if self._refusals.take(record):
+            self.end(record, _REFUSED, error)
+
     def close(self) -> None:
         """Waits until everything is written."""
+        self._refusals.close()
         self._writer.shutdown()
 
     def _check(self, done: Future[None], record: Mapping[str, Any]) -> None:

@@ -220,7 +220,8 @@ class _Call:
         self._method = method
         self._context = context
         self._start = time.monotonic()
-        self._record: Mapping[str, Any] | None = None
+        self._record: Mapping[str, Any] | None = None  # of a change that has begun
+        self._refused: Mapping[str, Any] | None = None  # of one that its caller may not make
 
     async def admit(self) -> None:
         """See `CallInterceptor.admit`; that somebody may not change what he wants to is taken down, too."""
@@ -228,7 +229,7 @@ class _Call:
             made = await self._interceptor.admit(self._method, self._context)
         except PermissionDenied:
             self._call.caller = caller().identity.name
-            self._record = self._described(None)
+            self._refused = self._described(None)
             raise
         self._call.caller = made.identity.name if made is not None else ""
 
@@ -237,7 +238,7 @@ class _Call:
         try:
             check_models(self._method.rule, request)
         except PermissionDenied:
-            self._record = self._described(request)
+            self._refused = self._described(request)
             raise
         await self.begin(request)
 
@@ -284,10 +285,12 @@ class _Call:
     def _report(self, code: grpc.StatusCode, message: str | None) -> None:
         if self._call.trace is not None:
             self._call.trace.attributes["rpc.grpc.status_code"] = code.value[0]
+        audit, told = self._interceptor.gate.audit, redacted(message) if message and (self._record or self._refused) else None
+        if self._refused is not None:
+            audit.refuse({**self._refused, "bytes": self._call.size_bytes}, told)
         if self._record is not None:
             job = {"job": self._call.job} if self._call.job else {}
-            told = redacted(message) if message else None
-            self._interceptor.gate.audit.end({**self._record, **job, "bytes": self._call.size_bytes}, code.name, told)
+            audit.end({**self._record, **job, "bytes": self._call.size_bytes}, code.name, told)
         seconds = time.monotonic() - self._start
         self._interceptor.report(self._method.name, code, seconds, self._context.peer(), message, self._call)
 

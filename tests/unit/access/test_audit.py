@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import io
 import json
 import os
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from eyasd.access.audit import Audit
+from eyasd.access.refusals import Refusals
 from eyasd.core.errors import StorageFailed
 from eyasd.telemetry import logging
 from eyasd.telemetry.logging import LogFormat
 
-RECORD = {"who": "ann", "method": "ModelService/SetAlias", "what": {"name": "models/hats/aliases/production"}}
+RECORD = {"who": "ann", "by": "token", "method": "ModelService/SetAlias", "what": {"name": "models/hats/aliases/production"}}
 
 
 @pytest.fixture
-def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+def written(written: io.StringIO) -> io.StringIO:
     """The log of a daemon that tells errors only."""
-    stream = io.StringIO()
-    monkeypatch.setattr(logging, "_access_lines", None)
-    monkeypatch.setattr(logging, "_calls_are_logged", True)
-    monkeypatch.setattr(sys, "stderr", stream)
     logging.configure("ERROR", LogFormat.JSON)
-    yield stream
-    structlog.reset_defaults()
+    return written
 
 
 class Failures:
@@ -96,6 +90,34 @@ async def test_what_the_file_does_not_take_is_told_whole(
     assert all(line["who"] == "ann" and line["what"] == RECORD["what"] for line in told)
     assert told[0]["result"] == "OK"
     assert failures.count == 2
+
+
+async def test_attempts_beyond_sixty_a_minute_are_counted_and_changes_never_left_out(tmp_path: Path, written: io.StringIO) -> None:
+    path = tmp_path / "changes"
+    made = audit(path)
+    await made.begin(RECORD)
+    for _ in range(10_000):
+        made.refuse(RECORD, "ann may not do this")
+    made.refuse({**RECORD, "who": "bob"}, "bob may not do this")
+    made.end(RECORD, "OK", None)
+    made.close()
+    told = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["result"] for line in told] == ["BEGUN", *["PERMISSION_DENIED"] * 61, "OK", "PERMISSION_DENIED"]
+    assert [line["who"] for line in told[1:62]] == ["ann"] * 60 + ["bob"]
+    assert told[-1].items() >= {"who": "ann", "left_out": 9940}.items()
+    assert len(lines(written)) == 63  # and as many in the log
+
+
+async def test_a_callers_next_minute_has_lines_of_its_own() -> None:
+    told: list[Any] = []
+    refusals = Refusals(told.append, seconds=0)
+    ann = {"who": "ann", "by": "token"}
+    assert [refusals.take(ann) for _ in range(70)] == [True] * 60 + [False] * 10
+    while not told:
+        await asyncio.sleep(0)
+    assert refusals.take(ann)
+    refusals.close()
+    assert told == [{**ann, "left_out": 10}]
 
 
 def test_a_file_that_cannot_be_written_is_told_at_the_start(tmp_path: Path) -> None:
