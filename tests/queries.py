@@ -25,6 +25,8 @@ EMPTY = {
     r"eyas_storage_errors_total|eyas:storage_errors:.*": "the store is a folder that is there",
     r"eyas_tracker_.*": "no tracker is told of jobs",
     r"eyas_database_errors_total|eyas:database_errors:.*": "the job database is there",
+    r"eyas_credential_reloads_total|eyas:credential_reload_failures:.*": "no credential changes",
+    r"eyas_model_cache_files_total": "no files of versions are kept",
 }
 
 

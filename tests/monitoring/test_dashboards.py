@@ -27,8 +27,6 @@ PANELS = {"timeseries", "stat", "heatmap", "bargauge", "barchart", "table"}
 # Metrics that no panel and no rule needs.
 UNSHOWN = {
     "eyas_demand_ratio": "the panel reckons it over all servers, from the seconds that came and those that there were",
-    "eyas_credential_reloads_total": "each that fails is an error in the log; whoever wants to be woken by it writes a rule",
-    "eyas_audit_failures_total": "likewise",
 }
 every_board = pytest.mark.parametrize("name", sorted(boards()))
 

@@ -130,6 +130,14 @@ def service() -> dict[str, Any]:
             ),
         ),
         graph(
+            "Credentials and changes",
+            "Changed credentials that could not be used within an hour, and lines within 15 minutes that the file of changes did not take.",
+            "short",
+            Query("sum by (what) (eyas:credential_reload_failures:increase1h{SERVER})", "{{what}}"),
+            Query("sum(eyas:audit_failures:increase15m{SERVER})", "changes"),
+            runbook="EyasChangesNotRecorded",
+        ),
+        graph(
             "Daemons",
             "Daemons that Prometheus sees, by version and role.",
             "short",
