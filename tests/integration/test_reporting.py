@@ -64,9 +64,10 @@ async def test_an_attempt_reports_by_its_own_token_and_hears_that_it_is_to_end(d
             with pytest.raises(grpc.RpcError) as stale:
                 await report(app, permits.make("j1", lease.attempt + 1), (5, lines))
             assert stale.value.code() is grpc.StatusCode.FAILED_PRECONDITION
-            with pytest.raises(grpc.RpcError) as wild:
-                await report(app, token, (0, lines))
-            assert wild.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+            for wild in ((0, lines), (2**63 - 1, lines), (2**63 - 1, []), (-1, [])):
+                with pytest.raises(grpc.RpcError) as lost:
+                    await report(app, token, wild)
+                assert lost.value.code() is grpc.StatusCode.INVALID_ARGUMENT
             async with grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as channel:
                 with pytest.raises(grpc.aio.AioRpcError) as elsewhere:
                     asked = job_service_pb2.GetJobRequest(name="jobs/j1")

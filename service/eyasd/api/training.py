@@ -26,6 +26,7 @@ _TRAIN = frozenset({Role.TRAIN})
 _MAX_REQUEST_ID = 64
 _MOST_OTHERS = 9
 _MOST_LINES = 1000
+_LAST_LINE = 10**12  # a number within reach of a program that writes, and far from those that no database keeps
 REPORT_PROGRESS = "/eyas.v1.JobService/ReportProgress"
 
 
@@ -100,9 +101,11 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         token = str(dict(context.invocation_metadata()).get("authorization", "")).removeprefix("Bearer ")
         job, attempt = self._permits.read(token) or ("", 0)  # whoever has none was not let in
         async for request in requests:
-            if len(request.lines) > _MOST_LINES or (request.lines and request.first < 1):
+            if len(request.lines) > _MOST_LINES or not bool(request.lines) <= request.first <= _LAST_LINE:
                 raise InvalidArgument(
-                    "lines", f"{len(request.lines)} lines from number {request.first}: send at most {_MOST_LINES}, counted from 1."
+                    "lines",
+                    f"{len(request.lines)} lines from number {request.first}: send at most {_MOST_LINES}, counted from 1 to "
+                    f"{_LAST_LINE:,}.",
                 )
             stored, stop = await self._ledger.report(job, attempt, request.first, request.lines)
             yield job_service_pb2.ReportProgressResponse(stored=stored, stop=stop)
