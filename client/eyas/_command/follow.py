@@ -16,7 +16,7 @@ from eyas._command.cautions import cautions
 from eyas._command.render_comparison import comparisons
 from eyas._command.session import Session
 from eyas._errors import EyasError
-from eyas._types import Job, JobEvent, JobState
+from eyas._types import Job, JobEvent, JobState, ServingState
 
 
 class Interrupted(EyasError):
@@ -107,12 +107,16 @@ def _summary(session: Session, job: Job) -> Any:
         session.out.print(*render_evaluation.accepted(job.evaluation))
     aliases = [one for one in session.client.get_model(job.model).aliases if one.version == job.version]
     served = f", served as {', '.join(one.name for one in aliases)}" if aliases else ", not served yet"
-    model, _, number = (job.version or job.model).partition("/")
-    steps = [f"classify {model if aliases else job.version} PICTURE.jpg", f"models show {model}"]
+    name = job.version or job.model
+    model, _, number = name.partition("/")
+    classify = f"classify {model if aliases else name} PICTURE.jpg"
+    classifies = session.client.get_model_version(name).serving_state is not ServingState.UNSPECIFIED
+    steps = [session.hint(classify) if classifies else f"eyas {classify} --address SERVER", session.hint(f"models show {model}")]
     if not aliases:
-        steps.append(f"models alias {model} production {number}")
+        steps.append(session.hint(f"models alias {model} production {number}"))
     base = f", which started from {job.base_version}" if job.base_version else ""
-    return f"Published {job.version}{base}{served}.\n\n" + "\n".join(f"  {session.hint(step)}" for step in steps)
+    elsewhere = "" if classifies else "\n\nThis daemon trains and does not classify: SERVER is one that serves the same models."
+    return f"Published {job.version}{base}{served}.\n\n" + "\n".join(f"  {step}" for step in steps) + elsewhere
 
 
 class _Display:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from tests.integration.client.command.conftest import Eyas
 
-from eyas.v1 import job_pb2, job_service_pb2
-from fake_server import FakeServer, job_message
+from eyas.v1 import job_pb2, job_service_pb2, model_service_pb2
+from fake_server import FakeServer, job_message, version_message
 
 
 def test_a_training_says_what_was_asked_and_what_came_of_it(
@@ -50,6 +50,14 @@ def test_what_to_run_next_names_the_server(eyas: Eyas, server: FakeServer, photo
     monkeypatch.delenv("EYAS_ADDRESS")
     _, out, _ = eyas("train", photos, "--model", "clothing", "--no-wait", "--address", server.address)
     assert f"eyas jobs watch abc --address {server.address}" in out
+
+
+def test_where_a_trainer_is_apart_its_address_is_not_named_to_classify(eyas: Eyas, server: FakeServer, photos: Path) -> None:
+    apart = model_service_pb2.GetModelVersionResponse(version=version_message(state="UNSPECIFIED"))
+    server.answers("GetModelVersion", apart)
+    _, out, _ = eyas("train", photos, "--model", "clothing")
+    assert "  eyas classify clothing PICTURE.jpg --address SERVER\n  eyas models show clothing\n" in out
+    assert out.endswith("This daemon trains and does not classify: SERVER is one that serves the same models.\n")
 
 
 def test_a_folder_is_sent_as_an_absolute_path_for_the_trainer_to_find(eyas: Eyas, server: FakeServer) -> None:
