@@ -29,6 +29,7 @@ _VERSIONS_SECONDS: Final = 60.0  # which lists the repository
 _VERSION: Final = "eyas.version"
 _REPOSITORY: Final = "eyas.repository"
 _PAGE: Final = "200"
+_MOST_PAGES: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,7 @@ class Mirror:
         """Returns MLflow's numbers of the versions of this repository."""
         found: dict[int, str] = {}
         query = {"filter": f"name='{model}'", "max_results": _PAGE}
-        while True:
+        for _ in range(_MOST_PAGES):
             page: dict[str, Any] = await self._client.get("model-versions/search", **query)
             for one in page.get("model_versions", []):
                 tags = {tag["key"]: tag["value"] for tag in one.get("tags", [])}
@@ -168,7 +169,8 @@ class Mirror:
                     found[int(tags[_VERSION])] = str(one["version"])
             if not page.get("next_page_token"):
                 return found
-            query["page_token"] = page["next_page_token"]
+            query["page_token"] = str(page["next_page_token"])
+        raise TrackerAway(f"it lists more than {_MOST_PAGES:,} pages of versions of {model}")
 
 
 def _source(repository: str, model: str, version: int) -> str:
