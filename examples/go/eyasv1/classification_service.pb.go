@@ -576,7 +576,7 @@ func (x *ClassifyStreamResponse) GetMultiLabel() bool {
 // An encoded picture.
 type Image struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// A JPEG, PNG, WebP, GIF (first frame) or BMP file; at most 20 MB, 40 megapixels and 32,768 pixels a side.
+	// A JPEG, PNG, WebP, GIF (first frame) or BMP file; at most 20 MB, 40 megapixels (a WebP 24) and 32,768 pixels a side.
 	// EXIF orientation is applied, transparency is laid on white.
 	Content       []byte `protobuf:"bytes,1,opt,name=content,proto3" json:"content,omitempty"`
 	unknownFields protoimpl.UnknownFields

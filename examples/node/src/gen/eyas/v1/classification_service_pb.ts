@@ -277,7 +277,7 @@ export const ClassifyStreamResponseSchema: GenMessage<ClassifyStreamResponse> = 
  */
 export type Image = Message<"eyas.v1.Image"> & {
   /**
-   * A JPEG, PNG, WebP, GIF (first frame) or BMP file; at most 20 MB, 40 megapixels and 32,768 pixels a side.
+   * A JPEG, PNG, WebP, GIF (first frame) or BMP file; at most 20 MB, 40 megapixels (a WebP 24) and 32,768 pixels a side.
    * EXIF orientation is applied, transparency is laid on white.
    *
    * @generated from field: bytes content = 1;
