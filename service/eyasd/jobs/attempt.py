@@ -218,6 +218,7 @@ class Attempt:
             self._stalls.close()
             if not ending.cancel():  # it has ended, and that stays known whatever fails from here on
                 self._ending = ending.result()
+        await self._collect()  # what it has written while something before that was stored, which may take a while
         if self._stopping is not None:
             await self._stopping
         self.process = None

@@ -8,7 +8,7 @@ import pytest
 
 from eyasd.core import document, jobdir
 from eyasd.core.errors import JobEnded, StorageFailed, Unavailable
-from eyasd.core.jobs import Job, JobState, Progress
+from eyasd.core.jobs import Job, JobEvent, JobState, Lease, Progress
 from eyasd.core.pulse import IDLE_SECONDS, Pulse
 from eyasd.core.tasks import TrainingTask
 from eyasd.jobs import attempt as attempt_module
@@ -343,6 +343,29 @@ async def test_a_database_that_fails_for_a_while_loses_nothing(house: House, mon
     assert [event.message for event in events if event.message] == ["first"]
     assert len(tries) >= 3
     assert house.metrics.registry.get_sample_value("eyas_database_errors_total", {"operation": "record"}) == 2
+
+
+async def test_what_a_process_says_in_the_end_while_something_before_is_being_stored_is_not_lost(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await train(house)
+    process = await house.runner.started.get()
+    kept, loop = house.store.record, asyncio.get_running_loop()
+
+    async def last() -> None:
+        process.say(message="last")
+        process.succeed()
+
+    def record(lease: Lease, events: list[JobEvent], *rest: int | None) -> None:
+        if any(event.message == "first" for event in events):
+            asyncio.run_coroutine_threadsafe(last(), loop).result()
+        kept(lease, events, *rest)
+
+    monkeypatch.setattr(house.store, "record", record)
+    process.say(message="first")
+    events = await follow(house, job)
+    assert states(events)[-1] is JobState.SUCCEEDED
+    assert [event.message for event in events if event.message] == ["first", "last"]
 
 
 async def test_a_training_that_hangs_is_told_with_where_and_that_it_goes_on(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
