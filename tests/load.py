@@ -12,6 +12,7 @@ import random
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ import eyas
 from builders import picture
 from tellers import Colour
 
+_AFRESH_AT_ONCE = 8
 _AGAIN_SECONDS = 0.1  # after a call that failed
 _CALLS_A_CONNECTION = 50  # of several acceptors another one gets the next
 _CODES = {code.value[0]: code.name for code in grpc.StatusCode}
@@ -132,11 +134,29 @@ class Load:
                         return
 
 
+def ask_afresh(address: str, model: str, count: int) -> set[str]:
+    """Returns the versions that answered so many calls, each over a connection of its own; none where one of them failed."""
+
+    def ask(content: bytes) -> str:
+        with eyas.Client(address, timeout=5.0, retries=False) as client:
+            client._channel = grpc.insecure_channel(address, _own_connection(client))
+            return client.classify(model, content).version
+
+    with ThreadPoolExecutor(_AFRESH_AT_ONCE) as pool:
+        try:
+            return set(pool.map(ask, [picture()] * count))
+        except eyas.EyasError:
+            return set()
+
+
+def _own_connection(client: eyas.Client | eyas.aio.Client) -> tuple[tuple[str, str | int], ...]:
+    """Returns the options of a channel whose connection no other one shares, which is gRPC's to say."""
+    return (*client._connection.options, ("grpc.use_local_subchannel_pool", 1))
+
+
 def _client(address: str, timeout_seconds: float) -> eyas.aio.Client:
-    """Returns a client with a connection that it shares with no other, which is gRPC's to say."""
     client = eyas.aio.Client(address, timeout=timeout_seconds, retries=False)
-    options = (*client._connection.options, ("grpc.use_local_subchannel_pool", 1))
-    client._channel = grpc.aio.insecure_channel(address, options)
+    client._channel = grpc.aio.insecure_channel(address, _own_connection(client))
     return client
 
 

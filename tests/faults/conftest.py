@@ -9,6 +9,7 @@ import pytest
 
 _ROW: Final = "faults"
 
+Note = Callable[[str], None]
 # Of a test: what was done to the product, how often, and what was found.
 Tell = Callable[[str, str, str], None]
 
@@ -20,13 +21,15 @@ def all_faults(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture
-def tell(record_property: Callable[[str, object], None]) -> Tell:
+def note(record_property: Callable[[str, object], None]) -> Note:
+    """Adds a line to those at the end."""
+    return lambda line: record_property(_ROW, line)
+
+
+@pytest.fixture
+def tell(note: Note) -> Tell:
     """Adds a row to the table at the end."""
-
-    def row(done: str, count: str, found: str) -> None:
-        record_property(_ROW, f"| {done} | {count} | {found} |")
-
-    return row
+    return lambda done, count, found: note(f"| {done} | {count} | {found} |")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import struct
-import subprocess
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -19,30 +16,12 @@ from eyasd.storage.local import LocalStore
 from postgres import Postgres
 from trainers import TESTS, Trainer
 
+from .clock import Clock
 from .conftest import Tell
 from .test_outage import Asking
 
 HOUR = 3600
 PAST_LEASE_SECONDS = 12
-
-
-class Clock:
-    """A machine's clock, for processes that are started with its environment; see `clock.c`."""
-
-    def __init__(self, folder: Path) -> None:
-        self._file = folder / "clock"
-        library = folder / "clock.so"
-        compiler = shutil.which("gcc") or shutil.which("cc")
-        if compiler is None:
-            pytest.fail("This test needs a C compiler, which is not installed here: `apt-get install gcc libc6-dev` brings it.")
-        subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, Path(__file__).with_name("clock.c")], check=True)
-        self._file.write_bytes(struct.pack("q", 0))
-        self.environment = {"LD_PRELOAD": str(library), "EYAS_TEST_CLOCK": str(self._file)}
-
-    def set(self, seconds: int) -> None:
-        """Sets the clock so far from the machine's."""
-        with self._file.open("r+b") as file:  # which is mapped, so it stays the same file
-            file.write(struct.pack("q", seconds))
 
 
 @pytest.fixture

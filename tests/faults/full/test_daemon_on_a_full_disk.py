@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import structlog
 from tests.faults.conftest import Tell
-from tests.faults.full.conftest import PAGE, Disk
+from tests.faults.disk import PAGE, Disk
 from tests.integration.conftest import Daemon, daemon, published, repository
 
 import eyas

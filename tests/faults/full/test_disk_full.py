@@ -13,7 +13,7 @@ from typing import Protocol
 import pytest
 import structlog
 from tests.faults.conftest import Tell
-from tests.faults.full.conftest import PAGE, Disk
+from tests.faults.disk import PAGE, Disk
 
 from builders import write_bundle
 from eyasd.backup.place import Place

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.faults.conftest import Tell
-from tests.faults.full.conftest import Disk
+from tests.faults.disk import Disk
 
 from builders import write_pictures
 from eyasd.core import document, jobdir

@@ -39,6 +39,8 @@ class History:
 
     Attributes:
         shared: whether several daemons have the jobs, so that a job may move to another one.
+        max_attempts: after which a job that was hit each time may have failed.
+        excuses: in the sentence with which a job that was hit may have failed, besides.
         promised: the kind of each job that was acknowledged.
         watched: the sequence numbers that the watch of each job has got.
         last: the newest update of each job that its watch has got.
@@ -49,6 +51,8 @@ class History:
     """
 
     shared: bool
+    max_attempts: int = MAX_ATTEMPTS
+    excuses: tuple[str, ...] = ()
     promised: dict[str, Kind] = field(default_factory=dict)
     watched: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     last: dict[str, str] = field(default_factory=dict)
@@ -121,7 +125,9 @@ class History:
         expected = {Kind.BAD: "Its pictures are bad.", Kind.BROKEN: "ValueError: it broke"}.get(kind, "never")
         true = {
             JobState.SUCCEEDED: kind in {Kind.GOOD, Kind.LONG, Kind.REAL},
-            JobState.FAILED: expected in said or ("that were lost" in said and hits >= MAX_ATTEMPTS),
+            JobState.FAILED: expected in said
+            or ("that were lost" in said and hits >= self.max_attempts)
+            or (hits > 0 and any(excuse in said for excuse in self.excuses)),
         }
         what = f"job {job.id} ({kind}, {hits} times hit)"
         if not true.get(job.state, False):

@@ -23,6 +23,7 @@ from eyasd.storage.local import LocalStore
 from trainers import Trainer, program
 
 from .history import MAX_ATTEMPTS, History, Kind
+from .watching import see_through
 
 PROGRAMS = Path(__file__).parents[1] / "programs"
 VICTIMS = ("daemon", "training", "both")
@@ -36,7 +37,7 @@ _PAST_LEASE_SECONDS = 14.0
 _WAKING_SECONDS = 15.0  # in which a process that stood still for so long ends, or gives way
 ENDED = {eyas.JobState.SUCCEEDED, eyas.JobState.FAILED, eyas.JobState.CANCELLED}
 _ENDS = {state.name.lower() for state in ENDED}
-_TINY = {"backbone": "test_resnet", "pretrained": False, "image_size_px": 32, "epochs": 1}
+TINY = {"backbone": "test_resnet", "pretrained": False, "image_size_px": 32, "epochs": 1}
 
 
 @dataclass(frozen=True)
@@ -159,32 +160,12 @@ class Play:
         return {0: Kind.BAD, 1: Kind.BROKEN}.get(self._random.randrange(12), self._random.choice((Kind.GOOD, Kind.LONG)))
 
     def _see_through(self, home: Trainer, kind: Kind, request: str) -> None:
-        """Asks until somebody answers, and watches to the end, as a client does."""
-        client, deadline = self._clients[home], time.monotonic() + _LONGEST_SECONDS
-        settings = _TINY if kind is Kind.REAL else {}
-        job = ""
-        while not job:
-            try:
-                job = client.train(self._folder / kind, f"{kind}", preset="fast", request_id=request, **settings).id
-            except eyas.Unavailable as error:
-                if time.monotonic() > deadline:
-                    self.history.violations.append(f"{request} was never taken: {error}")
-                    return
-                time.sleep(0.05)
-        self.history.promised[job] = kind
-        self.history.last.setdefault(job, "acknowledged")
-        while True:
-            try:
-                for event in client.watch_job(job, len(self.history.watched[job]) + 1):
-                    self.history.see(job, event)
-                return
-            except eyas.Unavailable as error:  # a watch gives up after a minute without an answer, and whoever watches does not
-                if time.monotonic() > deadline:
-                    self.history.violations.append(f"the watch of job {job} was told: {error}")
-                    return
-            except eyas.EyasError as error:
-                self.history.violations.append(f"the watch of job {job} was told: {error}")
-                return
+        client, settings = self._clients[home], TINY if kind is Kind.REAL else {}
+
+        def submit() -> str:
+            return client.train(self._folder / kind, f"{kind}", preset="fast", request_id=request, **settings).id
+
+        see_through(client, self.history, kind, submit, _LONGEST_SECONDS)
 
     def _holder(self) -> Trainer:
         """Returns a daemon that has a process at work, if there is one."""

@@ -6,9 +6,12 @@ a version of a network that knows colours. One of `long` takes five seconds.
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -33,6 +36,15 @@ def main(job_dir: str) -> int:
 
     signal.signal(signal.SIGTERM, stop)
     task = document.load(TrainingTask, (folder / jobdir.TRAINING).read_bytes())
+    try:
+        return _train(folder, task, lambda: told)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        return jobdir.NO_ROOM
+
+
+def _train(folder: Path, task: TrainingTask, told: Callable[[], bool]) -> int:
     checkpoint = folder / "checkpoint"
     begin = int(checkpoint.read_text()) if checkpoint.exists() else 0
     steps = STEPS.get(Path(task.dataset).name, 20)
@@ -41,8 +53,13 @@ def main(job_dir: str) -> int:
         progress = ProgressLine(datetime.now(UTC), Progress(stage="fine-tune", fraction=step / steps))
         message = ProgressLine(datetime.now(UTC), message=f"attempt {task.attempt} line {line}")
         with (folder / jobdir.PROGRESS).open("ab", buffering=0) as lines:
-            lines.write(f"{document.dump(progress)}\n{document.dump(message)}\n".encode())
-        if told:
+            begun = lines.seek(0, os.SEEK_END)
+            content = f"{document.dump(progress)}\n{document.dump(message)}\n".encode()
+            written = lines.write(content)
+            if written < len(content):  # the disk is full
+                lines.truncate(begun + content.rfind(b"\n", 0, written) + 1)
+                return jobdir.NO_ROOM
+        if told():
             return jobdir.TERMINATED
         time.sleep(STEP_SECONDS)
         durable.write(checkpoint, str(step + 1).encode())
@@ -54,10 +71,11 @@ def main(job_dir: str) -> int:
             sys.stderr.write("ValueError: it broke\n")  # as the last line of a traceback
             sys.stderr.flush()
             return 1
-    from builders import evaluation, write_bundle
+    import tellers
+    from builders import evaluation
 
     scored = evaluation()
-    write_bundle(folder / jobdir.BUNDLE, job=task.job, evaluation=scored)
+    tellers.write(folder / jobdir.BUNDLE, task.job, evaluation=scored)
     report = DatasetReport((LabelCounts("blue", 1, 1, 1),), (), (), "d")
     durable.write(folder / jobdir.RESULT, document.dump(TrainingOutcome(dataset_report=report, evaluation=scored)).encode())
     return jobdir.OK

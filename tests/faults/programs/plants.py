@@ -11,7 +11,8 @@ from typing import Any
 
 def plant(name: str) -> None:
     """Plants a bug in this daemon."""
-    {"forgets": _forgets, "again": _again, "early": _early, "unsaved": _unsaved, "skips": _skips}[name]()
+    plants = (_forgets, _again, _early, _unsaved, _skips, _mixes, _forgetful)
+    {plant.__name__.removeprefix("_"): plant for plant in plants}[name]()
 
 
 def _forgets() -> None:
@@ -85,3 +86,31 @@ def _skips() -> None:
         return 0 if position(self, job) < 4000 else position(self, job)
 
     JobStore.progress_bytes = forgotten  # type: ignore[method-assign]
+
+
+def _mixes() -> None:
+    """The answer to every hundredth picture is that of the one before."""
+    from eyasd.serving.engine.link import Engine
+
+    read, answers = Engine._read, []
+
+    def mixed(self: Engine, *asked: Any) -> Any:
+        answers.append(read(self, *asked))
+        return answers[-2 if len(answers) % 100 == 0 else -1]
+
+    Engine._read = mixed  # type: ignore[method-assign]
+
+
+def _forgetful() -> None:
+    """A record of an alias takes the place of the one before."""
+    from eyasd.core.promotion import AliasRecord
+    from eyasd.registry.records import Records
+
+    append = Records.append
+
+    def replacing(self: Records[Any], prefix: str, number: int, record: Any) -> bool:
+        if isinstance(record, AliasRecord) and number > 1:
+            self._store.delete(f"{prefix}/{number - 1:08d}.json")
+        return append(self, prefix, number, record)
+
+    Records.append = replacing  # type: ignore[method-assign]

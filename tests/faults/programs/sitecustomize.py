@@ -12,7 +12,7 @@ if sys.orig_argv[1:3] == ["-m", "eyasd.training"]:
         status = brief.main(sys.orig_argv[3])
         noted.ends()
         os._exit(status)  # nothing else is to run in this process
-elif sys.orig_argv[1:3] == ["-m", "eyasd"] and "EYAS_TEST_PLANT" in os.environ:
+elif sys.orig_argv[1:3] in (["-m", "eyasd"], ["-m", "eyasd.acceptor"]) and "EYAS_TEST_PLANT" in os.environ:
     import plants
 
     plants.plant(os.environ["EYAS_TEST_PLANT"])
