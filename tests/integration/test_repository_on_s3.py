@@ -175,3 +175,28 @@ async def test_a_server_goes_on_while_the_store_is_away_and_follows_again(
     with pytest.raises(StartupFailed, match=f"{s3_address} .*could not be used"):
         async with daemon(Role.SERVER, **rooms):
             pass
+
+
+async def test_a_server_that_starts_later_fetches_no_file_that_another_has_kept(
+    daemon: Any, models: Models, s3_proxy: Proxy, s3_address: str, tmp_path: Path
+) -> None:
+    await asyncio.to_thread(publish, models, tmp_path, "job1")
+    await asyncio.to_thread(models.aliases.set, "colours", "production", 1, **ANN)
+    fetched: list[str] = []
+
+    def note(method: str, path: str) -> Fault:
+        if method == "GET" and path.endswith((bundle.MODEL, bundle.GOLDEN)):
+            fetched.append(path.rpartition("/")[2])
+        return None
+
+    s3_proxy.fault = note
+    cache = tmp_path / "cache"
+    for before in ([], [bundle.GOLDEN, bundle.MODEL]):
+        assert fetched == before
+        registry = {"url": s3_address, "cache_dir": cache}
+        async with daemon(Role.SERVER, registry=registry) as app, eyas.aio.Client(f"127.0.0.1:{app.port}") as client:
+            assert (await client.classify("colours", picture())).version == "colours/1"
+            async with asyncio.timeout(60):
+                while len(list(cache.glob("[0-9a-f]*"))) < 2:
+                    await asyncio.sleep(0.01)
+    assert fetched == [bundle.GOLDEN, bundle.MODEL]
