@@ -78,6 +78,13 @@ def gif(*blocks: bytes) -> bytes:
     return b"".join((encoded[:start], *blocks, encoded[start:]))
 
 
+def leftover(size: tuple[int, int]) -> bytes:
+    """Returns a GIF whose one frame, of that size, is to leave its background behind."""
+    encoded = gif(b"!\xf9\x04\x08\0\0\0\0")
+    place = encoded.index(b",", encoded.index(b"!\xf9")) + 5
+    return encoded[:place] + struct.pack("<HH", *size) + encoded[place + 4 :]
+
+
 def bmp(runs: bytes, side: int = 6000) -> bytes:
     start = 54 + 1024
     head = b"BM" + struct.pack("<IHHI", start + len(runs), 0, 0, start)
@@ -131,6 +138,7 @@ PICTURES: Final[dict[str, Callable[[], bytes]]] = {
     "GIF of a comment in the largest blocks": lambda: gif(b"!\xfe" + (b"\xff" + b"a" * 255) * 4_000 + b"\0"),
     "GIF of extensions": lambda: gif(b"!\xf9\x04\0\0\0\0\0" * (ROOM // 8)),
     "GIF of stray bytes": lambda: gif(bytes(ROOM)),
+    "GIF that leaves 4,295 megapixels behind": lambda: leftover((65_535, 65_535)),
     "GIF of 40 megapixels": lambda: saved("GIF", "P", _WHOLE, transparency=0),
     "JPEG of empty comments": lambda: jpeg(b"\xff\xfe\x00\x02" * (ROOM // 4)),
     "JPEG of empty comments, with EXIF": lambda: jpeg(EXIF, b"\xff\xfe\x00\x02" * (ROOM // 4)),

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from io import BytesIO
 from typing import Final
 
-from PIL import Image
+from PIL import GifImagePlugin, Image
 
 from eyasd.core.errors import ImageTooLarge
 
@@ -36,6 +36,25 @@ _SCAN: Final = 0xDA
 _ALONE: Final = frozenset((0x00, 0x01, *range(0xD0, 0xDA)))
 _GIF_EXTENSION, _GIF_IMAGE, _GIF_END = b"!,;"
 _BMP_RUNS: Final = (1, 2)
+
+
+class _FirstFrame(GifImagePlugin.GifImageFile):
+    """A GIF of which no frame but the first is wanted.
+
+    Pillow makes what a frame leaves behind itself while it opens the file, before anybody can know its size: 4.3 GB, and 10 s, for
+    one of 45 bytes that says 65,535 x 65,535.
+    """
+
+    @property
+    def disposal_method(self) -> int:
+        """Nothing is to be left behind, whatever the file says."""
+        return 0
+
+    @disposal_method.setter
+    def disposal_method(self, _: int) -> None: ...
+
+
+Image.register_open(_FirstFrame.format, _FirstFrame, Image.OPEN[_FirstFrame.format][1])
 
 
 def open_picture(encoded: bytes) -> Image.Image:
