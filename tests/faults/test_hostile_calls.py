@@ -33,6 +33,7 @@ async def channel(besieged: Besieged) -> AsyncIterator[grpc.aio.Channel]:
         yield made
 
 
+@pytest.mark.timeout(3600)
 async def test_any_request_gets_an_answer_that_was_foreseen(besieged: Besieged, all_faults: bool, tell: Tell) -> None:
     app, versed = besieged
     tally = await attack(app.port, 2_000 if all_faults else 10, seed=1, versed=versed)

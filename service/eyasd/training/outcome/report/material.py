@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from eyasd.core.bundle import Manifest
+from eyasd.core.opening import open_picture
 from eyasd.training.data.listing import File
 from eyasd.training.data.thumbnails import data_uri, thumbnail, thumbnails
 from eyasd.training.outcome.figures import Answers
@@ -201,7 +200,7 @@ class _Tested:
 
 
 def _small(encoded: bytes) -> str:
-    with Image.open(BytesIO(encoded)) as picture:
+    with open_picture(encoded) as picture:
         small = picture.convert("RGB")
     small.thumbnail((_LOOK_PX, _LOOK_PX))
     return data_uri(small)
