@@ -1,4 +1,4 @@
-"""What an engine's process may take while it opens a version: a network that claims more is refused, and nobody else dies of it."""
+"""What an engine may take while it opens a version: a network that claims more is refused, and nobody else dies of it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from eyasd.core.errors import Unavailable
 from eyasd.core.memory import free_bytes
 
 # A file of 96 MB takes three times its size at its peak, and its batches take more; so much may be asked for wherever a server is
@@ -15,6 +16,22 @@ from eyasd.core.memory import free_bytes
 _LEAST_BYTES: Final = 512 * 1024 * 1024
 _TIMES_THE_FILES: Final = 8
 _SHARE: Final = 0.9
+# What opening takes at its peak beside what it computes, in sizes of the file: ONNX Runtime's copies of it.
+_PEAK_FILES: Final = 3
+
+
+def room_bytes(file_bytes: int) -> int:
+    """Returns the most that a network may take that is opened now from so many bytes."""
+    return max(int(free_bytes() * _SHARE), _LEAST_BYTES + _TIMES_THE_FILES * file_bytes)
+
+
+def check_room(file_bytes: int) -> None:
+    """Refuses files that would take the memory away from the rest of a process, where that has no limit. Raises Unavailable."""
+    if _PEAK_FILES * file_bytes > (free := free_bytes()) * _SHARE:
+        raise Unavailable(
+            f"The version's files have {file_bytes / 1e6:,.0f} MB, which take {_PEAK_FILES} times as much to open, and "
+            f"{free / 1e6:,.0f} MB of memory are free: free some, or serve fewer versions."
+        )
 
 
 @contextmanager
@@ -26,9 +43,8 @@ def within_free_memory(file_bytes: int) -> Iterator[None]:
     Args:
         file_bytes: size of what is opened.
     """
-    more = max(int(free_bytes() * _SHARE), _LEAST_BYTES + _TIMES_THE_FILES * file_bytes)
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    most = _data_bytes() + more
+    most = _data_bytes() + room_bytes(file_bytes)
     known = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
     resource.setrlimit(resource.RLIMIT_DATA, (min([most, *known]), hard))
     try:

@@ -39,6 +39,7 @@ class Task:
         tensorrt_cache: folder of what TensorRT builds; "" keeps nothing.
         aside: whether others answer meanwhile, on the same processors, and go first.
         files: names of the bundle's files that come with it, the manifest among them.
+        arena_bytes: see `Session`.
     """
 
     model: str
@@ -52,6 +53,7 @@ class Task:
     tensorrt_cache: str = ""
     aside: bool = False
     files: tuple[str, ...] = ()
+    arena_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +116,7 @@ def _open_session(task: Task, files: Mapping[str, bytes], image_px: int, precisi
             cache=Path(task.tensorrt_cache) if task.tensorrt_cache else None,
             image_px=image_px,
         ),
+        arena_bytes=task.arena_bytes,
     )
 
 

@@ -12,7 +12,8 @@ import socket
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from eyasd.core import document
 from eyasd.core.errors import EyasError
 from eyasd.serving.engine import wire
-from eyasd.serving.engine.bounds import within_free_memory
+from eyasd.serving.engine.bounds import check_room, room_bytes, within_free_memory
 from eyasd.serving.engine.opening import Ready, Task, memory_bytes, open_version
 from eyasd.serving.engine.slots import Arena, Shape
 from eyasd.serving.engine.watch import Run, Watch
@@ -71,9 +72,13 @@ def serve(control: socket.socket, foreign_bytes: int = 0, watch: Watch | None = 
 
 def _open(task: Task, files: Mapping[str, bytes], log: ControlLog, *, alone: bool) -> Chosen:
     """Returns the network to answer with, see `open_version`; `alone` is in a process that has nothing else."""
+    file_bytes = sum(map(len, files.values()))
+    if alone and task.provider == CPU:
+        with within_free_memory(file_bytes):
+            return open_version(task, files, log)
     # A GPU's driver reserves far more than it uses, and a thread's memory is the daemon's.
-    with within_free_memory(sum(map(len, files.values()))) if alone and task.provider == CPU else nullcontext():
-        return open_version(task, files, log)
+    check_room(file_bytes)
+    return open_version(replace(task, arena_bytes=room_bytes(file_bytes) if task.provider == CPU else 0), files, log)
 
 
 def _tell(control: socket.socket, message: Mapping[str, object]) -> None:

@@ -6,9 +6,11 @@ Knows arrays and execution providers; nothing of pictures, models' names or queu
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import onnxruntime as ort
@@ -21,6 +23,10 @@ from eyasd.core.variants import Precision
 from eyasd.serving.network.bound import Bound, run_options
 from eyasd.serving.network.ladder import ladder, next_size
 from eyasd.serving.network.providers import CPU, CUDA, Gpu, nodes_elsewhere, provider_options, session_options
+
+# Sessions that are opened at once each want the process's one place for an arena that they share.
+_SHARING: Final = threading.Lock()
+_NEXT_TO_NOTHING: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,7 @@ class Session:
         max_batch_size: int,
         precision: Precision = Precision.FP32,
         gpu: Gpu | None = None,
+        arena_bytes: int = 0,
     ) -> None:
         """Loads the network.
 
@@ -66,6 +73,7 @@ class Session:
             max_batch_size: the largest batch `run` is called with.
             precision: of the file, for its name in messages.
             gpu: what a session on a GPU is told.
+            arena_bytes: most of the host's memory that it may take on a CPU, to open and to run; 0 is no bound.
 
         Raises:
             BrokenBundle: the file is no network of the bundle's form, or the provider cannot run it.
@@ -83,6 +91,7 @@ class Session:
                 model,
                 session_options(provider, threads),
                 provider_options(provider, precision=precision, max_batch_size=max_batch_size, gpu=settings, graphs=graphs),
+                arena_bytes,
             )
 
         try:
@@ -165,14 +174,40 @@ class Session:
         return np.concatenate([images, np.zeros((missing, *images.shape[1:]), np.uint8)]) if missing else images
 
 
-def _open(model: bytes, options: ort.SessionOptions, providers: Sequence[tuple[str, Mapping[str, str]]]) -> ort.InferenceSession:
+def _open(
+    model: bytes, options: ort.SessionOptions, providers: Sequence[tuple[str, Mapping[str, str]]], arena_bytes: int
+) -> ort.InferenceSession:
     """Returns a session that keeps no copy of the file.
 
     Without its fall-back ONNX Runtime neither tries another provider nor prints so on standard output, and needs the file no more.
     """
-    session = ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
+    with _bounded(options, arena_bytes):
+        session = ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
     session._model_bytes = None
     return session
+
+
+@contextmanager
+def _bounded(options: ort.SessionOptions, arena_bytes: int) -> Iterator[None]:
+    """Gives the session that is opened in the block an arena of its own that does not grow beyond a bound, unless that is 0.
+
+    Only arenas that sessions share have one. So each session has one to share, which goes with it, as the next takes its place.
+    """
+    if not arena_bytes:
+        yield
+        return
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    with _SHARING:
+        _share_arena(arena_bytes)
+        try:
+            yield
+        finally:
+            _share_arena(_NEXT_TO_NOTHING)
+
+
+def _share_arena(size_bytes: int) -> None:
+    place = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    ort.create_and_register_allocator(place, ort.OrtArenaCfg({"max_mem": size_bytes}))
 
 
 def trim() -> None:
