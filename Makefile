@@ -9,7 +9,7 @@ GENERATED := build/protos
 GENERATOR := grpcio-tools==1.71.2 protobuf==5.29.6 googleapis-common-protos==1.70.0 setuptools==80.9.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-cluster lint types protos check-protos clients dashboards pins images image-check bench bench-serve clean
+.PHONY: help setup demo test faults test-cluster lint types protos check-protos clients dashboards pins images image-check bench bench-serve clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,11 @@ WORKERS = $(shell n=$$(( $$(nproc) * 3 / 2 )); echo $$(( n < 8 ? n : 8 )))
 # Where Python is told to keep nothing that it has compiled, each of the hundreds of processes would compile all that it imports.
 test: setup ## run every test, on all processors
 	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
+
+# After hours, the rows of docs/reliability.md, and what could not be tried here: disks that become full want root.
+faults: setup ## kill, fill, cut off and damage everything, for hours; MINUTES=30 of all at once, ONLY=siege for one kind
+	@echo "All of tests/faults$(if $(ONLY), that is about $(ONLY)), of which everything at once for $(or $(MINUTES),30) minutes."
+	PYTHONDONTWRITEBYTECODE= EYAS_TEST_MINUTES=$(or $(MINUTES),30) $(BIN)/pytest tests/faults --all-faults $(if $(ONLY),-k '$(ONLY)')
 
 test-cluster: setup ## try an overlay in a cluster that has the images; CLUSTER=KUBECONFIG, OVERLAY=k8s/overlays/cpu for another
 	PATH="$(abspath $(BIN)):$$PATH" EYAS_TEST_KUBECONFIG='$(abspath $(or $(CLUSTER),$(error Name a cluster: make test-cluster CLUSTER=~/.kube/config)))' EYAS_TEST_OVERLAY='$(OVERLAY)' $(BIN)/pytest tests/cluster

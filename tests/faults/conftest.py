@@ -8,6 +8,8 @@ from typing import Final
 import pytest
 
 _ROW: Final = "faults"
+_LINE: Final = "faults, below"
+_HEAD: Final = ("| done | times | found |", "|---|---|---|")
 
 Note = Callable[[str], None]
 # Of a test: what was done to the product, how often, and what was found.
@@ -22,19 +24,20 @@ def all_faults(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture
 def note(record_property: Callable[[str, object], None]) -> Note:
-    """Adds a line to those at the end."""
-    return lambda line: record_property(_ROW, line)
+    """Adds a line below the table at the end."""
+    return lambda line: record_property(_LINE, line)
 
 
 @pytest.fixture
-def tell(note: Note) -> Tell:
+def tell(record_property: Callable[[str, object], None]) -> Tell:
     """Adds a row to the table at the end."""
-    return lambda done, count, found: note(f"| {done} | {count} | {found} |")
+    return lambda done, count, found: record_property(_ROW, f"| {done} | {count} | {found} |")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Prints the rows, as docs/reliability.md has them."""
     reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
-    rows = [row for report in reports for name, row in report.user_properties if name == _ROW and report.when == "call"]
-    for row in dict.fromkeys(rows):
-        terminalreporter.write_line(row)
+    told = dict.fromkeys(pair for report in reports for pair in report.user_properties if report.when == "call")
+    rows, lines = ([line for name, line in told if name == wanted] for wanted in (_ROW, _LINE))
+    for line in (*(_HEAD if rows else ()), *rows, *lines):
+        terminalreporter.write_line(line)

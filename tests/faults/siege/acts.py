@@ -7,7 +7,7 @@ import random
 import resource
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,9 @@ class Nobody(Exception):
     """There is none at the moment to whom it could be done."""
 
 
+Do = Callable[[House, random.Random, list[str]], Callable[[], None]]
+
+
 @dataclass(frozen=True)
 class Act:
     """A fault.
@@ -49,7 +52,7 @@ class Act:
     role: str
     codes: frozenset[str]
     lasts: bool
-    do: Callable[[House, random.Random, list[str]], Callable[[], None]]
+    do: Do
 
 
 def _one(house: House, dice: random.Random, role: str, jobs: list[str]) -> int:
@@ -57,6 +60,24 @@ def _one(house: House, dice: random.Random, role: str, jobs: list[str]) -> int:
     if not found:
         raise Nobody
     return dice.choice(found)
+
+
+def _alone(things: Collection[str], do: Do) -> Do:
+    """Returns what is done only while nothing else is done to these things."""
+
+    def once(house: House, dice: random.Random, jobs: list[str]) -> Callable[[], None]:
+        if house.taken & set(things):
+            raise Nobody
+        undo = do(house, dice, jobs)
+        house.taken |= set(things)
+
+        def give_back() -> None:
+            house.taken -= set(things)
+            undo()
+
+        return give_back
+
+    return once
 
 
 def _kill(role: str) -> Act:
@@ -109,7 +130,7 @@ def _store(role: str, name: str, decide: Callable[[random.Random], Fault]) -> Ac
         proxy.fault = fault
         return lambda: _well(proxy)
 
-    return Act(name, f"store of the {role}", REFUSED, lasts=True, do=do)
+    return Act(name, f"store of the {role}", REFUSED, lasts=True, do=_alone([f"store of the {role}"], do))
 
 
 def _database_dies(house: House, _dice: random.Random, _: list[str]) -> Callable[[], None]:
@@ -123,8 +144,8 @@ def _cut_off(house: House, _dice: random.Random, _: list[str]) -> Callable[[], N
 
 
 def _from_all(house: House, dice: random.Random, jobs: list[str]) -> Callable[[], None]:
-    house.wire.hold()
     again = _AWAY[TRAINER].do(house, dice, jobs)
+    house.wire.hold()
 
     def undo() -> None:
         house.wire.let_go()
@@ -141,7 +162,7 @@ def _full(role: str) -> Act:
         disk.fill(4096 * dice.randrange(50))
         return disk.free
 
-    return Act("disk filled but for 0 to 196 KB", role, REFUSED, lasts=True, do=do)
+    return Act("disk filled but for 0 to 196 KB", role, REFUSED, lasts=True, do=_alone([f"disk of the {role}"], do))
 
 
 def _clock(role: str) -> Act:
@@ -150,7 +171,7 @@ def _clock(role: str) -> Act:
         clock.set(dice.choice(CLOCKS_SECONDS))
         return lambda: clock.set(0)
 
-    return Act("clock set by 5 min, and back", role, frozenset(), lasts=True, do=do)
+    return Act("clock set by 5 min, and back", role, frozenset(), lasts=True, do=_alone([f"clock of the {role}"], do))
 
 
 def _nothing() -> None:
@@ -177,9 +198,9 @@ ACTS = (
     ),
     *(_store(role, "store takes 0.5 s longer", lambda _: "slow") for role in (SERVER, TRAINER)),
     *_AWAY.values(),
-    Act("killed, and started again", "database", frozenset(), lasts=True, do=_database_dies),
-    Act("cut off from the database", "trainer", frozenset(), lasts=True, do=_cut_off),
-    Act("cut off from the database and the store", "trainer", frozenset(), lasts=True, do=_from_all),
+    Act("killed, and started again", "database", frozenset(), lasts=True, do=_alone(["database"], _database_dies)),
+    Act("cut off from the database", "trainer", frozenset(), lasts=True, do=_alone(["wire"], _cut_off)),
+    Act("cut off from the database and the store", "trainer", frozenset(), lasts=True, do=_alone(["wire"], _from_all)),
     *map(_full, (SERVER, TRAINER)),
     *map(_clock, (SERVER, TRAINER)),
 )

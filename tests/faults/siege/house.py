@@ -68,6 +68,7 @@ class House:
         self.scratch = folder / "scratch"
         self.scratch.mkdir()
         self.machines: dict[str, Machine] = {}
+        self.taken: set[str] = set()  # to which something is done at the moment
         self.without = ""  # what cannot be tried here, and why
         self._closing = threading.Event()
         self._stack = ExitStack()

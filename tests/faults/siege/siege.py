@@ -34,6 +34,8 @@ _LASTS_SECONDS = (1.0, 8.0)
 _BACK_SECONDS = 180.0
 _FRESH = 20  # connections, each to any of two acceptors: once in 500,000 times all are to the same
 _LOOK_SECONDS = 0.05
+_PAUSE_SECONDS = 3.0  # of those who want trainings or move aliases
+_BREATH_SECONDS = 0.02  # of a caller
 _CALLERS = {"grpc": 2, "stream": 1, "http": 2}
 # With what a job that was hit may have failed: for want of room, or of memory.
 EXCUSES = ("No space left on device", "is full", "MemoryError", "failed to map segment", "Cannot allocate memory", "of memory")
@@ -49,7 +51,7 @@ class Plan:
         seconds: after which no further round begins.
         real: whether some trainings are those of the product.
         plant: bug that the daemons have, see `plants`; "" is none.
-        pace: by which what lasts, and what is waited for, is multiplied; 0 is not at all.
+        pace: by which what lasts, and what is waited for, is multiplied; 0 is not at all, and with few callers.
     """
 
     seed: int
@@ -85,7 +87,8 @@ class Siege:
         self.history = History(shared=False, max_attempts=MAX_ATTEMPTS, excuses=EXCUSES)
         self.record = Record(lambda version: self.house.models.manifest(MODEL, version).lineage.job, MODEL)
         self.seen: defaultdict[tuple[str, str], Seen] = defaultdict(Seen)
-        self._work = Work(self.house, self.history, self.record, folder, plan.seed, real=plan.real)
+        pause = _PAUSE_SECONDS if plan.pace else _PAUSE_SECONDS / 3
+        self._work = Work(self.house, self.history, self.record, folder, plan.seed, real=plan.real, pause=pause)
         server = self.house.machines[SERVER].daemon
         names = (*NAMES, f"{MODEL}/1")
         self._load = Load(
@@ -100,8 +103,8 @@ class Siege:
     def run(self) -> None:
         """Plays the plan, and ends all that it has started."""
         try:
-            self.house.begin()
             self._work.first()
+            self.house.begin()
             self._settle()
             self._load.begin()
             self._work.begin()

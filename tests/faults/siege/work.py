@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import eyas
+import tellers
 from builders import write_pictures
 from eyasd.core.errors import EyasError
 from eyasd.core.names import PRODUCTION
@@ -23,7 +24,6 @@ STEADY = "steady"
 NEWEST = "newest"  # which trainings move by themselves
 NAMES = {MODEL: PRODUCTION, f"{MODEL}@{STEADY}": STEADY}
 _LONGEST_SECONDS = 300.0  # in which a job must have been taken, and ended
-_PAUSE_SECONDS = 3.0  # of each who asks, on average
 _AT_ONCE = 2
 _CANARY_PERCENT = 20.0
 _REAL_EVERY = 25
@@ -33,9 +33,22 @@ _UNANSWERED = (eyas.Unavailable, eyas.DeadlineExceeded, eyas.Overloaded)
 class Work:
     """Whoever asks, in threads of their own, from `begin` to `end`."""
 
-    def __init__(self, house: House, history: History, record: Record, folder: Path, seed: int, *, real: bool) -> None:
-        """Asks for nothing yet; `real` is whether some trainings are those of the product."""
+    def __init__(
+        self, house: House, history: History, record: Record, folder: Path, seed: int, *, real: bool, pause: float
+    ) -> None:
+        """Asks for nothing yet.
+
+        Args:
+            house: of whom.
+            history: of the jobs.
+            record: of the moves.
+            folder: gets pictures and bundles.
+            seed: of every choice.
+            real: whether some trainings are those of the product.
+            pause: seconds of each who asks, on average.
+        """
         self._house, self._history, self._record, self._folder, self._real = house, history, record, folder, real
+        self._pause = pause
         self._clients = {role: house.client(role) for role in (SERVER, TRAINER)}
         self._seed = seed
         self._ending = threading.Event()
@@ -45,13 +58,13 @@ class Work:
             write_pictures(folder / kind, {"blue": 12, "red": 12})
 
     def first(self) -> None:
-        """Makes two versions, and points the aliases to them, before anything is done to anybody."""
-        for number in range(2):
-            self._submit(Kind.GOOD, number)
-        for thread in self._jobs:
-            thread.join(_LONGEST_SECONDS)
-        for name in NAMES:
-            self._set(name, 1, "first", self._clients[TRAINER])
+        """Publishes two versions, and points the aliases to the first, before anything is done to anybody."""
+        for job in ("first", "second"):
+            self._house.models.publish(MODEL, tellers.write(self._folder / job, job), job)
+        for name, alias in NAMES.items():
+            move = Move("first", 1, time.monotonic())
+            self._record.ask(name, move)
+            move.acknowledge(self._house.models.aliases.set(MODEL, alias, 1, actor="test", reason=move.token).record)
         self.looked()
 
     def begin(self) -> None:
@@ -82,17 +95,17 @@ class Work:
             self._history.violations.append(f"a reader was told: {error}")
 
     def _look(self) -> None:
-        while not self._ending.wait(_PAUSE_SECONDS):
+        while not self._ending.wait(self._pause):
             self.looked()
 
     def _train(self) -> None:
-        dice, number = random.Random(self._seed), 2
-        while not self._ending.wait(dice.uniform(0, 2 * _PAUSE_SECONDS)):
+        dice, number = random.Random(self._seed), 0
+        while not self._ending.wait(dice.uniform(0, 2 * self._pause)):
             self._jobs = [thread for thread in self._jobs if thread.is_alive()]
             if len(self._jobs) < _AT_ONCE:
                 usual = dice.choice((Kind.GOOD, Kind.LONG))
                 kind = {0: Kind.BAD, 1: Kind.BROKEN}.get(dice.randrange(12), usual)
-                self._submit(Kind.REAL if self._real and number % _REAL_EVERY == 0 else kind, number)
+                self._submit(Kind.REAL if self._real and number % _REAL_EVERY == 1 else kind, number)
                 number += 1
 
     def _submit(self, kind: Kind, number: int) -> None:
@@ -110,7 +123,7 @@ class Work:
 
     def _move(self) -> None:
         dice, number = random.Random(self._seed + 1), 0
-        while not self._ending.wait(dice.uniform(0, 2 * _PAUSE_SECONDS)):
+        while not self._ending.wait(dice.uniform(0, 2 * self._pause)):
             number += 1
             client, versions = self._clients[dice.choice((SERVER, TRAINER))], self._house.models.versions(MODEL)[-10:]
             if dice.random() < 0.2:
