@@ -20,6 +20,7 @@ BOARDS = sorted((MONITORING / "grafana").glob("*.json"))
 EMPTY = {
     r"eyas_gpu_(memory|utilization)_.*": "there is no GPU",
     r"eyas_gpu_decodes_total": "no JPEG is decoded by a GPU",
+    r"eyas_decoder_ends_total": "pictures are decoded in threads",
     r"eyas_variant_speed_ratio": "the versions have no variants",
     r"eyas_batches_out_of_memory_total": "every batch fits",
     r"eyas_storage_errors_total|eyas:storage_errors:.*": "the store is a folder that is there",

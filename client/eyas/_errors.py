@@ -140,7 +140,9 @@ _BY_CODE: Final[dict[grpc.StatusCode, type[EyasError]]] = {
     grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
     grpc.StatusCode.UNIMPLEMENTED: Unsupported,
 }
-_BY_REASON: Final[dict[str, type[EyasError]]] = {"UNDECODABLE_IMAGE": UndecodableImage, "IMAGE_TOO_LARGE": UndecodableImage}
+_BY_REASON: Final[dict[str, type[EyasError]]] = dict.fromkeys(
+    ("UNDECODABLE_IMAGE", "IMAGE_TOO_LARGE", "DECODER_ENDED"), UndecodableImage
+)
 
 
 # How gRPC says what is in the way of a connection, and how a person would.

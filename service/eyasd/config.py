@@ -117,6 +117,10 @@ def check_together(settings: Settings) -> None:
             any(jwt) and not all(jwt),
             "access.jwt_issuer, jwt_audience, jwt_keys and jwt_roles are set together or not at all.",
         ),
+        (
+            settings.serving.decode_processes and settings.serving.decoder == "gpu",
+            'serving.decode_processes are locked up, without a GPU: set it to 0, or serving.decoder = "cpu".',
+        ),
     ):
         if wrong:
             raise StartupFailed(f"The configuration is wrong: {what}")

@@ -25,6 +25,8 @@ from eyasd.registry.datasets import DatasetLimits, Datasets
 from eyasd.registry.keys import shared_key
 from eyasd.registry.models import Models
 from eyasd.serving.catalog import FleetOptions
+from eyasd.serving.decoding.decoding import Here
+from eyasd.serving.decoding.pool import Pool
 from eyasd.serving.engine.loading import EngineOptions, Source
 from eyasd.serving.network.plan import Plan, plan
 from eyasd.serving.network.precision import check_wish
@@ -89,6 +91,21 @@ def decoder_of(settings: Settings, metrics: Metrics) -> Decode | None:
     if settings.serving.decoder == "cpu":
         return None
     return GpuDecoder(lambda done: metrics.gpu_decodes.labels("done" if done else "declined").inc()).decode
+
+
+def decoding_of(settings: Settings, metrics: Metrics, log: structlog.typing.FilteringBoundLogger, of: int = 1) -> Here | Pool:
+    """Returns what opens callers' files, for one of so many processes that answer. Raises StartupFailed."""
+    serving = settings.serving
+    if not serving.decode_processes:
+        return Here(decoder_of(settings, metrics))
+    pool = Pool(
+        max(1, serving.decode_processes // of),
+        limit_seconds=serving.decode_limit_seconds,
+        on_end=lambda why: metrics.decoder_ends.labels(why).inc(),
+        log=log,
+    )
+    log.info("pictures are decoded in locked processes", own_network=pool.has_network)
+    return pool
 
 
 def feedback_keys(settings: Settings, repository: Store, log: structlog.typing.FilteringBoundLogger) -> list[str]:

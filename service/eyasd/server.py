@@ -14,15 +14,16 @@ from eyasd.api.server import Service
 from eyasd.api.streaming import StreamLimits
 from eyasd.config import Settings
 from eyasd.core.processors import cpu_count
-from eyasd.machine import decoder_of, feedback_keys, fleet_options, source_of
+from eyasd.machine import decoding_of, feedback_keys, fleet_options, source_of
 from eyasd.registry.captured import Captured
 from eyasd.registry.keeper import Keeper
 from eyasd.registry.models import Models
 from eyasd.serving.cache import Cache
 from eyasd.serving.capture.capture import Capture
-from eyasd.serving.capture.preparing import load_hook
+from eyasd.serving.capture.preparing import Redact, load_hook
 from eyasd.serving.capture.writing import Writer
 from eyasd.serving.classifier import Classifier
+from eyasd.serving.decoding.decoding import Decoding
 from eyasd.serving.drift.unusual import unusual
 from eyasd.serving.drift.watcher import Drift
 from eyasd.serving.engine.loading import Loader
@@ -102,17 +103,18 @@ def make_server(
     serving = settings.serving
     options = fleet_options(settings)
     of = acceptors or 1
-    threads = max(1, (serving.threads or cpu_count()) // of)
+    threads = max(1, (serving.decode_processes or serving.threads or cpu_count()) // of)
     most = max(1, serving.max_queue_images // of)
     source = source_of(settings, models, metrics, log)
     remote = RemoteLoader(source, options.engine, metrics)
     fleet = Fleet(models, options, metrics, log, remote if acceptors else Loader(source, options.engine, metrics, log))
-    capture = _make_capture(settings, captured, fleet, metrics, log, of)
-    shadows = Shadows(fleet, metrics, log, traces=tracing, on_flip=capture.disagreed)
+    redact = load_hook(settings.capture.redact)
+    decoding = decoding_of(settings, metrics, log, of)
+    capture = _make_capture(settings, captured, fleet, metrics, log, of, redact, decoding)
+    shadows = Shadows(fleet, metrics, log, traces=tracing, on_flip=capture.disagreed, decoding=decoding)
     cache = Cache(serving.cache_bytes // of) if serving.cache_bytes else None
     admission = Admission(most, threads)
-    decode = decoder_of(settings, metrics)
-    drift = Drift(metrics, capture.unusual)
+    drift = Drift(metrics, capture.unusual, side_of=decoding.shorter_side)
     fleet.on_load.append(drift.watch)
     fleet.on_unload.append(drift.leave)
     ids = PredictionIds(feedback_keys(settings, repository, log))
@@ -123,7 +125,7 @@ def make_server(
         cache,
         metrics,
         threads=threads,
-        decode=decode,
+        decoding=decoding,
         ids=ids,
         watchers=[drift, capture],
     )
@@ -141,7 +143,7 @@ def make_server(
         is_ready=is_ready,
         sees_all=acceptors is None,
     )
-    closers = [drift.close, classifier.close]
+    closers = [drift.close, classifier.close, decoding.close]
     return ServerParts(classification, inference, classifier, feedback, fleet, remote, shadows, capture, closers)
 
 
@@ -152,11 +154,13 @@ def _make_capture(
     metrics: Metrics,
     log: structlog.typing.FilteringBoundLogger,
     of: int,
+    redact: Redact | None,
+    decoding: Decoding,
 ) -> Capture:
     """Returns what keeps pictures of production, for one of so many processes that answer."""
     capture = settings.capture
     keeper = Keeper(captured, capture.max_bytes)
-    writer = Writer(keeper, load_hook(capture.redact), metrics, log)
+    writer = Writer(keeper, redact, metrics, log, strip=decoding.bare)
     hourly_images, memory_bytes = capture.hourly_images / of, capture.memory_bytes // of
     return Capture(
         fleet.captures,

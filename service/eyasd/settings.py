@@ -227,6 +227,10 @@ class ServingSettings(_Room):
     """Pictures in flight beyond which a call is refused with RESOURCE_EXHAUSTED: at half as many if its priority is low."""
     engines: Transport = Transport.PROCESS
     """`process`: each loaded version has a process of its own, which may crash alone; `thread`: all live in this one."""
+    decode_processes: int = Field(default=0, ge=0, le=256)
+    """Processes that decode callers' pictures, so many at once, and can do nothing else; 0 decodes in threads of the server."""
+    decode_limit_seconds: float = Field(default=5.0, ge=0.1, le=600)
+    """How long one picture may take such a process before that is ended, and the picture refused."""
     decoder: Literal["cpu", "gpu"] = "cpu"
     """`gpu` decodes with nvJPEG what is not decoded at a part of its size, up to 4 levels off. Needs the extra `gpu-decode`."""
     optimize: Optimize = Optimize.LATENCY

@@ -154,6 +154,13 @@ def capacity() -> dict[str, Any]:
             stacked=True,
         ),
         graph(
+            "Decoders that ended",
+            "Locked decoders that ended within half an hour and were started again, by why; forbidden: somebody may be trying.",
+            "short",
+            Query("sum by (why) (increase(eyas_decoder_ends_total{SERVER}[30m]))", "{{why}}"),
+            stacked=True,
+        ),
+        graph(
             "Response cache",
             "Share of pictures whose answer was known already.",
             "percentunit",

@@ -61,6 +61,10 @@ class ImageTooLarge(UndecodableImage):
     """The picture is over a limit; it was refused before it was decoded."""
 
 
+class DecoderEnded(UndecodableImage):
+    """The process that decoded the picture has crashed, or took too long and was ended; the picture is not tried again."""
+
+
 class BadDataset(EyasError):
     """The dataset cannot be read, or cannot be trained on or scored as it stands."""
 

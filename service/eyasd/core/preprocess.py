@@ -119,8 +119,7 @@ def load_image(
         UndecodableImage: the bytes are not a picture, or are cut short.
         ImageTooLarge: the picture is over a limit; its pixels were not decoded.
     """
-    if len(encoded) > MAX_ENCODED_BYTES:
-        raise ImageTooLarge(f"The picture has {len(encoded):,} bytes; at most {MAX_ENCODED_BYTES:,} are read. Send a smaller copy.")
+    check_bytes(encoded)
     try:
         return _decode(encoded, spec, out, size or jpeg.plain_size(encoded), decode or jpeg.decode)
     except UndecodableImage:
@@ -131,6 +130,12 @@ def load_image(
     except Exception as error:
         # Pillow's decoders raise OSError, ValueError, SyntaxError, TypeError and more on damaged files.
         raise UndecodableImage(f"The picture is damaged or cut short ({error}): send a whole file.") from error
+
+
+def check_bytes(encoded: bytes) -> None:
+    """Raises ImageTooLarge for a file of more bytes than are read."""
+    if len(encoded) > MAX_ENCODED_BYTES:
+        raise ImageTooLarge(f"The picture has {len(encoded):,} bytes; at most {MAX_ENCODED_BYTES:,} are read. Send a smaller copy.")
 
 
 def tiny_size(encoded: bytes) -> tuple[int, int] | None:

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from eyasd.core.errors import DeadlineExceeded, EyasError, InvalidArgument, NotExplainable, NoUnknownRule, UndecodableImage
-from eyasd.core.jpeg import Decode
 from eyasd.core.names import PRODUCTION
 from eyasd.serving.answer import Classified, Labelled, Timing
 from eyasd.serving.cache import Cache
+from eyasd.serving.decoding.decoding import Decoding
 from eyasd.serving.engine.loading import LoadedVersion
 from eyasd.serving.feedback.ids import PredictionIds
 from eyasd.serving.fleet import Fleet
@@ -47,7 +47,7 @@ class Classifier:
         metrics: Metrics,
         *,
         threads: int,
-        decode: Decode | None = None,
+        decoding: Decoding | None = None,
         ids: PredictionIds | None = None,
         watchers: Sequence[Watcher] = (),
     ) -> None:
@@ -60,7 +60,7 @@ class Classifier:
             cache: keeps what networks said; None keeps nothing.
             metrics: where each stage's time is shown.
             threads: how many pictures are decoded at once. Pillow releases the interpreter lock while it decodes and resizes.
-            decode: decodes JPEGs in these threads; None is libjpeg-turbo.
+            decoding: opens files; None does so in these threads.
             ids: makes the ids of answers; None is that they have none.
             watchers: are told of each picture that was answered.
         """
@@ -72,7 +72,7 @@ class Classifier:
         self._ids = ids
         self._watchers = watchers
         self._decoders = Decoders(threads)
-        self._runs = Runs(self._decoders, admission, cache, metrics, Spans(fleet.provider), decode)
+        self._runs = Runs(self._decoders, admission, cache, metrics, Spans(fleet.provider), decoding)
 
     async def classify(self, question: Question) -> Classified:
         """Labels the pictures of one request.

@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyasd.core.errors import DeadlineExceeded
-from eyasd.core.jpeg import Decode
-from eyasd.core.preprocess import load_image, tiny_size
 from eyasd.serving.answer import Timing
 from eyasd.serving.cache import Cache, Said, digest
+from eyasd.serving.decoding.decoding import Decoding, Here
 from eyasd.serving.engine.loading import LoadedVersion
 from eyasd.serving.labelling import labelled
 from eyasd.serving.question import Picture, Question
@@ -53,7 +52,7 @@ class Runs:
         cache: Cache | None,
         metrics: Metrics,
         spans: Spans,
-        decode: Decode | None = None,
+        decoding: Decoding | None = None,
     ) -> None:
         """Remembers what to use.
 
@@ -63,13 +62,13 @@ class Runs:
             cache: keeps what networks said; None keeps nothing.
             metrics: where its hits are shown.
             spans: of pictures whose calls are traced.
-            decode: decodes JPEGs in the decoders' threads; None is libjpeg-turbo.
+            decoding: opens files; None does so in the decoders' threads.
         """
         self._decoders = decoders
         self._admission = admission
         self._cache = cache
         self._metrics = metrics
-        self._decode = decode
+        self._decoding = decoding or Here()
         self._spans = spans
         if cache is not None:
             metrics.cache_bytes.set_function(lambda: cache.size_bytes)
@@ -116,10 +115,10 @@ class Runs:
             entered = time.monotonic()
             if isinstance(picture, np.ndarray):
                 slot.pixels[:] = picture
-            elif (size := tiny_size(picture)) is not None:
-                _decode(loaded, picture, deadline, slot.pixels, size)
+            elif (size := self._decoding.tiny_size(picture)) is not None:
+                self._decode(loaded, picture, deadline, slot.pixels, size)
             else:
-                began, ended = await slot.in_thread(decoders, _decode, loaded, picture, deadline, slot.pixels, None, self._decode)
+                began, ended = await slot.in_thread(decoders, self._decode, loaded, picture, deadline, slot.pixels)
                 self._admission.decoded(ended - began, time.monotonic() - ended)
             decoded = time.monotonic()
             answer = await slot.infer(deadline, priority=question.priority, caller=question.caller, explain=question.explain)
@@ -140,18 +139,17 @@ class Runs:
         timing = Timing(decoded - entered, entered - start + answer.queue_seconds, answer.inference_seconds)
         return Run(said, timing, explanation, pixels)
 
-
-def _decode(
-    loaded: LoadedVersion,
-    encoded: bytes,
-    deadline: float,
-    out: NDArray[np.uint8],
-    size: tuple[int, int] | None = None,
-    decode: Decode | None = None,
-) -> tuple[float, float]:
-    """Returns when it began and ended. Runs in a decoder's thread; the wait for it may have used up the time."""
-    start = time.monotonic()
-    if start >= deadline:
-        raise DeadlineExceeded("The deadline passed while the picture waited to be decoded: allow more time, or send less.")
-    load_image(encoded, loaded.manifest.preprocess, out, size, decode)
-    return start, time.monotonic()
+    def _decode(
+        self,
+        loaded: LoadedVersion,
+        encoded: bytes,
+        deadline: float,
+        out: NDArray[np.uint8],
+        size: tuple[int, int] | None = None,
+    ) -> tuple[float, float]:
+        """Returns when it began and ended. Runs in a decoder's thread; the wait for it may have used up the time."""
+        start = time.monotonic()
+        if start >= deadline:
+            raise DeadlineExceeded("The deadline passed while the picture waited to be decoded: allow more time, or send less.")
+        self._decoding.load(encoded, loaded.manifest.preprocess, out, deadline, size)
+        return start, time.monotonic()

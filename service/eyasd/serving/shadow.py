@@ -18,8 +18,8 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from eyasd.core.preprocess import load_image
 from eyasd.core.threads import give_way
+from eyasd.serving.decoding.decoding import Decoding, Here
 from eyasd.serving.engine.loading import LoadedVersion
 from eyasd.serving.fleet import Fleet
 from eyasd.serving.question import Picture
@@ -79,6 +79,7 @@ class Shadows:
         draw: Callable[[], float] = random.random,
         traces: Tracing = OFF,
         on_flip: Callable[[Seen, str, float], None] = lambda *_: None,
+        decoding: Decoding | None = None,
     ) -> None:
         """Knows no shadow yet.
 
@@ -89,6 +90,7 @@ class Shadows:
             draw: a random number of 0..1.
             traces: where what it does is traced.
             on_flip: is told of a picture that a shadow gives another label, which, and how far its probabilities are, 0..1.
+            decoding: opens files; None does so in a thread.
         """
         self._fleet = fleet
         self._metrics = metrics
@@ -97,6 +99,7 @@ class Shadows:
         self._tracing = traces
         self._spans = Spans(fleet.provider)
         self._on_flip = on_flip
+        self._decoding = decoding or Here()
         self._running: dict[str, asyncio.Task[None]] = {}
         self._flips: dict[str, tuple[int, set[tuple[str, str]]]] = {}
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="shadow", initializer=give_way)
@@ -170,7 +173,7 @@ class Shadows:
         async with shadow.engine.slot(deadline) as slot:
             entered = time.monotonic()
             if pixels is None and isinstance(picture, bytes):
-                await slot.in_thread(self._decoder, load_image, picture, shadow.manifest.preprocess, slot.pixels)
+                await slot.in_thread(self._decoder, self._decoding.load, picture, shadow.manifest.preprocess, slot.pixels, deadline)
             else:
                 slot.pixels[:] = picture if pixels is None else pixels
             decoded = time.monotonic()

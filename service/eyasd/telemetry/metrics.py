@@ -168,6 +168,13 @@ class Metrics:
             registry=r,
         )
 
+        self.decoder_ends = Counter(
+            "eyas_decoder_ends_total",
+            "Decoders that ended and were started again, by why: crash, killed (by others), slow or forbidden (a system call).",
+            ["why"],
+            registry=r,
+        )
+
     def _count_feedback(self, r: Registry) -> None:
         of = ["model", "version"]
         self.feedback = Counter(

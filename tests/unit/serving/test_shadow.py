@@ -17,9 +17,9 @@ from eyasd.core.names import ModelRef
 from eyasd.core.preprocess import Preprocess
 from eyasd.core.traffic import Shadow
 from eyasd.registry.models import Models
-from eyasd.serving import shadow as shadow_module
 from eyasd.serving.cache import Said
 from eyasd.serving.catalog import FleetOptions
+from eyasd.serving.decoding.decoding import Here
 from eyasd.serving.engine.loading import EngineOptions, LoadedVersion
 from eyasd.serving.fleet import Fleet
 from eyasd.serving.labelling import labelled
@@ -132,13 +132,13 @@ async def test_pixels_are_used_again_where_both_see_alike(
     shadows: Shadows, production: LoadedVersion, models: Models, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded: list[Preprocess] = []
-    load_image = shadow_module.load_image
+    load_image = Here.load
 
-    def load(encoded: bytes, spec: Preprocess, out: Any) -> Any:
+    def load(self: Here, encoded: bytes, spec: Preprocess, *rest: Any) -> None:
         decoded.append(spec)
-        return load_image(encoded, spec, out)
+        load_image(self, encoded, spec, *rest)
 
-    monkeypatch.setattr(shadow_module, "load_image", load)
+    monkeypatch.setattr(Here, "load", load)
     shadows.show(sample(production, "red"))
     await done(shadows)
     assert decoded == []

@@ -9,13 +9,15 @@ from typing import Final
 from PIL import Image, ImageOps
 
 from eyasd.core import likeness
-from eyasd.core.errors import StartupFailed, UndecodableImage
+from eyasd.core.errors import DeadlineExceeded, StartupFailed, Unavailable, UndecodableImage
 from eyasd.core.metadata import without_metadata
 from eyasd.core.opening import open_picture
 from eyasd.serving.question import Picture
 
 # Of the bytes of a picture what may be kept of it; None to keep nothing.
 Redact = Callable[[bytes], bytes | None]
+# What `bare` does.
+Strip = Callable[[bytes], tuple[bytes, str]]
 # A JPEG is decoded at an eighth of its size where that is enough, and it is for telling it from another.
 _SMALL_PX: Final = (64, 64)
 
@@ -46,23 +48,42 @@ def load_hook(place: str) -> Redact | None:
     return found
 
 
-def prepared(picture: Picture, redact: Redact | None) -> tuple[bytes, str]:
+def prepared(picture: Picture, redact: Redact | None, strip: Strip) -> tuple[bytes, str]:
     """Returns the file that is kept, and what near copies of it share.
+
+    Args:
+        picture: that was answered.
+        redact: the operator's hook; None leaves it as it is.
+        strip: `bare`, wherever files are opened.
 
     Raises:
         NotKept: nothing of it is to be kept, or it cannot be.
     """
+    encoded = picture if isinstance(picture, bytes) else without_metadata(picture)
+    if redact is not None:
+        encoded = _redacted(encoded, redact)
     try:
-        encoded = picture if isinstance(picture, bytes) else without_metadata(picture)
-        if redact is not None:
-            encoded = _redacted(encoded, redact)
-        bare = without_metadata(encoded)
-        before, after = _small(encoded), _small(bare)
+        return strip(encoded)
+    except UndecodableImage as error:
+        raise NotKept("unreadable") from error
+    except (DeadlineExceeded, Unavailable) as error:
+        raise NotKept("busy") from error
+
+
+def bare(encoded: bytes) -> tuple[bytes, str]:
+    """Returns a picture's file without its metadata, and what near copies of it share.
+
+    Raises:
+        NotKept: it is no picture, or another one without them.
+    """
+    try:
+        stripped = without_metadata(encoded)
+        before, after = _small(encoded), _small(stripped)
     except (UndecodableImage, OSError, ValueError, SyntaxError, TypeError) as error:  # what decoders raise
         raise NotKept("unreadable") from error
     if (before.mode, before.size, before.tobytes()) != (after.mode, after.size, after.tobytes()):
         raise NotKept("unreadable")  # its metadata said what its pixels mean, in a way that nobody foresaw
-    return bare, likeness.digest(after)
+    return stripped, likeness.digest(after)
 
 
 def _redacted(encoded: bytes, redact: Redact) -> bytes:

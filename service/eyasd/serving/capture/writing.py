@@ -20,7 +20,7 @@ from eyasd.core.capture import CapturePolicy
 from eyasd.core.captured import GivenLabels, Outcome, Sighting
 from eyasd.core.errors import EyasError
 from eyasd.serving.capture.picking import Candidate
-from eyasd.serving.capture.preparing import NotKept, Redact, prepared
+from eyasd.serving.capture.preparing import NotKept, Redact, Strip, bare, prepared
 from eyasd.telemetry.metrics import Metrics
 
 _MOST_PICTURES: Final = 512
@@ -63,6 +63,7 @@ class Writer:
         metrics: Metrics,
         log: structlog.typing.FilteringBoundLogger,
         now: Callable[[], float] = time.monotonic,
+        strip: Strip = bare,
     ) -> None:
         """Starts no thread yet.
 
@@ -72,7 +73,9 @@ class Writer:
             metrics: counts.
             log: hears of failures, but of no picture.
             now: seconds on a monotonic clock.
+            strip: see `preparing.prepared`.
         """
+        self._strip = strip
         self._keeper, self._redact, self._metrics, self._log, self._now = keeper, redact, metrics, log, now
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="capture")
         self._pictures = 0  # in the queue
@@ -112,7 +115,7 @@ class Writer:
             if self._now() < self._away_until:
                 self._drop(model, "store")
                 return
-            content, digest = prepared(candidate.picture, self._redact)
+            content, digest = prepared(candidate.picture, self._redact, self._strip)
             outcome = self._keeper.keep(model, content, candidate.sighting(digest), policy)
         except NotKept as error:
             self._drop(model, str(error))

@@ -13,11 +13,13 @@ import random
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from eyasd.core.errors import EyasError
 from eyasd.core.reference import Signal, pixel_values, shorter_side
 from eyasd.serving.cache import Said
 from eyasd.serving.drift.sampling import Sampler
@@ -36,6 +38,9 @@ _DELAY_SECONDS: Final = 0.5
 # Two requests of the most pictures, so that the last of a request is looked at as likely as the first; 20 MB of 224 pixels a side.
 _MOST_UNDER_WAY: Final = 128
 
+# What `shorter_side` does.
+SideOf = Callable[[bytes], int | None]
+
 
 class Drift:
     """The versions that are watched. Belongs to one event loop."""
@@ -45,6 +50,7 @@ class Drift:
         metrics: Metrics,
         on_unusual: Callable[[Seen, float], None] = lambda *_: None,
         draw: Callable[[], float] = random.random,
+        side_of: SideOf = shorter_side,
     ) -> None:
         """Watches none yet.
 
@@ -52,7 +58,9 @@ class Drift:
             metrics: where it is counted.
             on_unusual: told of each picture that was looked at and is not usual, and how unusual it is, see `Reference.unusual`.
             draw: returns a number in 0..1 by chance.
+            side_of: `shorter_side`, wherever files are opened.
         """
+        self._side_of = side_of
         self._metrics = metrics
         self._on_unusual = on_unusual
         self._sampler = Sampler(_BUDGET, draw)
@@ -113,7 +121,7 @@ class Drift:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _look(self, tally: Tally, seen: Seen, pixels: NDArray[np.uint8]) -> None:
-        look = asyncio.get_running_loop().run_in_executor(self._thread, _measured, pixels, seen.picture)
+        look = asyncio.get_running_loop().run_in_executor(self._thread, _measured, pixels, seen.picture, self._side_of)
         self._under_way.add(look)
 
         def counted(done: asyncio.Future[tuple[dict[Signal, float], float]]) -> None:
@@ -129,11 +137,14 @@ class Drift:
         look.add_done_callback(counted)
 
 
-def _measured(pixels: NDArray[np.uint8], picture: Picture) -> tuple[dict[Signal, float], float]:
+def _measured(pixels: NDArray[np.uint8], picture: Picture, side_of: SideOf) -> tuple[dict[Signal, float], float]:
     """Returns the signals of a picture, and how many seconds of a processor that took."""
     start = time.thread_time()
     values = pixel_values(pixels)
-    side = shorter_side(picture) if isinstance(picture, bytes) else None
+    side = None
+    if isinstance(picture, bytes):
+        with suppress(EyasError):  # no decoder had time
+            side = side_of(picture)
     if side is not None:
         values[Signal.SIZE] = float(side)
     return values, time.thread_time() - start
