@@ -27,6 +27,7 @@ _MOST_BYTES: Final = 4 * 1024 * 1024
 NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._@-]{0,62}[A-Za-z0-9])?", re.ASCII)
 _DIGEST: Final = re.compile(r"sha256:([0-9a-f]{64})", re.ASCII)
 _EXPIRES: Final = "expires="
+_NO_NAME: Final = "is no name: use 1 to 64 letters, digits and . _ @ -, with a letter or digit at both ends"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ def line_of(token: str, name: str, grants: Iterable[Grant], expires: datetime | 
         ValueError: nobody may be named so.
     """
     if not NAME.fullmatch(name):
-        raise ValueError(_unnamed(name))
+        raise ValueError(f"{name[:80]!r} {_NO_NAME}")
     until = f" {_EXPIRES}{expires.astimezone(UTC).strftime('%Y-%m-%dT%H:%M:%SZ')}" if expires is not None else ""
     return f"{name} sha256:{_digest(token).hex()} {written(grants)}{until}"
 
@@ -135,7 +136,7 @@ def _entry(line: str, place: str) -> tuple[bytes, Entry]:
     name, digest, roles = words[:3]
     found = _DIGEST.fullmatch(digest)
     if not NAME.fullmatch(name):
-        raise ValueError(f"{place}: {_unnamed(name)}")
+        raise ValueError(f"{place}: the first word {_NO_NAME}")  # not repeated, as it may be a token, or hold the digest of one
     if found is None:
         raise ValueError(f"{place}: the second word is not sha256: and 64 hexadecimal digits; was a token written there itself?")
     try:
@@ -144,10 +145,6 @@ def _entry(line: str, place: str) -> tuple[bytes, Entry]:
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from None
     return bytes.fromhex(found[1]), Entry(Identity(name, Kind.TOKEN, grants), expires)
-
-
-def _unnamed(name: str) -> str:
-    return f"{name[:80]!r} is no name: use 1 to 64 letters, digits and . _ @ -, with a letter or digit at both ends"
 
 
 def _time(word: str) -> datetime:

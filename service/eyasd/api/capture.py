@@ -158,9 +158,7 @@ def _place(page_token: str) -> tuple[int, str] | None:
     if key is None:
         return None
     time_ms, _, picture = key.partition(" ")
-    if not time_ms.isdecimal():
-        raise InvalidArgument("page_token", "page_token is of another list: leave it empty for the first page.")
-    return int(time_ms), picture
+    return paging.number_of(time_ms), picture
 
 
 def _picture_of(model: str, name: str, field: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Sequence
 from typing import Final, Protocol, TypeVar
 
@@ -14,6 +15,7 @@ from eyasd.core.errors import InvalidArgument
 
 _DEFAULT: Final = 50
 _MOST: Final = 1000
+_NUMBER: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 def page_size(requested: int) -> int:
@@ -38,10 +40,15 @@ def decode_token(token: str) -> str | None:
     Raises:
         InvalidArgument: the token was not made by `encode_token`.
     """
+    if not token:
+        return None
     try:
-        return base64.urlsafe_b64decode(token.encode("ascii")).decode() if token else None
+        key = base64.urlsafe_b64decode(token.encode("ascii")).decode()
     except (binascii.Error, UnicodeError):
-        raise InvalidArgument("page_token", "page_token was not made by this server: leave it empty for the first page.") from None
+        key = ""
+    if encode_token(key) != token:  # base64 can be written in several ways
+        raise InvalidArgument("page_token", "page_token was not made by this server: leave it empty for the first page.")
+    return key
 
 
 def decode_number(token: str) -> int | None:
@@ -51,9 +58,18 @@ def decode_number(token: str) -> int | None:
         InvalidArgument: the token was not made by `encode_token`, or is of another list.
     """
     key = decode_token(token)
-    if key is not None and not key.isdecimal():
+    return None if key is None else number_of(key)
+
+
+def number_of(key: str) -> int:
+    """Returns the number that a token's key, or the beginning of one, is.
+
+    Raises:
+        InvalidArgument: it is none that a database could hold.
+    """
+    if not _NUMBER.fullmatch(key):
         raise InvalidArgument("page_token", "page_token is of another list: leave it empty for the first page.")
-    return None if key is None else int(key)
+    return int(key)
 
 
 class _Record(Protocol):

@@ -116,10 +116,8 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
 
     async def ListJobs(self, request: job_service_pb2.ListJobsRequest, context: Any) -> job_service_pb2.ListJobsResponse:  # noqa: N802, ARG002
         """Lists jobs, newest first."""
-        key = paging.decode_token(request.page_token)
-        if key is not None and not key.isdecimal():
-            raise InvalidArgument("page_token", "page_token is of another list: leave it empty for the first page.")
-        jobs, following = await self._ledger.page(int(key) if key else None, paging.page_size(request.page_size))
+        before = paging.decode_number(request.page_token)
+        jobs, following = await self._ledger.page(before, paging.page_size(request.page_size))
         token = paging.encode_token(str(following) if following is not None else None)
         return job_service_pb2.ListJobsResponse(
             jobs=[await self._message(job) for job in jobs if _is_shown(job)], next_page_token=token

@@ -110,8 +110,17 @@ def _build(kind: Any, data: Any, place: str) -> Any:
         return timedelta(seconds=data)
     if kind is datetime:
         _check(isinstance(data, str), place, "a time", data)
-        return datetime.fromisoformat(data)
+        return _time(data, place)
     return _build_plain(kind, data, place)
+
+
+def _time(text: str, place: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    _check(time.tzinfo is not None, place, "a time with its offset from UTC", text)
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:  # within a day of the first or last year that there is
+        raise ValueError(f"{place} must be a time of the years 1 to 9999 in UTC; it is {text[:80]!r}") from None
 
 
 def _build_plain(kind: type, data: Any, place: str) -> Any:

@@ -7,6 +7,7 @@ import re
 import stat
 from collections.abc import Sequence
 from enum import StrEnum
+from itertools import product
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,8 @@ ARCHIVES: Final = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 SHARD: Final = ".tar"
 # LAION-5B has 231,349.
 MAX_SHARDS: Final = 1_000_000
+# Of the names of all shards together, which are made at once: 200 for each of a million.
+_MOST_CHARACTERS: Final = 200_000_000
 _RANGE: Final = re.compile(r"\{(\d{1,9})\.\.(\d{1,9})\}")
 
 
@@ -43,9 +46,9 @@ def form_at(place: Place, roots: Sequence[str]) -> Form:
     """
     check_allowed(place, roots)
     if is_range(place.path):
-        first = expanded(place.path)[0]
+        _ranges(place.path)
         if not place.remote:
-            form_of(Path(first))
+            form_of(Path(_RANGE.sub(r"\1", place.path)))  # the first of them
         return Form.SHARDS
     if not place.remote:
         return form_of(Path(place.path))
@@ -64,17 +67,28 @@ def expanded(name: str) -> list[str]:
     Raises:
         InvalidArgument: a range runs backwards, or there are too many names.
     """
-    found = _RANGE.search(name)
-    if found is None:
-        return [name]
-    first, last = int(found[1]), int(found[2])
-    rest = expanded(name[found.end() :])
-    if last < first or (last - first + 1) * len(rest) > MAX_SHARDS:
-        raise InvalidArgument(
-            "dataset", f"{found[0]!r} in {name!r} must run from the lower number to the higher, over at most {MAX_SHARDS:,} shards."
-        )
-    numbers = (str(number).zfill(len(found[1])) for number in range(first, last + 1))
-    return [name[: found.start()] + number + end for number in numbers for end in rest]
+    pieces: list[Sequence[str]] = []
+    end = 0
+    for found in _ranges(name):
+        numbers = range(int(found[1]), int(found[2]) + 1)
+        pieces += [(name[end : found.start()],), [str(number).zfill(len(found[1])) for number in numbers]]
+        end = found.end()
+    return ["".join(parts) for parts in product(*pieces, (name[end:],))]
+
+
+def _ranges(name: str) -> list[re.Match[str]]:
+    """Returns the ranges in a name. Raises InvalidArgument as `expanded` does."""
+    ranges, count = list(_RANGE.finditer(name)), 1
+    for found in ranges:
+        steps = int(found[2]) - int(found[1]) + 1
+        count *= steps
+        if steps < 1 or count > min(MAX_SHARDS, _MOST_CHARACTERS // len(name)):
+            raise InvalidArgument(
+                "dataset",
+                f"{found[0]!r} in {name[:200]!r} must run from the lower number to the higher, over at most {MAX_SHARDS:,} shards, "
+                "or fewer where names are long.",
+            )
+    return ranges
 
 
 def form_of(path: Path) -> Form:

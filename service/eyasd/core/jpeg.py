@@ -19,6 +19,8 @@ FORMATS: Final = ("JPEG", "MPO")
 # as the whole (24 KB, 533 x 400 pixels, AVX2).
 _DIVISORS: Final = (8, 4, 2)
 _START: Final = b"\xff\xd8\xff"
+# What simplejpeg raises where it cannot read a file, or has no name for how its chroma is sampled (4:4:1).
+_REFUSED: Final = (ValueError, KeyError)
 
 # What `decode` is; another may take its place.
 Decode = Callable[[bytes, tuple[int, int], int], NDArray[np.uint8] | None]
@@ -43,7 +45,7 @@ def plain_size(encoded: bytes) -> tuple[int, int] | None:
         return None
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(encoded)
-    except ValueError:
+    except _REFUSED:
         return None
     return (width, height) if colours in {"YCbCr", "Gray"} else None
 
@@ -52,7 +54,7 @@ def sampling(encoded: bytes) -> str | None:
     """Returns how a JPEG's chroma is sampled, such as 420, or Gray; None where its colours are neither YCbCr nor grey."""
     try:
         _, _, colours, sampled = simplejpeg.decode_jpeg_header(encoded)
-    except ValueError:
+    except _REFUSED:
         return None
     return str(sampled) if colours in {"YCbCr", "Gray"} else None
 
@@ -71,6 +73,6 @@ def decode(encoded: bytes, size: tuple[int, int], divided_by: int) -> NDArray[np
     width, height = (-(-px // divided_by) for px in size)
     try:
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(encoded, "RGB", min_height=height, min_width=width)
-    except ValueError:  # also for what Pillow takes no notice of, such as stray bytes between two segments
+    except _REFUSED:  # also for what Pillow takes no notice of, such as stray bytes between two segments
         return None
     return pixels if pixels.shape == (height, width, 3) else None

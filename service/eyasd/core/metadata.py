@@ -53,10 +53,8 @@ def without_metadata(picture: bytes | NDArray[np.uint8]) -> bytes:
         exif = _exif(turn) if 1 < turn <= 8 else b""
         if opened.format in {"JPEG", "MPO"}:
             return b"\xff\xd8" + b"".join(_jpeg(picture, exif))
-        if opened.format == "PNG":
-            return _PNG + b"".join(_png(picture, exif))
-        if opened.format == "WEBP" and not getattr(opened, "is_animated", False):
-            return _webp(picture, exif)
+        if opened.format in {"PNG", "WEBP"} and not getattr(opened, "is_animated", False):
+            return _PNG + b"".join(_png(picture, exif)) if opened.format == "PNG" else _webp(picture, exif)
         return _as_png(opened)
     except UndecodableImage:
         raise

@@ -19,6 +19,8 @@ BUCKETS: Final = ("s3", "gs", "az")
 _SCHEME: Final = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://(.*)", re.DOTALL)
 # What the three clouds allow between them.
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9._-]{1,221}")
+# Of a path on Linux; to look for links in one of a million folders takes minutes.
+_MOST_CHARACTERS: Final = 4_096
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -65,11 +67,16 @@ def place_of(dataset: str) -> Place:
     Raises:
         InvalidArgument: it is neither an absolute path nor a URL that is read.
     """
+    if len(dataset) > _MOST_CHARACTERS:
+        raise InvalidArgument(
+            "dataset", f"The dataset's name has {len(dataset):,} characters; no path or key has more than {_MOST_CHARACTERS:,}."
+        )
     found = _SCHEME.fullmatch(dataset)
     if found is None:
         if not dataset.startswith("/"):
             raise InvalidArgument(
-                "dataset", f"{dataset!r} is not an absolute path: begin it with '/', or with s3://, gs:// or az:// for a bucket."
+                "dataset",
+                f"{dataset[:200]!r} is not an absolute path: begin it with '/', or with s3://, gs:// or az:// for a bucket.",
             )
         return Place(FILE, dataset)
     scheme, rest = found[1].lower(), found[2]
@@ -85,9 +92,11 @@ def place_of(dataset: str) -> Place:
     if "@" in bucket:  # not repeated, as it may be a password
         raise InvalidArgument("dataset", "Leave the user out of the dataset's URL: the trainer's environment has the credentials.")
     if not _BUCKET.fullmatch(bucket):
-        raise InvalidArgument("dataset", f"{dataset!r} names no bucket: write {scheme}://BUCKET/FOLDER.")
+        raise InvalidArgument("dataset", f"{dataset[:200]!r} names no bucket: write {scheme}://BUCKET/FOLDER.")
     if _CONTROLS.search(key) or (key and {"", ".", ".."} & set(key.split("/"))):
-        raise InvalidArgument("dataset", f"{dataset!r} has a part that no folder can be called: leave out '//', '.' and '..'.")
+        raise InvalidArgument(
+            "dataset", f"{dataset[:200]!r} has a part that no folder can be called: leave out '//', '.' and '..'."
+        )
     return Place(scheme, f"{bucket}/{key}" if key else bucket)
 
 
@@ -109,8 +118,8 @@ def check_allowed(place: Place, roots: Sequence[str]) -> None:
     if roots and not inside:
         raise InvalidArgument(
             "dataset",
-            f"{str(place)!r} is outside of what this trainer may read: name a dataset below one of the places that its operator "
-            "has allowed (training.data_roots).",
+            f"{str(place)[:200]!r} is outside of what this trainer may read: name a dataset below one of the places that its "
+            "operator has allowed (training.data_roots).",
         )
 
 
@@ -126,9 +135,12 @@ def lies_below(real: str, roots: Sequence[str]) -> bool:
 
 def _path_of(url: str) -> str:
     """Returns the path of a file URL (RFC 8089), in which '%20' and the like stand for bytes."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # a bracket that no host has
+        parts = urlsplit("")
     if parts.netloc not in {"", "localhost"} or parts.query or parts.fragment or not parts.path.startswith("/"):
         raise InvalidArgument(
-            "dataset", f"{url!r} is no file of the trainer's machine: write file:///PATH, with %3F for '?' and %23 for '#'."
+            "dataset", f"{url[:200]!r} is no file of the trainer's machine: write file:///PATH, with %3F for '?' and %23 for '#'."
         )
     return unquote(parts.path, errors="surrogateescape")

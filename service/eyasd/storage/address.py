@@ -35,7 +35,10 @@ def check_address(text: str) -> str:
     """
     if re.search(r"[\s\x00-\x1f\\%]", text):
         raise ValueError(f"{text!r} has a space, a backslash or a percent sign in it: rename the bucket's folder")
-    url = urlsplit(text)
+    try:
+        url = urlsplit(text)
+    except ValueError:  # of a host that is none
+        url = urlsplit("")
     if url.scheme == "memory" and not url.netloc and url.path in {"", "/"}:
         return "memory://"
     if url.scheme == "file" and not url.netloc and url.path.startswith("/") and not url.query and not url.fragment:

@@ -46,7 +46,9 @@ def test_a_token_is_found_by_its_line_and_is_not_in_it() -> None:
         (f"{line('a')} 2027", "line 1: '2027' is not expires="),
         (f"{line('a')} expires=soon", "is not expires="),
         (f"{line('a')}\n{line('a', 'bob')}", "line 2: the token of bob is in another line"),
-        (line("a").replace("ann", "an/n"), "'an/n' is no name"),
+        (line("a").replace("ann", "an/n"), "line 1: the first word is no name"),
+        (line("a").replace("ann ", "ann"), "write NAME"),
+        (f"eyas_not.told- {line('a')}", "line 1: the first word is no name"),
     ],
 )
 def test_a_wrong_line_is_told_with_its_place(text: str, says: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eyasd.api.paging import decode_token, encode_token, newest_first, page_size
+from eyasd.api.paging import decode_number, decode_token, encode_token, newest_first, page_size
 from eyasd.core.errors import InvalidArgument
 
 
@@ -32,10 +32,18 @@ def test_the_end_is_the_empty_token() -> None:
     assert decode_token("") is None
 
 
-@pytest.mark.parametrize("token", ["é", "abc", "_w=="])
+@pytest.mark.parametrize("token", ["é", "abc", "_w==", " ", "YW I=", "YQ==\n", "YR==", "YQ==YQ=="])
 def test_a_foreign_token_is_refused(token: str) -> None:
     with pytest.raises(InvalidArgument, match="page_token"):
         decode_token(token)
+
+
+@pytest.mark.parametrize("key", ["a", "-1", " 1", "\u0661", "\u00b2", "1" * 19, "9" * 5_000])
+def test_a_number_that_no_list_has_is_refused(key: str) -> None:
+    """Python reads no number of 5,000 digits, and a database none of 64 bits and more."""
+    assert decode_number(encode_token("123")) == 123
+    with pytest.raises(InvalidArgument, match="page_token is of another list"):
+        decode_number(encode_token(key))
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,8 @@ def test_a_manifest_survives_the_trip(tiny_bundle: Path) -> None:
         ({"state": "asleep"}, "asleep"),
         ({"spec": []}, "Job.spec must be an object"),
         ({"create_time": 5}, "Job.create_time must be a time"),
+        ({"create_time": "2026-01-02T03:04:05"}, "Job.create_time must be a time with its offset from UTC"),
+        ({"create_time": "0001-01-01T00:00:00+14:00"}, "Job.create_time must be a time of the years 1 to 9999 in UTC"),
         ({"attempt": True}, "Job.attempt must be of type int"),
         ({"attempt": 2**63}, "Job.attempt must be a number of 64 bits"),
         ({"model": "\ud800"}, "Job.model must be text"),

@@ -93,7 +93,13 @@ def test_a_range_is_expanded_as_in_a_shell() -> None:
     assert expanded("plain.tar") == ["plain.tar"]
 
 
-@pytest.mark.parametrize("name", ["a-{5..1}.tar", "a-{0..1000000}.tar", "{0..999999999}{0..999999999}.tar"])
+def test_very_many_ranges_are_expanded() -> None:
+    assert expanded("{0..0}" * 5_000) == ["0" * 5_000]
+
+
+@pytest.mark.parametrize(
+    "name", ["a-{5..1}.tar", "a-{0..1000000}.tar", "{0..999999999}{0..999999999}.tar", "a" * 1_000 + "{000000..999999}.tar"]
+)
 def test_a_range_that_runs_backwards_or_too_far(name: str) -> None:
     with pytest.raises(InvalidArgument, match=r"must run from the lower number to the higher, over at most 1,000,000 shards"):
         expanded(name)

@@ -105,13 +105,15 @@ def test_a_private_chunk_goes() -> None:
     assert np.array_equal(shown(without_metadata(dirty)), shown(plain))
 
 
-@pytest.mark.parametrize("form", ["GIF", "BMP", "moving WEBP", "transparent GIF"])
+@pytest.mark.parametrize("form", ["GIF", "BMP", "moving WEBP", "moving PNG", "transparent GIF"])
 def test_what_cannot_be_copied_in_parts_becomes_a_png_of_its_first_picture(form: str) -> None:
     buffer = BytesIO()
     frames = [scene(seed) for seed in (1, 2)]
     match form:
         case "moving WEBP":
             frames[0].save(buffer, "WEBP", save_all=True, append_images=frames[1:], exif=exif(1), lossless=True)
+        case "moving PNG":
+            frames[0].save(buffer, "PNG", save_all=True, append_images=frames[1:], exif=exif(1))
         case "transparent GIF":
             frames[0].convert("P").save(buffer, "GIF", transparency=3, comment=SECRET)
         case "GIF":

@@ -43,7 +43,8 @@ def test_a_place_in_a_bucket_has_a_bucket_and_a_key() -> None:
         ("s3://photos/../x", "has a part that no folder can be called"), ("s3://photos/a//b", "has a part that no folder"),
         ("s3://photos/./b", "has a part"), ("s3://photos/a\nb", "has a part"), ("s3://photos/a\0b", "has a part"),
         ("file://host/x", "is no file of the trainer's machine"), ("file:///x?y", "is no file"), ("file:///x#y", "is no file"),
-        ("file://", "is no file"),
+        ("file://", "is no file"), ("file://[x", "is no file"), ("file://\u2100/x", "is no file"),
+        ("/" + "a/" * 2_048, "has 4,097 characters; no path or key has more than 4,096"), ("s3://a/" + "a" * 5_000, "has 5,00"),
     ],
 )  # fmt: skip
 def test_other_names_are_refused(name: str, message: str) -> None:

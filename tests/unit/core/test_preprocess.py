@@ -301,6 +301,21 @@ def test_pillow_looks_at_what_may_be_more_than_pixels(name: str, plain: bool) ->
     assert jpeg.plain_size(encoded[:100]) is None
 
 
+@pytest.mark.parametrize("sampled", [0x14, 0x33, 0x00, 0xFF])
+def test_an_odd_sampling_of_colours_is_left_to_pillow(sampled: int) -> None:
+    """Simplejpeg has no name for 4:4:1, and says so with a KeyError."""
+    encoded = bytearray(encode(Image.new("RGB", (16, 16)), "JPEG"))
+    encoded[encoded.index(b"\xff\xc0") + 11] = sampled
+    odd = bytes(encoded)
+    assert (jpeg.plain_size(odd), jpeg.sampling(odd), tiny_size(odd)) == (None, None, None)
+    assert jpeg.decode(odd, (16, 16), 1) is None
+    if sampled == 0x14:
+        assert load_image(odd, SPEC).shape == (16, 16, 3)
+    else:
+        with pytest.raises(UndecodableImage, match="is damaged or cut short"):
+            load_image(odd, SPEC)
+
+
 def test_a_picture_is_tiny_by_its_pixels_not_its_bytes() -> None:
     assert tiny_size(encode(Image.new("RGB", (64, 64)), "JPEG")) == (64, 64)
     assert tiny_size(encode(Image.new("RGB", (65, 64)), "JPEG")) is None

@@ -32,6 +32,7 @@ def test_addresses(text: str, address: str) -> None:
         ("/srv/models", "'/srv/models' is no address of a store: it begins with file:///, s3://, gs:// or az://"),
         ("https://models", "is no address of a store"),
         ("file://host/models", "is no address of a store"),
+        ("s3://[bucket", "is no address of a store"),
         ("s3://", "'s3://' names no bucket: it is s3://BUCKET or s3://BUCKET/PREFIX"),
         ("s3://A/b", "names no bucket"),
         ("s3://bucket//a", "has a prefix with an empty, hidden or odd part"),

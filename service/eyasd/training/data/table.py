@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final
 
-from eyasd.core.errors import BadDataset
+from eyasd.core.errors import BadDataset, InvalidArgument
 from eyasd.core.form import MAX_SHARDS, expanded
 from eyasd.core.wording import counted
 from eyasd.training.data.content import opened
@@ -92,10 +92,12 @@ def read_shard_table(path: Path, *, confined: bool = False, roots: tuple[str, ..
             where = f"Line {line} of {path.name!r}"
             try:
                 name, split = _shard(row, confined)
+                found += [(one, split) for one in expanded(name)]
             except BadRow as wrong:
                 raise BadDataset(f"{where} {wrong}.") from None
+            except InvalidArgument as wrong:
+                raise BadDataset(f"{where} names no shards: {wrong.message}") from None
             kinds.note(where, split, several=False)
-            found += [(one, split) for one in expanded(name)]
             if len(found) > MAX_SHARDS:
                 raise BadDataset(f"{path.name!r} names more than {MAX_SHARDS:,} shards: make several datasets of it.")
     kinds.check()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from pathlib import Path
 
+import pytest
+
 from builders import write_bundle
 from eyas.v1 import variant_pb2
 from eyasd.api.messages.versions import version_message
@@ -22,6 +24,13 @@ def test_a_version_that_could_not_be_loaded(tiny_bundle: Path) -> None:
     assert (message.serving_error.message, list(message.labels)) == ("damaged", ["blue", "green", "red"])
     assert message.sha256 == manifest.files["model.onnx"]
     assert message.base_version == ""
+
+
+def test_a_manifest_with_a_number_that_no_message_holds_is_damaged(tiny_bundle: Path) -> None:
+    manifest = bundle.read_manifest((tiny_bundle / bundle.MANIFEST).read_bytes())
+    odd = replace(manifest, parity=replace(manifest.parity, batch_sizes=(2**31,)))
+    with pytest.raises(BrokenBundle, match=r"The manifest of m/1 says what cannot be told \(Value out of range: 2147483648\)"):
+        version_message("m", 1, odd, None, None)
 
 
 def test_the_variants_of_a_version_survive_the_manifest_and_the_trip(tiny_bundle: Path) -> None:

@@ -184,6 +184,7 @@ class TestHostile:
         ("rows", "message"),
         [
             ('shard\na.tar\n""\n', "Line 3 of 's.csv' has no shard"),
+            ("shard\na-{2..1}.tar\n", "Line 2 of 's.csv' names no shards: '{2..1}' in 'a-{2..1}.tar' must run"),
             ("shard,split\na.tar,dev\n", "Line 2 of 's.csv' has the split 'dev'"),
             ("shard,split\na.tar,test\nb.tar,\n", "Line 3 of 's.csv' has no split, but line 2 of 's.csv' has one"),
             ("shard,split\na.tar\n", "no column 'path'"),
