@@ -241,7 +241,8 @@ def _whole_rgb(picture: Image.Image) -> Image.Image:
 def _rgb(picture: Image.Image) -> Image.Image:
     """Returns the picture in 8-bit RGB, transparency on white. Pillow's own conversion would clamp 16 bits and drop alpha."""
     if picture.mode.startswith("I"):
-        grey = np.clip(np.asarray(picture, dtype=np.int64), 0, 65_535) / 257  # 65,535 / 257 = 255
+        wide = np.clip(np.asarray(picture, dtype=np.int64), 0, 65_535)
+        grey = np.where(wide == picture.info.get("transparency", -1), 255, wide / 257)  # 65,535 / 257 = 255
         return Image.fromarray(np.rint(grey).astype(np.uint8)).convert("RGB")
     if picture.has_transparency_data:
         layer = picture.convert("RGBA")

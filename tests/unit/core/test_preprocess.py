@@ -99,6 +99,9 @@ def test_transparency_is_laid_on_white(mode: str) -> None:
 def test_sixteen_bits_are_scaled_not_clamped() -> None:
     grey = Image.fromarray(np.full((20, 20), 32_768, np.uint16))
     assert (load_image(encode(grey), SPEC) == 128).all()  # 32,768 / 257 = 127.5
+    for spec in (SPEC, MATRIX):
+        assert (load_image(encode(grey, transparency=32_768), spec) == 255).all()
+        assert (load_image(encode(grey, transparency=32_767), spec) == 128).all()
 
 
 def test_cmyk_is_converted() -> None:
