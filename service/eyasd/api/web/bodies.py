@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import binascii
 import json
+import warnings
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
@@ -22,6 +23,9 @@ from eyasd.api.classify import MAX_EXPLAINED, MAX_IMAGES
 from eyasd.core.errors import InvalidArgument
 from eyasd.core.names import ModelRef
 from eyasd.serving.question import Priority, Question
+
+# Of each part whose header names its file in no way that aiohttp knows, it would write 8 KB beside the log, 64 times a request.
+warnings.filterwarnings("ignore", module=r"aiohttp\.")
 
 MAX_BODY_BYTES: Final = 32 * 1024 * 1024
 MAX_FEEDBACK_BYTES: Final = 1024 * 1024

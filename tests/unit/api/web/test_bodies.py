@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import subprocess
+import sys
 
 import pytest
 from aiohttp import StreamReader, web
@@ -72,3 +74,10 @@ def test_pictures_come_as_they_were_sent(pictures: list[bytes]) -> None:
 def test_another_type_is_told_what_to_send() -> None:
     assert "The body is text/plain: send a form of files" in str(read("text/plain", b"x"))
     assert "form is damaged" in str(read("multipart/form-data", b"x"))
+
+
+def test_a_part_that_names_its_file_oddly_writes_nothing_beside_the_log() -> None:
+    """In a process of its own, as pytest has warnings raised."""
+    say = "import warnings, eyasd.api.web.bodies; warnings.warn_explicit('odd', RuntimeWarning, 'm.py', 1, 'aiohttp.multipart')"
+    ended = subprocess.run([sys.executable, "-c", say], check=True, capture_output=True)
+    assert ended.stderr == b""
