@@ -46,6 +46,12 @@ def has_credentials(settings: Settings) -> bool:
     return bool(settings.api.token is not None or access.tokens or access.certificates or access.jwt_issuer)
 
 
+def is_private(settings: Settings) -> bool:
+    """Returns whether this machine's own users are the only callers, and none has to say who he is, as at a trial."""
+    addresses = filter(None, (settings.api.listen, settings.api.http_listen))
+    return not has_credentials(settings) and all(is_loopback(address.rpartition(":")[0]) for address in addresses)
+
+
 def tls_files(settings: Settings) -> TlsFiles | None:
     """Returns the files of the doors' certificates; None is plain text."""
     api = settings.api

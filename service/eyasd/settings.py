@@ -297,7 +297,7 @@ class TrainingSettings(_Room):
     cache_bytes: int = Field(default=20_000_000_000, ge=0)
     """Most that these may take, in bytes; what was not used for longest goes first. 0 shares none: each job decodes for itself."""
     data_roots: tuple[Root, ...] = ()
-    """Folders, and places in buckets such as `s3://photos/team`, below which datasets must lie; none allows any."""
+    """Folders and buckets (`s3://photos/team`) that datasets lie below; unset: uploads alone, any if all is this machine's."""
     fetched_dir: Path | None = None
     """Folder of what was fetched from buckets, which jobs share, on a local disk; unset is fetched/ in data_dir."""
     fetched_bytes: int = Field(default=100_000_000_000, ge=1)

@@ -16,6 +16,7 @@ from eyasd.api.training import JobService, TrainingService
 from eyasd.api.uploading import UploadLimits
 from eyasd.config import Settings
 from eyasd.core.tasks import SharedCache, Sources
+from eyasd.entrance import is_private
 from eyasd.followers import make_followers
 from eyasd.housekeeping import Housekeeping
 from eyasd.jobs.attempt import AttemptOptions
@@ -127,7 +128,7 @@ def make_trainer(
         datasets, ledger, limits, Shares(datasets, settings.datasets.quota_bytes, keep), metrics, housekeeping.wake
     )
     followers = make_followers(settings, ledger, models, metrics, log)
-    intake = Intake(ledger, models, frozen, training.data_roots)
+    intake = Intake(ledger, models, frozen, training.data_roots if training.data_roots or is_private(settings) else None)
     return TrainerParts(
         [TrainingService(intake, outlook), JobService(ledger, outlook, permits), uploads],
         uploads,

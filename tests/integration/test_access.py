@@ -111,7 +111,7 @@ async def test_a_role_of_a_model_is_of_no_other(
     (tmp_path / "photos" / "red" / "1.png").write_bytes(RED)
     published.publish("hats", write_bundle(tmp_path / "hats"), "job2")
     published.aliases.set("hats", "production", 1, actor="test", reason="")
-    async with daemon(access={"tokens": house.file}) as app:
+    async with daemon(access={"tokens": house.file}, training={"data_roots": [str(tmp_path / "photos")]}) as app:
         async with house.client(app, "shop") as client:
             of_hats = await client.classify("hats", RED)
             with pytest.raises(eyas.PermissionDenied, match=r"^shop may not do this: it takes the role admin, and there is cl"):

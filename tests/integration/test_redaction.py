@@ -62,7 +62,8 @@ async def app(
         "otlp_headers": HEADERS,
     }
     api = {"http_listen": "127.0.0.1:0", "token": TOKEN}
-    async with daemon(telemetry=telemetry, api=api, jobs={"report_key": REPORT_KEY}) as running:
+    training = {"data_roots": [str(tmp_path)]}
+    async with daemon(telemetry=telemetry, api=api, jobs={"report_key": REPORT_KEY}, training=training) as running:
         yield running
 
 

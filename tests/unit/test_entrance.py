@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from eyasd.__main__ import main
 from eyasd.config import read_settings
 from eyasd.core.addresses import is_loopback
 from eyasd.core.errors import StartupFailed
-from eyasd.entrance import check_exposure
+from eyasd.entrance import check_exposure, is_private
 
 
 @pytest.mark.parametrize(
@@ -37,6 +39,20 @@ def test_without_credentials_other_machines_are_not_listened_to(setting: str) ->
     check_exposure(read_settings(None, {"api": open_ | {"insecure": True}}))
     check_exposure(read_settings(None, {"api": open_ | {"token": "a token"}}))
     check_exposure(read_settings(None, {"api": {setting: "127.0.0.1:1"}}))
+
+
+@pytest.mark.parametrize(
+    ("api", "private"),
+    [
+        ({}, True),
+        ({"http_listen": "[::1]:8080"}, True),
+        ({"token": "a token"}, False),
+        ({"listen": "0.0.0.0:1", "insecure": True}, False),
+        ({"http_listen": "10.0.0.7:8080", "insecure": True}, False),
+    ],
+)
+def test_files_of_the_machine_are_read_for_its_own_users_alone(api: dict[str, Any], private: bool) -> None:
+    assert is_private(read_settings(None, {"api": api})) is private
 
 
 def test_the_daemon_says_so_and_does_not_start(capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,14 +22,14 @@ from eyasd.registry.models import Models
 class Intake:
     """Takes requests for jobs, and hands them to the ledger. Belongs to one event loop."""
 
-    def __init__(self, ledger: Ledger, models: Models, frozen: Frozen, roots: Sequence[str] = ()) -> None:
+    def __init__(self, ledger: Ledger, models: Models, frozen: Frozen, roots: Sequence[str] | None = ()) -> None:
         """Begins.
 
         Args:
             ledger: of the jobs.
             models: that requests name.
             frozen: lists of the captured pictures that trainings add.
-            roots: below which datasets must lie, see `core.places`.
+            roots: below which datasets must lie, see `core.places`; None lets uploaded ones alone be read.
         """
         self._ledger = ledger
         self._references = References(models, ledger.datasets, frozen, roots)

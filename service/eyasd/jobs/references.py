@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 from eyasd.core.answers import ANSWERS, Split
 from eyasd.core.errors import DatasetNotFound, InvalidArgument, UploadNotFound
@@ -19,12 +20,18 @@ from eyasd.registry.datasets import Datasets
 from eyasd.registry.frozen import Frozen
 from eyasd.registry.models import Models
 
+# Said of every place alike, so that nobody learns what there is. By the error's reason `eyas train ./photos` uploads what it names.
+_NO_PLACE: Final = (
+    "This trainer reads no folder of its machine and no bucket for its callers: upload the dataset (`eyas upload`), or have the "
+    "operator name the places that may be read (training.data_roots)."
+)
+
 
 class References:
     """What names lead to."""
 
-    def __init__(self, models: Models, datasets: Datasets, frozen: Frozen, roots: Sequence[str]) -> None:
-        """Remembers where to look; datasets must lie below the roots, see `core.places`."""
+    def __init__(self, models: Models, datasets: Datasets, frozen: Frozen, roots: Sequence[str] | None) -> None:
+        """Remembers where to look; datasets must lie below the roots, see `core.places`; None lets uploaded ones alone be read."""
         self._models, self._datasets, self._frozen, self._roots = models, datasets, frozen, roots
 
     def named(self, dataset: str) -> str:
@@ -37,7 +44,10 @@ class References:
         if names_upload(dataset):
             ref = parse_dataset_ref(dataset, "dataset")
             return str(replace(ref, version=self._datasets.get(ref).version))
-        form_at(place_of(check_text(dataset, "dataset")), self._roots)
+        place = place_of(check_text(dataset, "dataset"))
+        if self._roots is None:
+            raise DatasetNotFound(_NO_PLACE, dataset=dataset)
+        form_at(place, self._roots)
         return dataset
 
     def with_demanded_variants(self, model: str, spec: TrainSpec) -> TrainSpec:
@@ -80,6 +90,8 @@ class References:
     def own_dataset(self, version: ModelRef) -> str:
         """Returns the dataset that a version was trained on. Raises DatasetNotFound where that is not there any more."""
         dataset = self._models.manifest(version.model, version.version or 0).lineage.dataset
+        if self._roots is None and not names_upload(dataset):
+            raise DatasetNotFound(f"{version} was trained on {dataset!r}. {_NO_PLACE}", dataset=dataset)
         try:
             self.named(dataset)
         except (DatasetNotFound, UploadNotFound):

@@ -25,9 +25,10 @@ from eyasd.core.errors import (
 from eyasd.core.jobs import Job, JobEvent
 from eyasd.core.names import DatasetRef, ModelRef
 from eyasd.core.promotion import Policy
-from eyasd.core.spec import Preset, TrainSpec
+from eyasd.core.spec import InspectionSpec, Preset, TrainSpec
 from eyasd.core.tasks import EvaluationTask
 from eyasd.core.variants import Precision
+from eyasd.jobs.intake import Intake
 from eyasd.jobs.ledger import Ledger
 from eyasd.jobs.store import JobStore
 from fake_trainer import House, at_work, follow, train
@@ -86,6 +87,22 @@ async def test_a_job_reads_the_version_of_an_uploaded_dataset_that_was_the_newes
     assert ended.error is not None
     assert ended.error.message.startswith("Version 2 of the uploaded dataset 'photos' was deleted: upload it again")
     await house.ledger.refuse_if_used(DatasetRef("photos"))
+
+
+@pytest.mark.parametrize("place", ["{photos}", "/etc/passwd", "/nowhere", "file:///etc", "s3://photos/team", "gs://a-bucket"])
+async def test_a_trainer_that_reads_uploads_alone_tells_nothing_of_any_place(house: House, tmp_path: Path, place: str) -> None:
+    intake = Intake(house.ledger, house.models, house.frozen, None)
+    dataset = place.format(photos=house.photos)
+    with pytest.raises(DatasetNotFound, match="reads no folder of its machine and no bucket for its callers: upload the dataset"):
+        await intake.train(model="colours", dataset=dataset, spec=TrainSpec(), alias=None, request_id=None)
+    with pytest.raises(DatasetNotFound, match="reads no folder"):
+        await intake.inspect(dataset=dataset, spec=InspectionSpec(), request_id=None)
+    upload(house.ledger.datasets, "photos", {"red/1.jpg": b"1"})
+    assert await intake.inspect(dataset="datasets/photos", spec=InspectionSpec(), request_id=None)
+    made = write_bundle(tmp_path / "job1", kept=kept_answers(), lineage=lineage("job1", dataset))
+    house.models.publish("colours", made, "job1")
+    with pytest.raises(DatasetNotFound, match=r"colours/1 was trained on '.*'\. This trainer reads no folder"):
+        await intake.evaluate(ref=ModelRef("colours", version=1), dataset="", split=Split.TEST, request_id=None)
 
 
 async def test_versions_that_cannot_be_compared(house: House, tmp_path: Path) -> None:
