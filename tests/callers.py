@@ -15,6 +15,10 @@ import eyas
 _PAUSE_SECONDS = 0.5  # before one that was refused comes again
 
 
+class WrongAnswer(Exception):
+    """Says what was answered, and should not have been."""
+
+
 @dataclass(frozen=True)
 class Call:
     """How a call ended.
@@ -59,7 +63,7 @@ class Callers:
         async def ask(picture: bytes) -> None:
             await client.classify(self._model, picture)
 
-        await self._ask(kind, ask)
+        await self.ask(kind, ask)
 
     async def post(self, kind: str, address: str) -> None:
         """Asks by HTTP, over connections that are kept, and repeats nothing."""
@@ -72,7 +76,7 @@ class Callers:
                 ) as answer:
                     await answer.json()
 
-            await self._ask(kind, ask)
+            await self.ask(kind, ask)
 
     async def stream(self, kind: str, client: eyas.aio.Client) -> None:
         """Asks by `ClassifyStream`."""
@@ -88,7 +92,8 @@ class Callers:
             start = sent.popleft()
             calls.append(Call(start, time.time() - start, str(result) if isinstance(result, eyas.EyasError) else ""))
 
-    async def _ask(self, kind: str, ask: Callable[[bytes], Awaitable[None]]) -> None:
+    async def ask(self, kind: str, ask: Callable[[bytes], Awaitable[None]]) -> None:
+        """Asks in a way of the caller's own, which may raise `WrongAnswer`."""
         calls = self.calls.setdefault(kind, [])
 
         async def one(due: float, picture: bytes) -> None:
@@ -96,7 +101,7 @@ class Callers:
             while True:
                 try:
                     await ask(picture)
-                except (eyas.EyasError, aiohttp.ClientError) as failed:
+                except (eyas.EyasError, aiohttp.ClientError, WrongAnswer) as failed:
                     if _is_refused(failed):
                         self.refused += 1
                         await asyncio.sleep(_PAUSE_SECONDS)

@@ -1,0 +1,217 @@
+"""The bad input: pictures that cost, requests that nobody sane sends, frames that are none, and callers who leave."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+from typing import Final
+
+import grpc
+
+import eyas
+import eyas.aio
+from builders import noise, picture
+from eyas.v1 import job_service_pb2
+from hostile import torture
+from hostile.calls import attack, is_well
+from hostile.torture import Attack
+from trainers import TESTS
+
+from .daemons import STAYS, SWAPPED
+
+# Of the pictures that are made to cost: those that are small as files.
+_LARGEST_BYTES: Final = 600_000
+# As often as a server that is to do other things, too, has time for; the rare ones cost it seconds.
+_COMMON: Final[tuple[tuple[str, Attack, int], ...]] = (
+    ("gRPC", torture.garbage, 3),
+    ("gRPC", torture.malformed, 1),
+    ("gRPC", torture.left, 2),
+    ("gRPC", torture.half_sent, 20),
+    ("gRPC", torture.resets, 200),
+    ("gRPC", torture.too_many, 100),
+    ("gRPC", torture.pings, 200),
+    ("gRPC", torture.changes_of_settings, 100),
+    ("gRPC", torture.empty_data, 200),
+    ("gRPC", torture.continuations, 20),
+    ("gRPC", torture.header_bombs, 5),
+    ("gRPC", torture.metadata, 4),
+    ("gRPC", torture.lengths_that_lie, 4),
+    ("gRPC", torture.no_readers, 1),
+    ("HTTP", torture.slow, 20),
+    ("metrics", torture.pages, 1),
+    ("metrics", torture.slow, 20),
+)
+_RARE: Final[tuple[tuple[str, Attack, int], ...]] = (("gRPC", torture.compressed_bombs, 1), ("HTTP", torture.bodies, 1))
+_RARELY: Final = 2  # once in so many rounds of the common ones
+_LEAVE_SECONDS: Final = 2.0
+_PICTURE_SECONDS: Final = 10.0
+_REQUESTS_SECONDS: Final = 30.0
+_ATTACK_SECONDS: Final = 8.0
+
+Ports = dict[str, int]
+
+
+def costly_pictures() -> dict[str, bytes]:
+    """Returns the pictures of `hostile_pictures` that are small as files, each made by a process that may take what it needs."""
+    script = (
+        "import hostile_pictures as h, sys\n"
+        "made = h.PICTURES[sys.argv[1]]()\n"
+        "sys.stdout.buffer.write(made if len(made) <= int(sys.argv[2]) else b'')"
+    )
+    names = subprocess.run(
+        [sys.executable, "-c", "import hostile_pictures as h; print('\\n'.join(h.PICTURES))"],
+        cwd=TESTS,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.splitlines()
+    made = {}
+    for name in names:
+        command = [sys.executable, "-c", script, name, str(_LARGEST_BYTES)]
+        if content := subprocess.run(command, cwd=TESTS, check=True, capture_output=True).stdout:
+            made[name] = content
+    return made
+
+
+class Harm:
+    """All that is bad, until it is told to end.
+
+    Attributes:
+        done: how often each kind was done.
+        found: what came of it and should not have.
+    """
+
+    def __init__(self, server: str, trainer: str, ports: Ports, seed: int) -> None:
+        """Makes pictures, which takes half a minute.
+
+        Args:
+            server: its address.
+            trainer: likewise.
+            ports: of the server, by what they speak.
+            seed: of every choice.
+        """
+        self._server, self._trainer, self._ports = server, trainer, ports
+        self._random = Random(seed)
+        self._ending = asyncio.Event()
+        self._costly = costly_pictures()
+        self._large = [noise(seed, (900, 700), form) for seed, form in enumerate(("PNG", "JPEG"))]
+        self.done: Counter[str] = Counter()
+        self.found: list[str] = []
+
+    def end(self) -> None:
+        """Has nothing further begun."""
+        self._ending.set()
+
+    async def run(self) -> None:
+        """Does harm until `end`."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._every(_PICTURE_SECONDS, self._pictures()))
+            group.create_task(self._every(_REQUESTS_SECONDS, self._requests()))
+            group.create_task(self._every(_ATTACK_SECONDS, self._attacks()))
+            group.create_task(self._every(_LEAVE_SECONDS, self._leavers()))
+
+    async def _every(self, seconds: float, acts: AsyncIterator[str]) -> None:
+        async for name in acts:
+            self.done[name] += 1
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), seconds)
+            if self._ending.is_set():
+                return
+
+    async def _pictures(self) -> AsyncIterator[str]:
+        """Shows a picture that costs, beside a good one, which is answered."""
+        for name, content in itertools.cycle(self._costly.items()):
+            async with eyas.aio.Client(self._server, timeout=60) as client:
+                try:
+                    bad, good = await client.classify_many(STAYS, [content, picture()])
+                    if isinstance(good, eyas.EyasError):
+                        self.found.append(f"beside {name}: {good!r}")
+                    if isinstance(bad, eyas.EyasError) and not isinstance(bad, eyas.InvalidArgument | eyas.UndecodableImage):
+                        self.found.append(f"{name}: {bad!r}")
+                except eyas.Overloaded:
+                    pass
+                except eyas.EyasError as error:
+                    self.found.append(f"{name}: {error!r}")
+            yield "pictures that cost"
+
+    async def _requests(self) -> AsyncIterator[str]:
+        """Sends a drawn request to each method, of the server and of the trainer in turn."""
+        for seed in itertools.count(self._random.randrange(10**6)):
+            address, well = ((self._server, is_well), (self._trainer, _lists))[seed % 2]
+            tally = await attack(int(address.rpartition(":")[2]), 1, seed, well=well)
+            self.found += [f"{path}: {how}, by {[one[:200].hex() for one in sent]}" for path, how, sent in tally.found]
+            self.done["requests that nobody sane sends"] += tally.total - 1
+            yield "requests that nobody sane sends"
+
+    async def _attacks(self) -> AsyncIterator[str]:
+        """Does what no client's library would, at each port."""
+        for turn in itertools.count():
+            for protocol, act, times in (*_COMMON, *(_RARE if turn % _RARELY == 1 else ())):
+                with suppress(ConnectionError):  # as the server may close what it does not like
+                    await act(self._ports[protocol], times)
+                yield f"{protocol}: {act.__name__}"
+
+    async def _leavers(self) -> AsyncIterator[str]:
+        """Calls whose caller leaves in the middle: cancelled, past its deadline, or with its connection."""
+        ways: list[Callable[[], Awaitable[None]]] = [self._cancelled, self._late, self._gone, self._stream_left, self._upload_left]
+        for way in itertools.cycle(ways):
+            with suppress(eyas.EyasError, TimeoutError):
+                await way()
+            yield way.__name__.strip("_").replace("_", " ")
+
+    def _moment(self) -> float:
+        return self._random.uniform(0.001, 0.04)
+
+    async def _cancelled(self) -> None:
+        async with eyas.aio.Client(self._server) as client:
+            await asyncio.wait_for(client.classify_many(STAYS, self._large * 2), self._moment())
+
+    async def _late(self) -> None:
+        async with eyas.aio.Client(self._server) as client:
+            await client.classify(STAYS, self._random.choice(self._large), timeout=self._moment())
+
+    async def _gone(self) -> None:
+        client = eyas.aio.Client(self._server, retries=False)
+        async with client:
+            calls = [asyncio.ensure_future(client.classify(SWAPPED, one)) for one in self._large]
+            await asyncio.sleep(self._moment())
+        await asyncio.wait(calls)
+        for call in calls:
+            if not call.cancelled():
+                call.exception()
+
+    async def _stream_left(self) -> None:
+        async def endless() -> AsyncIterator[bytes]:
+            while True:
+                yield self._random.choice((picture(), b"no picture", self._large[1]))
+                await asyncio.sleep(0.01)
+
+        async with eyas.aio.Client(self._server) as client:
+            async with asyncio.timeout(5 * self._moment()):
+                async for _ in client.classify_stream(SWAPPED, endless(), ordered=False):
+                    pass
+
+    async def _upload_left(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            for number in range(4):
+                content = noise(self._random.randrange(10**9), (120, 90))
+                (Path(folder) / "red").mkdir(exist_ok=True)
+                (Path(folder) / "red" / f"{number}.png").write_bytes(content)
+            async with eyas.aio.Client(self._trainer) as client:
+                made = await asyncio.wait_for(client.upload_dataset(folder, "left"), 3 * self._moment())
+                await client.delete_dataset(made.name)
+
+
+async def _lists(channel: grpc.aio.Channel) -> bool:
+    """Returns whether a trainer answers a good call."""
+    request = job_service_pb2.ListJobsRequest(page_size=1)
+    method = channel.unary_unary("/eyas.v1.JobService/ListJobs")
+    return isinstance(await method(request.SerializeToString(), timeout=60), bytes)
