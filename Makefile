@@ -9,7 +9,7 @@ GENERATED := build/protos
 GENERATOR := grpcio-tools==1.71.2 protobuf==5.29.6 googleapis-common-protos==1.70.0 setuptools==80.9.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults test-cluster lint types protos check-protos clients dashboards pins images image-check bench bench-serve clean
+.PHONY: help setup demo test faults soak test-cluster lint types protos check-protos clients dashboards pins images image-check bench bench-serve clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ faults: setup ## kill, fill, cut off and damage everything, for hours; MINUTES=3
 
 test-cluster: setup ## try an overlay in a cluster that has the images; CLUSTER=KUBECONFIG, OVERLAY=k8s/overlays/cpu for another
 	PATH="$(abspath $(BIN)):$$PATH" EYAS_TEST_KUBECONFIG='$(abspath $(or $(CLUSTER),$(error Name a cluster: make test-cluster CLUSTER=~/.kube/config)))' EYAS_TEST_OVERLAY='$(OVERLAY)' $(BIN)/pytest tests/cluster
+
+soak: setup ## good calls, harm, swaps and trainings for an hour, and whether what is held stays flat; MINUTES=5 for less
+	cd tests && $(abspath $(BIN))/python -m soak $(or $(MINUTES),60) --to '$(abspath build/soak)'
 
 lint: setup $(GENERATED) ## check the style of the code and of the contract
 	$(BIN)/ruff check

@@ -32,7 +32,7 @@ def main() -> int:
     reader.add_argument("minutes", type=float, nargs="?", default=60.0)
     reader.add_argument("--to", type=Path, default=Path("soak"), help="folder that gets samples.jsonl, curves.png and table.md")
     reader.add_argument("--seed", type=int, default=1)
-    reader.add_argument("--plant", default="", help="a leak to find: memory, descriptors, threads or shared-memory")
+    reader.add_argument("--leak", default="", help="one to find, in the acceptors: memory, descriptors, threads or shared-memory")
     reader.add_argument("--again", action="store_true", help="judge what was sampled before")
     asked = reader.parse_args()
     soak = None
@@ -40,7 +40,7 @@ def main() -> int:
         shutil.rmtree(asked.to, ignore_errors=True)
         asked.to.mkdir(parents=True)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # and all that it has started with it
-        soak = Soak(asked.to, asked.minutes, asked.seed, asked.plant)
+        soak = Soak(asked.to, asked.minutes, asked.seed, asked.leak)
         asyncio.run(soak.run())
     samples = Samples.read(asked.to / "samples.jsonl")
     verdicts = {curve: samples.judge(curve) for curve in CURVES}

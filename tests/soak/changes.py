@@ -45,6 +45,8 @@ class Changes:
 
     async def run(self) -> None:
         """Changes things until `end`."""
+        async with eyas.aio.Client(self._daemons.server.address) as client:
+            await client.set_capture_policy(SWAPPED, enabled=True, percent=20, max_images=50)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._swaps())
             group.create_task(self._jobs())
@@ -60,7 +62,7 @@ class Changes:
             async with eyas.aio.Client((self._daemons.server, self._daemons.trainer)[turn % 2].address) as client:
                 try:
                     await self._swap(client, turn)
-                except eyas.EyasError as error:
+                except Exception as error:  # noqa: BLE001 - whatever it is, it is to be told in the end, and the rest goes on
                     self.found.append(f"a swap: {error!r}")
             await self._pause(next_one)
             if self._ending.is_set():
@@ -122,7 +124,7 @@ class Changes:
                         await self._job(client, turn)
                 except TimeoutError:
                     self.found.append(f"a job did not end within {_LONGEST_SECONDS:.0f} s")
-                except eyas.EyasError as error:
+                except Exception as error:  # noqa: BLE001 - as above
                     self.found.append(f"a job: {error!r}")
             await self._pause(next_one)
             if self._ending.is_set():

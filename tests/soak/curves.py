@@ -115,11 +115,11 @@ def plot(samples: Samples, verdicts: dict[Curve, Verdict], file: Path, more: dic
             label = curve.name.removesuffix(": anonymous memory").removesuffix(": descriptors").removesuffix(": threads")
             place.plot(minutes[kept], values[kept], linewidth=2 if grows else 0.8, label=f"{label}{' GROWS' if grows else ''}")
         place.set_title(panel, fontsize=9)
-        place.set_ylim(bottom=0)
+        place.set_ylim(0, 1.4 * place.get_ylim()[1])  # with room for the legend
         place.set_xlim(left=0)
         place.grid(alpha=0.3)
         place.tick_params(labelsize=8)
-        place.legend(fontsize=7, loc="lower right")
+        place.legend(fontsize=7, loc="upper left", ncols=2)
     for place in places.flat[len(panels) :]:
         place.remove()
     for place in places[-1]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
+import urllib.request
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +22,15 @@ GAINS: Final = (0.05, 0.06, 0.07, 0.08)
 _END_SECONDS: Final = 60.0
 
 
+def _is_ready(http: str) -> bool:
+    """Returns whether an HTTP door says so; before there is one, nobody answers."""
+    try:
+        with urllib.request.urlopen(f"http://{http}/v1/health") as answer:  # noqa: S310 - it is our own
+            return bool(answer.status == HTTPStatus.OK)
+    except OSError:
+        return False
+
+
 class Daemons:
     """Two daemons as on one machine.
 
@@ -32,7 +44,7 @@ class Daemons:
         temporary: folder of both daemons' temporary files.
     """
 
-    def __init__(self, folder: Path, plant: str = "") -> None:
+    def __init__(self, folder: Path, leak: str = "") -> None:
         self.store = folder / "store"
         self.temporary = folder / "tmp"
         self.temporary.mkdir(parents=True)
@@ -56,14 +68,14 @@ class Daemons:
         }
         server = {
             "SERVING__ACCEPTORS": 2,
-            "SERVING__CACHE_BYTES": 4_000_000,
+            "SERVING__CACHE_BYTES": 120_000,
             "CAPTURE__MAX_BYTES": 2_000_000,
             "CAPTURE__MEMORY_BYTES": 2_000_000,
             "API__HTTP_LISTEN": self.http,
             "TELEMETRY__METRICS_LISTEN": pages[0],
         }
         trainer = {"JOBS__MAX_RUNNING": 2, "TELEMETRY__METRICS_LISTEN": pages[1], "TRAINING__CACHE_BYTES": 4_000_000}
-        planted = {"EYAS_TEST_PLANT": plant} if plant else {}
+        planted = {"EYAS_TEST_LEAK": leak} if leak else {}
         self.server = Trainer(folder / "server", programs, role="server", **both, **server, **planted)
         self.trainer = Trainer(folder / "trainer", programs, **both, **trainer)
 
@@ -73,6 +85,8 @@ class Daemons:
             one.start(TMPDIR=str(self.temporary))
         for one in (self.server, self.trainer):
             one.client().close()
+        while not _is_ready(self.http):
+            time.sleep(0.1)
 
     @property
     def pids(self) -> tuple[int, int]:

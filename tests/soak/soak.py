@@ -20,7 +20,7 @@ from callers import Call
 from .changes import Changes
 from .daemons import Daemons
 from .harm import Harm
-from .load import Load
+from .mixture import Mixture
 from .samples import Process, by_role, shared_memory, size
 
 _SAMPLE_SECONDS: Final = 2.0
@@ -39,30 +39,31 @@ class Soak:
         ended: how the daemons ended.
     """
 
-    def __init__(self, folder: Path, minutes: float, seed: int, plant: str = "") -> None:
+    def __init__(self, folder: Path, minutes: float, seed: int, leak: str = "") -> None:
         self._seconds = minutes * 60
-        self._daemons = Daemons(folder / "run", plant)
+        self._daemons = Daemons(folder / "run", leak)
         self._seed = seed
         self._rows = (folder / "samples.jsonl").open("a")
         self._cpu: dict[int, float] = {}
         self.done: Counter[str] = Counter()
         self.calls = self.refused = 0
         self.found: list[str] = []
+        self._told = folder / "found.txt"
         self.ended: dict[str, int] = {}
 
     async def run(self) -> None:
         """Runs it all."""
         server, trainer = self._daemons.server.address, self._daemons.trainer.address
         ports = {"gRPC": server, "HTTP": self._daemons.http, "metrics": self._daemons.pages["server"]}
-        load = Load(server, trainer, self._daemons.http)
+        mixture = Mixture(server, trainer, self._daemons.http)
         harm = Harm(server, trainer, {name: int(one.rpartition(":")[2]) for name, one in ports.items()}, self._seed)
         changes = Changes(self._daemons, self._seed)
         try:
             self._daemons.start()
             async with asyncio.TaskGroup() as group:
-                parts = [group.create_task(one.run()) for one in (load, harm, changes)]
-                await self._sample(load, parts)
-                for one in (load, harm, changes):
+                parts = [group.create_task(one.run()) for one in (mixture, harm, changes)]
+                await self._sample(mixture, parts, (harm.found, changes.found))
+                for one in (mixture, harm, changes):
                     one.end()
         finally:
             self.ended = await asyncio.to_thread(self._daemons.end)
@@ -71,7 +72,7 @@ class Soak:
         self.found += harm.found + changes.found
         self.found += [f"the {name} ended with {status}" for name, status in self.ended.items() if status]
 
-    async def _sample(self, load: Load, parts: Iterable[asyncio.Task[None]]) -> None:
+    async def _sample(self, mixture: Mixture, parts: Iterable[asyncio.Task[None]], others: Iterable[list[str]]) -> None:
         begun, number = time.monotonic(), 0
         while (seconds := time.monotonic() - begun) < self._seconds:
             if any(part.done() for part in parts):
@@ -79,9 +80,10 @@ class Soak:
             row = {"seconds": seconds} | await asyncio.to_thread(self._look)
             if number % _SLOW == 0:
                 row |= await asyncio.to_thread(self._look_at_the_disk) | await self._look_at_pages()
-            row |= self._count(load, _SAMPLE_SECONDS)
+            row |= self._count(mixture, _SAMPLE_SECONDS)
             self._rows.write(json.dumps(row) + "\n")
             self._rows.flush()
+            self._told.write_text("".join(f"{one}\n" for found in (self.found, *others) for one in found))
             number += 1
             await asyncio.sleep(begun + number * _SAMPLE_SECONDS - time.monotonic())
 
@@ -135,10 +137,10 @@ class Soak:
                     row[f"{name}: bytes of the page"] = len(page)
         return row
 
-    def _count(self, load: Load, seconds: float) -> dict[str, float]:
-        calls = load.calls()
+    def _count(self, mixture: Mixture, seconds: float) -> dict[str, float]:
+        calls = mixture.calls()
         self.calls += len(calls)
-        self.refused = sum(callers.refused for callers in load.callers.values())
+        self.refused = sum(callers.refused for callers in mixture.callers.values())
         failed = [call.error for call in calls if call.error]
         if len(self.found) < _MOST_TOLD:
             self.found += [f"a good call: {error}" for error in failed]

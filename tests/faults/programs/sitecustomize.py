@@ -16,3 +16,7 @@ elif sys.orig_argv[1:3] in (["-m", "eyasd"], ["-m", "eyasd.acceptor"]) and "EYAS
     import plants
 
     plants.plant(os.environ["EYAS_TEST_PLANT"])
+elif sys.orig_argv[1:3] == ["-m", "eyasd.acceptor"] and "EYAS_TEST_LEAK" in os.environ:
+    import leaks
+
+    leaks.leak(os.environ["EYAS_TEST_LEAK"])

@@ -59,7 +59,7 @@ def _colour(number: int) -> tuple[str, tuple[int, int, int]]:
     return sorted(COLOURS.items())[number % len(COLOURS)]
 
 
-class Load:
+class Mixture:
     """All kinds of good calls, until they are told to end.
 
     Attributes:
