@@ -82,7 +82,7 @@ class Supervisor:
         for number in range(self._settings.serving.acceptors):
             self._acceptors[number] = self._new(number)
         for acceptor in self._acceptors.values():
-            await acceptor.ready
+            await asyncio.shield(acceptor.ready)  # a start that is broken off leaves it to whoever sees the acceptor out
         self._keeping = [asyncio.create_task(self._keep(number)) for number in self._acceptors]
         address, acceptors = self._settings.api.listen, len(self._acceptors)
         self._log.info("serving", address=address, port=self.port, metrics_port=self.metrics_port, acceptors=acceptors)

@@ -11,9 +11,12 @@ from typing import Any
 import grpc
 import pytest
 
+import eyas
+import eyas.aio
 from builders import picture
 from eyas.v1 import classification_service_pb2 as pb
 from eyasd.api.door.call import ServerCall
+from eyasd.core.errors import UndecodableImage
 from hostile.calls import Besieged, attack, daemon, is_well
 
 from .conftest import Tell
@@ -31,6 +34,18 @@ async def besieged(tmp_path: Path) -> AsyncIterator[Besieged]:
 async def channel(besieged: Besieged) -> AsyncIterator[grpc.aio.Channel]:
     async with grpc.aio.insecure_channel(f"127.0.0.1:{besieged.app.port}") as made:
         yield made
+
+
+async def test_a_picture_that_cannot_be_read_is_gone_when_it_was_answered(besieged: Besieged, without_collection: None) -> None:
+    """Its error has the frames in which it arose, and these the picture, which may be of 20 MB, and the memory of the slots."""
+    async with eyas.aio.Client(f"127.0.0.1:{besieged.app.port}") as client:
+        for number in range(10):
+            bad, good = await client.classify_many("kept", [b"no picture", picture()])
+            assert isinstance(bad, eyas.UndecodableImage)
+            assert isinstance(good, eyas.Classification)
+            results = [result async for _, result in client.classify_stream("kept", [b"no picture", picture()], ordered=number > 5)]
+            assert sum(isinstance(result, eyas.EyasError) for result in results) == 1
+    await until(lambda: not [one for one in gc.get_objects() if type(one) is UndecodableImage])
 
 
 @pytest.mark.timeout(3600)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -178,6 +179,29 @@ async def test_several_acceptors_are_one_daemon(
         for channel in await connect(stack, supervisor.port):
             assert await version(channel) == "models/colours/versions/2"
     assert await answered(supervisor) == before + 16
+
+
+async def test_a_start_that_is_broken_off_ends_what_was_started_and_says_nothing(
+    settings: Settings, log: structlog.typing.FilteringBoundLogger, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    never_ready = tmp_path / "acceptor"
+    never_ready.write_text("#!/bin/sh\nexec sleep 600\n")
+    never_ready.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(never_ready))
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    supervisor = Supervisor(settings, log)
+    starting = asyncio.create_task(supervisor.start())
+    while len(started := children("sleep")) < 2:
+        await asyncio.sleep(0.01)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    for pid in started:
+        os.kill(pid, signal.SIGKILL)
+    await supervisor.stop()
+    assert children("sleep") == []
+    assert complaints == []
 
 
 async def test_a_port_that_somebody_has_stops_the_start(

@@ -96,12 +96,19 @@ class Slot:
             self._engine.forget(self._asked)
         else:
             self._engine.give(self._index)
+        # An error that these ended with has the frames that have this slot: it would have itself.
+        self._work = self._asked = None
 
     async def in_thread(self, executor: Executor, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Returns what `work` returns; it may read and write the slot, whoever leaves meanwhile."""
         future = executor.submit(work, *args, **kwargs)
         self._work = cast("Future[object]", future)
-        return await asyncio.wrap_future(future)
+        awaited = asyncio.wrap_future(future)
+        del future
+        try:
+            return await awaited
+        finally:
+            del awaited
 
     async def infer(self, deadline: float, *, priority: int = 1, caller: str = "", explain: bool = False) -> Answer:
         """Returns what the network says of the picture in the slot; asked once.
@@ -121,4 +128,7 @@ class Slot:
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._asked = Asked(self._index, record, deadline, explain, answer)
         self._engine.ask(self._asked)
-        return await answer
+        try:
+            return await answer
+        finally:
+            del answer

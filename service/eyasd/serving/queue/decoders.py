@@ -63,7 +63,9 @@ class Decoders:
             self._turns.take(work, pace)
             self._turns.forget(time.monotonic())
         start = time.monotonic()
-        if work.key.run():
+        ran = work.key.run()
+        del work  # as in `_Call.run`
+        if ran:
             with self._lock:
                 self._seconds = blend(self._seconds, time.monotonic() - start, self._count)
                 self._count += 1
@@ -84,6 +86,8 @@ class _Call:
             self.future.set_result(self._call())
         except BaseException as error:  # noqa: BLE001 - whatever it is belongs to who waits
             self.future.set_exception(error)
+            # The error has this frame, and with it the picture. Else it would have itself, and stay until cycles are looked for.
+            del self
         return True
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from concurrent.futures import CancelledError, Executor, Future
 
 import pytest
@@ -66,3 +67,21 @@ def test_what_waits_at_the_end_is_cancelled() -> None:
     gate.set()
     with pytest.raises(CancelledError):
         waiting.result()
+
+
+def test_what_failed_is_gone_with_its_error(without_collection: None) -> None:
+    class Picture:
+        pass
+
+    def fail(picture: Picture) -> None:
+        raise ValueError("it is no picture")
+
+    decoders, picture = Decoders(1), Picture()
+    there = weakref.ref(picture)
+    future = turn(decoders, 60).submit(fail, picture)
+    del picture
+    assert isinstance(future.exception(), ValueError)
+    del future
+    turn(decoders, 60).submit(pow, 1, 1).result()  # the thread has left what it did before
+    assert there() is None
+    decoders.close()
