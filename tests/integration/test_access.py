@@ -6,15 +6,21 @@ import asyncio
 import json
 import os
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import grpc
+import jwt
 import pytest
 import trustme
+from cryptography.hazmat.primitives.asymmetric import rsa
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from jwt.algorithms import RSAAlgorithm
+from multidict import CIMultiDict
+from yarl import URL
 
 import eyas
 from builders import COLOURS, picture, write_bundle
@@ -219,6 +225,68 @@ async def over_https(port: int, authority: trustme.CA, issued: trustme.LeafCert 
                 return response.status
     except (aiohttp.ClientError, OSError):
         return 0
+
+
+async def test_tokens_over_http_open_what_they_open_over_grpc(daemon: Any, published: Models, house: House, tmp_path: Path) -> None:
+    published.publish("hats", write_bundle(tmp_path / "hats"), "job2")
+    published.aliases.set("hats", "production", 1, actor="test", reason="")
+    late = make_token()
+    with house.file.open("a") as file:
+        file.write(f"{line_of(late, 'late', parse_grants('admin'), datetime(2020, 1, 1, tzinfo=UTC))}\n")
+    key = rsa.generate_private_key(65537, 2048)
+    keys = tmp_path / "keys.json"
+    keys.write_text(json.dumps({"keys": [RSAAlgorithm.to_jwk(key.public_key(), as_dict=True) | {"kid": "a", "use": "sig"}]}))
+
+    def web_token(key: rsa.RSAPrivateKey = key, **changed: Any) -> str:
+        claims = {"iss": "https://id", "aud": "eyas", "sub": "ann", "exp": 4_000_000_000, "roles": ["users"]}
+        return jwt.encode(claims | changed, key, algorithm="RS256", headers={"kid": "a"})
+
+    issued = {"jwt_issuer": "https://id", "jwt_audience": "eyas", "jwt_keys": str(keys), "jwt_roles": {"users": "classify:col*"}}
+    api = {"http_listen": "127.0.0.1:0", "token": "a token for all"}
+    colours, hats, feedback = "/v1/models/colours:classify", "/v1/models/hats:classify", "/v1/feedback"
+    none, wrong = 'Bearer realm="eyas"', 'Bearer realm="eyas", error="invalid_token"'
+    asked: list[tuple[str, Sequence[str], int, str | None]] = [
+        (colours, [], 401, none),
+        (f"{colours}?access_token={house.tokens['shop']}&token=a+token+for+all", [], 401, none),
+        ("/v1/whatever", [], 401, none),
+        (feedback, [], 401, none),
+        (colours, ["Bearer nonsense"], 401, wrong),
+        (colours, [house.tokens["shop"]], 401, wrong),
+        (colours, [f"Basic {house.tokens['shop']}"], 401, wrong),
+        (colours, [f"Bearer {house.tokens['shop']}", "Bearer a token for all"], 401, wrong),
+        (colours, [f"Bearer {late}"], 401, wrong),
+        (colours, [f"Bearer {web_token(exp=1_600_000_000)}"], 401, wrong),
+        (colours, [f"Bearer {web_token(rsa.generate_private_key(65537, 2048))}"], 401, wrong),
+        (colours, ["Bearer a token for all"], 200, None),
+        (hats, [f"bearer {house.tokens['shop']}"], 200, None),
+        (colours, [f"Bearer {house.tokens['colours']}"], 200, None),
+        (colours, [f"Bearer {web_token()}"], 200, None),
+        (hats, [f"Bearer {house.tokens['colours']}"], 403, None),
+        ("/v1/models/%68ats:classify", [f"Bearer {house.tokens['colours']}"], 403, None),
+        (hats, [f"Bearer {web_token()}"], 403, None),
+        (colours, [f"Bearer {web_token(roles=['others'])}"], 403, None),
+        (colours, [f"Bearer {house.tokens['nobody']}"], 403, None),
+        (feedback, [f"Bearer {web_token()}"], 403, None),
+        ("/v1/%66eedback", [f"Bearer {web_token()}"], 403, None),
+        ("/v1/whatever", [f"Bearer {house.tokens['shop']}"], 404, None),
+    ]
+    async with (
+        daemon(api=api, access={"tokens": house.file, **issued}) as app,
+        aiohttp.ClientSession(f"http://127.0.0.1:{app.http_port}") as web,
+    ):
+        for path, credentials, status, challenge in asked:
+            headers = CIMultiDict([("content-type", "image/png"), *(("authorization", one) for one in credentials)])
+            async with web.post(URL(path, encoded=True), data=RED, headers=headers) as response:
+                assert (response.status, response.headers.get("WWW-Authenticate")) == (status, challenge), (path, credentials)
+                assert response.headers["x-request-id"]
+                body = await response.json()
+            if status >= 400:
+                assert body["code"] == {401: 16, 403: 7, 404: 5}[status]
+        # Nobody waits for the body of a stranger.
+        reader, writer = await asyncio.open_connection("127.0.0.1", app.http_port)
+        writer.write(f"POST {colours} HTTP/1.1\r\nHost: x\r\nContent-Length: 30000000\r\n\r\n".encode())
+        assert (await reader.readline()).split()[1] == b"401"
+        writer.close()
 
 
 async def test_certificates_say_who_calls_and_are_exchanged_under_load(daemon: Any, published: Models, tmp_path: Path) -> None:

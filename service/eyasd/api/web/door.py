@@ -219,7 +219,7 @@ class WebDoor:
             raise
         except EyasError as error:
             code, message = code_of(type(error)), error.message
-            response = of_error(error, call.request_id)
+            response = of_error(error, call.request_id, has_token="authorization" in request.headers)
         except web.HTTPException as error:
             code, response = of_refused(error)
             message = error.text

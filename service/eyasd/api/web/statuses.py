@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from google.rpc import status_pb2
 
 from eyasd.api.errors import status_of
-from eyasd.core.errors import EyasError, Overloaded, Unauthenticated
+from eyasd.core.errors import EyasError, Overloaded, Unauthenticated, Unavailable
 
 # As google/rpc/code.proto says.
 HTTP_CODES: Final = {
@@ -37,6 +37,7 @@ HTTP_CODES: Final = {
 }
 # Of what aiohttp refuses by itself, or for us, before there is a question; the HTTP code stays what it is.
 _OF_HTTP: Final = {404: grpc.StatusCode.NOT_FOUND, 405: grpc.StatusCode.UNIMPLEMENTED, 408: grpc.StatusCode.DEADLINE_EXCEEDED}
+_CHALLENGE: Final = 'Bearer realm="eyas"'
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -51,12 +52,20 @@ def refusal(code: grpc.StatusCode, message: str) -> web.Response:
     return answer(status_pb2.Status(code=code.value[0], message=message), HTTP_CODES[code])
 
 
-def of_error(error: EyasError, request_id: str = "") -> web.Response:
-    """Returns an error as google.rpc.Status, with Retry-After where it says when to come back."""
+def of_error(error: EyasError, request_id: str = "", *, has_token: bool = False) -> web.Response:
+    """Returns an error as google.rpc.Status, with Retry-After where it says when to come back.
+
+    Args:
+        error: it.
+        request_id: of the request.
+        has_token: whether that bore a credential, so that who is not known by it has a wrong one.
+    """
     status = status_of(error, request_id)
-    headers = {"Retry-After": str(max(1, math.ceil(error.retry_after.total_seconds())))} if isinstance(error, Overloaded) else {}
-    if isinstance(error, Unauthenticated):
-        headers["WWW-Authenticate"] = "Bearer"
+    headers = {}
+    if isinstance(error, Overloaded | Unavailable) and error.retry_after is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after.total_seconds())))
+    if isinstance(error, Unauthenticated):  # RFC 6750, section 3
+        headers["WWW-Authenticate"] = f'{_CHALLENGE}, error="invalid_token"' if has_token else _CHALLENGE
     return answer(status, HTTP_CODES[_CODES[status.code]], headers)
 
 
