@@ -9,7 +9,7 @@ GENERATED := build/protos
 GENERATOR := grpcio-tools==1.71.2 protobuf==5.29.6 googleapis-common-protos==1.70.0 setuptools==80.9.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults soak test-cluster lint types protos check-protos clients dashboards pins images image-check bench bench-serve clean
+.PHONY: help setup demo test faults soak test-cluster lint types protos check-protos clients dashboards pins audit images image-check bench bench-serve clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -105,6 +105,11 @@ pins: setup ## pin what the images are made of, with hashes, from pyproject.toml
 	$(call pin,server-cpu,$(DAEMON) --extra server $(SHARED))
 	$(call pin,daemon,$(DAEMON) $(SHARED))
 	$(call pin,tools,--group images $(SHARED))
+
+# Where neither pip-audit nor what it asks can be reached, it says so and does not fail.
+audit: setup ## tell which pinned packages have known vulnerabilities, as far as their database can be asked
+	-@$(BIN)/pip install --quiet --group audit
+	@$(BIN)/python docker/audit.py $(PINNED)/*.txt
 
 ENGINE := podman
 REVISION = $(shell git rev-parse HEAD)
