@@ -193,7 +193,7 @@ class Attempt:
             await self._follow(process)
             return
         self.process = None
-        await self._collect()
+        await self._collect_rest()
         await self._conclude(self._ending or _GONE)
 
     def _launch(self) -> Launch:
@@ -218,7 +218,7 @@ class Attempt:
             self._stalls.close()
             if not ending.cancel():  # it has ended, and that stays known whatever fails from here on
                 self._ending = ending.result()
-        await self._collect()  # what it has written while something before that was stored, which may take a while
+        await self._collect_rest()
         if self._stopping is not None:
             await self._stopping
         self.process = None
@@ -241,18 +241,28 @@ class Attempt:
         if standing.running and (stalled := await self._stalls.look(process)):
             await self._say(stalled)
 
-    async def _collect(self) -> None:
-        """Stores what the process has reported since the last look, unless it does so by itself."""
+    async def _collect_rest(self) -> None:
+        """Stores all that a process which has ended has reported.
+
+        It may have reported something while what came before was being stored; and a database that had not answered may have done
+        meanwhile what was asked of it then, which was less.
+        """
+        while await self._collect():
+            pass
+
+    async def _collect(self) -> bool:
+        """Stores what the process has reported since the last look, unless it does so by itself; returns whether it did."""
         if self._ledger.exchange is not None:
-            return
+            return False
         position = await self._ledger.progress_bytes(self._job.id)
         events, end = await asyncio.to_thread(read_progress, self._job_dir / jobdir.PROGRESS, position)
         if end == position:
-            return
+            return False
         await self._ledger.record(self._lease, events, end, since=position)
         for event in events:
             if event.progress is not None and self._job.type is JobType.TRAINING:
                 self._metrics.observe_progress(self._job.id, event.progress)
+        return True
 
     async def _conclude(self, ending: Ending) -> None:
         """Decides what the end of the process means."""

@@ -29,6 +29,7 @@ _ENGINE_TRIES_SECONDS = 2.0  # until a version that seven engines in a row could
 _DISK_MEGABYTES = 64
 _STARTED_AGAIN_SECONDS = 0.2
 _STOP_SECONDS = 60.0
+_PYTORCHS = "torchinductor_"  # a cache that all processes of a user have in common
 SERVER, TRAINER = "server", "trainer"
 # Which role a process has, by a word of its command line; any other below a daemon is some worker.
 _ROLES = {"eyasd.acceptor": "acceptor", "eyasd.serving.engine": "engine", "eyasd.jobs.guard": "guard", "eyasd.training": "program"}
@@ -173,7 +174,7 @@ class House:
                     found.append(f"a process was left: {_command(int(environ.parent.name))}")
         # Others of this machine may have made theirs meanwhile, and use them.
         found += [f"{path} was left" for path in set(Path("/dev/shm").iterdir()) - self._shared if not _is_used(path)]  # noqa: S108
-        return found + [f"{path} was left" for path in self.scratch.rglob("*")]
+        return found + [f"{path} was left" for path in self.scratch.iterdir() if not path.name.startswith(_PYTORCHS)]
 
     def end(self) -> None:
         """Ends whatever still runs."""
