@@ -65,6 +65,7 @@ class Daemons:
             "REGISTRY__KEEP_DAYS": 0,
             "DATASETS__KEEP_DAYS": 0.001,
             "EYAS_TEST_RUNS": folder / "runs",
+            "EYAS_TEST_APART": 1,
         }
         server = {
             "SERVING__ACCEPTORS": 2,
@@ -75,7 +76,7 @@ class Daemons:
             "TELEMETRY__METRICS_LISTEN": pages[0],
         }
         trainer = {"JOBS__MAX_RUNNING": 2, "TELEMETRY__METRICS_LISTEN": pages[1], "TRAINING__CACHE_BYTES": 4_000_000}
-        planted = {"EYAS_TEST_LEAK": leak} if leak else {}
+        planted = {"EYAS_TEST_PLANT": leak} if leak else {}
         self.server = Trainer(folder / "server", programs, role="server", **both, **server, **planted)
         self.trainer = Trainer(folder / "trainer", programs, **both, **trainer)
 

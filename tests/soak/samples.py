@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
-_SHARED: Final = Path("/dev/shm")  # noqa: S108 - it is looked at
 # Of a command line, what says the role of a process; the first that fits.
 _ROLES: Final = {
     "eyasd.acceptor": "acceptors",
@@ -114,6 +113,11 @@ def size(folder: Path) -> tuple[int, int]:
     return files, total
 
 
-def shared_memory() -> tuple[int, int]:
-    """Returns how many files lie in the folder of shared memory, whoever's they are, and their bytes."""
-    return size(_SHARED)
+def shared_memory(*daemons: int) -> tuple[int, int]:
+    """Returns how many files lie in the folders of shared memory that daemons see, and their bytes.
+
+    Where these have no folder of their own, as whoever may not mount one, it is the machine's, whoever's files they are.
+    """
+    folders = {(place.stat().st_dev, place) for place in (Path(f"/proc/{daemon}/root/dev/shm") for daemon in daemons)}
+    each = [size(place) for place in dict(folders).values()]
+    return sum(files for files, _ in each), sum(total for _, total in each)

@@ -108,7 +108,7 @@ class Soak:
         row["all: memory (PSS)"] = sum(one.pss for one in everyone)
         row["all: memory shared by descriptors"] = sum(one.shared for one in everyone)
         row["all: descriptors"] = sum(one.files for one in everyone)
-        row["shared memory: files"], row["shared memory: bytes"] = shared_memory()
+        row["shared memory: files"], row["shared memory: bytes"] = shared_memory(*self._daemons.pids)
         row["machine: load"] = os.getloadavg()[0]
         return row
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from builders import picture
-from soak.samples import Process, by_role, family, size
+from soak.samples import Process, by_role, family, shared_memory, size
 from soak.verdict import Word, judge
 from trainers import TESTS
 
@@ -88,6 +88,32 @@ def test_processes_are_known_by_their_roles(tmp_path: Path) -> None:
     assert mine.files >= 3
     assert mine.cpu > 0
     assert list(family(process.pid)) == []
+
+
+APART = """
+import apart, sys
+apart.have_own_shared_memory()
+with open("/dev/shm/eyas-soak-apart", "wb") as file:
+    file.write(b"12345")
+print("done", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_shared_memory_is_that_of_the_daemon_where_it_may_have_its_own() -> None:
+    path = {"PYTHONPATH": str(TESTS / "faults" / "programs")}
+    command = [sys.executable, "-c", APART]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | path) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "done\n"
+        files, total = shared_memory(process.pid, process.pid)
+        shared = Path("/dev/shm/eyas-soak-apart")  # noqa: S108 - as the process has it
+        if shared.exists():
+            shared.unlink()
+            assert files >= 1
+        else:
+            assert (files, total) == (1, 5)
+        process.communicate("")
 
 
 def test_files_are_counted_with_those_below(tmp_path: Path) -> None:

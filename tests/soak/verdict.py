@@ -50,20 +50,23 @@ class Verdict:
     allowed: float
 
 
-def judge(seconds: Sequence[float], values: Sequence[float], allowed: float) -> Verdict:
+def judge(seconds: Sequence[float], values: Sequence[float], allowed: float, share: float = 0.0) -> Verdict:
     """Judges a curve.
 
     Args:
         seconds: since the start of the run, of each sample, ascending.
         values: of each sample; NaN where there was nothing to be measured.
         allowed: growth in an hour up to which it is flat.
+        share: the same as a share of its level; the larger one counts.
     """
     times, levels = _stretches(np.asarray(seconds, float), np.asarray(values, float))
+    level = float(np.median(levels)) if len(levels) else np.nan
     if len(levels) < _FEWEST:
-        return Verdict(Word.UNSURE, float(np.median(levels)) if len(levels) else np.nan, np.nan, np.nan, np.nan, allowed)
+        return Verdict(Word.UNSURE, level, np.nan, np.nan, np.nan, allowed)
+    allowed = max(allowed, share * level)
     slope, _, low, high = (float(one) * _HOUR for one in theilslopes(levels, times, _SURE))
     word = Word.GROWS if low > allowed else Word.FLAT if high <= allowed else Word.UNSURE
-    return Verdict(word, float(np.median(levels)), slope, low, high, allowed)
+    return Verdict(word, level, slope, low, high, allowed)
 
 
 def _stretches(seconds: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

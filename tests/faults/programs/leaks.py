@@ -14,7 +14,7 @@ def leak(what: str) -> None:
     """Plants a leak in this process: `memory`, `descriptors`, `threads` or `shared-memory`."""
     from eyasd.core import preprocess
 
-    load, lose = preprocess.load_image, _LEAKS[what]
+    load, lose = preprocess.load_image, LEAKS[what]
 
     def losing(*arguments: Any, **named: Any) -> Any:
         _kept.append(lose())
@@ -41,4 +41,4 @@ def _shared_memory() -> object:
     return shared_memory.SharedMemory(create=True, size=30_000, name=f"eyas-soak-{os.getpid()}-{len(_kept)}")
 
 
-_LEAKS = {"memory": _memory, "descriptors": _descriptors, "threads": _threads, "shared-memory": _shared_memory}
+LEAKS = {"memory": _memory, "descriptors": _descriptors, "threads": _threads, "shared-memory": _shared_memory}

@@ -11,6 +11,11 @@ from typing import Any
 
 def plant(name: str) -> None:
     """Plants a bug in this daemon."""
+    import leaks
+
+    if name in leaks.LEAKS:
+        leaks.leak(name)
+        return
     plants = (_forgets, _again, _early, _unsaved, _skips, _mixes, _forgetful)
     {plant.__name__.removeprefix("_"): plant for plant in plants}[name]()
 

@@ -3,6 +3,11 @@
 import os
 import sys
 
+if sys.orig_argv[1:3] == ["-m", "eyasd"] and "EYAS_TEST_APART" in os.environ:
+    import apart
+
+    apart.have_own_shared_memory()
+
 if sys.orig_argv[1:3] == ["-m", "eyasd.training"]:
     import noted
 
@@ -16,7 +21,3 @@ elif sys.orig_argv[1:3] in (["-m", "eyasd"], ["-m", "eyasd.acceptor"]) and "EYAS
     import plants
 
     plants.plant(os.environ["EYAS_TEST_PLANT"])
-elif sys.orig_argv[1:3] == ["-m", "eyasd.acceptor"] and "EYAS_TEST_LEAK" in os.environ:
-    import leaks
-
-    leaks.leak(os.environ["EYAS_TEST_LEAK"])
