@@ -1,4 +1,4 @@
-"""Which processes a test has started."""
+"""Which processes a test has started, and what anybody sees of them."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -12,3 +12,8 @@ def children(of: str, parent: int | str = "self") -> list[int]:
             if of.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
                 found.append(pid)
     return found
+
+
+def listed(pid: int, *, to_all: bool = False) -> str:
+    """What a list of processes shows: the command line, which everybody sees, and the environment, which its own user does."""
+    return "\n".join(Path(f"/proc/{pid}/{what}").read_text() for what in ("cmdline", *(() if to_all else ("environ",))))

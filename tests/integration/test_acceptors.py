@@ -37,7 +37,7 @@ from eyasd.daemon import serve
 from eyasd.registry.models import Models
 from eyasd.serving.network.providers import CPU, CUDA
 from eyasd.supervisor import Supervisor
-from processes import children
+from processes import children, listed
 
 CLASSIFY = pb.ClassifyRequest(model="models/colours", images=[pb.Image(content=picture())])
 
@@ -49,7 +49,8 @@ def collector() -> Iterator[Collector]:
 
 
 @pytest.fixture
-def settings(data_dir: Path, collector: Collector) -> Settings:
+def settings(data_dir: Path, collector: Collector, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("EYASD_SERVING__FEEDBACK_KEY", "a key to be hushed up")
     overrides = {
         "data_dir": data_dir,
         "api": {"listen": "127.0.0.1:0", "lame_duck_seconds": 0, "grace_seconds": 5, "token": "hush", "http_listen": "127.0.0.1:0"},
@@ -109,6 +110,10 @@ async def test_several_acceptors_are_one_daemon(
     async with AsyncExitStack() as stack:
         channels = await connect(stack, supervisor.port)
         assert {await version(channel) for channel in channels} == {"models/colours/versions/1"}
+        acceptors, engines = children("eyasd.acceptor"), children("eyasd.serving.engine")
+        assert (len(acceptors), len(engines)) == (2, 1)
+        assert not [pid for pid in acceptors if "hush" in listed(pid, to_all=True)]
+        assert not [pid for pid in engines if "hush" in listed(pid)]
         assert await answered(supervisor) == 16
         for channel in channels:
             assert await states(channel) == ["READY"]

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from eyasd.core import jobdir, stacks
+from eyasd.core.environment import handed_on
 from eyasd.core.locks import is_held
 from eyasd.jobs import folder
 from eyasd.jobs.gpus import open_lock, take, taken
@@ -153,7 +154,7 @@ class LocalRunner:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **({"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {})},
+                env={**handed_on(os.environ), **({"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {})},
                 # A session of its own: Ctrl-C at the terminal reaches the daemon, which then decides.
                 start_new_session=True,
                 pass_fds=(descriptor, *held),

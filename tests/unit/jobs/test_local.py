@@ -20,6 +20,7 @@ from eyasd.core import jobdir, stacks
 from eyasd.jobs import guard, local
 from eyasd.jobs.local import LocalOptions, LocalRunner
 from eyasd.jobs.runner import Cause, DevicesTaken, Ending, Launch, Process
+from processes import listed
 
 _T = TypeVar("_T")
 SLEEP = "time.sleep(60)"
@@ -121,6 +122,19 @@ async def test_one_that_has_ended_by_itself_is_stopped_to_its_end(house: House) 
         pass
     await process.stop(60)
     assert process._child.returncode == 0
+
+
+async def test_a_program_is_not_told_what_is_for_its_daemon_alone(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("EYASD_API__TOKEN", "EYASD_JOBS__DATABASE", "EYASD_TRACKERS__MLFLOW__TOKEN", "OTEL_EXPORTER_OTLP_HEADERS"):
+        monkeypatch.setenv(name, "hunter2")
+    monkeypatch.setenv("AWS_REGION", "fetches datasets")
+    process = await house.start(SAY + SLEEP)
+    (program,) = await house.said(1)
+    guard = int((house.folder / jobdir.LOCK).read_text())
+    for pid in (guard, program):
+        assert "hunter2" not in listed(pid)
+        assert "AWS_REGION=fetches datasets" in listed(pid)
+    await process.stop(0)
 
 
 async def test_nothing_of_a_program_outlives_it_not_even_in_a_session_of_its_own(house: House) -> None:

@@ -17,6 +17,7 @@ import structlog
 
 from eyasd.core import document
 from eyasd.core.device import Transport
+from eyasd.core.environment import handed_on
 from eyasd.core.errors import BrokenBundle, Unavailable
 from eyasd.serving.engine import wire
 from eyasd.serving.engine.channel import Channel
@@ -168,7 +169,7 @@ def _start(place: Place, control: socket.socket, log: structlog.typing.Filtering
             pass_fds=(control.fileno(),),
             # Ctrl-C at the terminal reaches the daemon, which then decides.
             process_group=0,
-            env={**_HUGE_PAGES, **os.environ, **place.environment},
+            env={**_HUGE_PAGES, **handed_on(os.environ), **place.environment},
         )
     assert child.stdout is not None  # noqa: S101 - for mypy
     threading.Thread(target=_repeat, args=(child.stdout, log), daemon=True, name="engine's log").start()
