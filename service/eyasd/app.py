@@ -30,7 +30,7 @@ from eyasd.api.server import Server, Service, Services
 from eyasd.api.training import REPORT_PROGRESS
 from eyasd.config import Settings
 from eyasd.core.errors import StartupFailed, StorageFailed
-from eyasd.entrance import open_certificates, open_gate
+from eyasd.entrance import is_private, open_certificates, open_gate
 from eyasd.housekeeping import Housekeeping
 from eyasd.jobs.permits import Permits
 from eyasd.jobs.scheduler import Scheduler
@@ -279,6 +279,7 @@ class App:
             certificates=self._certificates,
             default_deadline_seconds=api.default_deadline_seconds,
             is_ready=lambda: self._server.is_ready,
+            is_private=is_private(self._settings) and not api.insecure,
         )
 
     async def _leave_key(self) -> None:

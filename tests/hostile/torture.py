@@ -236,7 +236,7 @@ GRPC: Final[dict[Attack, tuple[int, int]]] = {
 
 # Of the HTTP/JSON door.
 
-_POST: Final = b"POST /v1/models/kept:classify HTTP/1.1\r\nhost: x\r\n"
+_POST: Final = b"POST /v1/models/kept:classify HTTP/1.1\r\nhost: localhost\r\n"
 _MB: Final = 1024 * 1024
 _WAIT_SECONDS: Final = 1.0  # for an answer; what is sent half gets none
 
@@ -270,7 +270,7 @@ def _bodies() -> list[bytes]:
         _POST + json + b"transfer-encoding: chunked\r\ncontent-length: 3\r\n\r\n0\r\n\r\nGET /v1/health HTTP/1.1\r\n\r\n",
         _POST + json + b"content-length: -1\r\n\r\n",
         _POST + json + b"content-length: 99999999999999999999\r\n\r\nx",
-        b"POST /v1/models/" + b"%2e" * 20_000 + b":classify HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"POST /v1/models/" + b"%2e" * 20_000 + b":classify HTTP/1.1\r\nhost: localhost\r\n\r\n",
         b"GET /" + b"\xff\0" + b" HTTP/9.9\r\n\r\n",
         b"GET /v1/health HTTP/1.1\r\n" + b"x: y\r\n" * 50_000 + b"\r\n",
         b"GET /v1/health HTTP/1.1\r\nx: " + b"y" * _MB + b"\r\n\r\n",

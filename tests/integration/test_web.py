@@ -129,6 +129,25 @@ WRONG: list[tuple[str, dict[str, Any], int, int, str]] = [
 ]
 
 
+async def test_a_name_that_was_led_here_is_not_answered_to_without_a_credential(
+    daemon: Any, published: Models, web: aiohttp.ClientSession
+) -> None:
+    for host in ("127.0.0.1", "localhost:8080", "[::1]:8080"):
+        async with web.post(CLASSIFY, data=form(RED), headers={"host": host}) as response:
+            assert response.status == 200
+    for host in ("shop.example", "shop.example:80", "localhost.shop.example", "127.0.0.1.nip.example", "localhost@shop.example"):
+        async with web.post(CLASSIFY, data=form(RED), headers={"host": host}) as response:
+            assert response.status == 403
+            assert "is no name of this machine" in (await response.json())["message"]
+    for api in ({"insecure": True}, {"token": "sesame"}):
+        async with (
+            daemon(api={**LISTEN, **api}) as app,
+            aiohttp.ClientSession(f"http://127.0.0.1:{app.http_port}", headers={"authorization": "Bearer sesame"}) as session,
+            session.post(CLASSIFY, data=form(RED), headers={"host": "shop.example"}) as response,
+        ):
+            assert response.status == 200
+
+
 async def test_what_is_wrong_is_told_as_a_status(web: aiohttp.ClientSession) -> None:
     for path, sent, http_code, code, says in WRONG:
         async with web.post(path, **sent) as response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import socket
 import ssl
 import time
@@ -25,7 +26,8 @@ from eyasd.api.messages.classification import classify_response
 from eyasd.api.permissions import CLASSIFY, FEEDBACK, Rule
 from eyasd.api.web.bodies import question_of, read_feedback, read_pictures
 from eyasd.api.web.statuses import HTTP_CODES, answer, of_error, of_refused, refusal
-from eyasd.core.errors import EyasError, InvalidArgument, StartupFailed
+from eyasd.core.addresses import is_address
+from eyasd.core.errors import EyasError, InvalidArgument, PermissionDenied, StartupFailed
 from eyasd.core.names import parse_model_ref
 from eyasd.serving.classifier import Classifier
 from eyasd.serving.feedback.feedback import Feedback
@@ -64,6 +66,7 @@ class WebDoor:
         default_deadline_seconds: float,
         is_ready: Callable[[], bool],
         shares_port: bool = False,
+        is_private: bool = False,
     ) -> None:
         """Binds the port, without serving yet.
 
@@ -77,6 +80,8 @@ class WebDoor:
             default_deadline_seconds: of a request that came without `timeout`.
             is_ready: whether the health check of the server says SERVING.
             shares_port: whether other processes of this daemon listen on the port, too.
+            is_private: whether it answers whoever is on this machine, and so nobody who was led here by a name, as a page in a
+                browser can be.
 
         Raises:
             StartupFailed: the address cannot be listened on.
@@ -87,6 +92,7 @@ class WebDoor:
         self._metrics = metrics
         self._default_deadline_seconds = default_deadline_seconds
         self._is_ready = is_ready
+        self._is_private = is_private
         self._silent: dict[RequestHandler, asyncio.TimerHandle] = {}  # connections without a request yet
         app = web.Application()
         # A path names a model version as eyas.v1 does.
@@ -189,6 +195,12 @@ class WebDoor:
 
     async def _admit(self, request: web.Request, rule: Rule) -> str:
         """Returns who makes a request, once he is let in. Raises Unauthenticated, PermissionDenied."""
+        host = request.headers.get("host", "localhost")  # which browsers never leave out
+        if self._is_private and not _is_of_this_machine(host):
+            raise PermissionDenied(
+                f"{host[:80]!r} is no name of this machine, and without a credential only localhost and addresses are "
+                "answered to: ask for http://localhost, set a credential, or say --insecure."
+            )
         gate = self._interceptor.gate
         names = _names(request.get_extra_info("peercert")) if gate.asks_certificates else None
         made = await gate.admit(rule, only(request.headers.getall("authorization", [])), names, request.remote or "")
@@ -234,6 +246,12 @@ class WebDoor:
         if not self._is_ready():
             response.force_close()  # so that the next request finds a server that stays
         return response
+
+
+def _is_of_this_machine(host: str) -> bool:
+    """Returns whether a header `Host` is an address or `localhost`; any other name can be one that leads here for a moment."""
+    name = re.sub(r":\d*$", "", host)
+    return name == "localhost" or is_address(name)
 
 
 def _names(certificate: Mapping[str, Any] | None) -> tuple[str, ...] | None:
