@@ -9,24 +9,24 @@ share of the cores; as no network here is slow, `--late` holds every answer back
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import random
 import resource
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import boto3
 import machine
 import obstore
 from obstore.store import from_url
+from relay import further
 
 from eyasd.storage.bucket_reader import BucketReader
 from eyasd.storage.cache import ObjectCache
@@ -54,28 +54,17 @@ def main() -> None:
     parser.add_argument("--bytes", type=int, default=10_000, help="of each, about (%(default)s)")
     parser.add_argument("--late", type=float, default=0.0, metavar="MS", help="how much later each answer comes (%(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="(%(default)s)")
-    parser.add_argument("--relay", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.relay:
-        asyncio.run(relay(int(options.relay[0]), int(options.relay[1]), float(options.relay[2])))
-        return
     print(f"{machine.describe()}\n\n`{' '.join(['python', *sys.argv])}`\n\n| what | seconds | pictures/s |\n|---|---|---|")
     with machine.scratch() as scratch:
         server = S3Server(Path(scratch, "server"))
-        late = None
         try:
             os.environ.update(environment(server.port))
             put(options.pictures, options.bytes)
-            if options.late:
-                port = machine.free_port()
-                late = subprocess.Popen([sys.executable, __file__, "--relay", str(port), str(server.port), str(options.late)])
+            with further(server.port, options.late) if options.late else nullcontext(server.port) as port:
                 os.environ.update(environment(port))
-                time.sleep(1)
-            compare(Path(scratch), options.pictures, options.rounds)
+                compare(Path(scratch), options.pictures, options.rounds)
         finally:
-            if late:
-                late.kill()
-                late.wait()
             server.close()
 
 
@@ -140,22 +129,6 @@ def fetched(cache: ObjectCache, pictures: int) -> None:
     bucket = BucketReader(f"s3://{BUCKET}")
     pieces = fetch(bucket, find_objects(bucket, "photos", _Quiet()), cache, 1e12, _Quiet())
     assert len(pieces) == pictures
-
-
-async def relay(port: int, upstream: int, late_ms: float) -> None:
-    """Passes bytes on between clients and the server, those of the server later."""
-
-    async def passed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, late: float) -> None:
-        while content := await reader.read(65_536):
-            asyncio.get_running_loop().call_later(late, writer.write, content)
-        asyncio.get_running_loop().call_later(late, writer.close)
-
-    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection("127.0.0.1", upstream)
-        await asyncio.gather(passed(reader, back, 0), passed(there, writer, late_ms / 1000), return_exceptions=True)
-
-    async with await asyncio.start_server(client, "127.0.0.1", port) as server:
-        await server.serve_forever()
 
 
 if __name__ == "__main__":

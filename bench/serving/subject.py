@@ -94,7 +94,7 @@ def photographs(data_dir: Path, folder: Path | None) -> Subject:
     models = Models(LocalStore(data_dir / "models"))
     if "photographs" not in models.names():
         with tempfile.TemporaryDirectory(prefix="eyas-bench-") as scratch:
-            _publish(models, "photographs", _train(folder or _generate(Path(scratch, "pictures")), Path(scratch, "job")))
+            _publish(models, "photographs", _train(folder or generate(Path(scratch, "pictures")), Path(scratch, "job")))
     if folder:
         files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
         if not files:
@@ -115,6 +115,15 @@ def tiny_subject(data_dir: Path) -> Subject:
     return _subject(data_dir, models, "tiny", tiny.pictures(PICTURES))
 
 
+def generate(folder: Path) -> Path:
+    """Writes 180 pictures of three kinds, a folder each, and returns the folder of these."""
+    for number in range(3 * 60):
+        place = folder / "abc"[number % 3]
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{number}.jpg").write_bytes(_as_jpeg(_scene(number)))
+    return folder
+
+
 def _subject(data_dir: Path, models: Models, name: str, pictures: list[bytes]) -> Subject:
     record = models.aliases.get(name, "production")
     assert record
@@ -133,14 +142,6 @@ def _train(folder: Path, job_dir: Path) -> Path:
     (job_dir / jobdir.TRAINING).write_text(document.dump(task))
     subprocess.run([sys.executable, "-m", "eyasd.training", str(job_dir)], check=True)
     return job_dir / jobdir.BUNDLE
-
-
-def _generate(folder: Path) -> Path:
-    for number in range(3 * 60):
-        place = folder / "abc"[number % 3]
-        place.mkdir(parents=True, exist_ok=True)
-        (place / f"{number}.jpg").write_bytes(_as_jpeg(_scene(number)))
-    return folder
 
 
 def _scene(number: int) -> Image.Image:
