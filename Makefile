@@ -9,7 +9,7 @@ GENERATED := build/protos
 GENERATOR := grpcio-tools==1.71.2 protobuf==5.29.6 googleapis-common-protos==1.70.0 setuptools==80.9.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults soak test-cluster lint types protos check-protos clients dashboards pins audit images image-check bench bench-serve clean
+.PHONY: help setup demo test faults soak fuzz test-cluster lint types protos check-protos clients dashboards pins audit images image-check bench bench-serve clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test: setup ## run every test, on all processors
 faults: setup ## kill, fill, cut off and damage everything, for hours; MINUTES=30 of all at once, ONLY=siege for one kind
 	@echo "All of tests/faults$(if $(ONLY), that is about $(ONLY)), of which everything at once for $(or $(MINUTES),30) minutes."
 	PYTHONDONTWRITEBYTECODE= EYAS_TEST_MINUTES=$(or $(MINUTES),30) $(BIN)/pytest tests/faults --all-faults $(if $(ONLY),-k '$(ONLY)')
+
+fuzz: setup ## try what strangers send, input by input, by the branches it takes; MINUTES=5 of all, RUNS= inputs of each, TARGET=pictures.pixels for one
+	cd tests && PYTHONPATH=. $(abspath $(BIN))/python -m fuzz $(TARGET) $(if $(RUNS),--runs $(RUNS),--minutes $(or $(MINUTES),5)) $(ARGS)
 
 test-cluster: setup ## try an overlay in a cluster that has the images; CLUSTER=KUBECONFIG, OVERLAY=k8s/overlays/cpu for another
 	PATH="$(abspath $(BIN)):$$PATH" EYAS_TEST_KUBECONFIG='$(abspath $(or $(CLUSTER),$(error Name a cluster: make test-cluster CLUSTER=~/.kube/config)))' EYAS_TEST_OVERLAY='$(OVERLAY)' $(BIN)/pytest tests/cluster

@@ -27,6 +27,9 @@ _MOST_BYTES: Final = 4 * 1024 * 1024
 NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._@-]{0,62}[A-Za-z0-9])?", re.ASCII)
 _DIGEST: Final = re.compile(r"sha256:([0-9a-f]{64})", re.ASCII)
 _EXPIRES: Final = "expires="
+_FORM: Final = "write NAME sha256:DIGEST ROLES, and expires=TIME if need be, as `eyasd token` does"
+# What is told of a line may be in a log.
+_SECRET: Final = re.compile(rf"{_PREFIX}|[0-9a-f]{{32}}")
 _NO_NAME: Final = "is no name: use 1 to 64 letters, digits and . _ @ -, with a letter or digit at both ends"
 
 
@@ -132,7 +135,7 @@ def _digest(token: str) -> bytes:
 def _entry(line: str, place: str) -> tuple[bytes, Entry]:
     words = line.split()
     if len(words) not in {3, 4}:
-        raise ValueError(f"{place}: write NAME sha256:DIGEST ROLES, and expires=TIME if need be, as `eyasd token` does")
+        raise ValueError(f"{place}: {_FORM}")
     name, digest, roles = words[:3]
     found = _DIGEST.fullmatch(digest)
     if not NAME.fullmatch(name):
@@ -143,7 +146,8 @@ def _entry(line: str, place: str) -> tuple[bytes, Entry]:
         grants = parse_grants(roles)
         expires = _time(words[3]) if len(words) == 4 else None
     except ValueError as error:
-        raise ValueError(f"{place}: {error}") from None
+        told = f"a word stands where another should: {_FORM}" if _SECRET.search(str(error)) else error
+        raise ValueError(f"{place}: {told}") from None
     return bytes.fromhex(found[1]), Entry(Identity(name, Kind.TOKEN, grants), expires)
 
 

@@ -48,6 +48,8 @@ def test_a_token_is_found_by_its_line_and_is_not_in_it() -> None:
         (f"{line('a')}\n{line('a', 'bob')}", "line 2: the token of bob is in another line"),
         (line("a").replace("ann", "an/n"), "line 1: the first word is no name"),
         (line("a").replace("ann ", "ann"), "write NAME"),
+        (f"ann {line('a').split()[1]} {line('a').split()[1]}", "line 1: a word stands where another should: write NAME"),
+        (f"{line('a')} eyas_not.told-", "line 1: a word stands where another should: write NAME"),
         (f"eyas_not.told- {line('a')}", "line 1: the first word is no name"),
     ],
 )
