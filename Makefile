@@ -38,7 +38,7 @@ faults: setup ## kill, fill, cut off and damage everything, for hours; MINUTES=3
 	PYTHONDONTWRITEBYTECODE= EYAS_TEST_MINUTES=$(or $(MINUTES),30) $(BIN)/pytest tests/faults --all-faults $(if $(ONLY),-k '$(ONLY)')
 
 fuzz: setup ## try what strangers send, input by input, by the branches it takes; MINUTES=5 of all, RUNS= inputs of each, TARGET=pictures.pixels for one
-	cd tests && PYTHONPATH=. $(abspath $(BIN))/python -m fuzz $(TARGET) $(if $(RUNS),--runs $(RUNS),--minutes $(or $(MINUTES),5)) $(ARGS)
+	cd tests && $(abspath $(BIN))/python -m fuzz $(TARGET) $(if $(RUNS),--runs $(RUNS),--minutes $(or $(MINUTES),5)) $(ARGS)
 
 test-cluster: setup ## try an overlay in a cluster that has the images; CLUSTER=KUBECONFIG, OVERLAY=k8s/overlays/cpu for another
 	PATH="$(abspath $(BIN)):$$PATH" EYAS_TEST_KUBECONFIG='$(abspath $(or $(CLUSTER),$(error Name a cluster: make test-cluster CLUSTER=~/.kube/config)))' EYAS_TEST_OVERLAY='$(OVERLAY)' $(BIN)/pytest tests/cluster

@@ -19,7 +19,8 @@ from typing import Final
 
 from fuzz.target import names, target_of
 
-_BUILD: Final = Path(__file__).parents[2] / "build" / "fuzz"
+_TESTS: Final = Path(__file__).parents[1]
+_BUILD: Final = _TESTS.parent / "build" / "fuzz"
 _TRIED: Final = re.compile(r"stat::number_of_executed_units:\s+(\d+)")
 _PEAK: Final = re.compile(r"stat::peak_rss_mb:\s+(\d+)")
 _EDGES: Final = re.compile(r"cov: (\d+) ft: (\d+) corp: (\d+)")
@@ -73,7 +74,7 @@ def fuzz(target: str, place: Path, *, runs: int = 0, seconds: float = 0, plant: 
     flags = [*limits, f"-artifact_prefix={found}/{target}-", "-print_final_stats=1", str(corpus)]
     command = [sys.executable, "-m", "fuzz.drive", target, *(["--plant", plant] if plant else []), *flags]
     began = time.monotonic()
-    ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    ended = subprocess.run(command, cwd=_TESTS, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     told = ended.stdout.decode(errors="replace")
     saved = _SAVED.findall(told)
     if ended.returncode and not saved:
