@@ -49,6 +49,7 @@ class Http2:
         self._port = port
         self._stream = -1
         self.goaway: bytes | None = None
+        self.pong = asyncio.Event()  # all that was sent before the ping has been read
         self._ended = asyncio.Event()
         self._windows = [_FIRST_WINDOW, _FIRST_WINDOW]  # of the connection, and of its one stream that asks for room
         self._grown = asyncio.Event()
@@ -142,8 +143,11 @@ class Http2:
                         self._windows[1] += int.from_bytes(payload[at + 2 : at + 6], "big") - _FIRST_WINDOW
                 self._grown.set()
                 self.send(SETTINGS, flags=_ACK)
-            elif head[3] == PING and not head[4] & _ACK:
-                self.send(PING, payload, flags=_ACK)
+            elif head[3] == PING:
+                if head[4] & _ACK:
+                    self.pong.set()
+                else:
+                    self.send(PING, payload, flags=_ACK)
             elif head[3] == _WINDOW_UPDATE:
                 self._windows[bool(head[5:] != bytes(4))] += int.from_bytes(payload, "big")
                 self._grown.set()

@@ -14,7 +14,8 @@ import pytest
 
 from eyasd.api.door import Aborted, Door, Refusal
 from eyasd.api.door.call import ServerCall
-from http2 import END_STREAM, Http2
+from eyasd.api.transport import options
+from http2 import END_STREAM, RST_STREAM, Http2
 
 MAX_BYTES = 1000
 
@@ -292,3 +293,31 @@ async def test_where_handlers_refuse_a_lot_most_is_refused_without_them(
     assert details.count("busy") == len(refused_paths)
     await asyncio.sleep(0.06)
     assert await channel.unary_unary("/t/Unary")(b"again") == b"again"
+
+
+async def test_calls_that_are_reset_while_nobody_takes_them_cost_no_other(echo: Echo, free_port: int) -> None:
+    """A busy machine may keep the thread that takes calls waiting; here it waits for its first handler."""
+    on = threading.Event()
+
+    def late(_: str, handler: Any) -> Any:
+        on.wait(60)
+        return handler
+
+    busy = Refusal(lambda _: False, Aborted(grpc.StatusCode.RESOURCE_EXHAUSTED, "busy", ()), list[str]().append)
+    door = Door(options(300), late, lambda *_: None, busy)
+    door.add_generic_rpc_handlers((echo,))
+    door.listen(f"127.0.0.1:{free_port}")
+    await door.start()
+    try:
+        async with Http2(free_port) as other, grpc.aio.insecure_channel(f"127.0.0.1:{free_port}") as channel:
+            await other.each(4_000, lambda _: other.send(RST_STREAM, b"\0\0\0\x08", stream=other.call("/t/Unary")))
+            other.ping()
+            async with asyncio.timeout(60):
+                await other.pong.wait()
+            calls = [asyncio.ensure_future(channel.unary_unary("/t/Unary")(b"a")) for _ in range(20)]
+            await asyncio.sleep(0.2)  # they need not have arrived
+            on.set()
+            assert await asyncio.gather(*calls) == [b"a"] * 20
+    finally:
+        on.set()
+        await door.stop(0)
