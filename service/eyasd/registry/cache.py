@@ -72,8 +72,14 @@ class ModelCache:
             if self._is_writing:
                 return
             self._is_writing = True
-        # Nobody waits for it in the end: what is cut short is swept up by another.
-        threading.Thread(target=self._write, name="model-cache", daemon=True).start()
+        try:
+            # Nobody waits for it in the end: what is cut short is swept up by another.
+            threading.Thread(target=self._write, name="model-cache", daemon=True).start()
+        except RuntimeError as error:  # a container may have so many threads and no more
+            with self._lock:
+                self._waiting.clear()
+                self._is_writing = False
+            self._fail(StorageFailed(f"No thread can be started to write files: {error}."))
 
     def _write(self) -> None:
         """Writes what waits, and ends."""

@@ -80,8 +80,9 @@ class Contents:
             return
         try:
             self._store.sweep(_LEFT_SECONDS)
-            self._make_room(len(content))
-            self._write(digest, content)
+            if self._store.size(digest) != len(content):  # else another has kept it meanwhile, and nothing need go for it
+                self._make_room(len(content))
+                self._write(digest, content)
         except (OSError, StorageFailed) as error:
             raise self._failed(error) from error
 

@@ -95,6 +95,23 @@ def test_a_folder_that_cannot_be_read_is_in_nobodys_way(root: Path, contents: Co
     assert server.results[:2] == ["miss", "failed"]
 
 
+def test_where_no_thread_can_be_started_nothing_is_kept(
+    root: Path, contents: Contents, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server(root, contents)
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        content = server.source.fetch("colours", 1, MODEL)
+    assert server.results == ["miss", "failed"]
+    assert not folder.exists()
+    assert [server.fetch(), server.fetch()] == [content, content]
+    assert server.results[2:] == ["miss", "hit"]
+
+
 def test_what_the_repository_has_spoilt_is_refused_and_not_kept(root: Path, contents: Contents, folder: Path) -> None:
     (root / "colours/1" / MODEL).write_bytes(b"spoilt")
     server = Server(root, contents)

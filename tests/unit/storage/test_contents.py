@@ -93,6 +93,13 @@ def test_the_least_recently_used_goes(contents: Contents) -> None:
     assert kept(contents) == {FIRST, THIRD}
 
 
+def test_for_what_another_has_kept_meanwhile_nothing_goes(contents: Contents) -> None:
+    keep(contents, FIRST, used=100)
+    keep(contents, SECOND)
+    keep(contents, SECOND)
+    assert kept(contents) == {FIRST, SECOND}
+
+
 def test_what_is_larger_than_all_is_not_kept_and_nothing_goes_for_it(contents: Contents) -> None:
     keep(contents, FIRST)
     keep(contents, b"d" * 251)
