@@ -11,6 +11,7 @@ import math
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -30,6 +31,8 @@ CLASSIFICATION: Final = "classification"
 _SHARED_MEMORY: Final = "shared_memory_region"
 _LENGTH: Final = struct.Struct("<I")  # before each element of raw BYTES
 _OUTPUTS: Final = (bundle.PROBABILITIES, bundle.OOD_SCORE)
+# There are two, of which labels and numbers may be wanted; each that is asked for is a tensor of the answer.
+_MOST_OUTPUTS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +92,12 @@ def wanted_outputs(request: Message) -> tuple[Wanted, ...]:
     """Returns what a ModelInferRequest wants, in order; none is all.
 
     Raises:
-        InvalidArgument: there is no such output, or it cannot be had so.
+        InvalidArgument: there is no such output, or it cannot be had so, or there are too many.
     """
+    if len(request.outputs) > _MOST_OUTPUTS:
+        raise InvalidArgument(
+            "outputs", f"The request wants {len(request.outputs):,} outputs; there are {len(_OUTPUTS)}: name each of them once."
+        )
     return tuple(_wanted(output, f"outputs[{index}]") for index, output in enumerate(request.outputs))
 
 
@@ -142,11 +149,12 @@ def _count(tensor: Message) -> int:
 
 def _files(request: Message, count: int) -> list[bytes]:
     if not request.raw_input_contents:
-        files = list(request.inputs[0].contents.bytes_contents)
-    else:
-        files = list(_elements(request.raw_input_contents[0]))
+        files = list(request.inputs[0].contents.bytes_contents[: count + 1])
+    else:  # no more than are looked at, as 30 MB have room for 7,500,000 empty ones
+        files = list(islice(_elements(request.raw_input_contents[0]), count + 1))
     if len(files) != count:
-        raise InvalidArgument("inputs[0]", f"The shape of {ENCODED!r} says {count} pictures, and its contents hold {len(files)}.")
+        held = f"more than {count}" if len(files) > count else len(files)
+        raise InvalidArgument("inputs[0]", f"The shape of {ENCODED!r} says {count} pictures, and its contents hold {held}.")
     return files
 
 
@@ -168,19 +176,19 @@ def _elements(raw: bytes) -> Iterator[bytes]:
 def _pixels(request: Message) -> list[NDArray[np.uint8]]:
     tensor = request.inputs[0]
     shape = tuple(tensor.shape)
-    if request.raw_input_contents:
-        flat = np.frombuffer(request.raw_input_contents[0], np.uint8)
-    else:
-        wide = np.array(tensor.contents.uint_contents, np.uint32)
-        if wide.size and wide.max() > 255:
-            raise InvalidArgument("inputs[0].contents", f"{IMAGES!r} holds the value {wide.max()}; UINT8 ends at 255.")
-        flat = wide.astype(np.uint8)
-    if min(shape) < 1 or flat.size != math.prod(shape):
+    raw = request.raw_input_contents
+    held = len(raw[0]) if raw else len(tensor.contents.uint_contents)
+    if min(shape) < 1 or held != math.prod(shape):
         raise InvalidArgument(
             "inputs[0]",
-            f"The shape of {IMAGES!r}, {list(shape)}, is of {math.prod(shape):,} bytes, and its contents hold {flat.size:,}.",
+            f"The shape of {IMAGES!r}, {list(shape)}, is of {math.prod(shape):,} bytes, and its contents hold {held:,}.",
         )
-    return list(flat.reshape(shape))
+    if raw:
+        return list(np.frombuffer(raw[0], np.uint8).reshape(shape))
+    wide = np.array(tensor.contents.uint_contents, np.uint32)
+    if wide.max() > 255:
+        raise InvalidArgument("inputs[0].contents", f"{IMAGES!r} holds the value {wide.max()}; UINT8 ends at 255.")
+    return list(wide.astype(np.uint8).reshape(shape))
 
 
 def _wanted(output: Message, field: str) -> Wanted:

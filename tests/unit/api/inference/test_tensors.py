@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from eyasd.api.inference.messages import Message, message_class
 from eyasd.api.inference.parameters import priority, timeout_seconds
-from eyasd.api.inference.tensors import Wanted, answer_tensors, pictures
+from eyasd.api.inference.tensors import Wanted, answer_tensors, pictures, wanted_outputs
 from eyasd.core.errors import InvalidArgument
 from eyasd.serving.answer import Classified, Labelled, Prediction, Timing
 from eyasd.serving.question import Priority
@@ -59,6 +59,25 @@ def test_contents_come_once() -> None:
     large.inputs[0].contents.uint_contents.extend([1, 256, 3])
     with pytest.raises(InvalidArgument, match="holds the value 256; UINT8 ends at 255"):
         pictures(large)
+
+
+def test_no_more_elements_are_looked_at_than_the_shape_says() -> None:
+    """A loop over 7,500,000 empty ones kept everybody waiting for seconds; here the last one is cut, which nobody gets to see."""
+    with pytest.raises(InvalidArgument, match="says 1 pictures, and its contents hold more than 1"):
+        pictures(request("encoded", "BYTES", [1], bytes(8) + b"\xff"))
+    apart = ModelInferRequest(inputs=[{"name": "encoded", "datatype": "BYTES", "shape": [1]}])
+    apart.inputs[0].contents.bytes_contents.extend([b""] * 1_000)
+    with pytest.raises(InvalidArgument, match="says 1 pictures, and its contents hold more than 1"):
+        pictures(apart)
+
+
+def test_an_answer_does_not_hold_its_tensors_again_and_again() -> None:
+    """17 MB have room for a million names, each of which would be a tensor of every picture."""
+    several = ModelInferRequest(outputs=[{"name": "probabilities"}] * 4)
+    assert wanted_outputs(several) == (Wanted("probabilities"),) * 4
+    several.outputs.add(name="probabilities")
+    with pytest.raises(InvalidArgument, match="wants 5 outputs; there are 2"):
+        wanted_outputs(several)
 
 
 def test_numbers_are_little_endian_and_labels_keep_their_colons() -> None:
