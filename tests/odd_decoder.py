@@ -1,10 +1,14 @@
-"""A decoder that does as files say that are no pictures, and is otherwise the real one, locked up as that is."""
+"""A decoder that does as files say that are no pictures, and is otherwise the real one, locked up as that is.
+
+`python tests/odd_decoder.py hang` is a daemon that has two of them.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import sys
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -48,12 +52,25 @@ def load(encoded: bytes, spec: Preprocess, out: NDArray[np.uint8]) -> NDArray[np
     return load_image(encoded, spec, out)
 
 
+def ready() -> None:
+    warm_up()
+    vars(program)["load_image"] = load
+
+
+def hang() -> None:
+    """Is a daemon, one of whose decoders hangs; says which processes they are."""
+    import structlog
+
+    from eyasd.serving.decoding.pool import Pool
+
+    pool = Pool(1, limit_seconds=600, on_end=print, log=structlog.get_logger(), program=PROGRAM)
+    sys.stdout.write(" ".join(str(worker.process) for worker in pool._workers) + "\n")
+    sys.stdout.flush()
+    pool.load(b"hang", Preprocess(8), np.empty((8, 8, 3), np.uint8), time.monotonic() + 600)
+
+
 if __name__ == "__main__":
-    warm_up = program.warm_up
-
-    def ready() -> None:
-        warm_up()
-        vars(program)["load_image"] = load
-
-    vars(program)["warm_up"] = ready
+    if sys.argv[1] == "hang":
+        hang()
+    warm_up, vars(program)["warm_up"] = program.warm_up, ready
     main()

@@ -8,11 +8,16 @@ import warnings
 from collections.abc import Iterator
 from functools import lru_cache
 from io import BytesIO
-from itertools import product
+from itertools import cycle, product
 from typing import Final
 
 import numpy as np
-from PIL import Image
+from PIL import (
+    Image,
+    MpoImagePlugin,  # noqa: F401 - opens what telephones write, and is asked for then
+    TiffImagePlugin,  # noqa: F401 - reads EXIF
+    WebPImagePlugin,  # noqa: F401 - unlike the other formats, Pillow imports it when one comes
+)
 
 from eyasd.core import document
 from eyasd.core.errors import ImageTooLarge, UndecodableImage
@@ -52,17 +57,14 @@ def main(control: socket.socket, tray: Tray, parent: int) -> None:
 
 def warm_up() -> None:
     """Has everything imported and looked up that a picture may want, as nothing can be opened afterwards."""
-    Image.init()
-    specs = [
-        Preprocess(8, interpolation=kernel, resize=resize, oversampling=1.25) for kernel, resize in product(Interpolation, Resize)
-    ]
+    Image.preinit()
+    specs = cycle(Preprocess(8, 1.0, kernel, resize=resize) for kernel, resize in product(Interpolation, Resize))
     for encoded in _samples():
         shorter_side(encoded)
         bare(encoded)
-        for spec in specs:
-            load_image(encoded, spec)
+        load_image(encoded, next(specs))
         try:
-            load_image(encoded[: len(encoded) * 2 // 3], specs[0])
+            load_image(encoded[: len(encoded) * 2 // 3], next(specs))
         except UndecodableImage as error:
             document.dump(Refusal(error.message))
 

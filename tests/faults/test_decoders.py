@@ -1,0 +1,84 @@
+"""Locked decoders killed as by a crash, beneath callers over every door; each kill may cost the picture in its hands."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.faults.conftest import Tell
+
+import tellers
+from eyasd.registry.models import Models
+from eyasd.storage.local import LocalStore
+from load import Asked, Load
+from ports import free_port
+from processes import children, decoders
+from trainers import TESTS, Trainer
+
+JOB = "job1"
+KILLS = 200
+SETTINGS = {"SERVING__DECODE_PROCESSES": 2, "SERVING__ENGINES": "thread"}
+_PATIENCE_SECONDS = 120
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("acceptors", [1, 2])
+def test_a_decoder_that_crashes_costs_the_picture_in_its_hands_at_most(tmp_path: Path, acceptors: int, tell: Tell) -> None:
+    rng, heard = random.Random(acceptors), list[Asked]()
+    http = f"127.0.0.1:{free_port()}"
+    settings = {"API__HTTP_LISTEN": http, "SERVING__ACCEPTORS": acceptors, **SETTINGS}
+    if acceptors > 1:
+        settings["SERVING__ENGINES"] = "process"
+    daemon = Trainer(tmp_path, TESTS / "fake_program", role="server", **settings)
+    models = Models(LocalStore(daemon.data / "models"))
+    models.publish("colours", tellers.write(tmp_path / "bundle", JOB), JOB)
+    models.aliases.set("colours", "production", 1, actor="test", reason="")
+    daemon.start()
+    daemon.client().close()
+    callers = {"grpc": 2, "stream": 1, "http": 1}
+    load = Load(daemon.address, http, lambda: ["colours"], heard.append, callers=callers, timeout_seconds=60)
+    load.begin()
+    try:
+        for _ in range(KILLS):
+            answered = len(heard)
+            victim = rng.choice(all_decoders(daemon))
+            os.kill(victim, signal.SIGSEGV)
+            wait_until(lambda victim=victim, answered=answered: victim not in all_decoders(daemon) and len(heard) > answered)
+            wait_until(lambda: len(all_decoders(daemon)) >= 2)
+    finally:
+        load.end()
+        last = all_decoders(daemon)
+        daemon.kill()
+    wait_until(lambda: not any(Path(f"/proc/{process}").exists() for process in last))
+    lost = [asked for asked in heard if asked.error]
+    assert {(asked.error, asked.message.partition(" It is")[0]) for asked in lost} <= {
+        ("INVALID_ARGUMENT", "The picture's decoder ended by SIGSEGV.")
+    }
+    assert len(lost) <= KILLS
+    for asked in heard:
+        if not asked.error:
+            label, probability = tellers.said(JOB, asked.colour)
+            assert (asked.version, asked.label) == ("colours/1", label)
+            assert abs(asked.probability - probability) < tellers.TOLERANCE
+    done = f"a decoder killed as by a crash (SIGSEGV), of {acceptors} acceptors under 4 callers over gRPC, streams and HTTP"
+    found = f"{len(lost)} pictures lost with their decoders, {len(heard) - len(lost):,} answered rightly"
+    tell(f"{done}; in the end the daemon, `kill -9`", f"{KILLS}", f"{found}; no decoder was left")
+
+
+def all_decoders(daemon: Trainer) -> list[int]:
+    """Returns those of the daemon, or of its acceptors."""
+    assert daemon.process is not None
+    own = daemon.process.pid
+    return [process for parent in (own, *children("eyasd.acceptor", own)) for process in decoders(parent=parent)]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
