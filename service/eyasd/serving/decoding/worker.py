@@ -27,7 +27,7 @@ _VARIABLES: Final = {
     "MKL_NUM_THREADS": "1",
     "MALLOC_ARENA_MAX": "1",
 }
-_START_SECONDS: Final = 60.0
+_START_SECONDS: Final = 300.0  # a machine that has other things to do, not one that is broken
 _END_SECONDS: Final = 10.0
 _MOST_LAST_WORDS: Final = 4_096
 
