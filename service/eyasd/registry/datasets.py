@@ -85,7 +85,7 @@ class Datasets:
             name: of the dataset; made where there is none.
             manifest: the list of its files.
             actor: who asks for it.
-            made: of the size in bytes: is around the making of a new version, and may refuse it.
+            made: of the bytes of all files and of the list: is around the making of a new version, and may refuse it.
 
         Raises:
             InvalidArgument: the list is wrong.
@@ -108,7 +108,7 @@ class Datasets:
                     return same
                 number = max(self._numbers(name, ".json", ".deleted"), default=0) + 1
                 record = DatasetRecord(number, manifest, files, size_bytes, datetime.now(UTC), actor)
-                with made(size_bytes):
+                with made(size_bytes + manifest.size_bytes):
                     is_made = self._store.create(_key(name, number), document.dump(record).encode())
                 if is_made:
                     return record

@@ -44,8 +44,8 @@ class Shares:
             name: what he is called in a sentence.
             owns: whether a dataset is his, by who has made it.
         """
-        taken = sum(record.size_bytes for record in self._datasets.everything() if owns(record.actor)) if self.most else 0
-        return Share(self, caller, name, taken)
+        records = (record for record in self._datasets.everything() if owns(record.actor)) if self.most else ()
+        return Share(self, caller, name, sum(record.size_bytes + record.manifest.size_bytes for record in records))
 
     def sent(self, caller: Hashable) -> int:
         """Returns how many bytes he has sent that are in no dataset."""
@@ -62,10 +62,13 @@ class Shares:
             if len(self._sent) > _MOST_CALLERS:
                 self._sent.popitem(last=False)
 
-    def settle(self, caller: Hashable) -> None:
-        """What he has sent is in a dataset now, and counted there."""
+    def settle(self, caller: Hashable, size_bytes: int) -> None:
+        """So much of what he has sent is in a dataset now, and counted there."""
         with self._lock:
-            self._sent.pop(caller, None)
+            if (left := self.sent(caller) - size_bytes) > 0:
+                self._sent[caller] = left, self._sent[caller][1]
+            else:
+                self._sent.pop(caller, None)
 
 
 class Share:
@@ -85,10 +88,14 @@ class Share:
 
     @contextmanager
     def made(self, size_bytes: int) -> Iterator[None]:
-        """Is a block in which a dataset of that size is made. Raises QuotaExceeded before it."""
+        """Is a block in which a dataset is made that has so many bytes with the list of its files.
+
+        Raises:
+            QuotaExceeded: before the block, where it does not fit.
+        """
         self.check(size_bytes)
         yield
-        self._shares.settle(self._caller)
+        self._shares.settle(self._caller, size_bytes)
 
     def _refuse(self, sent: int, size_bytes: int) -> None:
         most = self._shares.most
