@@ -383,9 +383,9 @@ async def test_a_caller_has_his_share_of_room_for_datasets(daemon: Any, publishe
     (photos / "1.png").write_bytes(RED.ljust(20_000, b"0"))
     async with daemon(access={"tokens": house.file}, datasets={"quota_bytes": 30_000}) as app:
         async with house.client(app, "trainer") as client:
-            await client.upload_dataset(photos.parent, "photos")
+            await client.upload_dataset(photos.parent, "photos")  # with a list of its files of 96 bytes
             (photos / "1.png").write_bytes(RED.ljust(20_000, b"1"))
-            with pytest.raises(eyas.Overloaded, match="of trainer may take 30,000 bytes: 20,000 are taken, and 20,000 more"):
+            with pytest.raises(eyas.Overloaded, match="of trainer may take 30,000 bytes: 20,096 are taken, and 20,000 more"):
                 await client.upload_dataset(photos.parent, "others")
         async with house.client(app, "hats") as client:  # who may train, too
             await client.upload_dataset(photos.parent, "others")
