@@ -32,7 +32,7 @@ from eyasd.machine import (
     contents_of,
     database_of,
     datasets_url,
-    decoder_of,
+    decoding_of,
     fleet_options,
     make_writable,
     open_captured,
@@ -223,7 +223,10 @@ class _Checks:
     async def device(self) -> str:
         self.options = fleet_options(self._settings)
         engine = self.options.engine
-        decoder = ", JPEGs by nvJPEG" if decoder_of(self._settings, Metrics()) else ""
+        decoding_of(self._settings, Metrics(), self._log).close()
+        serving = self._settings.serving
+        decoder = ", JPEGs by nvJPEG" if serving.decoder == "gpu" else ""
+        decoder += f", {_count(serving.decode_processes, 'locked decoder')}" if serving.decode_processes else ""
         return f"{engine.provider}, {_count(engine.count, 'engine')} a version, {_count(engine.threads, 'thread')} each{decoder}"
 
     async def version(self, model: str, version: int) -> str:

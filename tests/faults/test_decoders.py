@@ -27,6 +27,7 @@ _PATIENCE_SECONDS = 120
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("acceptors", [1, 2])
 def test_a_decoder_that_crashes_costs_the_picture_in_its_hands_at_most(tmp_path: Path, acceptors: int, tell: Tell) -> None:
     rng, heard = random.Random(acceptors), list[Asked]()

@@ -74,7 +74,7 @@ class Pool:
             keeper.start()
         try:
             own_networks = [first.result() for first in firsts]
-        except NotStarted as error:
+        except (NotStarted, OSError) as error:
             self.close()
             raise StartupFailed(
                 f"serving.decode_processes = {processes}, but no decoder can be locked up here: {error}. See to that, or set it to "
@@ -159,7 +159,7 @@ class Pool:
         while not self._closing.is_set():
             try:
                 worker = Worker(self._program, self._limit)
-            except NotStarted as error:
+            except (NotStarted, OSError) as error:
                 if not first.done():
                     first.set_exception(error)
                     return

@@ -72,6 +72,7 @@ class Worker:
 
         Raises:
             NotStarted: it cannot be.
+            OSError: likewise; the daemon has no room for more memory or descriptors.
         """
         self._tray = Tray()
         self._limit = limit_seconds
@@ -80,7 +81,7 @@ class Worker:
         self._words, their_words = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._asking = threading.Lock()
         self._ended = threading.Event()
-        self._status, self._slow = 0, False
+        self._status, self._slow, self._lied = 0, False, False
         self.has_answered = False
         with theirs:
             try:
@@ -150,8 +151,8 @@ class Worker:
         """Waits until it has ended, and returns why, in a word: slow, forbidden, killed or crash."""
         self._status = self._child.wait()
         self._ended.set()
-        if self._slow:
-            return "slow"
+        if self._slow or self._lied:
+            return "slow" if self._slow else "forbidden"
         return {-signal.SIGSYS: "forbidden", -signal.SIGKILL: "killed"}.get(self._status, "crash")
 
     def close(self) -> str:
@@ -172,12 +173,13 @@ class Worker:
     def _hear_first(self) -> bool:
         """Returns whether it has a network of its own, once it is ready. Raises NotStarted."""
         self._control.settimeout(_START_SECONDS)
+        record, why = b"", ""
         try:
             record = self._control.recv(MOST_RECORD_BYTES)
         except TimeoutError:
-            record, why = b"", f"it was not ready within {_START_SECONDS:g} s"
-        else:
-            why = ""
+            why = f"it was not ready within {_START_SECONDS:g} s"
+        except OSError:  # it is gone
+            pass
         if record:
             came, network = ANSWER.unpack_from(record)
             if came == Came.DONE:
@@ -200,6 +202,7 @@ class Worker:
     def distrust(self) -> DecoderEnded:
         """Ends one that has said what no decoder says, and returns the error of its picture."""
         with self._asking:
+            self._lied = True
             return self._over()
 
     def _over(self) -> DecoderEnded:

@@ -104,8 +104,8 @@ def test_the_largest_file_fits_and_a_larger_one_is_refused_as_without(pool: Pool
         (b"crash", "crash", "ended by SIGSEGV"),
         (b"end", "crash", "ended with status 3"),
         (b"open a file", "forbidden", "ended by SIGSYS"),
-        (b"lie", "killed", "ended by SIGKILL"),
-        (b"lie of a refusal", "killed", "ended by SIGKILL"),
+        (b"lie", "forbidden", "ended by SIGKILL"),
+        (b"lie of a refusal", "forbidden", "ended by SIGKILL"),
     ],
 )
 def test_a_picture_that_ends_its_decoder_is_the_only_one_that_it_costs(pool: Pool, does: bytes, why: str, sentence: str) -> None:
