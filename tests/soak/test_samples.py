@@ -19,9 +19,9 @@ from trainers import TESTS
 
 DECODES = """
 import sys
-if len(sys.argv) > 3:
-    import leaks
-    leaks.leak(sys.argv[3])
+import leaks
+for what in sys.argv[3:]:
+    leaks.leak(what)
 from eyasd.core.preprocess import Preprocess, load_image
 encoded = open(sys.argv[1], "rb").read()
 for line in sys.stdin:
@@ -62,18 +62,16 @@ HOLDS = {
 SECONDS = np.arange(90) * 40.0
 
 
-@pytest.mark.parametrize("leak", HOLDS)
-def test_a_planted_leak_is_found(leak: str, tmp_path: Path) -> None:
-    with decoder(tmp_path, leak) as process:
-        held = [HOLDS[leak](seen(process)) for _ in SECONDS]
-    assert judge(SECONDS, held, allowed=4).word is Word.GROWS
-
-
-def test_where_there_is_no_leak_none_is_found(tmp_path: Path) -> None:
-    with decoder(tmp_path) as process:
-        held = [seen(process) for _ in SECONDS]
-    for count in HOLDS.values():
-        assert judge(SECONDS, [count(one) for one in held], allowed=4).word is Word.FLAT
+@pytest.mark.parametrize("planted", [True, False])
+def test_planted_leaks_are_found_and_without_them_there_are_none(planted: bool, tmp_path: Path) -> None:
+    found = {name: [] for name in HOLDS}
+    with decoder(tmp_path, *(HOLDS if planted else ())) as process:
+        for _ in SECONDS:
+            one = seen(process)
+            for name, count in HOLDS.items():
+                found[name].append(count(one))
+    words = {name: judge(SECONDS, held, allowed=4).word for name, held in found.items()}
+    assert words == dict.fromkeys(HOLDS, Word.GROWS if planted else Word.FLAT)
 
 
 def test_processes_are_known_by_their_roles(tmp_path: Path) -> None:
