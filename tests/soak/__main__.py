@@ -23,7 +23,7 @@ _SHOWN: Final = {
     "milliseconds of a good call": ("p99",),
     "good calls a second": ("good calls a second",),
     "processors of the daemons, and load of the machine": ("all: processors", "machine: load"),
-    "disk, MB": ("disk: models", "disk: captured", "disk: datasets", "disk: trainer", "disk: server"),
+    "disk, MB": ("disk: captured", "disk: datasets", "disk: trainer", "disk: server"),
 }
 
 

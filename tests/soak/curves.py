@@ -47,7 +47,8 @@ CURVES: Final = (
     *(Curve(f"{role}: anonymous memory", "memory of processes that last, MB", 4, 0.05, _BYTES) for role in _LASTING),
     Curve("engines that go: anonymous memory of each", "memory of processes that come and go, MB", 4, 0.05, _BYTES),
     Curve("all: memory (PSS)", "memory of all (PSS), MB", 10, 0.05, _BYTES),
-    Curve("all: memory shared by descriptors", "shared memory, MB", 1, 0.05, _BYTES),
+    # Half of what one acceptor may use of one version: the slots that it ever had in use at once.
+    Curve("all: memory shared by descriptors", "shared memory, MB", 2, 0.05, _BYTES),
     Curve("shared memory: bytes", "shared memory, MB", 1, 0, _BYTES),
     Curve("shared memory: files", "shared memory, files", 1),
     *(Curve(f"{role}: descriptors", "file descriptors", 4) for role in _LASTING),
@@ -56,6 +57,7 @@ CURVES: Final = (
     Curve("temporary files", "files left in the folder of temporary ones", 4),
     Curve("server: series of metrics", "series of metrics", 20, 0.02),
     Curve("trainer: series of metrics", "series of metrics", 20, 0.02),
+    Curve("disk: models", "disk, MB", 1, 0.05, _BYTES),
     Curve("p50", "milliseconds of a good call", 0, 0.5, (1, "ms")),
 )
 

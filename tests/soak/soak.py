@@ -117,8 +117,8 @@ class Soak:
         row["temporary files"], row["temporary bytes"] = size(self._daemons.temporary)
         places = {
             "models": self._daemons.store / "models",
-            "captured": self._daemons.store / "captured",
-            "datasets": self._daemons.store / "datasets",
+            "captured": self._daemons.store / "models-captured",
+            "datasets": self._daemons.store / "models-datasets",
             "trainer": self._daemons.trainer.data,
             "server": self._daemons.server.data,
         }

@@ -24,7 +24,7 @@ def leak(what: str) -> None:
 
 
 def _memory() -> object:
-    return os.urandom(30_000)
+    return os.urandom(300_000)
 
 
 def _descriptors() -> object:
