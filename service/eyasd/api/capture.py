@@ -27,6 +27,7 @@ from eyasd.registry.captured import Captured
 from eyasd.registry.models import Models
 
 _AT_ONCE: Final = 1000
+_MOST_LABELS: Final = 10_000  # of all pictures together
 
 
 class CaptureService(pb_grpc.CaptureServiceServicer):
@@ -96,6 +97,8 @@ class CaptureService(pb_grpc.CaptureServiceServicer):
         """Takes down the labels of pictures."""
         model = parse_model(request.parent, "parent")
         _check_count(request.pictures, "pictures")
+        if (named := sum(len(one.labels) for one in request.pictures)) > _MOST_LABELS:
+            raise InvalidArgument("pictures", f"The request names {named:,} labels; at most {_MOST_LABELS:,} are taken at once.")
         manifest = await asyncio.to_thread(self._newest, model)
         asked: dict[str, tuple[str, ...]] = {}
         for number, one in enumerate(request.pictures):

@@ -56,6 +56,8 @@ CODES: Final[dict[type[EyasError], grpc.StatusCode]] = {
     errors.TrainerFailed: grpc.StatusCode.INTERNAL,
     errors.StartupFailed: grpc.StatusCode.INTERNAL,
 }
+# Of a sentence that ends a call: what is longer is a caller's own text, that nobody reads and no client takes (8 KB of metadata).
+_MOST_CHARACTERS: Final = 1_000
 _BY_REASON: Final = {errors.reason_of(error): error for error in errors.all_errors()}
 
 
@@ -66,8 +68,9 @@ def code_of(error: type[EyasError]) -> grpc.StatusCode:
 
 def status_of(error: EyasError, request_id: str = "") -> status_pb2.Status:
     """Returns an error and its details: ErrorInfo always, BadRequest, QuotaFailure, RetryInfo and RequestInfo where they apply."""
-    message = told(error.message)
-    metadata = {key: told(value) for key, value in error.metadata.items()}
+    # First roughly, as credentials are looked for; none is cut in two where it would be seen.
+    message = told(error.message[: 4 * _MOST_CHARACTERS])[:_MOST_CHARACTERS]
+    metadata = {key: told(value[: 4 * _MOST_CHARACTERS])[:_MOST_CHARACTERS] for key, value in error.metadata.items()}
     details: list[Message] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)]
     if isinstance(error, errors.InvalidArgument):
         violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=message)

@@ -12,6 +12,7 @@ from eyasd.core.frozen import LABELLED, is_list
 from eyasd.core.names import ModelRef
 from eyasd.core.variants import Precision
 
+_MOST_BACKBONE: Final = 2_000
 # In place of a backbone's name: the best of those whose weights are at hand.
 AUTO: Final = "auto"
 
@@ -150,6 +151,7 @@ class TrainSpec:
             raise InvalidArgument(
                 "spec.trials", f"trials is {self.trials}, but the preset {self.preset} has none: choose the preset best."
             )
+        _check_backbone(self.backbone, "spec.backbone")
         self._check_captured()
         if Precision.FP32 in self.variants:
             raise InvalidArgument("spec.variants", "variants has fp32, which every version is anyway: ask for fp16 or int8.")
@@ -160,7 +162,8 @@ class TrainSpec:
         if self.add_captured is not None and self.add_captured != LABELLED and not is_list(self.add_captured):
             raise InvalidArgument(
                 "spec.add_captured",
-                f"add_captured is {self.add_captured!r}; it must be {LABELLED}, or the SHA-256 of a list that was frozen before.",
+                f"add_captured is {self.add_captured[:80]!r}; it must be {LABELLED}, or the SHA-256 of a list that was frozen "
+                "before.",
             )
         for name in ("captured_days", "captured_weight", "captured_test_fraction"):
             if getattr(self, name) is not None and self.add_captured is None:
@@ -186,6 +189,14 @@ class TrainSpec:
     def searches(self) -> bool:
         """Whether hyper-parameters are searched."""
         return self.preset is Preset.BEST and self.fine_tunes and self.trials != 0
+
+
+def _check_backbone(backbone: str | None, field: str) -> None:
+    """Refuses what no list of names is as long as, and every listing of jobs would hold. Raises InvalidArgument."""
+    if backbone is not None and len(backbone) > _MOST_BACKBONE:
+        raise InvalidArgument(
+            field, f"backbone has {len(backbone):,} characters; at most {_MOST_BACKBONE:,} are read. Name fewer to choose from."
+        )
 
 
 MIN_BUDGET: Final = timedelta(seconds=10)
@@ -243,3 +254,7 @@ class InspectionSpec:
     backbone: str | None = None
     seed: int = 0
     version: ModelRef | None = None
+
+    def __post_init__(self) -> None:
+        """Raises InvalidArgument where the backbone can be none."""
+        _check_backbone(self.backbone, "backbone")

@@ -11,6 +11,7 @@ import pytest
 from eyas.v1 import capture_pb2
 from eyas.v1 import capture_service_pb2 as pb
 from eyasd.api.capture import CaptureService
+from eyasd.api.messages.variants import precisions_of
 from eyasd.core.capture import CaptureReason
 from eyasd.core.captured import CapturedPrediction, GivenLabels, LabelSource, Sighting
 from eyasd.core.errors import InvalidArgument
@@ -107,3 +108,14 @@ async def test_a_token_of_elsewhere_is_refused(service: CaptureService, token: s
     request = pb.ListCapturedPicturesRequest(parent="models/colours", page_token=token)
     with pytest.raises(InvalidArgument, match="page_token"):
         await service.ListCapturedPictures(request, None)
+
+
+async def test_a_request_names_no_more_than_is_looked_at_while_others_wait(tmp_path: Path) -> None:
+    service = CaptureService(Models(LocalStore(tmp_path)), Captured(LocalStore(tmp_path)))
+    labels = pb.PictureLabels(name="models/m/captured/" + "0" * 24, labels=["red"] * 10_001)
+    with pytest.raises(InvalidArgument, match="names 10,001 labels; at most 10,000"):
+        await service.LabelCapturedPictures(pb.LabelCapturedPicturesRequest(parent="models/m", pictures=[labels]), None)
+    with pytest.raises(InvalidArgument, match="17 reasons are named"):
+        await service.ListCapturedPictures(pb.ListCapturedPicturesRequest(parent="models/m", reasons=[1] * 17), None)
+    with pytest.raises(InvalidArgument, match="17 precisions are named"):
+        precisions_of([3] * 17, "spec.variants")

@@ -36,6 +36,15 @@ def test_a_bad_value_names_its_field() -> None:
     assert [(v.field, v.description) for v in request.field_violations] == [("spec.dropout", "dropout is 2.")]
 
 
+def test_a_sentence_is_no_longer_than_a_client_takes_and_tells_no_credential_that_it_is_cut_in() -> None:
+    secret = "https://user:" + "hunter2" * 1_000 + "@host/"
+    status = status_of(InvalidArgument("dataset", f"{secret} {'x' * 10_000_000}"))
+    assert len(status.message) == 1_000
+    for before in (0, 900, 3_000):
+        assert "hunter2" not in status_of(InvalidArgument("dataset", "x" * before + " https://user:hunter2@host/")).message
+    assert sum(len(value) for _, value in trailers_of(status)) < 6_000
+
+
 def test_overload_says_when_to_come_back() -> None:
     retry = error_details_pb2.RetryInfo()
     assert status_of(Overloaded("full", timedelta(milliseconds=250))).details[1].Unpack(retry)

@@ -24,6 +24,8 @@ from eyasd.core.spec import Preset, TrainSpec
         ({"budget": timedelta(days=31)}, "budget is 2.6784e"),
         ({"trials": 1001, "preset": Preset.BEST}, "trials is 1001"),
         ({"trials": 5}, "trials is 5, but the preset balanced has none: choose the preset best"),
+        ({"backbone": "a" * 2_001}, "backbone has 2,001 characters; at most 2,000"),
+        ({"add_captured": "a" * 5_000}, f"add_captured is '{'a' * 80}'; it must be"),
         ({"backbone": "auto", "pretrained": False}, "backbone is auto, but without pre-trained weights"),
         ({"backbone": "resnet18,resnet50", "pretrained": False}, "backbone is resnet18,resnet50, but without pre-trained weights"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 from eyas.v1 import capture_pb2
@@ -16,6 +17,7 @@ _BY_NUMBER: Final = {number: reason for reason, number in _REASONS.items()}
 _SOURCES: Final = {source: getattr(capture_pb2, f"LABEL_SOURCE_{source.upper()}") for source in LabelSource}
 _BOUNDS: Final = {"percent": (0, 100), "max_margin": (0, 1), "max_images": (1, 100_000), "keep_days": (0.001, 3650)}
 _ID_DIGITS: Final = 24
+_MOST_REASONS: Final = 16
 _DIGITS: Final = frozenset("0123456789abcdef")
 
 
@@ -50,9 +52,11 @@ def capture_of(message: capture_pb2.CapturePolicy) -> CapturePolicy:
     return CapturePolicy(on=message.enabled, **given)
 
 
-def reasons_of(numbers: object, field: str) -> tuple[CaptureReason, ...]:
+def reasons_of(numbers: Collection[int], field: str) -> tuple[CaptureReason, ...]:
     """Returns the reasons that a caller names, each once. Raises InvalidArgument."""
-    asked = set(numbers)  # type: ignore[call-overload] # a repeated field
+    if len(numbers) > _MOST_REASONS:
+        raise InvalidArgument(field, f"{len(numbers):,} reasons are named: name each once.")
+    asked = set(numbers)
     if unknown := asked - _BY_NUMBER.keys():
         raise InvalidArgument(field, f"{min(unknown)} is no reason to keep a picture: see eyas.v1.CaptureReason.")
     return tuple(reason for reason in CaptureReason if _REASONS[reason] in asked)

@@ -97,7 +97,7 @@ def policy_of(message: model_pb2.Policy) -> Policy:
 def _check_figure(name: str) -> None:
     known = (*FIGURES, *MADE)
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
+        close = difflib.get_close_matches(name[:80], known, n=1)
         hint = f"did you mean {close[0]}?" if close else f"the figures are {', '.join(known)}."
         raise InvalidArgument("policy.bounds", f"{name[:80]!r} is no figure of a version: {hint}")
 

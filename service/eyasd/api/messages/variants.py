@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from eyas.v1 import variant_pb2
 from eyasd.core.errors import InvalidArgument
 from eyasd.core.variants import Fidelity, Precision, Variant
+
+_MOST = 16
 
 
 def precision_number(precision: Precision) -> variant_pb2.Precision:
@@ -14,14 +16,16 @@ def precision_number(precision: Precision) -> variant_pb2.Precision:
     return variant_pb2.Precision.Value(f"PRECISION_{precision.upper()}")  # type: ignore[return-value] # an int, says its stub
 
 
-def precisions_of(numbers: Iterable[int], field: str) -> tuple[Precision, ...]:
+def precisions_of(numbers: Collection[int], field: str) -> tuple[Precision, ...]:
     """Returns the precisions that a caller asks for.
 
     Raises:
-        InvalidArgument: one is none of them.
+        InvalidArgument: one is none of them, or there are more than there can be.
     """
     values = variant_pb2.Precision.DESCRIPTOR.values
     known = {value.number: Precision(value.name.removeprefix("PRECISION_").lower()) for value in values if value.number}
+    if len(numbers) > _MOST:
+        raise InvalidArgument(field, f"{len(numbers):,} precisions are named: name each of {', '.join(known.values())} once.")
     found = tuple(numbers)
     for number in found:
         if number not in known:
