@@ -53,7 +53,7 @@ def main() -> None:
             with further(server.port, options.late, options.rate) as port:
                 os.environ.update(environment(port))
                 for backbone, size in sizes.items():
-                    times = [started(backbone, Path(scratch)) for _ in range(options.rounds)]
+                    times = [started(backbone, size, Path(scratch)) for _ in range(options.rounds)]
                     medians = (statistics.median(times_of) for times_of in zip(*times, strict=True))
                     print(f"| `{backbone}` | {size / 1e6:.0f} | {' | '.join(f'{one:.2f}' for one in medians)} |", flush=True)
         finally:
@@ -81,15 +81,15 @@ def publish(backbone: str, bundle: Path) -> int:
     return sum((bundle / name).stat().st_size for name in (MODEL, GOLDEN))
 
 
-def started(backbone: str, scratch: Path) -> list[float]:
-    """Returns how long a server took in each of the ways, in seconds."""
+def started(backbone: str, size_bytes: int, scratch: Path) -> list[float]:
+    """Returns how long a server took in each of the ways, in seconds; a cache is filled once it has so many bytes."""
     cache = Path(tempfile.mkdtemp(dir=scratch))
     registry = {"EYASD_REGISTRY__URL": f"s3://{BUCKET}/{backbone}", "EYASD_CAPTURE__URL": f"s3://{BUCKET}/captured"}
     found = []
     for settings in ({}, {"EYASD_REGISTRY__CACHE_DIR": str(cache)}, {"EYASD_REGISTRY__CACHE_DIR": str(cache)}):
         with machine.daemon("server", scratch / "data", settings=registry | settings) as daemon:
             found.append(daemon.seconds_to_serving)
-            while settings and len(list(cache.glob("[0-9a-f]*"))) < 2:
+            while settings and sum(path.stat().st_size for path in cache.glob("[0-9a-f]*")) < size_bytes:
                 time.sleep(0.05)
     return found
 
