@@ -50,8 +50,10 @@ class Http2:
         self._stream = -1
         self.goaway: bytes | None = None
         self.pong = asyncio.Event()  # all that was sent before the ping has been read
+        self._over: set[int] = set()  # streams that the server has ended
         self._ended = asyncio.Event()
-        self._windows = [_FIRST_WINDOW, _FIRST_WINDOW]  # of the connection, and of its one stream that asks for room
+        self._first_window = _FIRST_WINDOW
+        self._windows = {0: _FIRST_WINDOW}  # of the connection, and of its streams
         self._grown = asyncio.Event()
         self._reading: asyncio.Task[None]
         self._reader: asyncio.StreamReader
@@ -107,14 +109,29 @@ class Http2:
         await self.flush()
         return times
 
-    async def room(self, count: int) -> bool:
-        """Waits until the server takes so many bytes more, and returns whether it does."""
-        while min(self._windows) < count and not self._ended.is_set():
+    async def send_data(self, content: bytes, stream: int) -> int:
+        """Sends bytes of a stream as the server makes room for them, and returns how many, until it has ended the stream."""
+        sent = 0
+        while sent < len(content):
+            room = min(self._windows[0], self._windows.setdefault(stream, self._first_window), _FRAME_BYTES, len(content) - sent)
+            if self._reading.done() or stream in self._over:
+                break
+            if room <= 0:
+                self._grown.clear()
+                await self._grown.wait()
+                continue
+            self._windows[0] -= room
+            self._windows[stream] -= room
+            self.send(DATA, content[sent : sent + room], stream=stream)
+            sent += room
+            await self.flush()
+        return sent
+
+    async def over(self, stream: int) -> None:
+        """Waits until the server has ended a stream, or the connection."""
+        while stream not in self._over and not self._reading.done():
             self._grown.clear()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._grown.wait(), 5)
-        self._windows = [window - count for window in self._windows]
-        return not self._ended.is_set()
+            await self._grown.wait()
 
     async def ended(self, seconds: float = 30) -> bool:
         """Returns whether the server has ended a stream, or the connection, within so long."""
@@ -135,12 +152,16 @@ class Http2:
         while True:
             head = await self._reader.readexactly(9)
             payload = await self._reader.readexactly(int.from_bytes(head[:3], "big"))
+            stream = int.from_bytes(head[5:], "big")
             if head[3] == RST_STREAM or (head[3] in {HEADERS, DATA} and head[4] & END_STREAM):
+                self._over.add(stream)
                 self._ended.set()
+                self._grown.set()
             if head[3] == SETTINGS and not head[4] & _ACK:
                 for at in range(0, len(payload), 6):
                     if payload[at : at + 2] == _INITIAL_WINDOW:
-                        self._windows[1] += int.from_bytes(payload[at + 2 : at + 6], "big") - _FIRST_WINDOW
+                        before, self._first_window = self._first_window, int.from_bytes(payload[at + 2 : at + 6], "big")
+                        self._windows |= {of: window + self._first_window - before for of, window in self._windows.items() if of}
                 self._grown.set()
                 self.send(SETTINGS, flags=_ACK)
             elif head[3] == PING:
@@ -149,7 +170,7 @@ class Http2:
                 else:
                     self.send(PING, payload, flags=_ACK)
             elif head[3] == _WINDOW_UPDATE:
-                self._windows[bool(head[5:] != bytes(4))] += int.from_bytes(payload, "big")
+                self._windows[stream] = self._windows.get(stream, self._first_window) + int.from_bytes(payload, "big")
                 self._grown.set()
             elif head[3] == GOAWAY:
                 self.goaway = payload[8:]

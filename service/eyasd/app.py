@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from eyasd.api.arrivals import Arrivals, Streams
 from eyasd.api.capture import CaptureService
 from eyasd.api.classify import ClassificationService
 from eyasd.api.datasets import DatasetService
+from eyasd.api.early import Early
 from eyasd.api.inference.service import InferenceService
 from eyasd.api.interceptors import CallInterceptor
 from eyasd.api.models import ModelService
@@ -60,6 +62,7 @@ _FLUSH_SECONDS: Final = 3.0  # for the last traces, in the end
 # From when those that watch are told until connections end: enough for them to leave, and so short that a client which knows no
 # other server yet repeats its calls past it (for 0.6 s at least).
 _LEAVING_SECONDS: Final = 0.25
+_LEAST_PART: Final = 4  # of which a quarter is kept back for callers who have nothing yet
 
 
 class Role(StrEnum):
@@ -136,11 +139,18 @@ class App:
         self._closers.append(gate.audit.close)
         self._certificates = open_certificates(settings, self._metrics, log)
         interceptor = CallInterceptor(
-            gate=gate, metrics=self._metrics, log=log, own={REPORT_PROGRESS: self._reports}, tracing=self._tracing
+            gate=gate,
+            metrics=self._metrics,
+            log=log,
+            streams=Streams(self._part(settings.api.streams)),
+            own={REPORT_PROGRESS: self._reports},
+            tracing=self._tracing,
         )
+        arrivals = Arrivals(self._part(settings.api.arriving_messages), settings.api.arrival_seconds)
+        self._early = Early(interceptor, arrivals, settings.api.arrival_seconds)
         self._server = self._bind(services, interceptor)
         self.port = self._server.port
-        self._web = self._make_web(interceptor)
+        self._web = self._make_web(interceptor, arrivals)
         self.http_port = self._web.port if self._web else None
         self.metrics_port = 0
         if share is None:
@@ -157,7 +167,7 @@ class App:
             StartupFailed: the repository cannot be read.
         """
         await self._credentials.look()
-        self._background.append(asyncio.create_task(self._credentials.follow()))
+        self._background += [asyncio.create_task(self._credentials.follow()), asyncio.create_task(self._early.follow())]
         if self._scheduler is not None:
             self._background += [asyncio.create_task(self._scheduler.run()), asyncio.create_task(self._leave_key())]
         self._following = [asyncio.create_task(follower.run()) for follower in self._followers]
@@ -178,6 +188,10 @@ class App:
             await self._web.start()
         if self._share is None:
             self._log.info("serving", address=self._settings.api.listen, port=self.port, metrics_port=self.metrics_port)
+
+    def _part(self, most: int) -> int:
+        """Returns what this process has of what a daemon may: all, or an acceptor's part."""
+        return max(_LEAST_PART, most // self._share.of) if self._share else most
 
     def _reports(self, token: str) -> bool:
         return self._permits is not None and self._permits.read(token) is not None
@@ -252,14 +266,16 @@ class App:
         return Server(
             services,
             interceptor,
+            self._early,
             address=self._share.address if self._share else api.listen,
             certificates=self._certificates,
             with_reflection=api.reflection,
             connection_age_seconds=api.connection_age_seconds,
+            connections=self._part(api.connections),
             shares_port=self._share is not None,
         )
 
-    def _make_web(self, interceptor: CallInterceptor) -> WebDoor | None:
+    def _make_web(self, interceptor: CallInterceptor, arrivals: Arrivals) -> WebDoor | None:
         """Returns the HTTP door if there is to be one; where there is none, nothing of it is imported."""
         api = self._settings.api
         address = self._share.http_address if self._share else api.http_listen
@@ -273,10 +289,12 @@ class App:
             self._classifier,
             self._feedback,
             interceptor,
+            arrivals,
             self._metrics,
             address=address,
             shares_port=self._share is not None,
             certificates=self._certificates,
+            connections=self._part(api.connections),
             default_deadline_seconds=api.default_deadline_seconds,
             is_ready=lambda: self._server.is_ready,
             is_private=is_private(self._settings) and not api.insecure,

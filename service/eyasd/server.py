@@ -140,6 +140,7 @@ def make_server(
         models,
         metrics,
         default_deadline_seconds=api.default_deadline_seconds,
+        idle_seconds=api.stream_idle_seconds,
         is_ready=is_ready,
         sees_all=acceptors is None,
     )

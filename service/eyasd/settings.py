@@ -120,10 +120,18 @@ class ApiSettings(_Room):
     """Deadline of a Classify call that came without one."""
     connection_age_seconds: float = Field(default=300.0, ge=0.1, le=86_400)
     """How old a connection becomes before its client has to make another, which may lead to another server."""
+    connections: int = Field(default=1024, ge=1, le=1_000_000)
+    """Most connections to each of the two doors; one beyond them is closed as it comes. Each acceptor has its part."""
+    arriving_messages: int = Field(default=32, ge=4, le=4096)
+    """Most messages of calls and HTTP bodies, of 32 MiB each, that come at once; others wait. Each acceptor has its part."""
+    arrival_seconds: float = Field(default=30.0, gt=0, le=3600)
+    """How long a message may wait until it can be taken, and then take to come whole."""
+    streams: int = Field(default=128, ge=4, le=65_536)
+    """Most streams of requests that are open, in each of which 32 MiB may be coming. Each acceptor has its part."""
     stream_images: int = Field(default=32, ge=1, le=1024)
     """Pictures of one ClassifyStream that have been read and are not answered yet; beyond them, or 16 MiB, it is not read."""
     stream_idle_seconds: float = Field(default=60.0, gt=0, le=3600)
-    """How long a ClassifyStream may be silent, or leave an answer untaken, before it is ended."""
+    """How long a stream of requests may be silent, or leave an answer untaken, before it is ended."""
     lame_duck_seconds: float = Field(default=1.0, ge=0, le=300)
     """After SIGTERM: how long new calls are still answered while health checks already say NOT_SERVING."""
     grace_seconds: float = Field(default=20.0, ge=0, le=600)

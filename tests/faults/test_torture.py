@@ -17,6 +17,7 @@ from trainers import TESTS, Trainer
 
 from .conftest import Tell
 
+MESSAGES = 4  # that come at once; there are as many places for those of methods that everybody may call
 MOST_GROWN_BYTES = 400 * 1024 * 1024  # a bomb of gzip is unpacked a piece at a time; the largest body there may be is held twice
 
 
@@ -34,6 +35,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("torture")
     http, metrics = free_port(), free_port()
     settings = {"API__HTTP_LISTEN": f"127.0.0.1:{http}", "TELEMETRY__METRICS_LISTEN": f"127.0.0.1:{metrics}"}
+    settings |= {"API__ARRIVING_MESSAGES": str(MESSAGES)}
     daemon = Trainer(folder, TESTS / "fake_program", role="server", **settings, SERVING__ENGINES="thread")
     models = Models(LocalStore(daemon.data / "models"))
     models.publish("kept", write_bundle(folder / "bundle"), "job1")

@@ -10,7 +10,7 @@ import gzip
 import os
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,11 +22,14 @@ from builders import picture
 from http2 import CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, RST_STREAM, SETTINGS, Http2, block
 
 CLASSIFY: Final = "/eyas.v1.ClassificationService/Classify"
+CHECK: Final = "/grpc.health.v1.Health/Check"
 LIVE: Final = "/inference.GRPCInferenceService/ServerLive"
 _PRIORITY, _PUSH, _GOAWAY, _WINDOW = 0x2, 0x5, 0x7, 0x8
 _PADDED: Final = 0x8
 _FRAME_BYTES: Final = 16_384
+_HELD_SECONDS: Final = 2.0
 _MESSAGE: Final = b"\0\0\0\0\0"  # an empty one, not compressed
+_NEARLY: Final = b"\0" + (30_000_000).to_bytes(4, "big") + bytes(29_999_999)  # one that lacks its last byte
 
 Attack = Callable[[int, int], Awaitable[int]]
 
@@ -114,6 +117,28 @@ async def half_sent(port: int, times: int) -> int:
     return min(times, 100)
 
 
+async def nearly_sent(port: int, times: int) -> int:
+    """Messages of 30 MB that come but for their last byte, of 25 calls a connection."""
+    return await _held(port, times, lambda connection: connection.send_data(_NEARLY, connection.call(CLASSIFY)))
+
+
+async def probes_nearly_sent(port: int, times: int) -> int:
+    """The same of a method that everybody may call."""
+    return await _held(port, times, lambda connection: connection.send_data(_NEARLY, connection.call(CHECK)))
+
+
+async def drips(port: int, times: int) -> int:
+    """Messages of which a byte comes every tenth of a second."""
+
+    async def drip(connection: Http2) -> None:
+        stream = connection.call(CLASSIFY)
+        for byte in b"\0\0\1\0\0" + bytes(1_000):
+            await connection.send_data(bytes([byte]), stream)
+            await asyncio.sleep(0.1)
+
+    return await _held(port, times, drip)
+
+
 async def resets(port: int, times: int) -> int:
     """Calls that are reset as they are opened."""
     return await _each(port, times, lambda one: one.send(RST_STREAM, (8).to_bytes(4, "big"), stream=one.call(CLASSIFY)))
@@ -178,11 +203,7 @@ async def compressed_bombs(port: int, times: int) -> int:
     for _ in range(times):
         async with Http2(port) as connection:
             stream = connection.call(CLASSIFY, (b"grpc-encoding", b"gzip"))
-            # As many bytes as HTTP/2's first window takes, and then what the server makes room for.
-            for at in range(0, len(message), _FRAME_BYTES):
-                if not await connection.room(min(_FRAME_BYTES, len(message) - at)):
-                    break
-                connection.send(DATA, message[at : at + _FRAME_BYTES], stream=stream)
+            await connection.send_data(message, stream)
             connection.send(DATA, flags=END_STREAM, stream=stream)
             await connection.flush()
             done += await connection.ended()
@@ -220,6 +241,9 @@ GRPC: Final[dict[Attack, tuple[int, int]]] = {
     malformed: (1, 50),
     left: (5, 500),
     half_sent: (100, 100),
+    nearly_sent: (50, 400),
+    probes_nearly_sent: (50, 400),
+    drips: (100, 1_000),
     resets: (2_000, 100_000),
     too_many: (1_000, 20_000),
     pings: (2_000, 100_000),
@@ -366,6 +390,18 @@ async def torture(attack: Attack, port: int, times: int, address: str, process: 
 
 def _resident(process: int) -> int:
     return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+async def _held(port: int, times: int, act: Callable[[Http2], Awaitable[object]]) -> int:
+    """Does something so often, 25 times on a connection, for some seconds."""
+    async with AsyncExitStack() as open_:
+        connections = [await open_.enter_async_context(Http2(port)) for _ in range(-(-times // 25))]
+        acting = [asyncio.ensure_future(act(connections[number % len(connections)])) for number in range(times)]
+        await asyncio.wait(acting, timeout=_HELD_SECONDS)
+        for one in acting:
+            one.cancel()
+        await asyncio.gather(*acting, return_exceptions=True)
+    return times
 
 
 async def _each(port: int, times: int, act: Callable[[Http2], object]) -> int:

@@ -7,13 +7,13 @@ import gc
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 import pytest
 
-from eyasd.api.door import Aborted, Door, Refusal
-from eyasd.api.door.call import ServerCall
+from eyasd.api.arrivals import Arrivals, Refused
+from eyasd.api.door import Aborted, Door, Refusal, ServerCall
 from eyasd.api.transport import options
 from http2 import END_STREAM, RST_STREAM, Http2
 
@@ -85,6 +85,22 @@ class Echo(grpc.GenericRpcHandler):
             yield request * 2
 
 
+class Anybody:
+    """A threshold that nobody is stopped at."""
+
+    def __init__(self) -> None:
+        self._arrivals = Arrivals(32, 30)
+
+    def places(self, _: ServerCall) -> Arrivals:
+        return self._arrivals
+
+    async def admit(self, _: ServerCall) -> Arrivals:
+        raise AssertionError("everybody is let in")
+
+    async def give_up(self, _: ServerCall, error: Refused, __: float) -> NoReturn:
+        raise error
+
+
 @pytest.fixture
 def echo() -> Echo:
     return Echo()
@@ -105,7 +121,7 @@ async def door(echo: Echo, surprises: list[str], refused_paths: list[str], free_
     options = [("grpc.max_receive_message_length", MAX_BYTES)]
     busy = Aborted(grpc.StatusCode.RESOURCE_EXHAUSTED, "busy", (("why-bin", b"\2"),))
     refusal = Refusal(lambda path: path != "/t/Count", busy, refused_paths.append)
-    made = Door(options, lambda _, handler: handler, lambda path, _: surprises.append(path), refusal)
+    made = Door(options, lambda _, handler: handler, Anybody(), lambda path, _: surprises.append(path), refusal)
     made.add_generic_rpc_handlers((echo,))
     assert made.listen(f"127.0.0.1:{free_port}") == free_port
     await made.start()
@@ -304,7 +320,7 @@ async def test_calls_that_are_reset_while_nobody_takes_them_cost_no_other(echo: 
         return handler
 
     busy = Refusal(lambda _: False, Aborted(grpc.StatusCode.RESOURCE_EXHAUSTED, "busy", ()), list[str]().append)
-    door = Door(options(300), late, lambda *_: None, busy)
+    door = Door(options(300, 100), late, Anybody(), lambda *_: None, busy)
     door.add_generic_rpc_handlers((echo,))
     door.listen(f"127.0.0.1:{free_port}")
     await door.start()

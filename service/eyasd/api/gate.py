@@ -75,8 +75,9 @@ class Gate:
         """Takes what it looks callers up in, where it takes down what they change, and their pictures and calls."""
         self._credentials, self._limits, self.audit, self._calls = credentials, limits, audit, calls
         self.asks_certificates = credentials.asks_certificates
+        self.open = credentials.open
 
-    async def admit(self, rule: Rule, authorization: str, names: Sequence[str] | None, host: str) -> Caller:
+    async def admit(self, rule: Rule, authorization: str, names: Sequence[str] | None, host: str, *, again: bool = False) -> Caller:
         """Lets a call in, or not, before its request is read; `caller` returns who makes it, in this task, from now on.
 
         Args:
@@ -84,6 +85,7 @@ class Gate:
             authorization: the header's value, "" where there is none.
             names: in the certificate of the connection; None where there is none.
             host: that it comes from.
+            again: whether the call was let in before, and only its message had not come.
 
         Raises:
             Unauthenticated: nobody knows who calls.
@@ -93,7 +95,7 @@ class Gate:
         identity = await self._credentials.identify(authorization, names)
         made = Caller(identity, host, self._limits)
         _caller.set(made)
-        if rule.roles != _CLASSIFY:  # whose pictures are counted
+        if rule.roles != _CLASSIFY and not again:  # whose pictures are counted
             self._calls.spend(made.key, 1)
         if rule.everywhere:
             if not any(grant.role in {*rule.roles, Role.ADMIN} and grant.models == "*" for grant in identity.grants):

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
+from contextlib import ExitStack
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, NoReturn
 from urllib.parse import unquote
 
 import grpc
@@ -21,8 +22,9 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import status_pb2
 
 from eyasd.access.credentials import NO_TOKEN
+from eyasd.api.arrivals import Refused, Streams
 from eyasd.api.asking import CALLER_KEY, host_of
-from eyasd.api.door import Aborted, Refusal
+from eyasd.api.door import Aborted, Refusal, ServerCall
 from eyasd.api.door.call import NO_MESSAGE, Handler
 from eyasd.api.errors import status_of, status_of_surprise, trailers_of
 from eyasd.api.gate import Caller, Gate, caller, check_models, only, record
@@ -60,6 +62,7 @@ class CallInterceptor:
         gate: Gate,
         metrics: Metrics,
         log: structlog.typing.FilteringBoundLogger,
+        streams: Streams,
         own: Mapping[str, Callable[[str], bool]] = MappingProxyType({}),
         tracing: Tracing = OFF,
     ) -> None:
@@ -69,10 +72,11 @@ class CallInterceptor:
             gate: lets callers in.
             metrics: counts and times each call.
             log: gets one access line a call.
+            streams: in which callers send.
             own: by the path of a method that has tokens of its own, and takes no other, whether a token is one.
             tracing: makes a trace of those calls that are sampled.
         """
-        self._own = own
+        self._own, self._streams = own, streams
         self._intercepted: set[str] = set()
         self.tracing = tracing
         self.gate = gate
@@ -119,12 +123,13 @@ class CallInterceptor:
         async def call(request: Any, context: Any) -> AsyncIterator[Message]:
             async with (around := _Call(self, method, context)) as made:
                 await around.admit()
-                parsed: Any
                 if handler.request_streaming:
-                    parsed = _parse_each(handler, request, made, method.rule)
-                else:
-                    parsed = _parse(handler, request)
-                    await around.enter(parsed)
+                    with around.reading():
+                        async for response in behaviour(_parse_each(handler, request, made, method.rule), context):
+                            yield response
+                    return
+                parsed = _parse(handler, request)
+                await around.enter(parsed)
                 async for response in behaviour(parsed, context):
                     yield response
 
@@ -134,8 +139,9 @@ class CallInterceptor:
         async def call(requests: Any, context: Any) -> Message:
             async with (around := _Call(self, method, context)) as made:
                 await around.admit()
-                await around.begin(None)
-                response: Message = await behaviour(_parse_each(handler, requests, made, method.rule), context)
+                with around.reading():
+                    await around.begin(None)
+                    response: Message = await behaviour(_parse_each(handler, requests, made, method.rule), context)
                 return response
 
         return call
@@ -146,7 +152,8 @@ class CallInterceptor:
         async def call(requests: Any, context: Any) -> None:
             async with (around := _Call(self, method, context)) as made:
                 await around.admit()
-                await behaviour(_parse_each(handler, requests, made, method.rule), context)
+                with around.reading():
+                    await behaviour(_parse_each(handler, requests, made, method.rule), context)
 
         return call
 
@@ -164,7 +171,27 @@ class CallInterceptor:
                 raise Unauthenticated(NO_TOKEN)
             return None
         names = context.certificate_names() if self.gate.asks_certificates else None
-        return await self.gate.admit(method.rule, authorization, names, host_of(context))
+        return await self.gate.admit(method.rule, authorization, names, host_of(context), again=context.was_let_in)
+
+    async def admit_early(self, call: ServerCall) -> Hashable:
+        """Lets a call in before its request comes; returns whose it is. Raises Aborted, and then it is reported."""
+        async with (around := _Call(self, _Method.of(call.method), call, is_whole=False)):
+            await around.admit()
+        return caller().key
+
+    async def give_up(self, call: ServerCall, error: Refused, seconds: float) -> NoReturn:
+        """Raises and reports what a caller is told of whose call no request came."""
+        self._metrics.refusals.labels(OTHER, error.metadata["cause"]).inc()
+        async with _Call(self, _Method.of(call.method), call, seconds=seconds):
+            raise error
+
+    def place_of_stream(self) -> ExitStack:
+        """Returns a place among the streams for `caller`. Raises Overloaded."""
+        try:
+            return self._streams.place(caller().key)
+        except Overloaded as error:
+            self._metrics.refusals.labels(OTHER, error.metadata["cause"]).inc()
+            raise
 
     def report(self, method: str, code: grpc.StatusCode, seconds: float, peer: str, message: str | None, call: Call) -> None:
         """Counts and logs one finished call, and ends its trace."""
@@ -215,11 +242,23 @@ class CallInterceptor:
 class _Call:
     """One call: what its block raises becomes the call's status, and how it ended is reported once."""
 
-    def __init__(self, interceptor: CallInterceptor, method: _Method, context: Any) -> None:
+    def __init__(
+        self, interceptor: CallInterceptor, method: _Method, context: Any, *, is_whole: bool = True, seconds: float = 0.0
+    ) -> None:
+        """Takes a call.
+
+        Args:
+            interceptor: reports it.
+            method: that is called.
+            context: of its handler.
+            is_whole: whether its request is there; one that is not is reported only if it ends.
+            seconds: for which it has been waited for.
+        """
         self._interceptor = interceptor
         self._method = method
         self._context = context
-        self._start = time.monotonic()
+        self._is_whole = is_whole
+        self._start = time.monotonic() - seconds
         self._record: Mapping[str, Any] | None = None  # of a change that has begun
         self._refused: Mapping[str, Any] | None = None  # of one that its caller may not make
 
@@ -241,6 +280,10 @@ class _Call:
             self._refused = self._described(request)
             raise
         await self.begin(request)
+
+    def reading(self) -> ExitStack:
+        """Returns what holds a stream's place while its requests are read. Raises Overloaded."""
+        return self._interceptor.place_of_stream()
 
     async def begin(self, request: Message | None) -> None:
         """Takes down that a change begins, if it is one, and from now on how it ends. Raises StorageFailed."""
@@ -266,7 +309,8 @@ class _Call:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if error is None:
-            self._report(grpc.StatusCode.OK, None)
+            if self._is_whole:
+                self._report(grpc.StatusCode.OK, None)
         elif isinstance(error, Aborted):
             self._report(error.code, error.details)
         elif isinstance(error, EyasError):

@@ -31,7 +31,7 @@ from eyasd.access.tls import Certificates, Pems
 from eyasd.api.capture import CaptureService
 from eyasd.api.classify import ClassificationService
 from eyasd.api.datasets import DatasetService
-from eyasd.api.door import Door
+from eyasd.api.door import Door, Threshold
 from eyasd.api.feedback import FeedbackService
 from eyasd.api.health import Health
 from eyasd.api.inference.messages import SERVICE, Descriptors
@@ -77,11 +77,13 @@ class Server:
         self,
         services: Services,
         interceptor: CallInterceptor,
+        threshold: Threshold,
         *,
         address: str,
         certificates: Certificates | None,
         with_reflection: bool,
         connection_age_seconds: float,
+        connections: int,
         shares_port: bool = False,
     ) -> None:
         """Binds the port, without serving yet.
@@ -89,8 +91,8 @@ class Server:
         Raises:
             StartupFailed: the port is taken.
         """
-        limits = options(connection_age_seconds, shares_port=shares_port)
-        self._server = Door(limits, interceptor.intercept, interceptor.surprise, interceptor.refusal)
+        limits = options(connection_age_seconds, connections, shares_port=shares_port)
+        self._server = Door(limits, interceptor.intercept, threshold, interceptor.surprise, interceptor.refusal)
         self._health = Health()
         self._names: list[str] = []
         self.is_ready = False

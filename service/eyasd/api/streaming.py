@@ -46,6 +46,48 @@ class StreamLimits:
     lifetime_seconds: float = LIFETIME_SECONDS
 
 
+class Silence:
+    """Notices that a stream's caller does nothing. Belongs to one event loop."""
+
+    def __init__(self, seconds: float, has_work: Callable[[], bool], end: Callable[[StreamIdle], None]) -> None:
+        """Watches from now on, until `close`.
+
+        Args:
+            seconds: how long nothing may come whole, or an answer wait to be taken.
+            has_work: whether it is the server's turn, so that silence is no fault.
+            end: is called once nothing has come for so long.
+        """
+        self._seconds, self._has_work, self._end = seconds, has_work, end
+        self._loop = asyncio.get_running_loop()
+        self._broken = self._loop.time()
+        self._watch()
+
+    def broken(self) -> None:
+        """Notes that something has moved."""
+        self._broken = self._loop.time()
+
+    async def taken(self, writing: Awaitable[None]) -> None:
+        """Waits until an answer is taken. Raises StreamIdle."""
+        try:
+            async with asyncio.timeout(self._seconds):
+                await writing
+        except TimeoutError:
+            raise StreamIdle(f"No answer was taken for {self._seconds:g} s: read the answers while sending.") from None
+        self.broken()
+
+    def close(self) -> None:
+        """Watches no more."""
+        self._watching.cancel()
+
+    def _watch(self) -> None:
+        """Ends the stream if its caller has been silent for too long, else looks again when that may be."""
+        silent = 0.0 if self._has_work() else self._loop.time() - self._broken
+        if silent >= self._seconds:
+            self._end(StreamIdle(f"Nothing came whole for {self._seconds:g} s: open a stream when there are pictures."))
+        else:
+            self._watching = self._loop.call_later(self._seconds - silent, self._watch)
+
+
 class Stream:
     """A stream of pictures and their answers. Belongs to one event loop."""
 
@@ -66,8 +108,6 @@ class Stream:
         self._due: asyncio.Queue[asyncio.Task[Response] | None] = asyncio.Queue()
         self._room = asyncio.Event()
         self._room.set()
-        self._loop = asyncio.get_running_loop()
-        self._moved = self._loop.time()
         self._error: EyasError | None = None
         self._reader: asyncio.Task[None] | None = None
 
@@ -92,8 +132,8 @@ class Stream:
             raise self._error
         reader = self._reader = asyncio.create_task(self._read(answering))
         reader.add_done_callback(self._wake)
-        too_old = self._loop.call_later(self._limits.lifetime_seconds, self.end, TOO_OLD)
-        self._watch()
+        too_old = asyncio.get_running_loop().call_later(self._limits.lifetime_seconds, self.end, TOO_OLD)
+        self._silence = Silence(self._limits.idle_seconds, lambda: bool(self._held), self._stop)
         try:
             while self._held or not reader.done():
                 due = await self._due.get()
@@ -101,7 +141,7 @@ class Stream:
                     await self._send(due)
         finally:
             too_old.cancel()
-            self._watching.cancel()
+            self._silence.close()
             for task in (reader, *self._held):
                 task.cancel()
             # They keep what ends them, and that the frames which hold this stream: it would last until Python looks for cycles.
@@ -135,40 +175,25 @@ class Stream:
         task = asyncio.ensure_future(answer(request.picture))
         task.add_done_callback(_look_at)
         self._held[task] = request.ByteSize()
-        self._touch()
+        self._silence.broken()
+        self._look()
         if ordered:
             self._due.put_nowait(task)
         else:
             task.add_done_callback(self._due.put_nowait)
 
     async def _send(self, task: asyncio.Task[Response]) -> None:
-        response = await task
-        try:
-            async with asyncio.timeout(self._limits.idle_seconds):
-                await self._write(response)
-        except TimeoutError:
-            raise StreamIdle(f"No answer was taken for {self._limits.idle_seconds:g} s: read the answers while sending.") from None
+        await self._silence.taken(self._write(await task))
         del self._held[task]
-        self._touch()
+        self._look()
 
-    def _touch(self) -> None:
-        """Notes that something has moved, and whether there is room."""
-        self._moved = self._loop.time()
+    def _look(self) -> None:
+        """Notes whether there is room."""
         images, size_bytes = self.held
         if images < self._limits.images and size_bytes < self._limits.size_bytes:
             self._room.set()
         else:
             self._room.clear()
-
-    def _watch(self) -> None:
-        """Ends the stream if its caller has been silent for too long, else looks again when that may be."""
-        silent = 0.0 if self._held else self._loop.time() - self._moved  # while the server has work, silence is no fault
-        if silent >= self._limits.idle_seconds:
-            self._stop(
-                StreamIdle(f"Nothing came whole for {self._limits.idle_seconds:g} s: open a stream when there are pictures.")
-            )
-        else:
-            self._watching = self._loop.call_later(self._limits.idle_seconds - silent, self._watch)
 
     def _wake(self, reader: asyncio.Task[None]) -> None:
         _look_at(reader)

@@ -15,8 +15,11 @@ _LIMITS: Final = (
     # Two daemons on one port would share its calls without a word; one of them must fail to start.
     ("grpc.so_reuseport", 0),
     # gRPC's own default is no limit. 20,000 calls that one connection opened and reset took 3 s of a core and failed half of the
-    # others' calls; with this limit 0.2 s, and none. A hundred half-sent messages hold up nobody, see `door`.
+    # others' calls; with this limit 0.2 s, and none. Half-sent messages hold up nobody, see `door`.
     ("grpc.max_concurrent_streams", 100),
+    # gRPC would widen the windows of a connection by what it turned out to carry, and let 16 MB and more come of each message that
+    # nobody has asked for: 4.7 GB on two connections. So 64 KB come, and the rest when it is asked for.
+    ("grpc.http2.bdp_probe", 0),
     # Of more calls at once, a client keeps the others back until it is their turn. gRPC's own protection counts calls that it has
     # not cleaned up yet as well, and so refused between a tenth and a half of them, UNAVAILABLE; a reset costs no more without it.
     ("grpc.http.overload_protection", 0),
@@ -39,13 +42,18 @@ _LIMITS: Final = (
 )
 
 
-def options(connection_age_seconds: float, *, shares_port: bool = False) -> tuple[tuple[str, int], ...]:
+def options(connection_age_seconds: float, connections: int, *, shares_port: bool = False) -> tuple[tuple[str, int], ...]:
     """Returns the options of a server.
 
     Args:
         connection_age_seconds: after which a connection takes no further calls, give or take a tenth, so that its client looks for
             servers anew and the load moves to those that have come.
+        connections: how many there may be; the next one is closed as it comes.
         shares_port: whether other processes of this daemon listen on the port, too.
     """
     limits = dict(_LIMITS) | {"grpc.so_reuseport": int(shares_port)}
-    return (*limits.items(), ("grpc.max_connection_age_ms", round(connection_age_seconds * 1000)))
+    return (
+        *limits.items(),
+        ("grpc.max_connection_age_ms", round(connection_age_seconds * 1000)),
+        ("grpc.max_allowed_incoming_connections", connections),
+    )

@@ -200,6 +200,10 @@ class DeadlineExceeded(EyasError):
     """The caller's deadline passed while the request waited."""
 
 
+class MessageLate(DeadlineExceeded):
+    """The message of a call took so long to come whole that it was given up."""
+
+
 class Unavailable(EyasError):
     """Eyas cannot answer now, and may be able to later: it is going down, or a model is not ready.
 

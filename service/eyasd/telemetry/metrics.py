@@ -59,7 +59,7 @@ class Metrics:
         )
         self.refusals = Counter(
             "eyas_refusals_total",
-            "Classify requests refused before any work was done, by reason: room, deadline, rate or calls.",
+            "Requests refused before any work was done, by reason: room, deadline, rate, calls, messages, late or streams.",
             ["model", "reason"],
             registry=r,
         )

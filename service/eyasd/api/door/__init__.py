@@ -3,7 +3,7 @@
 Imports grpc; knows no service. grpc.aio does the same at a fifth of the speed; docs/architecture.md says why and how much.
 """
 
-from eyasd.api.door.call import Aborted
+from eyasd.api.door.call import Aborted, ServerCall, Threshold
 from eyasd.api.door.door import Door, Refusal
 
-__all__ = ["Aborted", "Door", "Refusal"]
+__all__ = ["Aborted", "Door", "Refusal", "ServerCall", "Threshold"]

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from typing import Any, Final, NoReturn, TypeAlias
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from typing import Any, Final, NoReturn, Protocol, TypeAlias
 
 import grpc
 from google.protobuf.message import DecodeError
 from grpc._cython import cygrpc  # type: ignore[attr-defined] # not in the types of grpcio
+
+from eyasd.api.arrivals import Arrivals, Refused, Turn, crowded
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Surprised = Callable[[str, Exception], object]
@@ -23,6 +25,7 @@ Metadata = Sequence[tuple[str, str | bytes]]
 NO_MESSAGE: Final = "The request is not a message of this method: is the client made for another version?"
 UNFORESEEN: Final = "The handler failed in a way it did not foresee."
 _NO_FLAGS: Final = 0
+_WINDOW_BYTES: Final = 65_535  # HTTP/2's first window
 _MOST_PATH: Final = 200  # characters of a path that its caller is told
 _FOREVER_SECONDS: Final = 1e9  # gRPC's own deadlines of calls that have none lie further off
 
@@ -37,11 +40,26 @@ class Aborted(Exception):
         self.trailing_metadata = tuple(trailing_metadata)
 
 
+class Threshold(Protocol):
+    """Says who may send his message, before it is taken; of calls of one message."""
+
+    def places(self, call: ServerCall) -> Arrivals | None:
+        """Returns where a call asks for its message, None where its caller has to be let in first; is called in any thread."""
+
+    async def admit(self, call: ServerCall) -> Arrivals:
+        """Lets a caller in, and returns where his call asks for its message. Raises Aborted."""
+
+    async def give_up(self, call: ServerCall, error: Refused, seconds: float) -> NoReturn:
+        """Raises what a caller is told whose message is not waited for any longer, so many seconds after it was asked for."""
+
+
 class ServerCall:
     """A call, from its arrival to its end.
 
     Attributes:
         method: its path, such as `/eyas.v1.JobService/GetJob`.
+        caller: who makes it, where he is known already; None otherwise.
+        was_let_in: whether its caller was asked who he is before its message came.
     """
 
     def __init__(
@@ -49,6 +67,7 @@ class ServerCall:
         arrival: Any,
         handler: Handler | None,
         loop: asyncio.AbstractEventLoop,
+        threshold: Threshold,
         on_surprise: Surprised,
         on_refusal: Callable[[], None],
     ) -> None:
@@ -58,15 +77,22 @@ class ServerCall:
             arrival: the queue's event.
             handler: of its method; None if there is no such method.
             loop: where the handler runs.
+            threshold: says when its message may come.
             on_surprise: called with the method and what its handler raised, where it should have raised nothing.
             on_refusal: called where it answers RESOURCE_EXHAUSTED.
         """
         self.method = path_of(arrival)
+        self.caller: Hashable = None
+        self.was_let_in = False
         self._call = arrival.call
         self._details = arrival.call_details
         self._metadata = arrival.invocation_metadata
         self._handler = handler
         self._loop = loop
+        self._threshold = threshold
+        self._places: Arrivals | None = None
+        self._begun = False
+        self._given_up = False
         self._on_surprise = on_surprise
         self._on_refusal = on_refusal
         self._task: asyncio.Task[None] | None = None
@@ -77,41 +103,74 @@ class ServerCall:
         self._trailing: tuple[tuple[str, str | bytes], ...] = ()
         self._ended = False
 
-    def receive(self) -> bool:
-        """Asks the queue for the request; may be called in any thread.
-
-        Returns:
-            Whether the queue will tell of it: the handlers of streams read for themselves, and are begun at once.
-        """
+    def arrive(self) -> Callable[[Any], None] | None:
+        """Begins the call as far as any thread can, and returns what is to be done in the event loop, None where nothing is."""
         self._start((cygrpc.ReceiveCloseOnServerOperation(_NO_FLAGS),), self)
-        if self._handler is None or self._handler.request_streaming:
-            return False
-        # A handler is begun when its whole request is there: what is sent half takes a few hundred bytes and nobody's time.
-        self._start((cygrpc.ReceiveMessageOperation(_NO_FLAGS),), self.received)
-        return True
+        if self._handler is None or self._handler.request_streaming:  # the handlers of streams read for themselves
+            return self._begin
+        places = self._threshold.places(self)
+        return self._meet if places is None else self._ask(places)
+
+    # To an `Arrivals`. A handler is begun when its whole request is there, which is asked for once there is a place for it. Until
+    # then HTTP/2 lets 64 KB of it come.
+
+    @property
+    def key(self) -> Hashable:
+        """Whose call it is: who its caller is, or else the connection."""
+        return self.peer() if self.caller is None else self.caller
+
+    def take(self) -> None:
+        """Asks the queue for the request; may be called in any thread."""
+        self._start((cygrpc.ReceiveMessageOperation(_NO_FLAGS),), (self,))
+
+    def expel(self, error: Refused, seconds: float) -> None:
+        """Ends the call without its message."""
+        self._given_up = True
+        if not self._ended:
+            self._task = self._loop.create_task(self._conclude(lambda: self._threshold.give_up(self, error, seconds)))
 
     # What the queue tells, in the event loop.
 
-    def begin(self, _: Any) -> None:
+    def _begin(self, _: Any) -> None:
         """Begins the handler of a stream, or refuses a method that does not exist."""
         if self._handler is None:
             self._end(grpc.StatusCode.UNIMPLEMENTED, f"There is no method {self.method[:_MOST_PATH]}.")
         else:
-            self._task = self._loop.create_task(self._answer(self._requests()))
+            self._begun = True
+            self._task = self._loop.create_task(self._conclude(lambda: self._handle(self._requests())))
+
+    def _meet(self, _: Any) -> None:
+        """Has the caller let in, and then asks for his message."""
+        if not self._ended:
+            self._task = self._loop.create_task(self._conclude(self._admit))
+
+    def came(self, event: Any) -> None:
+        """Frees the place of a request that takes no more memory than it would without; may be called in any thread."""
+        message = event.batch_operations[0].message()
+        places = self._places
+        if places is not None and (message is None or len(message) < _WINDOW_BYTES):
+            self._places = None
+            places.left(self, whole=message is not None)
 
     def received(self, event: Any) -> None:
         """Begins the handler with its request."""
         message = event.batch_operations[0].message()
-        if self._ended:  # its caller has left meanwhile, and nobody would stop the handler any more
+        if self._places is not None:
+            self._places.left(self, whole=message is not None)
+        if self._ended or self._given_up:  # its caller has left meanwhile, and nobody would stop the handler any more
             return
         if message is None:  # its caller has left, sent nothing, or too much; of the last, gRPC tells the caller
             self._end(grpc.StatusCode.INVALID_ARGUMENT, "The call ended before its request was there.")
         else:
-            self._task = self._loop.create_task(self._answer(message))
+            self._begun = True
+            self._task = self._loop.create_task(self._conclude(lambda: self._handle(message)))
 
     def cancelled(self, _: Any) -> None:
         """Stops the handler: the caller has left, or the deadline has passed."""
         self._ended = True
+        places = self._places  # which another thread may let go of
+        if places is not None:
+            places.gave_up(self)
         if self._task is not None:
             self._task.cancel()
             self._task = None  # one that has not begun yet keeps this call, by what ends it
@@ -182,12 +241,29 @@ class ServerCall:
         while (request := await self.read()) is not grpc.aio.EOF:
             yield request
 
-    async def _answer(self, request: Any) -> None:
-        """Runs the handler to the call's end."""
+    def _ask(self, places: Arrivals) -> Callable[[Any], None] | None:
+        """Asks for the message, as soon as there is a place for it; returns what is to be done in the event loop."""
+        self._places = places
+        match places.ask(self):
+            case Turn.NOW:
+                return None
+            case Turn.LATER:
+                return lambda _: places.look_soon()
+            case Turn.NEVER:
+                return lambda _: self.expel(crowded(), 0.0)
+
+    async def _admit(self) -> None:
+        places = await self._threshold.admit(self)
+        self.was_let_in = True
+        if not self._ended and (then := self._ask(places)) is not None:
+            then(None)
+
+    async def _conclude(self, part: Callable[[], Awaitable[None]]) -> None:
+        """Runs a part of the call; what it raises is the call's end."""
         try:
-            await self._handle(request)
+            await part()
         except Aborted as aborted:
-            if aborted.code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+            if aborted.code is grpc.StatusCode.RESOURCE_EXHAUSTED and self._begun:
                 self._on_refusal()
             self._end(aborted.code, aborted.details, aborted.trailing_metadata)
             _forget(aborted)
@@ -256,12 +332,13 @@ class ServerCall:
         if self._reading is not None and not self._reading.done():
             self._reading.set_result(event.batch_operations[0].message())
 
-    def _start(self, operations: tuple[Any, ...], tag: Callable[[Any], None] | ServerCall | None) -> None:
+    def _start(self, operations: tuple[Any, ...], tag: Callable[[Any], None] | ServerCall | tuple[ServerCall] | None) -> None:
         """Asks the queue for something.
 
         Args:
             operations: what it is to do.
-            tag: called with the queue's event in the event loop; the call itself for its end, None where nobody waits for it.
+            tag: called with the queue's event in the event loop; the call itself for its end, or in a tuple for its request; None
+                where nobody waits for it.
         """
         self._call.start_server_batch(operations, tag)
 

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 import grpc
 from grpc._cython import cygrpc  # type: ignore[attr-defined] # not in the types of grpcio
 
-from eyasd.api.door.call import UNFORESEEN, Aborted, Handler, ServerCall, Surprised, path_of, refuse
+from eyasd.api.door.call import UNFORESEEN, Aborted, Handler, ServerCall, Surprised, Threshold, path_of, refuse
 
 _ARRIVAL: Final = "arrival"
 _SHUT: Final = "shut"
@@ -32,6 +32,10 @@ _CROWD: Final = 32
 _REFUSALS: Final = 10
 _REFUSALS_WITHIN_SECONDS: Final = 0.05
 _SHUT_SECONDS: Final = 0.02
+# Of each call that is open, HTTP/2's first window may lie there unread, 64 KB, so 512 MB in all. What everybody may call leaves
+# half of them to those who have shown who they are.
+_MOST_CALLS: Final = 8192
+_MOST_OPEN_CALLS: Final = _MOST_CALLS // 2
 
 
 class Refusal(NamedTuple):
@@ -58,12 +62,20 @@ class _CallDetails(NamedTuple):
 class Door:
     """Listens, and runs a handler for each call. Belongs to one event loop from `start` on."""
 
-    def __init__(self, options: Sequence[tuple[str, int | str]], guard: Guard, on_surprise: Surprised, refusal: Refusal) -> None:
+    def __init__(
+        self,
+        options: Sequence[tuple[str, int | str]],
+        guard: Guard,
+        threshold: Threshold,
+        on_surprise: Surprised,
+        refusal: Refusal,
+    ) -> None:
         """Makes a server without an address.
 
         Args:
             options: of gRPC's core.
             guard: returns the handler to use for a method, given its path and the handler of the service.
+            threshold: says whose message is taken.
             on_surprise: told the method and what its handler should not have raised.
             refusal: of calls that come while the loop is behind, or has much to refuse.
         """
@@ -71,6 +83,7 @@ class Door:
         self._queue = cygrpc.CompletionQueue()
         self._server.register_completion_queue(self._queue)
         self._guard = guard
+        self._threshold = threshold
         self._on_surprise = on_surprise
         self._refusal = refusal
         self._services: list[grpc.GenericRpcHandler] = []
@@ -148,6 +161,9 @@ class Door:
                 self._calls.discard(tag)
                 if event.batch_operations[0].cancelled():
                     self._tell(tag.cancelled, event)
+            elif isinstance(tag, tuple):
+                tag[0].came(event)
+                self._tell(tag[0].received, event)
             elif tag is not None:
                 self._tell(tag, event)
             # An event holds its call; gRPC spins if one outlives the next poll.
@@ -164,15 +180,16 @@ class Door:
             event.call.cancel(grpc.StatusCode.INTERNAL.value[0], UNFORESEEN)
 
     def _arrive(self, path: str, event: Any) -> None:
-        if self._is_shut() and self._refusal.applies(path):
+        is_open = not self._refusal.applies(path)
+        if (self._is_shut() and not is_open) or len(self._calls) >= (_MOST_OPEN_CALLS if is_open else _MOST_CALLS):
             self._refusal.told(path)  # before the caller knows: who asks for the count then finds it
             refuse(event.call, self._refusal.status)
             return
         handler = self._find(path)
-        call = ServerCall(event, handler, self._loop, self._on_surprise, self._count_refusal)
+        call = ServerCall(event, handler, self._loop, self._threshold, self._on_surprise, self._count_refusal)
         self._calls.add(call)
-        if not call.receive():
-            self._tell(call.begin, event)
+        if (then := call.arrive()) is not None:
+            self._tell(then, event)
 
     def _is_shut(self) -> bool:
         now = time.monotonic()

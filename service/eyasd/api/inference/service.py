@@ -59,6 +59,7 @@ class InferenceService:
         metrics: Metrics,
         *,
         default_deadline_seconds: float,
+        idle_seconds: float,
         is_ready: Callable[[], bool],
         sees_all: bool,
     ) -> None:
@@ -70,6 +71,7 @@ class InferenceService:
             models: knows what there is.
             metrics: counts requests.
             default_deadline_seconds: of a request that came without a deadline.
+            idle_seconds: how long a stream may be silent, or leave an answer untaken.
             is_ready: whether the health check of the server says SERVING.
             sees_all: whether no other process answers on the same port, so that what is counted here is all there is.
         """
@@ -78,7 +80,7 @@ class InferenceService:
         self._fleet = fleet
         self._models = models
         self._metrics = metrics
-        self._default_deadline_seconds = default_deadline_seconds
+        self._default_deadline_seconds, self._idle_seconds = default_deadline_seconds, idle_seconds
         self._is_ready = is_ready
         self._streams: set[InferStream] = set()
         self._ending = False
@@ -137,15 +139,14 @@ class InferenceService:
         classified = await ask(self._classifier, self._metrics, question)
         return _response(classified, wanted, request.id)
 
-    async def ModelStreamInfer(self, requests: AsyncIterator[Message], context: Any) -> AsyncIterator[Message]:  # noqa: N802
+    async def ModelStreamInfer(self, requests: AsyncIterator[Message], context: Any) -> None:  # noqa: N802
         """Answers the requests of a stream, several at a time, in their order."""
-        stream = InferStream(requests, lambda request: self._streamed(request, context))
+        stream = InferStream(requests, context.write, lambda request: self._streamed(request, context), self._idle_seconds)
         self._streams.add(stream)
         if self._ending:
             stream.end(GOING_DOWN)
         try:
-            async for answer in stream.answers():
-                yield answer
+            await stream.run()
         finally:
             self._streams.remove(stream)
 

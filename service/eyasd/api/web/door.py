@@ -17,6 +17,7 @@ from aiohttp.typedefs import Handler
 from aiohttp.web_protocol import RequestHandler
 
 from eyasd.access.tls import Certificates
+from eyasd.api.arrivals import Arrivals
 from eyasd.api.asking import CALLER_KEY, MAX_CALLER, ask
 from eyasd.api.errors import code_of
 from eyasd.api.feedback import reported
@@ -27,13 +28,14 @@ from eyasd.api.permissions import CLASSIFY, FEEDBACK, Rule
 from eyasd.api.web.bodies import question_of, read_feedback, read_pictures
 from eyasd.api.web.statuses import HTTP_CODES, answer, of_error, of_refused, refusal
 from eyasd.core.addresses import is_address
-from eyasd.core.errors import EyasError, InvalidArgument, PermissionDenied, StartupFailed
+from eyasd.core.errors import EyasError, InvalidArgument, MessageLate, Overloaded, PermissionDenied, StartupFailed
 from eyasd.core.names import parse_model_ref
 from eyasd.serving.classifier import Classifier
 from eyasd.serving.feedback.feedback import Feedback
 from eyasd.serving.question import Question
 from eyasd.telemetry.context import REQUEST_ID, TRACE_PARENT, TRACE_STATE
 from eyasd.telemetry.metrics import Metrics
+from eyasd.telemetry.names import OTHER
 from eyasd.telemetry.tracing import Call, current
 
 T = TypeVar("T")
@@ -42,9 +44,8 @@ _CLASSIFY, _FEEDBACK = "/v1/models/{model}:classify", "/v1/feedback"
 METHODS: Final = {_CLASSIFY: "http/classify", _FEEDBACK: "http/feedback"}
 # Of a route, as of the method that does the same; `/v1/health` is open.
 RULES: Final = {_CLASSIFY: CLASSIFY, _FEEDBACK: FEEDBACK}
-# A connection whose first request does not begin within so long, or whose request is not whole within so long, is closed.
+# A connection whose first request does not begin within so long is closed.
 _FIRST_REQUEST_SECONDS: Final = 10.0
-_BODY_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 1.0
 # aiohttp would write ten lines for each request that is no HTTP. Its caller is told so; whatever a handler meets, `_around` logs.
 _UNSAID: Final = logging.getLogger("eyasd.api.web")
@@ -59,10 +60,12 @@ class WebDoor:
         classifier: Classifier,
         feedback: Feedback,
         interceptor: CallInterceptor,
+        arrivals: Arrivals,
         metrics: Metrics,
         *,
         address: str,
         certificates: Certificates | None,
+        connections: int,
         default_deadline_seconds: float,
         is_ready: Callable[[], bool],
         shares_port: bool = False,
@@ -74,9 +77,11 @@ class WebDoor:
             classifier: answers.
             feedback: takes reports of what would have been right.
             interceptor: knows the token, and takes down how requests ended.
+            arrivals: say when a body is read.
             metrics: counts questions.
             address: HOST:PORT.
             certificates: what clients are shown, and have to show; None is plain text.
+            connections: how many there may be; the next one is closed as it comes.
             default_deadline_seconds: of a request that came without `timeout`.
             is_ready: whether the health check of the server says SERVING.
             shares_port: whether other processes of this daemon listen on the port, too.
@@ -89,7 +94,9 @@ class WebDoor:
         self._classifier = classifier
         self._feedback = feedback
         self._interceptor = interceptor
+        self._arrivals = arrivals
         self._metrics = metrics
+        self._most_connections = connections
         self._default_deadline_seconds = default_deadline_seconds
         self._is_ready = is_ready
         self._is_private = is_private
@@ -162,6 +169,8 @@ class WebDoor:
         server = self._runner.server
         if server is None:
             raise RuntimeError("start comes first")
+        if len(server.connections) >= self._most_connections:
+            return _Closed()
         protocol = server()
 
         def close() -> None:
@@ -178,7 +187,7 @@ class WebDoor:
     async def _classify(self, request: web.Request) -> web.Response:
         ref = parse_model_ref(request.match_info["name"], "name")
         check_model(CLASSIFY.roles, ref.model)
-        pictures = await _whole(read_pictures(request))
+        pictures = await self._whole(request, read_pictures)
 
         if (call := current()) is not None:
             call.size_bytes = sum(map(len, pictures))
@@ -191,7 +200,21 @@ class WebDoor:
         return answer(classify_response(await ask(self._classifier, self._metrics, question)))
 
     async def _report(self, request: web.Request) -> web.Response:
-        return answer(await reported(self._feedback, await _whole(read_feedback(request))))
+        return answer(await reported(self._feedback, await self._whole(request, read_feedback)))
+
+    async def _whole(self, request: web.Request, read: Callable[[web.Request], Awaitable[T]]) -> T:
+        """Returns what is read of a body, once there is a place for it, and which does not take for ever."""
+        who = caller()
+        try:
+            async with self._arrivals.place(who.key if who.identity.is_known else request.get_extra_info("peername")):
+                return await read(request)
+        except (MessageLate, Overloaded) as error:
+            self._metrics.refusals.labels(OTHER, error.metadata["cause"]).inc()
+            if isinstance(error, MessageLate):
+                raise web.HTTPRequestTimeout(text=error.message) from None
+            raise
+        except web.RequestPayloadError:
+            raise InvalidArgument("body", "The body is damaged, or not encoded as its Content-Encoding says.") from None
 
     async def _admit(self, request: web.Request, rule: Rule) -> str:
         """Returns who makes a request, once he is let in. Raises Unauthenticated, PermissionDenied."""
@@ -248,6 +271,13 @@ class WebDoor:
         return response
 
 
+class _Closed(asyncio.Protocol):
+    """A connection too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
+
+
 def _is_of_this_machine(host: str) -> bool:
     """Returns whether a header `Host` is an address or `localhost`; any other name can be one that leads here for a moment."""
     name = re.sub(r":\d*$", "", host)
@@ -261,14 +291,3 @@ def _names(certificate: Mapping[str, Any] | None) -> tuple[str, ...] | None:
     others = (value for _, value in certificate.get("subjectAltName", ()) if isinstance(value, str))
     common = (value for part in certificate.get("subject", ()) for key, value in part if key == "commonName")
     return (*others, *common)
-
-
-async def _whole(reading: Awaitable[T]) -> T:
-    """Returns what is read of a body, which does not take for ever."""
-    try:
-        async with asyncio.timeout(_BODY_SECONDS):
-            return await reading
-    except TimeoutError:
-        raise web.HTTPRequestTimeout(text=f"The body was not whole within {_BODY_SECONDS:g} s: send less at a time.") from None
-    except web.RequestPayloadError:
-        raise InvalidArgument("body", "The body is damaged, or not encoded as its Content-Encoding says.") from None
