@@ -166,7 +166,8 @@ def health(engine: Engine, image: str) -> list[str]:
 
 def try_trainer(engine: Engine, image: str, volume: str, pictures: Path) -> dict[str, str]:
     """Trains, and leaves a version in the volume."""
-    with engine.container(image, *mounts(volume, pictures)) as name:
+    roots = ("--env", 'EYASD_TRAINING__DATA_ROOTS=["/pictures"]')  # as it has a token, it reads uploads alone otherwise
+    with engine.container(image, *roots, *mounts(volume, pictures)) as name:
         row = await_serving(engine, image, name)
         began = time.monotonic()
         told = json.loads(engine("exec", name, "eyas", "train", "/pictures", *TRAIN, "--token", TOKEN, "--json"))
