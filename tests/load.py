@@ -80,7 +80,7 @@ class Load:
         callers: dict[str, int],
         seed: int = 0,
         pause_seconds: float = 0.02,
-        timeout_seconds: float = 10.0,
+        timeout_seconds: float = 20.0,
     ) -> None:
         """Begins nothing yet.
 

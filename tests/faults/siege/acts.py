@@ -16,9 +16,9 @@ from s3_server import Fault, Proxy
 
 from .house import SERVER, TRAINER, House
 
-KILLED = ("server", "acceptor", "engine", "trainer", "guard", "program", "worker")
-STOPPED = ("server", "acceptor", "engine", "trainer", "guard", "program")
-SERVING = frozenset({"server", "acceptor", "engine", "worker", "store of the server"})
+KILLED = ("server", "acceptor", "engine", "decoder", "trainer", "guard", "program", "worker")
+STOPPED = ("server", "acceptor", "engine", "decoder", "trainer", "guard", "program")
+SERVING = frozenset({"server", "acceptor", "engine", "decoder", "store of the server"})
 BEGUN_AGAIN = frozenset({"guard", "program"})  # a job is, once it has lost them
 SICK: tuple[Fault, ...] = (503, 500, 429, "drop", "lose", "cut", "bytes", "etag", None, None, None, None, None, None)
 CLOCKS_SECONDS = (-300, 300)  # requests to a store are signed with the time, and refused where it is more than some minutes off
@@ -27,6 +27,10 @@ _STORE_WAITS_SECONDS = 0.5
 
 REFUSED = frozenset({"UNAVAILABLE", "RESOURCE_EXHAUSTED"})
 LATE = REFUSED | {"DEADLINE_EXCEEDED"}
+# Whoever comes while a daemon or an engine starts waits for it, and it may be longer than he likes; the picture that a decoder ends
+# with, or has for too long, is refused as one that no decoder can read.
+KILLING = {"server": LATE, "engine": LATE, "decoder": REFUSED | {"INVALID_ARGUMENT"}}
+STOPPING = {"decoder": LATE | {"INVALID_ARGUMENT"}}
 
 
 class Nobody(Exception):
@@ -86,8 +90,7 @@ def _kill(role: str) -> Act:
             os.kill(_one(house, dice, role, jobs), signal.SIGKILL)
         return _nothing
 
-    # Where a daemon starts, its ports are bound before it can answer, and who comes then may wait longer than he likes.
-    return Act("kill -9", role, LATE if role == SERVER else REFUSED, lasts=False, do=do)
+    return Act("kill -9", role, KILLING.get(role, REFUSED), lasts=False, do=do)
 
 
 def _stop(role: str) -> Act:
@@ -96,7 +99,7 @@ def _stop(role: str) -> Act:
         _signal(pid, signal.SIGSTOP)
         return lambda: _signal(pid, signal.SIGCONT)
 
-    return Act("SIGSTOP, and SIGCONT", role, LATE, lasts=True, do=do)
+    return Act("SIGSTOP, and SIGCONT", role, STOPPING.get(role, LATE), lasts=True, do=do)
 
 
 def _memory(role: str) -> Act:

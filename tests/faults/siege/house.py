@@ -32,7 +32,13 @@ _STOP_SECONDS = 60.0
 _PYTORCHS = "torchinductor_"  # a cache that all processes of a user have in common
 SERVER, TRAINER = "server", "trainer"
 # Which role a process has, by a word of its command line; any other below a daemon is some worker.
-_ROLES = {"eyasd.acceptor": "acceptor", "eyasd.serving.engine": "engine", "eyasd.jobs.guard": "guard", "eyasd.training": "program"}
+_ROLES = {
+    "eyasd.acceptor": "acceptor",
+    "eyasd.serving.engine": "engine",
+    "eyasd.serving.decoding": "decoder",
+    "eyasd.jobs.guard": "guard",
+    "eyasd.training": "program",
+}
 
 
 @dataclass
@@ -88,7 +94,11 @@ class House:
             stack.callback(self.wire.end)
             shared = {"REGISTRY__URL": self.address, "EYAS_TEST_RUNS": self.runs} | ({"EYAS_TEST_PLANT": plant} if plant else {})
             self.http_address = f"127.0.0.1:{free_port()}"
-            serving = {"SERVING__ACCEPTORS": 2, "SERVING__RETRY_INTERVAL_SECONDS": _ENGINE_TRIES_SECONDS}
+            serving = {
+                "SERVING__ACCEPTORS": 2,
+                "SERVING__DECODE_PROCESSES": 2,
+                "SERVING__RETRY_INTERVAL_SECONDS": _ENGINE_TRIES_SECONDS,
+            }
             jobs = {"JOBS__DATABASE": self.postgres.url(name, self.wire.folder), "JOBS__MAX_ATTEMPTS": MAX_ATTEMPTS}
             jobs |= {"JOBS__RETRY_SECONDS": 0.5, "JOBS__MAX_RUNNING": 2}
             own = {SERVER: serving | {"API__HTTP_LISTEN": self.http_address}, TRAINER: jobs}
