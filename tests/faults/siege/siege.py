@@ -34,9 +34,8 @@ _LASTS_SECONDS = (1.0, 8.0)
 _BACK_SECONDS = 180.0
 _FRESH = 20  # connections, each to any of two acceptors: once in 500,000 times all are to the same
 _LOOK_SECONDS = 0.05
-_PAUSE_SECONDS = 3.0  # of those who want trainings or move aliases
-_BREATH_SECONDS = 0.02  # of a caller
-_CALLERS = {"grpc": 2, "stream": 1, "http": 2}
+_MANY = {"grpc": 2, "stream": 1, "http": 2}  # callers
+_FEW = dict.fromkeys(_MANY, 1)
 # With what a job that was hit may have failed: for want of room, or of memory.
 EXCUSES = ("No space left on device", "is full", "MemoryError", "failed to map segment", "Cannot allocate memory", "of memory")
 
@@ -87,13 +86,10 @@ class Siege:
         self.history = History(shared=False, max_attempts=MAX_ATTEMPTS, excuses=EXCUSES)
         self.record = Record(lambda version: self.house.models.manifest(MODEL, version).lineage.job, MODEL)
         self.seen: defaultdict[tuple[str, str], Seen] = defaultdict(Seen)
-        pause = _PAUSE_SECONDS if plan.pace else _PAUSE_SECONDS / 3
-        self._work = Work(self.house, self.history, self.record, folder, plan.seed, real=plan.real, pause=pause)
-        server = self.house.machines[SERVER].daemon
-        names = (*NAMES, f"{MODEL}/1")
-        self._load = Load(
-            server.address, self.house.http_address, lambda: names, self.record.hear, callers=_CALLERS, seed=plan.seed
-        )
+        self._work = Work(self.house, self.history, self.record, folder, plan.seed, real=plan.real)
+        names, (callers, pause) = (*NAMES, f"{MODEL}/1"), (_MANY, 0.02) if plan.pace else (_FEW, 0.3)
+        addresses = self.house.machines[SERVER].daemon.address, self.house.http_address
+        self._load = Load(*addresses, lambda: names, self.record.hear, callers=callers, seed=plan.seed, pause_seconds=pause)
 
     @property
     def violations(self) -> list[str]:
@@ -210,7 +206,8 @@ class Siege:
         versions = {record.version}
         if name == MODEL and traffic and traffic.canary and traffic.canary.target.version:
             versions.add(traffic.canary.target.version)
-        answers = ask_afresh(self.house.machines[SERVER].daemon.address, name, _FRESH)
+        address = self.house.machines[SERVER].daemon.address
+        answers = ask_afresh(address, name, 1) and ask_afresh(address, name, _FRESH)
         well = bool(answers) and answers <= {f"{MODEL}/{version}" for version in versions}
         if well:
             self.record.settle(name, since, time.monotonic(), versions)

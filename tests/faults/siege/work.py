@@ -24,6 +24,7 @@ STEADY = "steady"
 NEWEST = "newest"  # which trainings move by themselves
 NAMES = {MODEL: PRODUCTION, f"{MODEL}@{STEADY}": STEADY}
 _LONGEST_SECONDS = 300.0  # in which a job must have been taken, and ended
+_PAUSE_SECONDS = 3.0  # of each who asks, on average
 _AT_ONCE = 2
 _CANARY_PERCENT = 20.0
 _REAL_EVERY = 25
@@ -33,22 +34,9 @@ _UNANSWERED = (eyas.Unavailable, eyas.DeadlineExceeded, eyas.Overloaded)
 class Work:
     """Whoever asks, in threads of their own, from `begin` to `end`."""
 
-    def __init__(
-        self, house: House, history: History, record: Record, folder: Path, seed: int, *, real: bool, pause: float
-    ) -> None:
-        """Asks for nothing yet.
-
-        Args:
-            house: of whom.
-            history: of the jobs.
-            record: of the moves.
-            folder: gets pictures and bundles.
-            seed: of every choice.
-            real: whether some trainings are those of the product.
-            pause: seconds of each who asks, on average.
-        """
+    def __init__(self, house: House, history: History, record: Record, folder: Path, seed: int, *, real: bool) -> None:
+        """Asks for nothing yet; `real` is whether some trainings are those of the product."""
         self._house, self._history, self._record, self._folder, self._real = house, history, record, folder, real
-        self._pause = pause
         self._clients = {role: house.client(role) for role in (SERVER, TRAINER)}
         self._seed = seed
         self._ending = threading.Event()
@@ -95,12 +83,12 @@ class Work:
             self._history.violations.append(f"a reader was told: {error}")
 
     def _look(self) -> None:
-        while not self._ending.wait(self._pause):
+        while not self._ending.wait(_PAUSE_SECONDS):
             self.looked()
 
     def _train(self) -> None:
         dice, number = random.Random(self._seed), 0
-        while not self._ending.wait(dice.uniform(0, 2 * self._pause)):
+        while not self._ending.wait(dice.uniform(0, 2 * _PAUSE_SECONDS)):
             self._jobs = [thread for thread in self._jobs if thread.is_alive()]
             if len(self._jobs) < _AT_ONCE:
                 usual = dice.choice((Kind.GOOD, Kind.LONG))
@@ -123,7 +111,7 @@ class Work:
 
     def _move(self) -> None:
         dice, number = random.Random(self._seed + 1), 0
-        while not self._ending.wait(dice.uniform(0, 2 * self._pause)):
+        while not self._ending.wait(dice.uniform(0, 2 * _PAUSE_SECONDS)):
             number += 1
             client, versions = self._clients[dice.choice((SERVER, TRAINER))], self._house.models.versions(MODEL)[-10:]
             if dice.random() < 0.2:
