@@ -19,6 +19,7 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 _MB: Final = 1e6
+_FLOOR: Final = 0.1
 _COLOURS: Final = 48  # of a picture
 
 
@@ -32,6 +33,7 @@ class Curve:
         allowed: growth in an hour up to which it is flat, in its unit.
         share: the same, as a share of its level; the larger one counts.
         unit: by which the samples' numbers are divided, and what that is called.
+        floor: whether its peaks last, so that what lies between them counts.
     """
 
     name: str
@@ -39,14 +41,15 @@ class Curve:
     allowed: float
     share: float = 0.0
     unit: tuple[float, str] = (1, "")
+    floor: bool = False
 
 
 _BYTES: Final = (_MB, "MB")
 _LASTING: Final = ("supervisor", "acceptors", "engine that stays", "trainer")
 CURVES: Final = (
-    *(Curve(f"{role}: anonymous memory", "memory of processes that last, MB", 4, 0.05, _BYTES) for role in _LASTING),
+    *(Curve(f"{role}: anonymous memory", "memory of processes that last, MB", 4, 0.05, _BYTES, floor=True) for role in _LASTING),
     Curve("engines that go: anonymous memory of each", "memory of processes that come and go, MB", 4, 0.05, _BYTES),
-    Curve("all: memory (PSS)", "memory of all (PSS), MB", 10, 0.05, _BYTES),
+    Curve("all: memory (PSS)", "memory of all (PSS), MB", 10, 0.05, _BYTES, floor=True),
     # Half of what one acceptor may use of one version: the slots that it ever had in use at once.
     Curve("all: memory shared by descriptors", "shared memory, MB", 2, 0.05, _BYTES),
     Curve("shared memory: bytes", "shared memory, MB", 1, 0, _BYTES),
@@ -79,7 +82,7 @@ class Samples:
 
     def judge(self, curve: Curve) -> Verdict:
         values = np.array(self.column(curve.name)) / curve.unit[0]
-        return judge(self.seconds, values, curve.allowed, curve.share)
+        return judge(self.seconds, values, curve.allowed, curve.share, _FLOOR if curve.floor else 0.5)
 
 
 def table(verdicts: dict[Curve, Verdict]) -> str:

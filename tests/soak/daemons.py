@@ -7,6 +7,7 @@ import subprocess
 import time
 import urllib.request
 from http import HTTPStatus
+from http.client import HTTPException
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +28,7 @@ def _is_ready(http: str) -> bool:
     try:
         with urllib.request.urlopen(f"http://{http}/v1/health") as answer:
             return bool(answer.status == HTTPStatus.OK)
-    except OSError:
+    except (OSError, HTTPException):  # while nobody listens, a connection may be to itself
         return False
 
 

@@ -210,7 +210,8 @@ class Mixture:
         try:
             answer = await self._triton.infer(STAYS, [tensor])
         except InferenceServerException as error:
-            raise WrongAnswer(str(error)) from error
+            kind = eyas.Overloaded if "RESOURCE_EXHAUSTED" in str(error) else WrongAnswer
+            raise kind(str(error)) from error
         self._compare(picture, sorted(COLOURS)[int(answer.as_numpy("probabilities").argmax())])
 
     async def _feedback(self, picture: bytes) -> None:

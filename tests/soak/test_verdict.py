@@ -56,3 +56,10 @@ def test_what_was_not_measured_is_left_out() -> None:
     assert judge(SECONDS, seldom, allowed=4).slope == pytest.approx(20, abs=1)
     assert judge(SECONDS, np.full(len(SECONDS), np.nan), allowed=4).word is Word.UNSURE
     assert judge(SECONDS[:9], at_work()[:9], allowed=4).word is Word.UNSURE
+
+
+def test_under_peaks_that_last_a_leak_is_seen_and_the_peaks_are_not() -> None:
+    peaks = np.where((SECONDS // 7) * 7919 % 13 < 9, 400 * np.sin(SECONDS / 300) ** 2, 0)
+    assert judge(SECONDS, at_work() + peaks, allowed=4).word is not Word.FLAT
+    assert judge(SECONDS, at_work() + peaks, allowed=4, quantile=0.1).word is Word.FLAT
+    assert judge(SECONDS, at_work() + peaks + 10 * HOURS, allowed=4, quantile=0.1).word is Word.GROWS

@@ -1,8 +1,9 @@
 """Whether a curve is flat: the rule by which a soak is judged.
 
 What a process holds goes up and down with what it does at the moment, so single samples say little and are no independent draws.
-Of the last two thirds of a run, after what warms up has warmed up, each of 24 stretches gives its median; through these goes the
-line of Theil and Sen (the median of the slopes of all pairs), which a quarter of outliers does not move, with Sen's interval.
+Of the last two thirds of a run, after what warms up has warmed up, each of 24 stretches gives its median, or of what has peaks that
+last its lowest tenth, which a leak raises as it raises the peaks; through these goes the line of Theil and Sen (the median of the
+slopes of all pairs), which a quarter of outliers does not move, with Sen's interval.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Verdict:
 
     Attributes:
         word: `grows` where all of the interval is above what is allowed, `flat` where none of it is, `unsure` in between.
-        level: its median in the last two thirds.
+        level: of the last two thirds, the median of what the stretches gave.
         slope: its growth in an hour.
         low: lower end of the 95 % interval of that.
         high: the upper end.
@@ -50,7 +51,7 @@ class Verdict:
     allowed: float
 
 
-def judge(seconds: Sequence[float], values: Sequence[float], allowed: float, share: float = 0.0) -> Verdict:
+def judge(seconds: Sequence[float], values: Sequence[float], allowed: float, share: float = 0.0, quantile: float = 0.5) -> Verdict:
     """Judges a curve.
 
     Args:
@@ -58,8 +59,9 @@ def judge(seconds: Sequence[float], values: Sequence[float], allowed: float, sha
         values: of each sample; NaN where there was nothing to be measured.
         allowed: growth in an hour up to which it is flat.
         share: the same as a share of its level; the larger one counts.
+        quantile: of the samples of a stretch, which stands for all of them.
     """
-    times, levels = _stretches(np.asarray(seconds, float), np.asarray(values, float))
+    times, levels = _stretches(np.asarray(seconds, float), np.asarray(values, float), quantile)
     level = float(np.median(levels)) if len(levels) else np.nan
     if len(levels) < _FEWEST:
         return Verdict(Word.UNSURE, level, np.nan, np.nan, np.nan, allowed)
@@ -69,8 +71,8 @@ def judge(seconds: Sequence[float], values: Sequence[float], allowed: float, sha
     return Verdict(word, level, slope, low, high, allowed)
 
 
-def _stretches(seconds: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the middle and the median of each stretch that has a sample."""
+def _stretches(seconds: np.ndarray, values: np.ndarray, quantile: float) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the middle and a quantile of each stretch that has a sample."""
     kept = ~np.isnan(values)
     if not kept.any():
         return np.empty(0), np.empty(0)
@@ -78,4 +80,4 @@ def _stretches(seconds: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.
     places = np.clip(np.searchsorted(edges, seconds, side="right") - 1, -1, STRETCHES - 1)
     filled = [place for place in range(STRETCHES) if (kept & (places == place)).any()]
     middles = (edges[:-1] + edges[1:]) / 2
-    return middles[filled], np.array([np.median(values[kept & (places == place)]) for place in filled])
+    return middles[filled], np.array([np.quantile(values[kept & (places == place)], quantile) for place in filled])
