@@ -32,10 +32,11 @@ import numpy as np
 import onnxruntime as ort
 
 from eyasd.core.bundle import INPUT, OOD_SCORE, PROBABILITIES
+from eyasd.core.memory import trim
 from eyasd.core.processors import cores
 from eyasd.core.stopwatch import quickest
 from eyasd.serving.network.providers import CPU, session_options
-from eyasd.serving.network.session import Session, trim
+from eyasd.serving.network.session import Session
 
 Change = Callable[[ort.SessionOptions], object]
 

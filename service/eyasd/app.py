@@ -32,6 +32,7 @@ from eyasd.api.server import Server, Service, Services
 from eyasd.api.training import REPORT_PROGRESS
 from eyasd.config import Settings
 from eyasd.core.errors import StartupFailed, StorageFailed
+from eyasd.core.memory import trim
 from eyasd.entrance import is_private, open_certificates, open_gate
 from eyasd.housekeeping import Housekeeping
 from eyasd.jobs.permits import Permits
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 
 NO_AIOHTTP: Final = "api.http_listen needs aiohttp: install 'eyas[http]', or leave it unset."
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 50_000
+_TRIM_SECONDS: Final = 60.0
 _FLUSH_SECONDS: Final = 3.0  # for the last traces, in the end
 # From when those that watch are told until connections end: enough for them to leave, and so short that a client which knows no
 # other server yet repeats its calls past it (for 0.6 s at least).
@@ -168,6 +170,7 @@ class App:
         """
         await self._credentials.look()
         self._background += [asyncio.create_task(self._credentials.follow()), asyncio.create_task(self._early.follow())]
+        self._background.append(asyncio.create_task(_trim_often()))
         if self._scheduler is not None:
             self._background += [asyncio.create_task(self._scheduler.run()), asyncio.create_task(self._leave_key())]
         self._following = [asyncio.create_task(follower.run()) for follower in self._followers]
@@ -309,6 +312,13 @@ class App:
         task = asyncio.create_task(self._server.set_models(readiness))
         self._background.append(task)
         task.add_done_callback(self._background.remove)
+
+
+async def _trim_often() -> None:
+    """Gives back what large requests have left, for ever."""
+    while True:
+        await asyncio.sleep(_TRIM_SECONDS)
+        await asyncio.to_thread(trim)
 
 
 def collect_seldom() -> None:

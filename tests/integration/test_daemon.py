@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,14 @@ async def test_checks_and_then_watches_see_the_way_down_while_calls_are_still_an
         response = await ClassificationServiceStub(channel).Classify(CLASSIFY)
         assert len(response.results) == 1
         await stopping
+
+
+async def test_what_large_requests_left_is_given_back(daemon: Any, published: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+    trimmed = threading.Event()
+    monkeypatch.setattr("eyasd.app._TRIM_SECONDS", 0.01)
+    monkeypatch.setattr("eyasd.app.trim", trimmed.set)
+    async with daemon(Role.SERVER):
+        assert await asyncio.to_thread(trimmed.wait, 60)
 
 
 async def test_reflection_lists_the_services(app: App) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 from pathlib import Path
 
 import pytest
 
-from eyasd.core.memory import free_bytes, memory_bytes
+from eyasd.core.memory import free_bytes, memory_bytes, trim
 
 
 @pytest.mark.parametrize(("root", "name"), [("", "memory.max"), ("memory", "memory.limit_in_bytes")])
@@ -48,3 +49,27 @@ def test_what_a_container_could_still_use_is_free_files_that_can_be_read_again_a
 
 def test_without_a_container_what_the_machine_has_left_is_free(tmp_path: Path) -> None:
     assert 0 < free_bytes(tmp_path, tmp_path / "absent") < memory_bytes(tmp_path, tmp_path / "absent")
+
+
+def test_what_is_free_in_the_heap_is_given_back() -> None:
+    heap = ctypes.CDLL(None)
+    heap.malloc.restype, heap.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+    block_bytes, count = 20_000, 5_000  # each small enough to lie in the heap, and not in a mapping of its own
+    blocks = []
+    for _ in range(count):
+        blocks += [heap.malloc(block_bytes), heap.malloc(16)]  # the small one stays, so that the heap's end does
+        ctypes.memset(blocks[-2], 1, block_bytes)
+    for block in blocks[::2]:
+        heap.free(block)
+    kept = anonymous_bytes()
+    trim()
+    given_back = kept - anonymous_bytes()
+    for block in blocks[1::2]:
+        heap.free(block)
+    assert given_back > 0.5 * count * block_bytes
+
+
+def anonymous_bytes() -> int:
+    """Returns how much memory of this process no file is behind."""
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Anonymous:"))

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from eyasd.core import document
 from eyasd.core.errors import EyasError
+from eyasd.core.memory import trim
 from eyasd.serving.engine import wire
 from eyasd.serving.engine.bounds import check_room, room_bytes, within_free_memory
 from eyasd.serving.engine.opening import Ready, Task, memory_bytes, open_version
@@ -30,7 +31,7 @@ from eyasd.serving.engine.wire import NO_BATCH, Batch, Kind, Outcome
 from eyasd.serving.network.memory import run_in_parts
 from eyasd.serving.network.precision import Chosen
 from eyasd.serving.network.providers import CPU
-from eyasd.serving.network.session import Outputs, trim
+from eyasd.serving.network.session import Outputs
 from eyasd.serving.queue.batcher import Batcher, Options
 from eyasd.serving.queue.turns import Work
 

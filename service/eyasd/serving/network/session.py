@@ -5,10 +5,9 @@ Knows arrays and execution providers; nothing of pictures, models' names or queu
 
 from __future__ import annotations
 
-import ctypes
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -208,9 +207,3 @@ def _bounded(options: ort.SessionOptions, arena_bytes: int) -> Iterator[None]:
 def _share_arena(size_bytes: int) -> None:
     place = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
     ort.create_and_register_allocator(place, ort.OrtArenaCfg({"max_mem": size_bytes}))
-
-
-def trim() -> None:
-    """Gives back to the system what loading has left free in the heap: for tf_efficientnet_lite0 some 30 MiB."""
-    with suppress(AttributeError):  # not every C library has it
-        ctypes.CDLL(None).malloc_trim(0)
