@@ -29,6 +29,7 @@ _ENGINE_TRIES_SECONDS = 2.0  # until a version that seven engines in a row could
 _DISK_MEGABYTES = 64
 _STARTED_AGAIN_SECONDS = 0.2
 _STOP_SECONDS = 60.0
+_SHARED = Path("/dev/shm")  # noqa: S108 - where segments lie, not a place to write
 _PYTORCHS = "torchinductor_"  # a cache that all processes of a user have in common
 SERVER, TRAINER = "server", "trainer"
 # Which role a process has, by a word of its command line; any other below a daemon is some worker.
@@ -79,7 +80,7 @@ class House:
         self.without = ""  # what cannot be tried here, and why
         self._closing = threading.Event()
         self._stack = ExitStack()
-        self._shared = set(Path("/dev/shm").iterdir())  # noqa: S108 - where segments lie, not a place to write
+        self._shared = set(_SHARED.iterdir())
         with ExitStack() as stack:
             patch = stack.enter_context(pytest.MonkeyPatch.context())
             for variable, value in environment(store.port).items():
@@ -182,8 +183,9 @@ class House:
             with suppress(OSError):
                 if marker in environ.read_bytes():
                     found.append(f"a process was left: {_command(int(environ.parent.name))}")
-        # Others of this machine may have made theirs meanwhile, and use them.
-        found += [f"{path} was left" for path in set(Path("/dev/shm").iterdir()) - self._shared if not _is_used(path)]  # noqa: S108
+        # A segment is a file; others of this machine may have made theirs meanwhile, and use them.
+        new = set(_SHARED.iterdir()) - self._shared
+        found += [f"{path} was left" for path in new if path.is_file() and not _is_used(path)]
         return found + [f"{path} was left" for path in self.scratch.iterdir() if not path.name.startswith(_PYTORCHS)]
 
     def end(self) -> None:
