@@ -103,15 +103,19 @@ class Arrivals:
         """Lets something come, at once or in its turn; may be called in any thread. Where that is later, `look_soon` is due."""
         key, now = one.key, self._now()
         with self._lock:
-            if not self._waiting and self._has_room(key):
-                self._hold(one, now)
-                granted = [one]
+            at_once = not self._waiting and self._has_room(key)
+            if at_once:
+                self._held[one] = now
+                self._counts[key] += 1
             else:
                 waiting = self._waiting.setdefault(key, deque())
                 if len(waiting) >= _MOST_WAITING:
                     return Turn.NEVER
                 waiting.append((one, now))
                 granted = self._grant(now)
+        if at_once:
+            one.take()
+            return Turn.NOW
         for each in granted:
             each.take()
         return Turn.NOW if one in granted else Turn.LATER
@@ -130,7 +134,9 @@ class Arrivals:
                     del self._counts[key]
                 if whole:
                     self._proven[key] = since
-            granted = self._grant(self._now()) if self._waiting else ()
+            if not self._waiting:
+                return
+            granted = self._grant(self._now())
         for each in granted:
             each.take()
 
@@ -203,10 +209,6 @@ class Arrivals:
         free = self._most - len(self._held)
         return free > self._reserve or (free > 0 and key not in self._counts)
 
-    def _hold(self, one: Arrival, now: float) -> None:
-        self._held[one] = now
-        self._counts[one.key] += 1
-
     def _grant(self, now: float) -> list[Arrival]:
         """Gives away what is free, to those first who are in front."""
         granted = []
@@ -216,7 +218,8 @@ class Arrivals:
                 break
             one = self._waiting[key][0][0]
             self._forget(one)
-            self._hold(one, now)
+            self._held[one] = now
+            self._counts[key] += 1
             granted.append(one)
         return granted
 
