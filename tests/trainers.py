@@ -14,7 +14,7 @@ import eyas
 from ports import free_port
 
 TESTS = Path(__file__).parent
-_START_SECONDS = 60
+_START_SECONDS = 300
 
 
 class Trainer:

@@ -78,6 +78,7 @@ def pictures() -> Iterator[bytes]:
         yield whole[:40] + bytes(60) + whole[100:]
         yield whole[:12]
     yield hostile_pictures.PICTURES["PNG of 65,535 lying tags"]()
+    yield hostile_pictures.saved("BMP", "1", (4000, 3000))  # large enough for OpenBLAS to want memory of its own
 
 
 @pytest.mark.filterwarnings("ignore")  # as `opening` has it where pytest has no say
