@@ -76,8 +76,9 @@ class Silence:
         self.broken()
 
     def close(self) -> None:
-        """Watches no more."""
+        """Watches no more, and lets go of the stream, which holds this: nobody else would, until Python looks for cycles."""
         self._watching.cancel()
+        del self._has_work, self._end
 
     def _watch(self) -> None:
         """Ends the stream if its caller has been silent for too long, else looks again when that may be."""
