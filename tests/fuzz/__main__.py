@@ -9,9 +9,11 @@ from __future__ import annotations
 import argparse
 import hashlib
 import math
+import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from typing import Final
 
 from fuzz.target import names, target_of
 
+_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a folder of its own is made there
 _TESTS: Final = Path(__file__).parents[1]
 _BUILD: Final = _TESTS.parent / "build" / "fuzz"
 _TRIED: Final = re.compile(r"stat::number_of_executed_units:\s+(\d+)")
@@ -74,7 +77,10 @@ def fuzz(target: str, place: Path, *, runs: int = 0, seconds: float = 0, plant: 
     flags = [*limits, f"-artifact_prefix={found}/{target}-", "-print_final_stats=1", str(corpus)]
     command = [sys.executable, "-m", "fuzz.drive", target, *(["--plant", plant] if plant else []), *flags]
     began = time.monotonic()
-    ended = subprocess.run(command, cwd=_TESTS, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    # Of memory where there is such a file system, as each input may be a file; and removed here, as libFuzzer's end runs nothing.
+    with tempfile.TemporaryDirectory(prefix="eyas-fuzz-", dir=_MEMORY if os.access(_MEMORY, os.W_OK) else None) as folder:
+        environment = {**os.environ, "TMPDIR": folder}
+        ended = subprocess.run(command, cwd=_TESTS, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     told = ended.stdout.decode(errors="replace")
     saved = _SAVED.findall(told)
     if ended.returncode and not saved:

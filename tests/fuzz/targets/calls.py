@@ -95,8 +95,7 @@ class _House:
     """A daemon with all its services, which nobody connects to and which runs no job."""
 
     def __init__(self) -> None:
-        shm = Path("/dev/shm")  # noqa: S108 - a folder of its own is made there
-        self.folder = Path(tempfile.mkdtemp(prefix="eyas-fuzz-", dir=shm if shm.is_dir() else None))
+        self.folder = Path(tempfile.mkdtemp(prefix="eyas-fuzz-"))
         models = Models(LocalStore(self.folder / "data" / "models"))
         bundle = write_bundle(self.folder / "bundle")
         for version in (1, 2):

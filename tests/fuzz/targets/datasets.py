@@ -29,8 +29,6 @@ from fuzz.target import Target, sentence
 from hostile.damage import damaged, damaged_json, damaged_tar
 
 _FILES: Final = {"red/1.png": b"one", "blue/2.png": b"two" * 200, "blue/deep/3.png": b"three"}
-# A file of memory where there is such a file system: each input is a file that is read.
-_SHM: Final = Path("/dev/shm")  # noqa: S108 - a folder of its own is made there
 _KINDS: Final[tuple[tuple[str, Callable[[bytes], bytes]], ...]] = (
     ("a.zip", bytes), ("a.tar", bytes), ("a.tar.gz", lambda data: gzip.compress(data, 1)), ("a.tar.bz2",
     lambda data: bz2.compress(data, 1)),
@@ -51,7 +49,7 @@ class _Quiet(Journal):
 @cache
 def _place() -> Path:
     """Returns a folder that goes with the process."""
-    made = Path(tempfile.mkdtemp(prefix="eyas-fuzz-", dir=_SHM if os.access(_SHM, os.W_OK) else None))
+    made = Path(tempfile.mkdtemp(prefix="eyas-fuzz-"))
     atexit.register(shutil.rmtree, made, ignore_errors=True)
     (made / "job").mkdir()
     (made / "evil").write_bytes(b"untouched")
