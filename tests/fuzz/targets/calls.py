@@ -81,6 +81,9 @@ class _Context:
     def set_trailing_metadata(self, _: Any) -> None:
         return None
 
+    def was_let_in(self) -> None:
+        return None
+
     async def send_initial_metadata(self, _: Any) -> None:
         return None
 
