@@ -38,9 +38,9 @@ class _Machine(NamedTuple):
     tgkill: int
 
 
-# read, write; munmap, mremap, brk, madvise, mbind (OpenBLAS, at its first large product of matrices); futex, sched_yield,
-# clock_gettime, gettimeofday, getrandom, restart_syscall; rt_sigreturn, rt_sigprocmask, rt_sigaction; getpid, gettid; exit,
-# exit_group.
+# In this order: read and write; then munmap, mremap, brk, madvise and mbind (OpenBLAS, at its first large product of matrices);
+# then futex, sched_yield, clock_gettime, gettimeofday, getrandom and restart_syscall; then the three of signals, rt_sigreturn,
+# rt_sigprocmask and rt_sigaction; then getpid and gettid; and last exit and exit_group.
 _MACHINES: Final = {
     "x86_64": _Machine(0xC000_003E, (0, 1, 11, 25, 12, 28, 237, 202, 24, 228, 96, 318, 219, 15, 14, 13, 39, 186, 60, 231), 9, 234),
     "aarch64": _Machine(
