@@ -59,7 +59,7 @@ BREAKS: list[tuple[str, str, Change]] = [
     ("resources_are_bounded", "limits of ['cpu', 'memory']", lambda m: container(m)["resources"].pop("limits")),
     ("resources_are_bounded", "requests of ['cpu']", lambda m: container(m)["resources"]["requests"].pop("cpu")),
     ("resources_are_bounded", "Job/eyas-j1-1: trainer lacks", lambda m: config(m, "eyas-trainer").pop("EYASD_JOBS__MEMORY_BYTES")),
-    ("resources_are_bounded", "more memory than", lambda m: container(m)["resources"]["requests"].update(memory="2Gi")),
+    ("resources_are_bounded", "more memory than", lambda m: container(m)["resources"]["requests"].update(memory="4Gi")),
     ("resources_are_bounded", "no sizeLimit of scratch", lambda m: pod(m)["volumes"][1]["emptyDir"].pop("sizeLimit")),
     (
         "trainings_fit_the_quota",
