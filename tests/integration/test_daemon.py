@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -84,12 +85,19 @@ async def test_checks_and_then_watches_see_the_way_down_while_calls_are_still_an
         await stopping
 
 
-async def test_what_large_requests_left_is_given_back(daemon: Any, published: Models, monkeypatch: pytest.MonkeyPatch) -> None:
-    trimmed = threading.Event()
-    monkeypatch.setattr("eyasd.app._TRIM_SECONDS", 0.01)
+async def test_what_large_requests_left_is_given_back_and_cycles_are_looked_for(
+    daemon: Any, published: Models, monkeypatch: pytest.MonkeyPatch, without_collection: None
+) -> None:
+    class Knot:
+        def __init__(self) -> None:
+            self.itself = self
+
+    trimmed, there = threading.Event(), weakref.ref(Knot())
+    monkeypatch.setattr("eyasd.app._TIDY_SECONDS", 0.01)
     monkeypatch.setattr("eyasd.app.trim", trimmed.set)
     async with daemon(Role.SERVER):
         assert await asyncio.to_thread(trimmed.wait, 60)
+    assert there() is None
 
 
 async def test_reflection_lists_the_services(app: App) -> None:
