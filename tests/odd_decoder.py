@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from eyasd.core.preprocess import Preprocess, load_image
 from eyasd.serving.decoding import program
 from eyasd.serving.decoding.__main__ import main
 
+C = ctypes.CDLL(None)
 PROGRAM = (sys.executable, __file__)
 
 
@@ -25,6 +27,20 @@ def take_memory() -> None:
     kept: list[bytes] = []
     while True:
         kept.append(bytes(bytearray(b"x" * (64 << 20))))
+
+
+def multiply() -> None:
+    """Makes a large product once there is no more memory."""
+    square, product, kept = np.ones((512, 512), np.float32), np.empty((512, 512), np.float32), []
+    with suppress(MemoryError):
+        while True:
+            kept.append(bytearray(8 << 20))
+    np.matmul(square, square, out=product)
+
+
+def break_heap() -> None:
+    """Gives back what was never taken, and the C library notices."""
+    C.free(ctypes.c_void_p(ctypes.addressof(ctypes.create_string_buffer(64)) + 8))
 
 
 def shout() -> None:
@@ -37,6 +53,8 @@ DOES: dict[bytes, Callable[[], object]] = {
     b"hang": lambda: os.read(int(sys.argv[1]), 1),  # nobody asks while it is asked
     b"spin": lambda: [None for _ in iter(int, 1)],
     b"take memory": take_memory,
+    b"multiply": multiply,
+    b"break the heap": break_heap,
     b"open a file": lambda: os.open("/etc/passwd", os.O_RDONLY),
     b"end": lambda: os._exit(3),
     b"shout": shout,

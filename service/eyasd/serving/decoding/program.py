@@ -67,6 +67,9 @@ def warm_up() -> None:
             load_image(encoded[: len(encoded) * 2 // 3], next(specs))
         except UndecodableImage as error:
             document.dump(Refusal(error.message))
+    # OpenBLAS takes 32 MB at its first large product and keeps them; where it cannot have them, it ends the process.
+    large = np.ones((512, 512), np.float32)
+    np.matmul(large, large)
 
 
 def _samples() -> Iterator[bytes]:

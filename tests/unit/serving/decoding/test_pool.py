@@ -89,6 +89,7 @@ def test_a_picture_comes_out_as_it_does_without_whatever_is_amiss_with_it(pool: 
             assert said(pool, encoded, spec) == said(here, encoded, spec)
         assert pool.shorter_side(encoded) == here.shorter_side(encoded)
     assert pool.bare(PHOTOGRAPH) == here.bare(PHOTOGRAPH)
+    assert pool.bare(hostile_pictures.PICTURES["BMP of 40 megapixels"]())[0].startswith(b"\x89PNG")  # there is room for it
     with pytest.raises(NotKept):
         pool.bare(PHOTOGRAPH[:500])
 
@@ -103,6 +104,7 @@ def test_the_largest_file_fits_and_a_larger_one_is_refused_as_without(pool: Pool
     ("does", "why", "sentence"),
     [
         (b"crash", "crash", "ended by SIGSEGV"),
+        (b"break the heap", "crash", "ended by SIGABRT"),
         (b"end", "crash", "ended with status 3"),
         (b"open a file", "forbidden", "ended by SIGSYS"),
         (b"lie", "forbidden", "ended by SIGKILL"),
@@ -123,6 +125,8 @@ def test_what_a_decoder_survives_costs_its_picture_alone(pool: Pool) -> None:
     before = len(ENDS)
     with pytest.raises(ImageTooLarge, match="takes more memory to decode than one may"):
         load(pool, b"take memory")
+    with pytest.raises(UndecodableImage, match="not a picture"):  # OpenBLAS has what it needs
+        load(pool, b"multiply")
     with pytest.raises(RuntimeError, match="Resource temporarily unavailable"):  # a full pipe holds nobody up
         load(pool, b"shout")
     with pytest.raises(RuntimeError, match="nothing"):
