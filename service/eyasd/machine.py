@@ -27,6 +27,7 @@ from eyasd.registry.models import Models
 from eyasd.serving.catalog import FleetOptions
 from eyasd.serving.decoding.decoding import Here
 from eyasd.serving.decoding.pool import Pool
+from eyasd.serving.decoding.worker import ENDS
 from eyasd.serving.engine.loading import EngineOptions, Source
 from eyasd.serving.network.plan import Plan, plan
 from eyasd.serving.network.precision import check_wish
@@ -98,6 +99,8 @@ def decoding_of(settings: Settings, metrics: Metrics, log: structlog.typing.Filt
     serving = settings.serving
     if not serving.decode_processes:
         return Here(decoder_of(settings, metrics))
+    for why in ENDS:  # a series that begins with the first end has no increase that tells of it
+        metrics.decoder_ends.labels(why)
     pool = Pool(
         max(1, serving.decode_processes // of),
         limit_seconds=serving.decode_limit_seconds,

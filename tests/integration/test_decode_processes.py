@@ -21,6 +21,7 @@ from eyasd.core.names import ModelRef
 from eyasd.core.preprocess import Preprocess
 from eyasd.core.traffic import Shadow
 from eyasd.registry.models import Models
+from eyasd.serving.decoding.worker import ENDS
 from processes import children, decoders
 
 ANN: dict[str, Any] = {"actor": "ann", "reason": ""}
@@ -79,6 +80,7 @@ async def test_every_door_has_its_pictures_decoded_there(app: App, monkeypatch: 
 
 async def test_a_crash_costs_the_picture_in_its_hands_at_most(app: App) -> None:
     address = f"127.0.0.1:{app.port}"
+    assert [app.metrics.registry.get_sample_value("eyas_decoder_ends_total", {"why": why}) for why in ENDS] == [0] * 4
     async with eyas.aio.Client(address) as client:
         for crashes in (1, 2, 3):
             asking = asyncio.create_task(client.classify_many("colours", [RED, GREEN] * 8))

@@ -27,6 +27,8 @@ _VARIABLES: Final = {
     "MKL_NUM_THREADS": "1",
     "MALLOC_ARENA_MAX": "1",
 }
+# Why one ends, in a word.
+ENDS: Final = ("crash", "forbidden", "killed", "slow")
 _START_SECONDS: Final = 300.0  # a machine that has other things to do, not one that is broken
 _END_SECONDS: Final = 10.0
 _MOST_LAST_WORDS: Final = 4_096
@@ -148,7 +150,7 @@ class Worker:
         self._child.kill()
 
     def wait(self) -> str:
-        """Waits until it has ended, and returns why, in a word: slow, forbidden, killed or crash."""
+        """Waits until it has ended, and returns why: one of `ENDS`."""
         self._status = self._child.wait()
         self._ended.set()
         if self._slow or self._lied:
