@@ -24,6 +24,7 @@ from trainers import TESTS, Trainer
 JOB = "job1"
 KILLS = int(os.environ.get("EYAS_TEST_TURNS", "200"))
 SETTINGS = {"SERVING__DECODE_PROCESSES": 2, "SERVING__ENGINES": "thread"}
+UNBEGUN = "One decoder after another ended before it began with the picture: send it again."
 _PATIENCE_SECONDS = 120
 
 
@@ -63,16 +64,21 @@ def test_a_decoder_that_crashes_costs_the_picture_in_its_hands_at_most(tmp_path:
     heard = [asked for asked in heard if "connecting took too long" not in asked.message]  # a machine with too much to do
     lost = [asked for asked in heard if asked.error]
     assert {(asked.error, asked.message.partition(" It is")[0]) for asked in lost} <= {
-        ("INVALID_ARGUMENT", "The picture's decoder ended by SIGSEGV.")
+        ("INVALID_ARGUMENT", "The picture's decoder ended by SIGSEGV."),
+        ("UNAVAILABLE", UNBEGUN),
     }
-    assert len(lost) <= KILLS
+    unbegun = sum(asked.error == "UNAVAILABLE" for asked in lost)  # on a machine that is slow to begin; three kills each
+    assert len(lost) + 2 * unbegun <= KILLS
     for asked in heard:
         if not asked.error:
             label, probability = tellers.said(JOB, asked.colour)
             assert (asked.version, asked.label) == ("colours/1", label)
             assert abs(asked.probability - probability) < tellers.TOLERANCE
     done = f"a decoder killed as by a crash (SIGSEGV), of {acceptors} acceptors under 4 callers over gRPC, streams and HTTP"
-    found = f"{len(lost)} pictures lost with their decoders, {len(heard) - len(lost):,} answered rightly"
+    found = (
+        f"{len(lost) - unbegun} pictures lost with their decoders, {unbegun} refused as three had ended before they began, "
+        f"{len(heard) - len(lost):,} answered rightly"
+    )
     tell(f"{done}; in the end the daemon, `kill -9`", f"{KILLS}", f"{found}; no decoder was left")
 
 
