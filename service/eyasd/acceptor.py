@@ -15,6 +15,7 @@ import uvloop
 from eyasd.app import App, Role, Share, collect_seldom
 from eyasd.config import read_settings
 from eyasd.core.errors import StartupFailed
+from eyasd.core.memory import keep_large_apart
 from eyasd.serving.engine import wire
 from eyasd.serving.engine.channel import Channel
 from eyasd.telemetry import logging
@@ -26,6 +27,7 @@ def main() -> None:
     # Ctrl-C, and whoever stops a whole group of processes, means the supervisor, which drains the acceptors.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    keep_large_apart()
     control = socket.socket(fileno=int(sys.argv[1]))
     told = wire.receive(control)
     if told is not None:

@@ -13,6 +13,7 @@ from eyasd.app import App, Role, collect_seldom
 from eyasd.config import Settings
 from eyasd.core.device import Transport
 from eyasd.core.errors import StartupFailed
+from eyasd.core.memory import keep_large_apart
 from eyasd.core.processors import cpu_count
 from eyasd.entrance import check_exposure
 from eyasd.serving.network.providers import CPU, choose_provider
@@ -28,6 +29,7 @@ async def serve(role: Role, settings: Settings, log: structlog.typing.FilteringB
     Raises:
         StartupFailed: says what is in the way.
     """
+    keep_large_apart()
     check_exposure(settings)
     settings = plan_acceptors(role, settings)
     app = Supervisor(settings, log) if settings.serving.acceptors > 1 else App(role, settings, log)

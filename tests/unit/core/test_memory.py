@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,29 @@ def test_what_is_free_in_the_heap_is_given_back() -> None:
     for block in blocks[1::2]:
         heap.free(block)
     assert given_back > 0.5 * count * block_bytes
+
+
+# In a process of its own, as it holds for the whole of one.
+IN_MAPPINGS = """
+import ctypes, sys
+from eyasd.core.memory import keep_large_apart
+heap = ctypes.CDLL(None)
+class Info(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd", "5", "6", "7", "8", "9")]
+heap.mallinfo2.restype = Info
+if sys.argv[1] == "apart":
+    keep_large_apart()
+bytearray(20_000_000)  # from whose end glibc learns
+before = heap.mallinfo2().hblkhd
+held = bytearray(6_000_000)
+print(heap.mallinfo2().hblkhd - before)
+"""
+
+
+@pytest.mark.parametrize(("way", "least", "most"), [("apart", 6_000_000, 7_000_000), ("as it is", 0, 0)])
+def test_what_is_large_is_in_a_mapping_of_its_own(way: str, least: int, most: int) -> None:
+    said = subprocess.run([sys.executable, "-c", IN_MAPPINGS, way], stdout=subprocess.PIPE, text=True, check=True)
+    assert least <= int(said.stdout) <= most
 
 
 def anonymous_bytes() -> int:
