@@ -83,7 +83,8 @@ class DatasetServiceServicer(object):
         """Returns which content is missing, and how much of it has come.
 
         Errors: INVALID_ARGUMENT for a malformed name, more than 10,000 blobs, or a digest or a size that cannot be right; FAILED_PRECONDITION, reason
-        UPLOAD_TOO_LARGE, where the dataset would have more files or bytes than the operator allows.
+        UPLOAD_TOO_LARGE, where the dataset would have more files or bytes than the operator allows; RESOURCE_EXHAUSTED, reason
+        QUOTA_EXCEEDED with google.rpc.QuotaFailure, where all that the caller has uploaded would.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -95,8 +96,8 @@ class DatasetServiceServicer(object):
 
         Errors: INVALID_ARGUMENT for content that is not what its digest says (reason DIGEST_MISMATCH), and for a message that is too
         large; ABORTED, reason UPLOAD_CONFLICT, for a piece that does not continue what is there: ask CheckUpload, and go on there;
-        FAILED_PRECONDITION, reason UPLOAD_TOO_LARGE; RESOURCE_EXHAUSTED, with google.rpc.RetryInfo, while too many upload; UNAVAILABLE
-        where the disk is full, or with the reason STREAM_ENDED where the call has lasted its time or the server goes down;
+        FAILED_PRECONDITION, reason UPLOAD_TOO_LARGE; RESOURCE_EXHAUSTED as CheckUpload, and with google.rpc.RetryInfo while too many upload;
+        UNAVAILABLE where the disk is full, or with the reason STREAM_ENDED where the call has lasted its time or the server goes down;
         DEADLINE_EXCEEDED, reason STREAM_IDLE, where no message came for a minute.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -107,7 +108,8 @@ class DatasetServiceServicer(object):
         """Makes a version of a dataset of content that has come. The same files under the same name are the version that there is already.
 
         Errors: INVALID_ARGUMENT for a malformed name, or a list of files that is wrong; FAILED_PRECONDITION, reason CONTENT_MISSING,
-        where not all content is there, or not any more: ask CheckUpload, and send it; FAILED_PRECONDITION, reason UPLOAD_TOO_LARGE.
+        where not all content is there, or not any more: ask CheckUpload, and send it; FAILED_PRECONDITION, reason UPLOAD_TOO_LARGE;
+        RESOURCE_EXHAUSTED as CheckUpload.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -60,8 +60,9 @@ class TrainingServiceServicer(object):
         """Accepts a training. The job fits a network to a dataset of labelled pictures, exports it, measures it and publishes it.
 
         Errors: INVALID_ARGUMENT for a malformed name, a value out of range, or a path that is not absolute or leads to no dataset;
-        NOT_FOUND for a path that leads nowhere, and for a base version that does not exist; ALREADY_EXISTS where `request_id` was used
-        for another request; RESOURCE_EXHAUSTED where as many jobs of the caller wait as may.
+        NOT_FOUND for a path that leads nowhere, or to what the trainer does not read for its callers, and for a base version that does
+        not exist; ALREADY_EXISTS where `request_id` was used for another request; RESOURCE_EXHAUSTED, reason QUOTA_EXCEEDED with
+        google.rpc.QuotaFailure, where as many jobs of the caller wait as may.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
