@@ -275,6 +275,7 @@ class App:
             with_reflection=api.reflection,
             connection_age_seconds=api.connection_age_seconds,
             connections=self._part(api.connections),
+            window_bytes=api.window_bytes,
             shares_port=self._share is not None,
         )
 

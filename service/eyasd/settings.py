@@ -122,6 +122,8 @@ class ApiSettings(_Room):
     """How old a connection becomes before its client has to make another, which may lead to another server."""
     connections: int = Field(default=1024, ge=1, le=1_000_000)
     """Most connections to each of the two doors; one beyond them is closed as it comes. Each acceptor has its part."""
+    window_bytes: int = Field(default=512 * 1024, ge=65_536, le=16 * 1024 * 1024)
+    """How much of each call, 2,048 at most, comes unasked; for each further such piece callers wait a round trip."""
     arriving_messages: int = Field(default=32, ge=4, le=4096)
     """Most messages of calls and HTTP bodies, of 32 MiB each, that come at once; others wait. Each acceptor has its part."""
     arrival_seconds: float = Field(default=30.0, gt=0, le=3600)

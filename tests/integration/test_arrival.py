@@ -18,7 +18,7 @@ from eyasd.registry.models import Models
 from http2 import Http2
 
 CLASSIFY = "/eyas.v1.ClassificationService/Classify"
-FIRST_WINDOW = 65_535
+FIRST_WINDOW = 512 * 1024
 MESSAGE = b"\0" + (4_000_000).to_bytes(4, "big") + bytes(3_999_999)  # but for its last byte
 RED = picture(COLOURS["red"])
 POST = b"POST /v1/models/colours:classify HTTP/1.1\r\nhost: localhost\r\ncontent-type: image/png\r\ncontent-length: 1000000\r\n"

@@ -320,7 +320,7 @@ async def test_calls_that_are_reset_while_nobody_takes_them_cost_no_other(echo: 
         return handler
 
     busy = Refusal(lambda _: False, Aborted(grpc.StatusCode.RESOURCE_EXHAUSTED, "busy", ()), list[str]().append)
-    door = Door(options(300, 100), late, Anybody(), lambda *_: None, busy)
+    door = Door(options(300, 100, 65_536), late, Anybody(), lambda *_: None, busy)
     door.add_generic_rpc_handlers((echo,))
     door.listen(f"127.0.0.1:{free_port}")
     await door.start()

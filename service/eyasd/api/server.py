@@ -84,6 +84,7 @@ class Server:
         with_reflection: bool,
         connection_age_seconds: float,
         connections: int,
+        window_bytes: int,
         shares_port: bool = False,
     ) -> None:
         """Binds the port, without serving yet.
@@ -91,7 +92,7 @@ class Server:
         Raises:
             StartupFailed: the port is taken.
         """
-        limits = options(connection_age_seconds, connections, shares_port=shares_port)
+        limits = options(connection_age_seconds, connections, window_bytes, shares_port=shares_port)
         self._server = Door(limits, interceptor.intercept, threshold, interceptor.surprise, interceptor.refusal)
         self._health = Health()
         self._names: list[str] = []

@@ -25,7 +25,7 @@ Metadata = Sequence[tuple[str, str | bytes]]
 NO_MESSAGE: Final = "The request is not a message of this method: is the client made for another version?"
 UNFORESEEN: Final = "The handler failed in a way it did not foresee."
 _NO_FLAGS: Final = 0
-_WINDOW_BYTES: Final = 65_535  # HTTP/2's first window
+_SMALL_BYTES: Final = 65_536  # of a message: the least that HTTP/2 lets come anyway
 _MOST_PATH: Final = 200  # characters of a path that its caller is told
 _FOREVER_SECONDS: Final = 1e9  # gRPC's own deadlines of calls that have none lie further off
 
@@ -112,7 +112,7 @@ class ServerCall:
         return self._meet if places is None else self._ask(places)
 
     # To an `Arrivals`. A handler is begun when its whole request is there, which is asked for once there is a place for it. Until
-    # then HTTP/2 lets 64 KB of it come.
+    # then HTTP/2 lets its first window of it come.
 
     @property
     def key(self) -> Hashable:
@@ -148,7 +148,7 @@ class ServerCall:
         """Frees the place of a request that takes no more memory than it would without; may be called in any thread."""
         message = event.batch_operations[0].message()
         places = self._places
-        if places is not None and (message is None or len(message) < _WINDOW_BYTES):
+        if places is not None and (message is None or len(message) < _SMALL_BYTES):
             self._places = None
             places.left(self, whole=message is not None)
 

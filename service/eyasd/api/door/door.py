@@ -32,9 +32,9 @@ _CROWD: Final = 32
 _REFUSALS: Final = 10
 _REFUSALS_WITHIN_SECONDS: Final = 0.05
 _SHUT_SECONDS: Final = 0.02
-# Of each call that is open, HTTP/2's first window may lie there unread, 64 KB, so 512 MB in all. What everybody may call leaves
-# half of them to those who have shown who they are.
-_MOST_CALLS: Final = 8192
+# Of each call that is open, HTTP/2's first window may lie there unread (`api.window_bytes`). What everybody may call leaves half of
+# them to those who have shown who they are.
+_MOST_CALLS: Final = 2048
 _MOST_OPEN_CALLS: Final = _MOST_CALLS // 2
 
 
