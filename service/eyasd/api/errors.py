@@ -57,7 +57,10 @@ CODES: Final[dict[type[EyasError], grpc.StatusCode]] = {
     errors.StartupFailed: grpc.StatusCode.INTERNAL,
 }
 # Of a sentence that ends a call: what is longer is a caller's own text, that nobody reads and no client takes (8 KB of metadata).
-_MOST_CHARACTERS: Final = 1_000
+# Its end stays, where it says what to do.
+_FIRST_CHARACTERS, _LAST_CHARACTERS = 600, 395
+_BETWEEN: Final = " ... "
+_MOST_CHARACTERS: Final = _FIRST_CHARACTERS + len(_BETWEEN) + _LAST_CHARACTERS
 _BY_REASON: Final = {errors.reason_of(error): error for error in errors.all_errors()}
 
 
@@ -68,9 +71,8 @@ def code_of(error: type[EyasError]) -> grpc.StatusCode:
 
 def status_of(error: EyasError, request_id: str = "") -> status_pb2.Status:
     """Returns an error and its details: ErrorInfo always, BadRequest, QuotaFailure, RetryInfo and RequestInfo where they apply."""
-    # First roughly, as credentials are looked for; none is cut in two where it would be seen.
-    message = told(error.message[: 4 * _MOST_CHARACTERS])[:_MOST_CHARACTERS]
-    metadata = {key: told(value[: 4 * _MOST_CHARACTERS])[:_MOST_CHARACTERS] for key, value in error.metadata.items()}
+    message = _shortened(error.message)
+    metadata = {key: _shortened(value) for key, value in error.metadata.items()}
     details: list[Message] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)]
     if isinstance(error, errors.InvalidArgument):
         violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=message)
@@ -85,6 +87,14 @@ def status_of(error: EyasError, request_id: str = "") -> status_pb2.Status:
     if request_id:
         details.append(error_details_pb2.RequestInfo(request_id=request_id))
     return _status(code_of(type(error)), message, details)
+
+
+def _shortened(text: str) -> str:
+    """Returns what a caller is told of a text: no credential in it, and not its middle where it is long."""
+    # First roughly, as credentials are looked for; none is cut in two where it would be seen.
+    rough = 4 * _MOST_CHARACTERS
+    said = told(text) if len(text) <= 2 * rough else told(text[:rough]) + told(text[-rough:])
+    return said if len(said) <= _MOST_CHARACTERS else f"{said[:_FIRST_CHARACTERS]}{_BETWEEN}{said[-_LAST_CHARACTERS:]}"
 
 
 def trailers_of(status: status_pb2.Status) -> tuple[tuple[str, str | bytes], ...]:

@@ -43,6 +43,9 @@ def test_a_sentence_is_no_longer_than_a_client_takes_and_tells_no_credential_tha
     for before in (0, 900, 3_000):
         assert "hunter2" not in status_of(InvalidArgument("dataset", "x" * before + " https://user:hunter2@host/")).message
     assert sum(len(value) for _, value in trailers_of(status)) < 6_000
+    for size in (2_000, 20_000):  # what to do is at the end
+        message = status_of(InvalidArgument("name", f"The name {size * 'x'} is too long: choose a shorter one.")).message
+        assert (len(message), message[:12], message[-31:]) == (1_000, "The name xxx", "too long: choose a shorter one.")
 
 
 def test_overload_says_when_to_come_back() -> None:
