@@ -92,14 +92,15 @@ class Jwts:
         known = self._remembered.get(digest)
         if known is not None and self._now() < known[1]:
             return known[0]
-        claims = await self._claims(token)
+        claims, until = await self._claims(token)
         identity = Identity(self._name(claims), Kind.JWT, self._granted(claims))
-        self._remembered[digest] = identity, float(claims["exp"]) + self._options.leeway_seconds
+        self._remembered[digest] = identity, until + self._options.leeway_seconds
         if len(self._remembered) > _MOST_REMEMBERED:
             self._remembered.popitem(last=False)
         return identity
 
-    async def _claims(self, token: str) -> Mapping[str, Any]:
+    async def _claims(self, token: str) -> tuple[Mapping[str, Any], float]:
+        """Returns what a token claims, and when it expires. Raises as `identify` does."""
         try:
             header = jwt.get_unverified_header(token)
             algorithm, name = str(header.get("alg")), header.get("kid")
@@ -119,15 +120,16 @@ class Jwts:
                 leeway=self._options.leeway_seconds,
                 options={"require": ["exp", "iss", "aud", self._options.subject]},
             )
+            until = float(claims["exp"])
         except ExpiredSignatureError:
             raise _refused("has expired") from None
         except InvalidAudienceError:
             raise _refused("is meant for another audience") from None
         except InvalidIssuerError:
             raise _refused("is of another issuer") from None
-        except (PyJWTError, ValueError, TypeError) as error:
+        except (PyJWTError, ValueError, TypeError, OverflowError) as error:  # the last of numbers that no float holds
             raise _refused(f"is not valid ({type(error).__name__})") from None
-        return claims
+        return claims, until
 
     def _name(self, claims: Mapping[str, Any]) -> str:
         name = claims[self._options.subject]
