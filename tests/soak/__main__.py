@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import shutil
 import signal
 import sys
@@ -39,6 +40,7 @@ def main() -> int:
     if not asked.again:
         shutil.rmtree(asked.to, ignore_errors=True)
         asked.to.mkdir(parents=True)
+        logging.getLogger("asyncio").setLevel(logging.ERROR)  # floods write on to connections that a daemon has closed
         signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # and all that it has started with it
         soak = Soak(asked.to, asked.minutes, asked.seed, asked.leak)
         asyncio.run(soak.run())
