@@ -133,10 +133,6 @@ def claims(elements: int) -> bytes:
     return _made(change)
 
 
-def _say_outside(weight: TensorProto) -> None:
-    weight.data_location = TensorProto.EXTERNAL
-
-
 def refused() -> Mapping[str, bytes]:
     """Returns networks that must be refused before ONNX Runtime sees them, by what is wrong with each."""
     then = _graph([helper.make_node("Constant", [], ["c"], value_float=1.0)], ["c"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import hmac
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from eyasd.access.certificates import Certified
 from eyasd.access.followed import Followed, Told
 from eyasd.access.identity import ANYBODY, SHARED, Identity
-from eyasd.access.tokens import Tokens, read_texts
+from eyasd.access.tokens import Tokens, digest_of, read_texts
 from eyasd.core.errors import Unauthenticated
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ class Credentials:
             told: hears where following them fails in a way that nobody foresaw.
             now: seconds since 1970.
         """
-        self._shared = _digest(shared) if shared is not None else None
+        self._shared = digest_of(shared) if shared is not None else None
         self._tokens, self._certified, self._jwts, self._keys, self._now = tokens, certified, jwts, keys, now
         self._told = told
         self.asks_certificates = certified is not None
@@ -85,7 +84,8 @@ class Credentials:
         if authorization[: len(_SCHEME)].lower() != _SCHEME:
             raise Unauthenticated(NO_TOKEN)
         token = authorization[len(_SCHEME) :]
-        if self._shared is not None and hmac.compare_digest(_digest(token), self._shared):
+        # Digests, all of one length, so that how long it takes to compare them tells nothing.
+        if self._shared is not None and hmac.compare_digest(digest_of(token), self._shared):
             return SHARED
         entry = self._tokens.value.find(token) if self._tokens is not None else None
         if entry is not None:
@@ -117,8 +117,3 @@ class Credentials:
 def follow_tokens(path: Path, told: Told) -> Followed[Mapping[str, str], Tokens]:
     """Returns the tokens of a file or a folder. Raises OSError, ValueError."""
     return Followed("tokens", lambda: read_texts(path), Tokens.parse, told)
-
-
-def _digest(token: str) -> bytes:
-    # Of one length, whatever the token's, so that how long it takes to compare them tells nothing.
-    return hashlib.sha256(token.encode(errors="surrogateescape")).digest()

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
-from eyasd.access.roles import ALL, Grant, Role, written
+from eyasd.access.roles import ALL, EVERY_MODEL, Grant, Role, written
 
 
 class Kind(StrEnum):
@@ -57,9 +57,14 @@ class Identity:
 
     def may(self, roles: Collection[Role], model: str | None = None) -> bool:
         """Returns whether he has one of the roles, for a model; without one, for any model."""
-        return any(
-            (grant.role in roles or grant.role is Role.ADMIN) and (model is None or grant.covers(model)) for grant in self.grants
-        )
+        return any(model is None or grant.covers(model) for grant in self._of(roles))
+
+    def may_everywhere(self, roles: Collection[Role]) -> bool:
+        """Returns whether he has one of the roles, for every model there is or will be."""
+        return any(grant.models == EVERY_MODEL for grant in self._of(roles))
+
+    def _of(self, roles: Collection[Role]) -> list[Grant]:
+        return [grant for grant in self.grants if grant.role in roles or grant.role is Role.ADMIN]
 
 
 ANYBODY = Identity("", Kind.ANYBODY, ALL)

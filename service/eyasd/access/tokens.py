@@ -59,7 +59,7 @@ class Tokens:
     def find(self, token: str) -> Entry | None:
         """Returns whose a token is, expired or not; None where it is nobody's."""
         # Found by a digest, whose bytes a stranger cannot choose one by one, so that the time of it tells nothing of other tokens.
-        return self._entries.get(_digest(token))
+        return self._entries.get(digest_of(token))
 
     @classmethod
     def parse(cls, texts: Mapping[str, str]) -> Tokens:
@@ -100,6 +100,11 @@ def read_texts(path: Path) -> dict[str, str]:
     return texts
 
 
+def digest_of(token: str) -> bytes:
+    """Returns what is kept of a token, 32 bytes whatever its length."""
+    return hashlib.sha256(token.encode(errors="surrogateescape")).digest()
+
+
 def make_token() -> str:
     """Returns a new token."""
     return _PREFIX + secrets.token_urlsafe(_BYTES)
@@ -114,7 +119,7 @@ def line_of(token: str, name: str, grants: Iterable[Grant], expires: datetime | 
     if not NAME.fullmatch(name):
         raise ValueError(f"{name[:80]!r} {_NO_NAME}")
     until = f" {_EXPIRES}{expires.astimezone(UTC).strftime('%Y-%m-%dT%H:%M:%SZ')}" if expires is not None else ""
-    return f"{name} sha256:{_digest(token).hex()} {written(grants)}{until}"
+    return f"{name} sha256:{digest_of(token).hex()} {written(grants)}{until}"
 
 
 def expiry(text: str, now: datetime) -> datetime:
@@ -126,10 +131,6 @@ def expiry(text: str, now: datetime) -> datetime:
     if re.fullmatch(r"[0-9]{1,5}d", text, re.ASCII):
         return now + timedelta(days=int(text[:-1]))
     return _time(f"{_EXPIRES}{text}")
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode(errors="surrogateescape")).digest()
 
 
 def _entry(line: str, place: str) -> tuple[bytes, Entry]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from eyasd.api.arrivals import Arrivals, Patience, Refused
-from eyasd.api.gate import only
+from eyasd.api.gate import authorization_of
 from eyasd.api.permissions import OPEN, rule_of
 
 if TYPE_CHECKING:
@@ -76,5 +76,4 @@ class Early:
             self._open.look()
 
     def _credential(self, call: ServerCall) -> Hashable:
-        authorization = only([str(value) for key, value in call.invocation_metadata() if key == "authorization"])
-        return call.method, authorization or call.peer()  # a certificate is the connection's
+        return call.method, authorization_of(call.invocation_metadata()) or call.peer()  # a certificate is the connection's

@@ -98,7 +98,7 @@ class Gate:
         if rule.roles != _CLASSIFY and not again:  # whose pictures are counted
             self._calls.spend(made.key, 1)
         if rule.everywhere:
-            if not any(grant.role in {*rule.roles, Role.ADMIN} and grant.models == "*" for grant in identity.grants):
+            if not identity.may_everywhere(rule.roles):
                 raise _denied(identity, rule, " for every model")
         elif not identity.may(rule.roles):
             raise _denied(identity, rule, "")
@@ -110,12 +110,17 @@ def only(given: Sequence[str]) -> str:
     return given[0] if len(given) == 1 else "several" if given else ""
 
 
+def authorization_of(metadata: Iterable[tuple[str, str | bytes]]) -> str:
+    """Returns by what a call says whose it is, see `only`, of its metadata."""
+    return only([str(value) for key, value in metadata if key == "authorization"])
+
+
 def check_models(rule: Rule, request: Any) -> None:
     """Refuses a request about models for which the caller does not have the role. Raises PermissionDenied."""
     if rule.models is None:
         return
     identity = _caller.get().identity
-    if len(identity.grants) == 1 and identity.grants[0].models == "*":  # as nearly everybody's; he would not be here without it
+    if identity.may_everywhere(rule.roles):  # as nearly everybody
         return
     for model in rule.models(request):
         if not identity.may(rule.roles, model):

@@ -27,7 +27,7 @@ from eyasd.api.asking import CALLER_KEY, host_of
 from eyasd.api.door import Aborted, Refusal, ServerCall
 from eyasd.api.door.call import NO_MESSAGE, Handler
 from eyasd.api.errors import status_of, status_of_surprise, trailers_of
-from eyasd.api.gate import Caller, Gate, caller, check_models, only, record
+from eyasd.api.gate import Caller, Gate, authorization_of, caller, check_models, record
 from eyasd.api.permissions import OPEN, Rule, rule_of
 from eyasd.core.errors import EyasError, InvalidArgument, Overloaded, PermissionDenied, Unauthenticated
 from eyasd.telemetry.context import REQUEST_ID
@@ -164,7 +164,7 @@ class CallInterceptor:
             Unauthenticated: nobody knows who calls.
             PermissionDenied: he may not.
         """
-        authorization = only([str(value) for key, value in context.invocation_metadata() if key == "authorization"])
+        authorization = authorization_of(context.invocation_metadata())
         own = self._own.get(method.path)
         if own is not None:
             if not own(authorization.removeprefix("Bearer ")):

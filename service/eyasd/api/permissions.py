@@ -65,10 +65,6 @@ def _plain(field: str) -> Models:
     return read
 
 
-def _trained(request: Any) -> Iterable[str]:
-    return _named("model", "base_version")(request)
-
-
 def _evaluated(request: Any) -> Iterable[str]:
     return [model_of(name) for name in (request.model, *request.other_models)]
 
@@ -128,7 +124,7 @@ _V1: Final = {
         "DeleteDataset": Rule(_TRAIN, everywhere=True, changes=True),
     },
     "TrainingService": {
-        "Train": Rule(_TRAIN, _trained, changes=True),
+        "Train": Rule(_TRAIN, _named("model", "base_version"), changes=True),
         "Evaluate": Rule(_TRAIN, _evaluated, changes=True),
         "InspectDataset": Rule(_TRAIN, _named("version"), changes=True),
     },

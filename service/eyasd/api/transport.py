@@ -15,7 +15,7 @@ _LIMITS: Final = (
     # Two daemons on one port would share its calls without a word; one of them must fail to start.
     ("grpc.so_reuseport", 0),
     # gRPC's own default is no limit. 20,000 calls that one connection opened and reset took 3 s of a core and failed half of the
-    # others' calls; with this limit 0.2 s, and none. Half-sent messages hold up nobody, see `door`.
+    # others' calls; with this limit 0.2 s, and none. Half-sent messages hold up nobody, see `arrivals`.
     ("grpc.max_concurrent_streams", 100),
     # gRPC would widen the windows of a connection by what it turned out to carry, and let 16 MB and more come of each message that
     # nobody has asked for: 4.7 GB on two connections. So `window_bytes` come, and the rest when it is asked for.

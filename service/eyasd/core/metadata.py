@@ -27,7 +27,7 @@ _PNG_CHUNKS: Final = frozenset((b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"g
 _WEBP_CHUNKS: Final = frozenset((b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ICCP"))
 _WEBP_EXIF, _WEBP_XMP, _WEBP_ANIMATION = 0x08, 0x04, 0x02
 # ITU-T T.81, table B.1: frames, tables and scans; of the application segments JFIF, colour profiles, and Adobe's word on colours.
-_JPEG_KEPT: Final = frozenset((*range(0xC0, 0xE0),)) - {0xC8}
+_JPEG_KEPT: Final = frozenset(range(0xC0, 0xE0)) - {0xC8}
 _JPEG_PREFIXES: Final = {0xE0: b"JFIF\0", 0xE2: b"ICC_PROFILE\0", 0xEE: b"Adobe"}
 _MARKER, _END, _SCAN, _JFIF = 0xFF, 0xD9, 0xDA, 0xE0
 _ALONE: Final = frozenset((0x01, *range(0xD0, 0xD8)))

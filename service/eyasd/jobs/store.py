@@ -140,8 +140,7 @@ class JobStore:
             current = rows.get(connection, job, lock=True)
             if current.state is JobState.CANCELLED:
                 return current
-            if current.state.ended:
-                raise JobEnded(f"Job {job} has {current.state} already, so it cannot be cancelled.", job=job, state=current.state)
+            _check_unended(current, "cancelled")
             if current.state.at_work:
                 return rows.change(connection, current, cancelling=True)
             return rows.change(connection, current, state=JobState.CANCELLED, cancelling=True, end_time=datetime.now(UTC))
@@ -158,8 +157,7 @@ class JobStore:
 
         def work(connection: Connection) -> Job:
             current = rows.get(connection, job, lock=True)
-            if current.state.ended:
-                raise JobEnded(f"Job {job} has {current.state} already, so it cannot be paused.", job=job, state=current.state)
+            _check_unended(current, "paused")
             if current.state.at_work:
                 return rows.change(connection, current, pausing=True)
             return rows.change(connection, current, state=JobState.INTERRUPTED, resume_time=None)
@@ -176,8 +174,7 @@ class JobStore:
 
         def work(connection: Connection) -> Job:
             current = rows.get(connection, job, lock=True)
-            if current.state.ended:
-                raise JobEnded(f"Job {job} has {current.state} already, so it cannot be resumed.", job=job, state=current.state)
+            _check_unended(current, "resumed")
             if current.state is JobState.INTERRUPTED:
                 return rows.change(connection, current, state=JobState.QUEUED, resume_time=None)
             return rows.change(connection, current, pausing=False)
@@ -293,3 +290,8 @@ class JobStore:
         asked = select(EVENTS.c.job, func.max(EVENTS.c.sequence)).where(EVENTS.c.job.in_(jobs)).group_by(EVENTS.c.job)
         found = self._database.read(lambda connection: connection.execute(asked).all())
         return {str(job): int(number) for job, number in found}
+
+
+def _check_unended(job: Job, done: str) -> None:
+    if job.state.ended:
+        raise JobEnded(f"Job {job.id} has {job.state} already, so it cannot be {done}.", job=job.id, state=job.state)

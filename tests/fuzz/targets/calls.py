@@ -20,7 +20,6 @@ from google.protobuf.descriptor_pool import Default
 
 from builders import picture, write_bundle
 from eyasd.api.door.call import Aborted
-from eyasd.api.errors import CODES
 from eyasd.api.inference.messages import POOL
 from eyasd.api.permissions import RULES
 from eyasd.app import App, Role
@@ -28,11 +27,9 @@ from eyasd.config import read_settings
 from eyasd.registry.models import Models
 from eyasd.storage.local import LocalStore
 from fuzz.target import Target, sentence
-from hostile.calls import KNOWN
+from hostile.calls import FORESEEN, KNOWN
 from hostile.messages import Maker
 
-# A server that is well says nothing of these, whatever it is asked.
-_FORESEEN: Final = {*CODES.values()} - {grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS, grpc.StatusCode.UNAVAILABLE}
 _SEPARATOR: Final = b"\xfe\xfe\xfe"
 _MOST_CALLS: Final = 2_000
 _MOST_ANSWERS: Final = 3
@@ -65,6 +62,7 @@ class _Context:
 
     def __init__(self) -> None:
         self.answers = 0
+        self.was_let_in = False
 
     def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
         return (("eyas-caller", "ann"),)
@@ -79,9 +77,6 @@ class _Context:
         return _SECONDS
 
     def set_trailing_metadata(self, _: Any) -> None:
-        return None
-
-    def was_let_in(self) -> None:
         return None
 
     async def send_initial_metadata(self, _: Any) -> None:
@@ -151,7 +146,7 @@ class _House:
             else:
                 handler.response_serializer(await (handler.stream_unary or handler.unary_unary)(sent, context))
         except Aborted as aborted:
-            if aborted.code not in _FORESEEN:
+            if aborted.code not in FORESEEN:
                 raise AssertionError(aborted) from aborted
             sentence(aborted.details[:1_000].strip())
 

@@ -12,7 +12,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.rpc import status_pb2
 
-from eyasd.api.errors import status_of
+from eyasd.api.errors import code_of, status_of
 from eyasd.core.errors import EyasError, Overloaded, Unauthenticated, Unavailable
 
 # As google/rpc/code.proto says.
@@ -38,7 +38,6 @@ HTTP_CODES: Final = {
 # Of what aiohttp refuses by itself, or for us, before there is a question; the HTTP code stays what it is.
 _OF_HTTP: Final = {404: grpc.StatusCode.NOT_FOUND, 405: grpc.StatusCode.UNIMPLEMENTED, 408: grpc.StatusCode.DEADLINE_EXCEEDED}
 _CHALLENGE: Final = 'Bearer realm="eyas"'
-_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
 def answer(message: Message, code: int = 200, headers: dict[str, str] | None = None) -> web.Response:
@@ -60,13 +59,12 @@ def of_error(error: EyasError, request_id: str = "", *, has_token: bool = False)
         request_id: of the request.
         has_token: whether that bore a credential, so that who is not known by it has a wrong one.
     """
-    status = status_of(error, request_id)
     headers = {}
     if isinstance(error, Overloaded | Unavailable) and error.retry_after is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after.total_seconds())))
     if isinstance(error, Unauthenticated):  # RFC 6750, section 3
         headers["WWW-Authenticate"] = f'{_CHALLENGE}, error="invalid_token"' if has_token else _CHALLENGE
-    return answer(status, HTTP_CODES[_CODES[status.code]], headers)
+    return answer(status_of(error, request_id), HTTP_CODES[code_of(type(error))], headers)
 
 
 def of_refused(error: web.HTTPException) -> tuple[grpc.StatusCode, web.Response]:
