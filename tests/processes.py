@@ -14,14 +14,21 @@ def decoders(of: str = "eyasd.serving.decoding", parent: int | str = "self") -> 
     return found
 
 
-def children(of: str, parent: int | str = "self") -> list[int]:
+def children(of: str = "", parent: int | str = "self") -> list[int]:
     """Returns a process's children whose command line has `of` in it; one that ends while it is looked at is none."""
     found = []
-    for pid in (int(pid) for path in Path(f"/proc/{parent}/task").glob("*/children") for pid in path.read_text().split()):
+    for thread in Path(f"/proc/{parent}/task").glob("*/children"):
         with suppress(FileNotFoundError, ProcessLookupError):
-            if of.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
-                found.append(pid)
+            found += [int(pid) for pid in thread.read_text().split() if of in command(int(pid))]
     return found
+
+
+def command(pid: int) -> str:
+    """Returns the command line of a process, its words apart by NUL; "" of one that is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def listed(pid: int, *, to_all: bool = False) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from eyasd.core.datasets import Blob, DatasetFile, DatasetRecord, manifest_lines
+from eyasd.core.datasets import HEADER, Blob, DatasetFile, DatasetRecord
 from eyasd.registry.blobs import Blobs
 from eyasd.registry.datasets import DatasetLimits, Datasets
 from eyasd.storage.address import open_store
@@ -22,6 +22,13 @@ def open_uploads(
 
 def blob(content: bytes) -> Blob:
     return Blob(hashlib.sha256(content).hexdigest(), len(content))
+
+
+def manifest_lines(files: Iterable[DatasetFile]) -> Iterator[bytes]:
+    """Yields the lines of a list of files, as a client writes them; the daemon only reads such."""
+    yield HEADER
+    for file in sorted(files, key=lambda file: file.path.encode().replace(b"/", b"\0")):
+        yield f"{file.blob.sha256} {file.blob.size_bytes} {file.path}\n".encode()
 
 
 def manifest(files: Mapping[str, bytes]) -> bytes:

@@ -106,13 +106,6 @@ def path_problem(path: str) -> str:
     return ""
 
 
-def manifest_lines(files: Iterable[DatasetFile]) -> Iterator[bytes]:
-    """Yields the lines of a list of files, in their order."""
-    yield HEADER
-    for file in sorted(files, key=lambda file: _order(file.path)):
-        yield f"{file.blob.sha256} {file.blob.size_bytes} {file.path}\n".encode()
-
-
 def read_manifest(lines: Iterable[bytes], max_files: int | None = None) -> Iterator[DatasetFile]:
     """Yields the files of a list.
 

@@ -19,6 +19,7 @@ from faults.clock import Clock
 from faults.disk import Disk, mounted
 from ports import free_port
 from postgres import Postgres
+from processes import children, command
 from s3_server import BUCKET, Proxy, S3Server, environment, proxied
 from trainers import Trainer, program
 from wire import Wire
@@ -156,7 +157,7 @@ class House:
     def _below(self, name: str) -> list[int]:
         found, new = list[int](), self.processes(name, [])
         while new:
-            new = [int(child) for pid in new for child in _children(pid)]
+            new = [child for pid in new for child in children(parent=pid)]
             found += new
         return found
 
@@ -182,7 +183,7 @@ class House:
         for environ in Path("/proc").glob("[0-9]*/environ"):
             with suppress(OSError):
                 if marker in environ.read_bytes():
-                    found.append(f"a process was left: {_command(int(environ.parent.name))}")
+                    found.append(f"a process was left: {command(int(environ.parent.name))!r}")
         # A segment is a file; others of this machine may have made theirs meanwhile, and use them.
         new = set(_SHARED.iterdir()) - self._shared
         found += [f"{path} was left" for path in new if path.is_file() and not _is_used(path)]
@@ -195,22 +196,8 @@ class House:
 
 
 def _role(pid: int) -> str:
-    words = _command(pid)
-    return next((role for word, role in _ROLES.items() if word in words), "worker" if words else "")
-
-
-def _command(pid: int) -> list[str]:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-    except OSError:
-        return []
-
-
-def _children(pid: int) -> list[str]:
-    try:
-        return [child for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]
-    except OSError:
-        return []
+    words = command(pid).split("\0")
+    return next((role for word, role in _ROLES.items() if word in words), "worker" if any(words) else "")
 
 
 def _is_used(path: Path) -> bool:

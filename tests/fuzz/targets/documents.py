@@ -20,7 +20,7 @@ from eyasd.core.activation import HeadWeights
 from eyasd.core.answers import KeptAnswers
 from eyasd.core.bundle import EXPLAIN, GOLDEN, MANIFEST, Golden, Manifest
 from eyasd.core.bundle import read_manifest as read_bundle
-from eyasd.core.datasets import HEADER, Blob, DatasetFile, DatasetRecord, manifest_lines, read_manifest
+from eyasd.core.datasets import HEADER, Blob, DatasetFile, DatasetRecord, read_manifest
 from eyasd.core.errors import BrokenBundle, EyasError, InvalidArgument
 from eyasd.core.jobs import Job, JobType
 from eyasd.core.names import ModelRef
@@ -30,6 +30,7 @@ from eyasd.core.traffic import Canary, Shadow, TrafficRecord
 from eyasd.jobs.progress import ProgressLine, event_of
 from fuzz.target import Target, sentence
 from hostile.damage import damaged_json
+from uploads import manifest_lines
 
 _NOW: Final = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 _WORDS: Final = (

@@ -15,7 +15,8 @@ from google.rpc import error_details_pb2
 
 import eyas
 from eyas._stream import MAX_IMAGES
-from fake_server import FakeServer, Refusal, classified, streamed
+from fake_server import FakeServer, Refusal
+from replies import classified, streamed
 
 Caller = Callable[..., Awaitable[Any]]
 ENDED = Refusal(grpc.StatusCode.UNAVAILABLE, "The server is going down", (error_details_pb2.ErrorInfo(reason="STREAM_ENDED"),))

@@ -17,10 +17,9 @@ import pytest
 import eyas
 from eyas.v1 import classification_service_pb2 as classification_pb2
 from eyas.v1 import job_service_pb2, model_service_pb2, training_service_pb2
-from fake_server import (
+from fake_server import FakeServer, Refusal
+from replies import (
     NOW,
-    FakeServer,
-    Refusal,
     alias_message,
     classified,
     compared_message,

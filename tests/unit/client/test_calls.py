@@ -12,7 +12,8 @@ import eyas
 from eyas import _calls, _capture_calls, _convert, _dataset_calls, _feedback, _model_calls
 from eyas._calls import Call
 from eyas.v1 import dataset_service_pb2, evaluation_pb2, model_service_pb2
-from fake_server import SERVICES, job_message
+from fake_server import SERVICES
+from replies import job_message
 
 
 def training(**values: Any) -> Call[eyas.Job]:

@@ -13,9 +13,9 @@ import eyas
 from eyas import _capture, _convert, _evaluation, _settings
 from eyas.v1 import job_pb2
 from eyas.v1.training_spec_pb2 import TrainingSpec
-from fake_server import (
+from fake_server import Refusal
+from replies import (
     NOW,
-    Refusal,
     alias_message,
     captured_message,
     evaluated_message,

@@ -25,7 +25,7 @@ from eyas._command import (
 from eyas._command.cautions import cautions
 from eyas.v1.classification_service_pb2 import ClassifyRequest, Image, Unknown
 from eyas.v1.model_pb2 import DistributionRule
-from fake_server import (
+from replies import (
     alias_message,
     classified,
     compared_message,

@@ -16,7 +16,7 @@ import eyas
 from eyas import _convert, _settings
 from eyas._command import main, render_version, reproduction
 from eyas._command.reproduction import Check, Verdict, checks, command_of, compared, conclusion, notes_of
-from fake_server import retraced_message, version_message
+from replies import retraced_message, version_message
 
 VERSION = _convert.model_version(version_message(lineage=True))
 RETRACED = _convert.job(retraced_message())

@@ -8,7 +8,7 @@ import eyas
 from eyas import _convert
 from eyas._patience import GIVE_UP_SECONDS
 from eyas._watch import Watch
-from fake_server import update
+from replies import update
 
 
 class Clock:

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eyasd.core.datasets import HEADER, Blob, DatasetFile, manifest_lines, path_problem, read_manifest
+from eyasd.core.datasets import HEADER, Blob, DatasetFile, path_problem, read_manifest
 from eyasd.core.errors import InvalidArgument
+from uploads import manifest_lines
 
 DIGEST = "0" * 64
 ROW = b"0" * 64 + b" 1 "

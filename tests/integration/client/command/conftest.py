@@ -17,9 +17,9 @@ from eyas.v1 import (
     model_service_pb2,
     training_service_pb2,
 )
-from fake_server import (
+from fake_server import FakeServer
+from replies import (
     TRAINING_UPDATES,
-    FakeServer,
     alias_message,
     captured_message,
     classified,

@@ -13,7 +13,8 @@ from tests.integration.client.command.conftest import Eyas, one_sentence
 
 from eyas._command.labelling import read
 from eyas.v1 import capture_pb2, capture_service_pb2
-from fake_server import FakeServer, Refusal, captured_message
+from fake_server import FakeServer, Refusal
+from replies import captured_message
 
 FIRST, SECOND = (f"{number:024x}" for number in (1, 2))
 

@@ -11,7 +11,8 @@ from tests.integration.client.command.conftest import Eyas, one_sentence
 
 from eyas._carrier import Carrier
 from eyas.v1 import dataset_service_pb2, training_service_pb2
-from fake_server import FakeServer, Refusal, job_message
+from fake_server import FakeServer, Refusal
+from replies import job_message
 
 UPLOADED = "datasets/photos/versions/2"
 NOT_THERE = Refusal(

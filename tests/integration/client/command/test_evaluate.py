@@ -9,7 +9,8 @@ import pytest
 from tests.integration.client.command.conftest import Eyas, one_sentence
 
 from eyas.v1 import job_service_pb2
-from fake_server import FakeServer, compared_message, evaluated_message
+from fake_server import FakeServer
+from replies import compared_message, evaluated_message
 
 
 def test_an_evaluation_is_shown_in_full(eyas: Eyas, server: FakeServer, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 from tests.integration.client.command.conftest import Eyas
 
 from eyas.v1 import job_service_pb2
-from fake_server import FakeServer, inspected_message
+from fake_server import FakeServer
+from replies import inspected_message
 
 
 def test_an_inspection_is_asked_for_and_shown(eyas: Eyas, server: FakeServer, photos: Path) -> None:

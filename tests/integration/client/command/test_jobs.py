@@ -13,7 +13,8 @@ import pytest
 from tests.integration.client.command.conftest import Eyas, one_sentence
 
 from eyas.v1 import job_service_pb2
-from fake_server import NOW, TRAINING_UPDATES, FakeServer, Refusal, job_message, update, waiting_message
+from fake_server import FakeServer, Refusal
+from replies import NOW, TRAINING_UPDATES, job_message, update, waiting_message
 
 
 def test_a_job_that_failed_fails_the_command(eyas: Eyas, server: FakeServer, photos: Path) -> None:

@@ -8,7 +8,8 @@ import grpc
 from tests.integration.client.command.conftest import Eyas
 
 from eyas.v1 import model_pb2, model_service_pb2
-from fake_server import FakeServer, Refusal, version_message
+from fake_server import FakeServer, Refusal
+from replies import version_message
 
 
 def test_a_damaged_version_is_listed_and_not_pruned(eyas: Eyas, server: FakeServer) -> None:

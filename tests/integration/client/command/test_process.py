@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from eyas.v1 import job_service_pb2, model_service_pb2
-from fake_server import TRAINING_UPDATES, FakeServer, job_message, model_message, update
+from fake_server import FakeServer
+from replies import TRAINING_UPDATES, job_message, model_message, update
 
 
 class Terminal:

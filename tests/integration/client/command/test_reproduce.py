@@ -10,7 +10,8 @@ from google.rpc import error_details_pb2
 from tests.integration.client.command.conftest import Eyas
 
 from eyas.v1 import job_service_pb2, model_service_pb2
-from fake_server import FakeServer, Refusal, job_message, retraced_message, version_message
+from fake_server import FakeServer, Refusal
+from replies import job_message, retraced_message, version_message
 
 
 def test_a_version_is_told_how_to_be_made_again_and_checked(eyas: Eyas, server: FakeServer) -> None:

@@ -9,7 +9,8 @@ import pytest
 from tests.integration.client.command.conftest import Eyas
 
 from eyas.v1 import job_pb2, job_service_pb2, model_service_pb2
-from fake_server import FakeServer, job_message, version_message
+from fake_server import FakeServer
+from replies import job_message, version_message
 
 
 def test_a_training_says_what_was_asked_and_what_came_of_it(
