@@ -32,7 +32,7 @@ import numpy as np
 import onnxruntime as ort
 
 from eyasd.core.bundle import INPUT, OOD_SCORE, PROBABILITIES
-from eyasd.core.memory import trim
+from eyasd.core.heap import trim
 from eyasd.core.processors import cores
 from eyasd.core.stopwatch import quickest
 from eyasd.serving.network.providers import CPU, session_options

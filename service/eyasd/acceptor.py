@@ -12,10 +12,10 @@ from typing import Any
 
 import uvloop
 
-from eyasd.app import App, Role, Share, collect_seldom
+from eyasd.app import App, Role, Share
 from eyasd.config import read_settings
 from eyasd.core.errors import StartupFailed
-from eyasd.core.memory import keep_large_apart
+from eyasd.core.heap import collect_seldom, keep_small, tidy_often
 from eyasd.serving.engine import wire
 from eyasd.serving.engine.channel import Channel
 from eyasd.telemetry import logging
@@ -27,7 +27,7 @@ def main() -> None:
     # Ctrl-C, and whoever stops a whole group of processes, means the supervisor, which drains the acceptors.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    keep_large_apart()
+    keep_small()
     control = socket.socket(fileno=int(sys.argv[1]))
     told = wire.receive(control)
     if told is not None:
@@ -68,8 +68,10 @@ async def accept(control: socket.socket, task: Mapping[str, Any]) -> None:
     memory = app.share_memory(channel)
     await app.start()
     collect_seldom()
+    tidying = asyncio.create_task(tidy_often())
     channel.send({"ready": True})
     await ending.wait()
+    tidying.cancel()
     await app.stop()
 
 

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,7 +31,6 @@ from eyasd.api.server import Server, Service, Services
 from eyasd.api.training import REPORT_PROGRESS
 from eyasd.config import Settings
 from eyasd.core.errors import StartupFailed, StorageFailed
-from eyasd.core.memory import trim
 from eyasd.entrance import is_private, open_certificates, open_gate
 from eyasd.housekeeping import Housekeeping
 from eyasd.jobs.permits import Permits
@@ -58,8 +56,6 @@ if TYPE_CHECKING:
     from eyasd.jobs.kubernetes.api import Cluster
 
 NO_AIOHTTP: Final = "api.http_listen needs aiohttp: install 'eyas[http]', or leave it unset."
-_OBJECTS_BETWEEN_COLLECTIONS: Final = 50_000
-_TIDY_SECONDS: Final = 60.0
 _FLUSH_SECONDS: Final = 3.0  # for the last traces, in the end
 # From when those that watch are told until connections end: enough for them to leave, and so short that a client which knows no
 # other server yet repeats its calls past it (for 0.6 s at least).
@@ -170,7 +166,6 @@ class App:
         """
         await self._credentials.look()
         self._background += [asyncio.create_task(self._credentials.follow()), asyncio.create_task(self._early.follow())]
-        self._background.append(asyncio.create_task(_tidy_often()))
         if self._scheduler is not None:
             self._background += [asyncio.create_task(self._scheduler.run()), asyncio.create_task(self._leave_key())]
         self._following = [asyncio.create_task(follower.run()) for follower in self._followers]
@@ -313,25 +308,3 @@ class App:
         task = asyncio.create_task(self._server.set_models(readiness))
         self._background.append(task)
         task.add_done_callback(self._background.remove)
-
-
-async def _tidy_often() -> None:
-    """Looks for cycles and gives back what large requests have left, for ever.
-
-    By `collect_seldom` alone a trainer that has little to do would look for cycles every half an hour. To look takes half a
-    millisecond for 20,000 objects, in the loop's thread, as what is found may belong to the loop.
-    """
-    while True:
-        await asyncio.sleep(_TIDY_SECONDS)
-        gc.collect()
-        await asyncio.to_thread(trim)
-
-
-def collect_seldom() -> None:
-    """Lets Python look for cycles less often, once a server has started.
-
-    What there is by then stays, and a call makes hundreds of objects but no cycle: to look for one at every 700 took 6 % of a busy
-    server.
-    """
-    gc.freeze()
-    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)

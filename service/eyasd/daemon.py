@@ -9,11 +9,11 @@ from typing import Final
 
 import structlog
 
-from eyasd.app import App, Role, collect_seldom
+from eyasd.app import App, Role
 from eyasd.config import Settings
 from eyasd.core.device import Transport
 from eyasd.core.errors import StartupFailed
-from eyasd.core.memory import keep_large_apart
+from eyasd.core.heap import collect_seldom, keep_small, tidy_often
 from eyasd.core.processors import cpu_count
 from eyasd.entrance import check_exposure
 from eyasd.serving.network.providers import CPU, choose_provider
@@ -29,7 +29,7 @@ async def serve(role: Role, settings: Settings, log: structlog.typing.FilteringB
     Raises:
         StartupFailed: says what is in the way.
     """
-    keep_large_apart()
+    keep_small()
     check_exposure(settings)
     settings = plan_acceptors(role, settings)
     app = Supervisor(settings, log) if settings.serving.acceptors > 1 else App(role, settings, log)
@@ -50,7 +50,9 @@ async def serve(role: Role, settings: Settings, log: structlog.typing.FilteringB
     if starting.done():
         starting.result()
         collect_seldom()
+        tidying = asyncio.create_task(tidy_often())
         await waiting
+        tidying.cancel()
     starting.cancel()
     await app.stop()
     log.info("stopped")

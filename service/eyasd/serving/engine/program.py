@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from eyasd.core import document
 from eyasd.core.errors import EyasError
-from eyasd.core.memory import trim
+from eyasd.core.heap import trim
 from eyasd.serving.engine import wire
 from eyasd.serving.engine.bounds import check_room, room_bytes, within_free_memory
 from eyasd.serving.engine.opening import Ready, Task, memory_bytes, open_version

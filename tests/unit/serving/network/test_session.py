@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 from builders import SIDE, colour_network, golden
 from eyasd.core.device import Device
 from eyasd.core.errors import BrokenBundle, StartupFailed
-from eyasd.core.memory import trim
+from eyasd.core.heap import trim
 from eyasd.serving.network.providers import CPU, CUDA, TENSORRT, Gpu, choose_provider, tensorrt_present
 from eyasd.serving.network.session import Session
 from hostile.networks import refused
