@@ -22,6 +22,7 @@ from eyasd.core.opening import FORMATS, check_parts, open_picture
 # Real files of every camera and messenger we know of stay far below these.
 MAX_ENCODED_BYTES: Final = 20_000_000
 MAX_SIDE_PX: Final = 32_768
+MAX_PIXELS: Final = 40_000_000
 # Libwebp holds three pictures of 4 bytes a pixel beside Pillow's own: 40 megapixels took 1.1 GB.
 MAX_WEBP_PIXELS: Final = 24_000_000
 # A progressive JPEG of 124 KB with 2,000 scans kept libjpeg busy for over 20 s, one of 243 KB with 128 of 40 megapixels for 10 s;
@@ -84,7 +85,7 @@ class Preprocess:
     crop_px: int
     crop_fraction: float = 1.0
     interpolation: Interpolation = Interpolation.BICUBIC
-    max_pixels: int = 40_000_000
+    max_pixels: int = MAX_PIXELS
     oversampling: float = 2.0
     resize: Resize = Resize.PILLOW
 
@@ -138,6 +139,11 @@ def check_bytes(encoded: bytes) -> None:
         raise ImageTooLarge(f"The picture has {len(encoded):,} bytes; at most {MAX_ENCODED_BYTES:,} are read. Send a smaller copy.")
 
 
+def check_pixels(picture: Image.Image, max_pixels: int = MAX_PIXELS) -> None:
+    """Raises ImageTooLarge for a picture that was opened and whose pixels shall not be decoded."""
+    _check_size(picture.size, min(max_pixels, MAX_WEBP_PIXELS) if picture.format == "WEBP" else max_pixels)
+
+
 def tiny_size(encoded: bytes) -> tuple[int, int] | None:
     """Returns the width and height of a picture that is decoded sooner than a thread is woken for it; None of another.
 
@@ -157,7 +163,7 @@ def _decode(
         if pixels is not None:
             return _cut_square(pixels, spec, out)
     picture = open_picture(encoded)
-    _check_size(picture.size, min(spec.max_pixels, MAX_WEBP_PIXELS) if picture.format == "WEBP" else spec.max_pixels)
+    check_pixels(picture, spec.max_pixels)
     pixels = _decode_jpeg(encoded, picture, spec, decode) if picture.format in jpeg.FORMATS else None
     if pixels is None:
         ImageOps.exif_transpose(picture, in_place=True)  # there is room for one of 40 megapixels, not for a copy beside it

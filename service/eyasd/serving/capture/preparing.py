@@ -13,6 +13,7 @@ from eyasd.core import likeness
 from eyasd.core.errors import DeadlineExceeded, StartupFailed, Unavailable, UndecodableImage
 from eyasd.core.metadata import without_metadata
 from eyasd.core.opening import open_picture
+from eyasd.core.preprocess import check_pixels
 from eyasd.serving.question import Picture
 
 # Of the bytes of a picture what may be kept of it; None to keep nothing.
@@ -75,11 +76,11 @@ def bare(encoded: bytes) -> tuple[bytes, str]:
     """Returns a picture's file without its metadata, and what near copies of it share.
 
     Raises:
-        NotKept: it is no picture, or another one without them.
+        NotKept: it is no picture, over a limit of those that are decoded, or another one without them.
     """
     try:
-        stripped = without_metadata(encoded)
         before = _looks(_small(encoded))  # not kept beside the other: of 40 megapixels one takes 160 MB
+        stripped = without_metadata(encoded)
         after = _small(stripped)
         same = _looks(after) == before
     except (UndecodableImage, OSError, ValueError, SyntaxError, TypeError) as error:  # what decoders raise
@@ -103,6 +104,7 @@ def _redacted(encoded: bytes, redact: Redact) -> bytes:
 
 def _small(encoded: bytes) -> Image.Image:
     opened = open_picture(encoded)
+    check_pixels(opened)
     opened.draft(None, _SMALL_PX)
     ImageOps.exif_transpose(opened, in_place=True)
     return opened if opened.mode == "RGB" else opened.convert("RGB")

@@ -1,5 +1,6 @@
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -92,6 +93,16 @@ def test_a_picture_comes_out_as_it_does_without_whatever_is_amiss_with_it(pool: 
     assert pool.bare(hostile_pictures.PICTURES["BMP of 40 megapixels"]())[0].startswith(b"\x89PNG")  # there is room for it
     with pytest.raises(NotKept):
         pool.bare(PHOTOGRAPH[:500])
+
+
+def test_what_is_too_large_to_be_decoded_is_not_kept_either_there_or_without(pool: Pool) -> None:
+    small = hostile_pictures.saved("WEBP", "RGB")
+    large = small[:26] + struct.pack("<HH", 8000, 5000) + small[30:]  # RFC 6386, section 9.1
+    with pytest.raises(NotKept):
+        pool.bare(large)
+    with pytest.raises(NotKept) as caught:
+        Here().bare(large)
+    assert isinstance(caught.value.__cause__, ImageTooLarge)  # by its size, as no pixels lie behind it
 
 
 def test_the_largest_file_fits_and_a_larger_one_is_refused_as_without(pool: Pool) -> None:
