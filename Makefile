@@ -35,7 +35,8 @@ test: setup ## run every test, on all processors
 # After hours, the rows of docs/reliability.md, and what could not be tried here: disks that become full want root.
 faults: setup ## kill, fill, cut off and damage everything, for hours; MINUTES=30 of all at once, ONLY=siege for one kind
 	@echo "All of tests/faults$(if $(ONLY), that is about $(ONLY)), of which everything at once for $(or $(MINUTES),30) minutes."
-	PYTHONDONTWRITEBYTECODE= EYAS_TEST_MINUTES=$(or $(MINUTES),30) $(BIN)/pytest tests/faults --all-faults $(if $(ONLY),-k '$(ONLY)')
+	PYTHONDONTWRITEBYTECODE= EYAS_TEST_MINUTES=$(or $(MINUTES),30) $(BIN)/pytest tests/faults --all-faults \
+		--numprocesses $(WORKERS) --dist load --maxschedchunk 1 --durations 20 $(if $(ONLY),-k '$(ONLY)')
 
 fuzz: setup ## try what strangers send, input by input, by the branches it takes; MINUTES=5 of all, RUNS= inputs of each, TARGET=pictures.pixels for one
 	cd tests && $(abspath $(BIN))/python -m fuzz $(TARGET) $(if $(RUNS),--runs $(RUNS),--minutes $(or $(MINUTES),5)) $(ARGS)

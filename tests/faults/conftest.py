@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -10,10 +11,25 @@ import pytest
 _ROW: Final = "faults"
 _LINE: Final = "faults, below"
 _HEAD: Final = ("| done | times | found |", "|---|---|---|")
+_FOLDER: Final = Path(__file__).parent
+# Of a test that does not say how long it may take: on a busy machine some have taken more than four minutes.
+_SECONDS: Final = 3600
 
 Note = Callable[[str], None]
 # Of a test: what was done to the product, how often, and what was found.
 Tell = Callable[[str, str, str], None]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Puts what takes long behind the rest, the longest first, so that in the end no process has all of it to do by itself."""
+    if not config.getoption("all_faults"):
+        return
+    ours = [item for item in items if item.path.is_relative_to(_FOLDER)]
+    ours.sort(key=lambda item: -mark.args[0] if (mark := item.get_closest_marker("timeout")) else -float("inf"))
+    items[:] = [item for item in items if item not in ours] + ours
+    for item in ours:
+        if not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(_SECONDS))
 
 
 @pytest.fixture(scope="session")
@@ -35,8 +51,9 @@ def tell(record_property: Callable[[str, object], None]) -> Tell:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Prints the rows, as docs/reliability.md has them."""
+    """Prints the rows, as docs/reliability.md has them, those of a file together."""
     reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    reports.sort(key=lambda report: report.location[0])
     told = dict.fromkeys(pair for report in reports for pair in report.user_properties if report.when == "call")
     rows, lines = ([line for name, line in told if name == wanted] for wanted in (_ROW, _LINE))
     for line in (*(_HEAD if rows else ()), *rows, *lines):

@@ -24,7 +24,7 @@ MINUTES = float(os.environ.get("EYAS_TEST_MINUTES", "30"))
 ROUND = [act for act in ACTS if act.name == "kill -9" and act.role in {"acceptor", "engine", "decoder", "program", "trainer"}]
 
 
-@pytest.mark.timeout(60 * MINUTES + 1800)
+@pytest.mark.timeout(60 * MINUTES + 3600)
 def test_no_promise_is_broken(tmp_path: Path, s3_server: S3Server, postgres: Postgres, all_faults: bool, note: Note) -> None:
     plan = Plan(7, seconds=60 * MINUTES, real=True) if all_faults else Plan(7, rounds=[ROUND], pace=0)
     siege = Siege(tmp_path, plan, s3_server, postgres)
