@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -172,7 +172,7 @@ class App:
         if self._housekeeping is not None:
             self._background.append(asyncio.create_task(self._housekeeping.run()))
         if self._fleet is not None:
-            self._fleet.on_change = self._show_readiness
+            self._fleet.on_change = self._server.set_models
             try:
                 await self._fleet.refresh()
             except StorageFailed as error:
@@ -211,7 +211,7 @@ class App:
         lame_duck = self._settings.api.lame_duck_seconds
         leaving = min(_LEAVING_SECONDS, lame_duck)
         await asyncio.sleep(lame_duck - leaving)
-        await self._server.send_away()
+        self._server.send_away()
         for service in self._streaming:
             service.end_streams()
         await asyncio.sleep(leaving)
@@ -303,8 +303,3 @@ class App:
         """Sees to it that the repository has a key for prediction ids, also where servers may only read it."""
         with suppress(StorageFailed):
             await asyncio.to_thread(shared_key, self._repository)
-
-    def _show_readiness(self, readiness: Mapping[str, bool]) -> None:
-        task = asyncio.create_task(self._server.set_models(readiness))
-        self._background.append(task)
-        task.add_done_callback(self._background.remove)

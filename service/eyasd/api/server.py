@@ -111,23 +111,23 @@ class Server:
         """Answers calls from now on, and says SERVING for the server and each of its services."""
         self.is_ready = True
         for name in ("", *self._names):
-            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+            self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         await self._server.start()
 
-    async def set_models(self, readiness: Mapping[str, bool]) -> None:
+    def set_models(self, readiness: Mapping[str, bool]) -> None:
         """Says of each model, `models/{model}`, whether it is served."""
         for model, ready in readiness.items():
             state = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
-            await self._health.set(model_name(model), state)
+            self._health.set(model_name(model), state)
 
     def say_not_serving(self) -> None:
         """Says NOT_SERVING to whoever checks, for good, while calls are still answered, so that balancers look elsewhere."""
         self.is_ready = False
         self._health.refuse_checks()
 
-    async def send_away(self) -> None:
+    def send_away(self) -> None:
         """Says it to those that watch, too, and that at once take their calls elsewhere; see `health`."""
-        await self._health.enter_graceful_shutdown()
+        self._health.send_away()
 
     async def stop(self, grace_seconds: float) -> None:
         """Refuses new calls, and lets those in flight finish within the grace."""

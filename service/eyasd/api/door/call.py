@@ -66,6 +66,7 @@ class ServerCall:
         self,
         arrival: Any,
         handler: Handler | None,
+        peer: str,
         loop: asyncio.AbstractEventLoop,
         threshold: Threshold,
         on_surprise: Surprised,
@@ -76,6 +77,7 @@ class ServerCall:
         Args:
             arrival: the queue's event.
             handler: of its method; None if there is no such method.
+            peer: the caller's address, as gRPC has it.
             loop: where the handler runs.
             threshold: says when its message may come.
             on_surprise: called with the method and what its handler raised, where it should have raised nothing.
@@ -88,6 +90,7 @@ class ServerCall:
         self._details = arrival.call_details
         self._metadata = arrival.invocation_metadata
         self._handler = handler
+        self._peer = peer
         self._loop = loop
         self._threshold = threshold
         self._places: Arrivals | None = None
@@ -98,7 +101,6 @@ class ServerCall:
         self._task: asyncio.Task[None] | None = None
         self._reading: asyncio.Future[bytes | None] | None = None
         self._writing = False
-        self._peer: str | None = None
         self._metadata_sent = False
         self._trailing: tuple[tuple[str, str | bytes], ...] = ()
         self._ended = False
@@ -184,8 +186,6 @@ class ServerCall:
 
     def peer(self) -> str:
         """Returns the caller's address, such as `ipv4:127.0.0.1:50000`."""
-        if self._peer is None:
-            self._peer = self._call.peer().decode()
         return self._peer
 
     def certificate_names(self) -> tuple[str, ...] | None:

@@ -18,6 +18,7 @@ import grpc
 from grpc._cython import cygrpc  # type: ignore[attr-defined] # not in the types of grpcio
 
 from eyasd.api.door.call import UNFORESEEN, Aborted, Handler, ServerCall, Surprised, Threshold, path_of, refuse
+from eyasd.api.door.calls import MOST_CALLS, MOST_PROBES, Calls
 
 _ARRIVAL: Final = "arrival"
 _SHUT: Final = "shut"
@@ -32,10 +33,6 @@ _CROWD: Final = 32
 _REFUSALS: Final = 10
 _REFUSALS_WITHIN_SECONDS: Final = 0.05
 _SHUT_SECONDS: Final = 0.02
-# Of each call that is open, HTTP/2's first window may lie there unread (`api.window_bytes`). What everybody may call leaves half of
-# them to those who have shown who they are.
-_MOST_CALLS: Final = 2048
-_MOST_OPEN_CALLS: Final = _MOST_CALLS // 2
 
 
 class Refusal(NamedTuple):
@@ -88,7 +85,8 @@ class Door:
         self._refusal = refusal
         self._services: list[grpc.GenericRpcHandler] = []
         self._handlers: dict[str, Handler] = {}
-        self._calls: set[ServerCall] = set()
+        self._calls: dict[ServerCall, Calls] = {}
+        self._asked, self._probing = Calls(MOST_CALLS), Calls(MOST_PROBES)
         self._ready: deque[tuple[Callable[[Any], None], Any]] = deque()
         self._woken = False
         self._woken_at = 0.0
@@ -158,7 +156,7 @@ class Door:
             elif tag is _SHUT:
                 self._tell(lambda _: self._shut.set(), None)
             elif isinstance(tag, ServerCall):  # it has ended; few are worth waking the loop
-                self._calls.discard(tag)
+                self._leave(tag)
                 if event.batch_operations[0].cancelled():
                     self._tell(tag.cancelled, event)
             elif isinstance(tag, tuple):
@@ -180,16 +178,23 @@ class Door:
             event.call.cancel(grpc.StatusCode.INTERNAL.value[0], UNFORESEEN)
 
     def _arrive(self, path: str, event: Any) -> None:
-        is_open = not self._refusal.applies(path)
-        if (self._is_shut() and not is_open) or len(self._calls) >= (_MOST_OPEN_CALLS if is_open else _MOST_CALLS):
+        is_refusable = self._refusal.applies(path)
+        peer, calls = event.call.peer().decode(), self._asked if is_refusable else self._probing
+        came_seldom = calls.came(peer)
+        if not calls.has_room(peer) or (is_refusable and not came_seldom and self._is_shut()):
             self._refusal.told(path)  # before the caller knows: who asks for the count then finds it
             refuse(event.call, self._refusal.status)
             return
         handler = self._find(path)
-        call = ServerCall(event, handler, self._loop, self._threshold, self._on_surprise, self._count_refusal)
-        self._calls.add(call)
+        call = ServerCall(event, handler, peer, self._loop, self._threshold, self._on_surprise, self._count_refusal)
+        self._calls[call] = calls
+        calls.entered(peer)
         if (then := call.arrive()) is not None:
             self._tell(then, event)
+
+    def _leave(self, call: ServerCall) -> None:
+        if (calls := self._calls.pop(call, None)) is not None:
+            calls.left(call.peer())
 
     def _is_shut(self) -> bool:
         now = time.monotonic()
