@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from functools import lru_cache
 from io import BufferedRandom
 from pathlib import Path
 from typing import Final
@@ -18,6 +17,7 @@ from eyasd.core import bundle
 from eyasd.core.bundle import MANIFEST, MODEL, CheckedFile, Manifest
 from eyasd.core.errors import BrokenBundle, StorageFailed, VersionNotFound
 from eyasd.core.graph import check_graph
+from eyasd.registry.manifests import Manifests
 from eyasd.storage.store import Store
 
 _DIGEST: Final = "manifest.sha256"
@@ -28,8 +28,8 @@ class Bundles:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        # Manifests never change, and a server asks for the same few again and again.
-        self.manifest = lru_cache(maxsize=256)(self._read_manifest)
+        self._manifests = Manifests(self._read_manifest)
+        self.manifest = self._manifests.get
 
     def fetch(self, model: str, version: int, name: str) -> bytes:
         """Returns one file of a version's bundle.
@@ -87,7 +87,7 @@ class Bundles:
         for name in self._store.children(prefix):
             if name not in keep:
                 self._store.delete(f"{prefix}/{name}")
-        self.manifest.cache_clear()
+        self._manifests.clear()
 
     def _fetch(self, manifest: Manifest, model: str, version: int, name: str) -> bytes:
         try:
@@ -118,8 +118,8 @@ class Bundles:
         except FileNotFoundError:
             return ""
 
-    def _read_manifest(self, model: str, version: int) -> Manifest:
-        """Returns the version's manifest. Raises VersionNotFound, BrokenBundle."""
+    def _read_manifest(self, model: str, version: int) -> tuple[Manifest, int]:
+        """Returns the version's manifest, and its bytes. Raises VersionNotFound, BrokenBundle."""
         try:
             text = self._store.read(f"{model}/{version}/{MANIFEST}")
         except FileNotFoundError:
@@ -130,7 +130,7 @@ class Bundles:
                 f"{MANIFEST} of {model}/{version}, or {_DIGEST} beside it, was changed after it was published: restore it."
             )
         try:
-            return bundle.read_manifest(text)
+            return bundle.read_manifest(text), len(text)
         except BrokenBundle as error:
             raise BrokenBundle(f"{model}/{version}: {error.message}") from error
 
