@@ -23,6 +23,7 @@ from callers import Call, Callers, WrongAnswer
 from .daemons import STAYS, SWAPPED
 
 _LIFE_SECONDS: Final = 30.0
+_CALL_SECONDS: Final = 60.0  # that it may take, tries again included
 _KNOWN: Final = 240  # pictures, more than the cache of answers holds
 _STREAMED: Final = 20
 # Calls a second. What a training or a swap takes is not small beside them, so that the daemons have all kinds of work.
@@ -120,19 +121,20 @@ class Mixture:
             connecting.cancel()
 
     async def _connect(self, stack: AsyncExitStack) -> None:
-        """Keeps connections for a while, and those before for as long again, in which their last calls end."""
-        before = AsyncExitStack()
+        """Keeps connections for a while, and those before until their last calls have ended, or have been given up."""
+        before: deque[AsyncExitStack] = deque()
         while True:
             now = await stack.enter_async_context(AsyncExitStack())
             self._clients = {
-                name: await now.enter_async_context(eyas.aio.Client(address, timeout=60))
+                name: await now.enter_async_context(eyas.aio.Client(address, timeout=_CALL_SECONDS))
                 for name, address in self._addresses.items()
             }
             self._triton = await now.enter_async_context(triton.InferenceServerClient(self._addresses["server"]))
             self._web = await now.enter_async_context(aiohttp.ClientSession(f"http://{self._http}", raise_for_status=True))
             await asyncio.sleep(_LIFE_SECONDS)
-            await before.aclose()
-            before = now
+            before.append(now)
+            if len(before) * _LIFE_SECONDS > _CALL_SECONDS:
+                await before.popleft().aclose()
 
     def _check(self, picture: bytes, answer: eyas.Classification | eyas.EyasError) -> eyas.Classification:
         if isinstance(answer, eyas.EyasError):
