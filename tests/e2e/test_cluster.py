@@ -11,6 +11,7 @@ import kmock
 from eyasd.storage.address import open_store
 from fake_cluster import NAMESPACE, FakeCluster
 from kubelet import Kubelet
+from waits import until
 
 from .conftest import House
 
@@ -40,9 +41,7 @@ async def test_a_training_of_two_pods_that_share_no_disk_outlives_its_trainer(
         arguments = ("--model", "digits", "--backbone", "test_resnet", "--set", "pretrained=false", "--set", "image_size_px=32")
         arguments += ("--set", "epochs=1", "--upload")
         training = asyncio.create_task(asyncio.to_thread(house.json, "train", folder, *arguments))
-        async with asyncio.timeout(120):
-            while len(kubelet.started) < 2:
-                await asyncio.sleep(0.02)
+        await until(lambda: len(kubelet.started) >= 2)
         # An upgrade: pods go on, and who watches the job does, too.
         assert await asyncio.to_thread(house.stop) == 0
         await asyncio.to_thread(lambda: house.start("trainer", **settings))

@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import count
@@ -26,6 +26,7 @@ from eyasd.storage.local import LocalStore
 from ports import free_port
 from prometheus import PROGRAM, Prometheus
 from queries import EMPTY, alerts, asked, hastened, names
+from waits import wait_until
 
 from .conftest import House
 
@@ -52,11 +53,11 @@ def seen(tmp_path: Path, house: House) -> Iterator[Prometheus]:
         EYASD_TELEMETRY__TRACE_RATIO="1",
     )
     with Prometheus(tmp_path / "prometheus", {"eyas": house.metrics}, hastened(tmp_path / "rules")) as prometheus:
-        _wait(lambda: prometheus.query("eyas_loaded_version_info"))
+        wait_until(lambda: prometheus.query("eyas_loaded_version_info"))
         _begin_jobs(house, tmp_path)
-        _wait(lambda: prometheus.query("eyas_training_loss and eyas_training_accuracy_ratio"))
+        wait_until(lambda: prometheus.query("eyas_training_loss and eyas_training_accuracy_ratio"))
         _play(house, prometheus)
-        _wait(lambda: prometheus.query('eyas_loaded_version_info{model="colours",version="4"}'))
+        wait_until(lambda: prometheus.query('eyas_loaded_version_info{model="colours",version="4"}'))
         # Rules and rates have seen all of it.
         time.sleep(3)
         yield prometheus
@@ -111,7 +112,7 @@ def _play(house: House, prometheus: Prometheus) -> None:
         client.set_traffic("colours", canary=canary, shadow=eyas.Shadow("colours/3", 100))
         client.set_traffic("paints", canary=eyas.Canary("paints/2", 50, min_requests=10, max_latency_ratio=1000))
         # One version is loaded at a time, and what is asked before is answered by production and seen by nobody.
-        _wait(
+        wait_until(
             lambda: len(prometheus.query("eyas_canary_percent")) == 2 and prometheus.query('eyas_loaded_version_info{version="3"}')
         )
         for moment in range(20):
@@ -122,7 +123,7 @@ def _play(house: House, prometheus: Prometheus) -> None:
             if moment == 5:
                 os.kill(house.engines()[0], signal.SIGKILL)
             time.sleep(0.1)
-        _wait(lambda: _paint(client, pool) or not client.get_traffic("paints").canary)
+        wait_until(lambda: _paint(client, pool) or not client.get_traffic("paints").canary)
         for model, content in (("colours", b"no picture"), ("none", picture())):
             with suppress(eyas.EyasError):
                 client.classify(model, content)
@@ -142,13 +143,6 @@ def _refused(client: eyas.Client, seed: int) -> None:
     """Asks for more than the queue has room for, and sooner than can be."""
     with suppress(eyas.EyasError):
         list(client.classify_many("colours", [noise(100 * seed + number) for number in range(64)], timeout=0.5))
-
-
-def _wait(until: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 150
-    while not until():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def _is_empty(name: str) -> bool:

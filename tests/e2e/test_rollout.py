@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from discovery import NameServer, VirtualAddress
 from eyasd.registry.models import Models
 from eyasd.storage.local import LocalStore
 from ports import free_port
+from waits import until
 
 # Callers hear of a new pod before an old one goes, and that it goes before it has gone; so it is in the manifests, too.
 STEPS = Steps(probe=0.1, news=0.2, min_ready=0.4)
@@ -63,9 +64,3 @@ async def test_servers_are_replaced_and_scaled_under_load_and_no_call_fails(tmp_
 def has_answered(callers: Callers, least: int) -> bool:
     assert not callers.failures()
     return min(map(len, callers.calls.values())) >= least
-
-
-async def until(fulfilled: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not fulfilled():
-            await asyncio.sleep(0.02)

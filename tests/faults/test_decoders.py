@@ -6,8 +6,6 @@ import os
 import random
 import signal
 import socket
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +18,7 @@ from load import Asked, Load
 from ports import free_port
 from processes import children, decoders
 from trainers import TESTS, Trainer
+from waits import wait_until
 
 JOB = "job1"
 KILLS = int(os.environ.get("EYAS_TEST_TURNS", "200"))
@@ -93,10 +92,3 @@ def all_decoders(daemon: Trainer) -> list[int]:
     assert daemon.process is not None
     own = daemon.process.pid
     return [process for parent in (own, *children("eyasd.acceptor", own)) for process in decoders(parent=parent)]
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

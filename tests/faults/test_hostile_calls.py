@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from eyas.v1 import classification_service_pb2 as pb
 from eyasd.api.door.call import ServerCall
 from eyasd.core.errors import UndecodableImage
 from hostile.calls import Besieged, attack, daemon, is_well
+from waits import until
 
 from .conftest import Tell
 
@@ -84,9 +84,3 @@ async def test_a_call_is_gone_when_it_has_ended(besieged: Besieged, channel: grp
 
 def calls() -> list[Any]:
     return [one for one in gc.get_objects() if type(one) is ServerCall]
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(SECONDS):
-        while not true():
-            await asyncio.sleep(0.05)

@@ -20,6 +20,7 @@ from eyasd.config import read_settings
 from eyasd.registry.models import Models
 from eyasd.serving.network.session import Session
 from eyasd.storage.local import LocalStore
+from fake_mlflow import FakeMlflow
 
 Daemon = Callable[..., AbstractAsyncContextManager[App]]
 
@@ -125,3 +126,10 @@ def tls_files(authority: trustme.CA, tmp_path: Path) -> dict[str, str]:
     for part in issued.cert_chain_pems:
         part.write_to_path(str(tmp_path / "chain.pem"), append=True)
     return {"tls_key": str(tmp_path / "key.pem"), "tls_certificate": str(tmp_path / "chain.pem")}
+
+
+@pytest.fixture
+def mlflow() -> Iterator[FakeMlflow]:
+    made = FakeMlflow()
+    yield made
+    made.close()

@@ -38,6 +38,7 @@ from eyasd.registry.models import Models
 from eyasd.serving.network.providers import CPU, CUDA
 from eyasd.supervisor import Supervisor
 from processes import children, listed
+from waits import until_told
 
 CLASSIFY = pb.ClassifyRequest(model="models/colours", images=[pb.Image(content=picture())])
 
@@ -267,9 +268,11 @@ async def test_every_acceptor_reads_credentials_again(
     try:
         assert await accepted(supervisor.port, first, old) == 16
         write(second, new)
-        async with asyncio.timeout(60):
-            while await accepted(supervisor.port, second, new) < 16:
-                await asyncio.sleep(0.1)
+
+        async def all_accept_it() -> bool:
+            return await accepted(supervisor.port, second, new) == 16
+
+        await until_told(all_accept_it)
         assert await accepted(supervisor.port, first, new) == 0
         assert await accepted(supervisor.port, second, old) == 0
         reloads = await shown(supervisor, "eyas_credential_reloads_total")

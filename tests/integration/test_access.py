@@ -1,12 +1,11 @@
-"""Who gets in, over real sockets: roles, tokens that change under load, certificates, limits, and the record of changes."""
+"""Who gets in, over real sockets: roles, tokens that change under load, limits, and the record of changes."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
-import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ import aiohttp
 import grpc
 import jwt
 import pytest
-import trustme
 from cryptography.hazmat.primitives.asymmetric import rsa
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from jwt.algorithms import RSAAlgorithm
@@ -30,6 +28,7 @@ from eyasd.access.tokens import line_of, make_token
 from eyasd.api.permissions import OPEN, RULES
 from eyasd.app import App
 from eyasd.registry.models import Models
+from waits import until, until_told
 
 TESTS = Path(__file__).parents[1]
 RED = picture(COLOURS["red"])
@@ -65,18 +64,12 @@ def house(tmp_path: Path) -> House:
     return House(tmp_path)
 
 
-async def until(met: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(60):
-        while not await met():
-            await asyncio.sleep(0.05)
-
-
-async def refused(call: Awaitable[Any]) -> bool:
+async def works(call: Awaitable[Any]) -> bool:
     try:
         await call
     except (eyas.Unauthenticated, eyas.Unavailable):
-        return True
-    return False
+        return False
+    return True
 
 
 async def test_every_method_is_shut_to_strangers_and_to_those_without_its_role(
@@ -167,64 +160,20 @@ async def test_tokens_are_exchanged_under_load_and_no_call_fails(daemon: Any, pu
                 group.create_task(ask(used))
             house.write(("shop", old), ("shop", new))
             async with eyas.aio.Client(address, token=new, retries=False) as client:
-                await until(lambda: works(client.classify("colours", RED)))
+                await until_told(lambda: works(client.classify("colours", RED)))
             used[0] = new
             seen = answered
-            await until(lambda: reached(lambda: answered > seen + 6))  # each of the three has begun one with the new token
+            await until(lambda: answered > seen + 6)  # each of the three has begun one with the new token
             stop.set()
         house.write(("shop", new))
         async with eyas.aio.Client(address, token=old, retries=False) as client:
-            await until(lambda: refused(client.classify("colours", RED)))
+
+            async def refused() -> bool:
+                return not await works(client.classify("colours", RED))
+
+            await until_told(refused)
         async with eyas.aio.Client(address, token=new, retries=False) as client:
             await client.classify("colours", RED)
-
-
-async def works(call: Awaitable[Any]) -> bool:
-    return not await refused(call)
-
-
-async def reached(met: Callable[[], bool]) -> bool:
-    return met()
-
-
-def write_tls(folder: Path, authority: trustme.CA, clients: trustme.CA) -> dict[str, str]:
-    issued = authority.issue_cert("localhost")
-    (folder / "key.pem").write_bytes(issued.private_key_pem.bytes())
-    (folder / "chain.pem").write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
-    (folder / "clients.pem").write_bytes(clients.cert_pem.bytes())
-    return {
-        "tls_key": str(folder / "key.pem"),
-        "tls_certificate": str(folder / "chain.pem"),
-        "tls_client_ca": str(folder / "clients.pem"),
-    }
-
-
-def of(authority: trustme.CA, issued: trustme.LeafCert) -> dict[str, Any]:
-    chain = b"".join(part.bytes() for part in issued.cert_chain_pems)
-    return {
-        "tls": True,
-        "root_certificates": authority.cert_pem.bytes(),
-        "certificate": chain,
-        "private_key": issued.private_key_pem.bytes(),
-        "timeout": 20,
-        "retries": False,
-    }
-
-
-async def over_https(port: int, authority: trustme.CA, issued: trustme.LeafCert | None, name: str) -> int:
-    """Returns the status of a request; 0 where there was no connection."""
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    if issued is not None:
-        issued.configure_cert(context)
-    try:
-        async with aiohttp.ClientSession() as web:
-            url = f"https://localhost:{port}/v1/{name}:classify"
-            async with web.post(url, data=RED, headers={"content-type": "image/png"}, ssl=context) as response:
-                await response.read()
-                return response.status
-    except (aiohttp.ClientError, OSError):
-        return 0
 
 
 async def test_tokens_over_http_open_what_they_open_over_grpc(daemon: Any, published: Models, house: House, tmp_path: Path) -> None:
@@ -289,73 +238,6 @@ async def test_tokens_over_http_open_what_they_open_over_grpc(daemon: Any, publi
         writer.close()
 
 
-async def test_certificates_say_who_calls_and_are_exchanged_under_load(daemon: Any, published: Models, tmp_path: Path) -> None:
-    first, second, clients, others = (trustme.CA() for _ in range(4))
-    tls = write_tls(tmp_path, first, clients)
-    shop, stranger = clients.issue_cert("web.shop.internal", common_name="web"), others.issue_cert("web.shop.internal")
-    unknown = clients.issue_cert("unknown.internal")
-    roles = {"*.shop.internal": "classify:colours"}
-    async with daemon(api={**tls, "http_listen": "127.0.0.1:0"}, access={"certificates": roles}) as app:
-        address = f"localhost:{app.port}"
-        stop, answered = asyncio.Event(), 0
-
-        async def ask() -> None:
-            """Keeps one connection, which an exchange must not disturb."""
-            nonlocal answered
-            async with eyas.aio.Client(address, **of(first, shop)) as client:
-                while not stop.is_set():
-                    await client.classify("colours", RED)
-                    answered += 1
-
-        async with asyncio.TaskGroup() as group:
-            group.create_task(ask())
-            async with eyas.aio.Client(address, **of(first, unknown)) as client:
-                with pytest.raises(eyas.PermissionDenied, match=r"^unknown\.internal may not do this: .* and there is no role"):
-                    await client.classify("colours", RED)
-            async with eyas.aio.Client(address, **of(first, stranger)) as client:
-                with pytest.raises(eyas.Unavailable):
-                    await client.classify("colours", RED)
-            async with eyas.aio.Client(address, tls=True, root_certificates=first.cert_pem.bytes(), retries=False) as client:
-                with pytest.raises(eyas.Unavailable):
-                    await client.classify("colours", RED)
-            https = [(shop, "models/colours", 200), (shop, "models/hats", 403), (unknown, "models/colours", 403)]
-            for issued, name, status in https:
-                assert await over_https(app.http_port, first, issued, name) == status
-            assert await over_https(app.http_port, first, stranger, "models/colours") == 0
-            assert await over_https(app.http_port, first, None, "models/colours") == 0
-
-            # Another certificate of another authority, and clients of another one: seen by whoever connects from now on.
-            write_tls(tmp_path, second, others)
-
-            async def taken() -> bool:
-                async with eyas.aio.Client(address, **of(second, stranger)) as client:
-                    return await works(client.classify("colours", RED))
-
-            await until(taken)
-
-            async def taken_by_http() -> bool:
-                return await over_https(app.http_port, second, stranger, "models/colours") == 200
-
-            await until(taken_by_http)
-            assert await over_https(app.http_port, second, shop, "models/colours") == 0
-            async with eyas.aio.Client(address, **of(second, shop)) as client:
-                with pytest.raises(eyas.Unavailable):
-                    await client.classify("colours", RED)
-            # Files that do not belong together change nothing.
-            (tmp_path / "key.pem").write_bytes(first.issue_cert("localhost").private_key_pem.bytes())
-
-            async def refused_files() -> bool:
-                assert app._certificates is not None
-                assert app._certificates.current  # as a new connection looks at them
-                return app.metrics.credential_reloads.labels("tls", "failed").value > 0
-
-            await until(refused_files)
-            assert await taken()
-            seen = answered
-            await until(lambda: reached(lambda: answered > seen + 3))
-            stop.set()
-
-
 async def test_a_caller_has_his_share_of_pictures_and_of_calls(daemon: Any, published: Models, house: House) -> None:
     access = {"tokens": house.file, "images_per_second": 0.01, "burst_images": 3, "calls_per_second": 0.01}
     async with daemon(access=access) as app:
@@ -406,7 +288,7 @@ async def test_a_change_is_taken_down_and_does_not_happen_where_it_cannot_be(
             with pytest.raises(eyas.PermissionDenied):
                 await client.delete_model_version("colours", 1)
         assert [record async for record in aliases(house.client(app, "admin"))] == ["admin"]
-        await until(lambda: reached(lambda: len(file.read_text().splitlines()) == 5))  # the last line follows its call
+        await until(lambda: len(file.read_text().splitlines()) == 5)  # the last line follows its call
         file.rename(tmp_path / "record" / "changes.1")
         file.mkdir()  # which takes no line
         async with house.client(app, "admin") as client:

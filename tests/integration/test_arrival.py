@@ -16,6 +16,7 @@ from eyasd.access.tokens import line_of, make_token
 from eyasd.app import App, Role
 from eyasd.registry.models import Models
 from http2 import Http2
+from waits import until_told
 
 CLASSIFY = "/eyas.v1.ClassificationService/Classify"
 FIRST_WINDOW = 512 * 1024
@@ -124,9 +125,7 @@ async def test_connections_have_an_end(daemon: Any, published: Models) -> None:
         assert await answer(app.http_port, health) == b""
         for _, writer in held:
             writer.close()
-        async with asyncio.timeout(60):
-            while not await answer(app.http_port, health):
-                pass
+        await until_told(lambda: answer(app.http_port, health))
 
 
 async def test_streams_have_an_end(daemon: Any, published: Models) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 from collections.abc import Callable
@@ -32,6 +31,7 @@ from eyasd.training.data.listing import Listing, list_files
 from eyasd.training.journal import EVALUATION_SHARES, Journal, with_fetching
 from s3_server import Proxy
 from uploads import blob, open_uploads, upload
+from waits import until
 
 AT_ONCE = timedelta(seconds=-1)
 # How often each of two writers makes a version while others collect; more finds more: EYAS_TEST_TURNS=100.
@@ -97,9 +97,7 @@ async def test_daemons_share_what_came_over_a_bad_line(
             assert facts(opened(datasets.locate(DatasetRef("photos")))) == facts(list_files(photos))
             discard(tmp_path, sources(tmp_path))
             await client.delete_dataset("photos")
-            async with asyncio.timeout(20):  # all of it goes by itself
-                while next(datasets.blobs.store.find("blobs"), None) is not None:
-                    await asyncio.sleep(0.02)
+            await until(lambda: next(datasets.blobs.store.find("blobs"), None) is None)  # all of it goes by itself
 
 
 def test_what_a_job_cannot_read_is_told_of(s3_address: str, tmp_path: Path, opened: Callable[[UploadedDataset], Listing]) -> None:

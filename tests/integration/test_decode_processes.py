@@ -23,6 +23,7 @@ from eyasd.core.traffic import Shadow
 from eyasd.registry.models import Models
 from eyasd.serving.decoding.worker import ENDS
 from processes import children, decoders
+from waits import until
 
 ANN: dict[str, Any] = {"actor": "ann", "reason": ""}
 RED, GREEN = (picture(COLOURS[name], form="JPEG") for name in ("red", "green"))
@@ -39,12 +40,6 @@ async def app(daemon: Any, published: Models, tmp_path: Any) -> Any:
 
 def counted(app: App, name: str, **labels: str) -> float:
     return app.metrics.registry.get_sample_value(name, labels) or 0.0
-
-
-async def until(app: App, name: str, least: float, **labels: str) -> None:
-    async with asyncio.timeout(60):
-        while counted(app, name, **labels) < least:
-            await asyncio.sleep(0.01)
 
 
 async def test_every_door_has_its_pictures_decoded_there(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,10 +66,10 @@ async def test_every_door_has_its_pictures_decoded_there(app: App, monkeypatch: 
         async with session.post(url, data=RED, headers=headers) as response:
             (result,) = (await response.json())["results"]
     assert result["classification"]["predictions"][0]["label"] == "red"
-    await until(app, "eyas_shadow_images_total", 1, model="colours", version="2", label="same")
+    await until(lambda: counted(app, "eyas_shadow_images_total", model="colours", version="2", label="same"))
     assert app._capture is not None
     app._capture.close_window()
-    await until(app, "eyas_captured_images_total", 1, model="colours", reason="sample")
+    await until(lambda: counted(app, "eyas_captured_images_total", model="colours", reason="sample"))
     assert opened == []
 
 
@@ -92,4 +87,4 @@ async def test_a_crash_costs_the_picture_in_its_hands_at_most(app: App) -> None:
             assert all((one.reason, "ended by SIGSEGV" in one.message) == ("DECODER_ENDED", True) for one in lost)
             right = ["red", "green"] * 8
             assert all(answer in lost or answer.label == label for answer, label in zip(answers, right, strict=True))
-            await until(app, "eyas_decoder_ends_total", crashes, why="crash")
+            await until(lambda crashes=crashes: counted(app, "eyas_decoder_ends_total", why="crash") >= crashes)

@@ -16,6 +16,7 @@ from eyasd.api.arrivals import Arrivals, Refused
 from eyasd.api.door import Aborted, Door, Refusal, ServerCall
 from eyasd.api.transport import options
 from http2 import END_STREAM, RST_STREAM, Http2
+from waits import until
 
 MAX_BYTES = 1000
 
@@ -193,9 +194,7 @@ async def test_calls_that_were_left_leave_nothing_behind(channel: grpc.aio.Chann
     def there() -> int:
         return sum(type(one) is ServerCall for one in gc.get_objects())
 
-    async with asyncio.timeout(30):
-        while there():  # the last of them may still be on its way out
-            await asyncio.sleep(0.01)
+    await until(lambda: not there())  # the last of them may still be on its way out
 
 
 async def test_what_goes_wrong_has_its_status(channel: grpc.aio.Channel, surprises: list[str]) -> None:

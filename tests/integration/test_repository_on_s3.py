@@ -25,6 +25,7 @@ from eyasd.registry.models import Models
 from eyasd.storage.bucket import Bucket
 from fake_trainer import House, follow, train
 from s3_server import Fault, Proxy
+from waits import until
 
 ANN: dict[str, Any] = {"actor": "ann", "reason": ""}
 NEVER = timedelta(days=30)
@@ -196,7 +197,5 @@ async def test_a_server_that_starts_later_fetches_no_file_that_another_has_kept(
         registry = {"url": s3_address, "cache_dir": cache}
         async with daemon(Role.SERVER, registry=registry) as app, eyas.aio.Client(f"127.0.0.1:{app.port}") as client:
             assert (await client.classify("colours", picture())).version == "colours/1"
-            async with asyncio.timeout(60):
-                while len(list(cache.glob("[0-9a-f]*"))) < 2:
-                    await asyncio.sleep(0.01)
+            await until(lambda: len(list(cache.glob("[0-9a-f]*"))) >= 2)
     assert fetched == [bundle.GOLDEN, bundle.MODEL]

@@ -16,6 +16,7 @@ from eyas.v1.classification_service_pb2_grpc import ClassificationServiceStub
 from eyasd.api.classify import ClassificationService
 from eyasd.app import App
 from eyasd.registry.models import Models
+from waits import until
 
 Request = pb.ClassifyStreamRequest
 
@@ -38,12 +39,6 @@ def held(app: App) -> tuple[int, int]:
     (service,) = (service for service in app._streaming if isinstance(service, ClassificationService))
     streams = [stream.held for stream in service._streams]
     return sum(images for images, _ in streams), sum(size for _, size in streams)
-
-
-async def until(true: Any) -> None:
-    async with asyncio.timeout(10):
-        while not true():
-            await asyncio.sleep(0.01)
 
 
 async def ended(call: Any) -> tuple[str, str]:

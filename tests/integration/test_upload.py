@@ -21,6 +21,7 @@ from eyasd.core.names import DatasetRef
 from eyasd.machine import open_datasets
 from proxy import Proxy
 from uploads import blob
+from waits import until
 
 UPLOAD = "/eyas.v1.DatasetService/UploadDataset"
 
@@ -81,9 +82,7 @@ async def test_a_folder_arrives_whole_and_once(app: App, photos: Path, sync: boo
     async with eyas.aio.Client(f"127.0.0.1:{app.port}") as client:
         await client.delete_dataset("photos-of-2026")
     store = open_datasets(app._settings).blobs.store
-    async with asyncio.timeout(20):  # all of it goes by itself
-        while next(store.find("blobs"), None) is not None:
-            await asyncio.sleep(0.01)
+    await until(lambda: next(store.find("blobs"), None) is None)  # all of it goes by itself
 
 
 @pytest.mark.parametrize("sync", [True, False])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from eyasd.core.names import DatasetRef
 from eyasd.machine import open_datasets
 from eyasd.registry.datasets import Datasets
 from proxy import Proxy
+from waits import until
 
 __all__ = ["daemon"]  # a fixture
 TESTS = Path(__file__).parents[2]
@@ -135,9 +135,3 @@ def tasks() -> Counter[str]:
 def new(before: Counter[str]) -> Counter[str]:
     """Which tasks there are that there were not."""
     return tasks() - before
-
-
-async def until(holds: Callable[[], Any]) -> None:
-    async with asyncio.timeout(20):
-        while not holds():
-            await asyncio.sleep(0.01)

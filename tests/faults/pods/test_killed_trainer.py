@@ -23,6 +23,7 @@ from eyasd.storage.local import LocalStore
 from fake_cluster import NAMESPACE, FakeCluster
 from kubelet import Kubelet
 from ports import free_port
+from waits import until
 
 TESTS = Path(__file__).parents[2]
 PARTS, EACH = 4, 5  # in parts, as a test has five minutes
@@ -132,9 +133,7 @@ async def test_a_trainer_is_killed_at_any_moment_of_an_attempt_in_pods(tmp_path:
             assert [event.sequence for event in events] == list(range(1, len(events) + 1))
             attempts += done.attempt
         store, models = LocalStore(trainer.store), Models(LocalStore(tmp_path / "data" / "models"))
-        async with asyncio.timeout(30):
-            while await asyncio.to_thread(store.keys, "jobs"):
-                await asyncio.sleep(0.05)
+        await until(lambda: not store.keys("jobs"))
         assert models.versions("m") == list(range(1, count + 2))
     assert alone(tmp_path / "runs")
     tell(

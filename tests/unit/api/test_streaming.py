@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from eyas.v1 import classification_service_pb2 as pb
 from eyasd.api.streaming import Answer, Stream, StreamLimits
 from eyasd.core.errors import EyasError, InvalidArgument, ModelNotFound, StreamEnded, StreamIdle
+from waits import until
 
 OPTIONS = pb.ClassifyStreamRequest(options=pb.ClassifyStreamOptions(model="models/m"))
 ORDERED = pb.ClassifyStreamRequest(options=pb.ClassifyStreamOptions(model="models/m", ordered=True))
@@ -70,12 +71,6 @@ def at_once(_: pb.ClassifyStreamOptions) -> Answer:
         return pb.ClassifyStreamResponse(id=picture.id)
 
     return answer
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not true():
-            await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize(("first", "expected"), [(OPTIONS, ["c", "a", "b"]), (ORDERED, ["a", "b", "c"])])

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from eyasd.pod import layout
 from eyasd.registry.models import Models
 from eyasd.storage.local import LocalStore
 from fake_trainer import FakeProcess, House, follow, states, train
+from waits import until
 
 
 class Store(LocalStore):
@@ -90,12 +90,6 @@ async def pod(house: House, store: Store, job: Job, attempt: int = 1) -> Pod:
 
 def said(text: str) -> ProgressLine:
     return ProgressLine(datetime.now(UTC), message=text)
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not holds():
-            await asyncio.sleep(0.005)
 
 
 async def test_a_training_from_request_to_version(house: House, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

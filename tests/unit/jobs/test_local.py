@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -21,6 +20,7 @@ from eyasd.jobs import guard, local
 from eyasd.jobs.local import LocalOptions, LocalRunner
 from eyasd.jobs.runner import Cause, DevicesTaken, Ending, Launch, Process
 from processes import listed
+from waits import until
 
 _T = TypeVar("_T")
 SLEEP = "time.sleep(60)"
@@ -63,14 +63,6 @@ class House:
         path = self.folder / "said"
         lines = path.read_text().split() if path.exists() else []
         return [int(line) for line in lines] if len(lines) == count else None
-
-
-async def until(look: Callable[[], _T | None]) -> _T:
-    deadline = time.monotonic() + 30
-    while (found := look()) is None:
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
-    return found
 
 
 def alive(process: int) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ from eyasd.core import document, jobdir
 from eyasd.core.bundle import MANIFEST, Manifest, read_manifest
 from eyasd.core.errors import BadDataset
 from eyasd.core.jobdir import ProgressLine
+from eyasd.core.jobs import JobError
 from eyasd.core.spec import TrainSpec
 from eyasd.core.tasks import TrainingTask
 from eyasd.training import __main__ as program
@@ -104,6 +107,18 @@ class JobFolder:
 
     def manifest(self) -> Manifest:
         return read_manifest((self.path / jobdir.BUNDLE / MANIFEST).read_bytes())
+
+
+def run(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs the program in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "eyasd.training", str(folder)],
+        capture_output=True, text=True, timeout=200, check=False, env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+def error_of(folder: Path) -> JobError:
+    return document.load(JobError, (folder / jobdir.ERROR).read_bytes())
 
 
 def main_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -21,9 +20,7 @@ from unittest.mock import Mock
 import numpy as np
 import onnxruntime
 import pytest
-import timm
 import torch
-from safetensors.torch import save_file
 
 from archives import tarred, zipped
 from buckets import FakeBucket
@@ -41,32 +38,15 @@ from eyasd.core.bundle import (
     file_digests,
     read_manifest,
 )
-from eyasd.core.findings import DatasetReport
-from eyasd.core.jobs import JobError
 from eyasd.core.spec import Preset, TrainSpec
-from eyasd.core.tasks import EvaluationOutcome, EvaluationTask, InspectionOutcome, TrainingOutcome, TrainingTask
+from eyasd.core.tasks import TrainingOutcome, TrainingTask
 from eyasd.core.unknown import NEVER, ConfidenceRule
 from eyasd.core.variants import Precision
 from eyasd.training.data import remote
 
-from .conftest import JobFolder, main_on
+from .conftest import error_of, main_on, run
 
 TINY = {"backbone": "test_resnet", "pretrained": False, "image_size_px": 32, "batch_size": 8}
-
-
-def run(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "eyasd.training", str(folder)],
-        capture_output=True, text=True, timeout=200, check=False, env={**os.environ, **environment},
-    )  # fmt: skip
-
-
-def error_of(folder: Path) -> JobError:
-    return document.load(JobError, (folder / jobdir.ERROR).read_bytes())
-
-
-def report_of(folder: Path) -> DatasetReport:
-    return document.load(InspectionOutcome, (folder / jobdir.RESULT).read_bytes()).dataset_report
 
 
 @pytest.fixture(scope="module")
@@ -249,155 +229,6 @@ def test_termination_is_obeyed_and_resumed(
     text = (folder / jobdir.PROGRESS).read_text()
     assert "Took 36 of 36 decoded pictures from the cache" in text
     assert "Went on from the checkpoint of an earlier attempt, after epoch" in text
-
-
-class TestInspection:
-    @pytest.fixture
-    def inspected(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-        """Runs an inspection of a dataset with a tiny network, and returns its folder."""
-        save_file(timm.create_model("test_resnet", num_classes=0).state_dict(), tmp_path / "test_resnet.safetensors")
-
-        def run_on(dataset: Path, cache: dict[str, Any] | None = None, **spec: Any) -> Path:
-            folder = tmp_path / "inspection"
-            folder.mkdir()
-            spec = {"backbone": "test_resnet", **spec}
-            task = {"job": "j3", "attempt": 1, "dataset": str(dataset), "spec": spec, "weights": str(tmp_path), "hub": False}
-            (folder / jobdir.INSPECTION).write_text(json.dumps({**task, "cache": cache}))
-            main_on(folder, monkeypatch)
-            return folder
-
-        return run_on
-
-    def test_it_leaves_a_report_and_no_model(self, squares: Callable[..., Path], inspected: Callable[..., Path]) -> None:
-        root = squares({"red": 12, "blue": 12})
-        (root / "red" / "cut.png").write_bytes(b"no picture")
-        moved = root / "blue" / "001.png"
-        (root / "red" / "001.png").rename(moved)
-        folder = inspected(root)
-        report = report_of(folder)
-        assert [(c.label, c.train, c.validation, c.test) for c in report.labels] == [("blue", 9, 2, 2), ("red", 7, 2, 2)]
-        assert [file.path for file in report.unreadable_files] == ["red/cut.png"]
-        assert report.suspects is not None
-        assert report.suspects.examined == 24
-        assert (report.suspects.pictures[0].path, report.suspects.pictures[0].suggested_label) == ("blue/001.png", "red")
-        assert not (folder / jobdir.BUNDLE).exists()
-        stages = [line.progress.stage for line in JobFolder(folder).lines() if line.progress]
-        assert list(dict.fromkeys(stages)) == ["audit", "weights", "decode", "features", "suspects"]
-
-    def test_a_training_takes_the_pictures_of_an_inspection(
-        self,
-        squares: Callable[..., Path],
-        inspected: Callable[..., Path],
-        job: Callable[..., JobFolder],
-        tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        root, cache = squares({"red": 12, "blue": 12}), {"folder": str(tmp_path / "cache"), "max_bytes": 10**8}
-        inspected(root, cache)
-        training = job(root, TrainSpec(backbone="test_resnet", pretrained=False, epochs=0))
-        task = json.loads((training.path / jobdir.TRAINING).read_text())
-        (training.path / jobdir.TRAINING).write_text(json.dumps({**task, "cache": cache}))
-        assert main_on(training.path, monkeypatch) == jobdir.OK
-        assert "Took 24 of 24 decoded pictures from the cache." in training.messages()
-
-    def test_what_a_training_would_refuse_is_inspected(self, squares: Callable[..., Path], inspected: Callable[..., Path]) -> None:
-        report = report_of(inspected(squares({"red": 2, "blue": 12})))
-        assert report.warnings[0].startswith("A training would refuse this dataset: The label 'red' has 2 distinct readable")
-        assert report.suspects is None
-
-    def test_the_groups_of_a_manifest_are_kept_together(
-        self, squares: Callable[..., Path], inspected: Callable[..., Path], tmp_path: Path
-    ) -> None:
-        files = sorted(squares({"red": 24, "blue": 24}).rglob("*.png"))
-        rows = [f"{file},{file.parent.name},patient {i // 3}" for i, file in enumerate(files)]
-        (tmp_path / "photos.csv").write_text("\n".join(["path,label,group", *rows]))
-        report = report_of(inspected(tmp_path / "photos.csv"))
-        assert [(c.train, c.validation, c.test) for c in report.labels] == [(18, 3, 3), (18, 3, 3)]
-
-    def test_a_backbone_that_is_none(self, squares: Callable[..., Path], inspected: Callable[..., Path]) -> None:
-        error = error_of(inspected(squares(), backbone="resnet05"))
-        assert "'resnet05' is not the name of a backbone" in error.message
-
-
-class TestEvaluation:
-    @pytest.fixture
-    def folder(self, tmp_path: Path, tiny_bundle: Path) -> Path:
-        folder = tmp_path / "evaluation"
-        folder.mkdir()
-        tiny_bundle.rename(folder / jobdir.BUNDLE)
-        return folder
-
-    def ask(self, folder: Path, dataset: Path) -> None:
-        task = EvaluationTask(job="j2", attempt=1, model="colours/1", dataset=str(dataset))
-        (folder / jobdir.EVALUATION).write_text(document.dump(task))
-
-    def test_it_scores_every_readable_picture_without_torch(self, folder: Path, squares: Callable[..., Path]) -> None:
-        root = squares()
-        (root / "red" / "notes.txt").write_text("x")
-        self.ask(folder, root)
-        blocked = folder / "blocked"
-        (blocked / "torch").mkdir(parents=True)
-        (blocked / "torch" / "__init__.py").write_text("raise RuntimeError('an evaluation imported torch')")
-        done = run(folder, PYTHONPATH=str(blocked))
-        assert done.returncode == jobdir.OK, done.stderr
-        evaluation = document.load(EvaluationOutcome, (folder / jobdir.RESULT).read_bytes()).evaluation
-        assert (evaluation.examples, evaluation.accuracy) == (36, 1.0)
-        assert [file.path for file in evaluation.unreadable_files] == ["red/notes.txt"]
-
-    def test_it_scores_an_archive(self, folder: Path, squares: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
-        root = squares()
-        self.ask(folder, Path(shutil.make_archive(str(root), "gztar", root.parent, root.name)))
-        assert main_on(folder, monkeypatch) == jobdir.OK
-        assert document.load(EvaluationOutcome, (folder / jobdir.RESULT).read_bytes()).evaluation.examples == 36
-
-    def test_it_scores_a_manifest(self, folder: Path, tmp_path: Path, squares: Callable[..., Path], monkeypatch) -> None:
-        squares({"red": 2, "blue": 2})
-        (tmp_path / "photos.jsonl").write_text(
-            '{"path": "data/red/001.png", "label": "red"}\n{"path": "data/blue/003.png", "label": "blue"}\n'
-        )
-        self.ask(folder, tmp_path / "photos.jsonl")
-        assert main_on(folder, monkeypatch) == jobdir.OK
-        evaluation = document.load(EvaluationOutcome, (folder / jobdir.RESULT).read_bytes()).evaluation
-        assert (evaluation.examples, evaluation.unreadable_files) == (2, ())
-
-    def test_of_splits_it_scores_the_test_split(
-        self, folder: Path, squares: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        self.ask(folder, squares({"red": 5, "blue": 5}, splits=("train", "test")))
-        assert main_on(folder, monkeypatch) == jobdir.OK
-        evaluation = document.load(EvaluationOutcome, (folder / jobdir.RESULT).read_bytes()).evaluation
-        assert [(row.label, row.examples) for row in evaluation.labels] == [("blue", 5), ("green", 0), ("red", 5)]
-
-    @pytest.mark.parametrize(
-        ("counts", "splits", "message"),
-        [
-            ({"red": 2, "violet": 2}, ("",), "labels that colours/1 does not know: 'violet'"),
-            ({"red": 2, "blue": 2}, ("train", "validation"), "no test split"),
-        ],
-    )
-    def test_what_it_cannot_score_it_refuses(
-        self, folder: Path, squares: Callable[..., Path], monkeypatch, counts: dict[str, int], splits: tuple[str, ...], message: str
-    ) -> None:
-        self.ask(folder, squares(counts, splits=splits))
-        assert main_on(folder, monkeypatch) == jobdir.USER_ERROR
-        assert error_of(folder).reason == "BAD_DATASET"
-        assert message in error_of(folder).message
-
-    def test_without_a_readable_picture_it_says_so(self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        (tmp_path / "data" / "red").mkdir(parents=True)
-        (tmp_path / "data" / "red" / "x.jpg").write_bytes(b"x")
-        self.ask(folder, tmp_path / "data")
-        assert main_on(folder, monkeypatch) == jobdir.USER_ERROR
-        assert "None of 1 file is a readable picture, such as 'red/x.jpg'" in error_of(folder).message
-
-    def test_a_tampered_version_is_refused(
-        self, folder: Path, squares: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        self.ask(folder, squares())
-        with (folder / jobdir.BUNDLE / MODEL).open("ab") as file:
-            file.write(b"\0")
-        assert main_on(folder, monkeypatch) == jobdir.USER_ERROR
-        assert error_of(folder).reason == "BROKEN_BUNDLE"
 
 
 class TestExitCodes:

@@ -19,7 +19,8 @@ from eyasd.core import document, jobdir
 from eyasd.core.bundle import MANIFEST, MODEL, REPORT, Manifest, read_manifest
 from eyasd.core.tasks import EvaluationOutcome, EvaluationTask, InspectionOutcome
 
-from .test_program import TINY, error_of, main_on
+from .conftest import error_of, main_on
+from .test_program import TINY
 
 COUNT = 120
 

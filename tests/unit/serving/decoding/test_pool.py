@@ -4,7 +4,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
@@ -23,6 +23,7 @@ from eyasd.serving.capture.preparing import NotKept
 from eyasd.serving.decoding.decoding import Decoding, Here
 from eyasd.serving.decoding.pool import Pool
 from processes import decoders
+from waits import wait_until
 
 SPEC = Preprocess(8, oversampling=1.25, resize=Resize.MATRIX)
 PHOTOGRAPH = (Path(__file__).parents[3] / "golden" / "scene.jpg").read_bytes()
@@ -212,10 +213,3 @@ def is_running(process: str) -> bool:
         return ") Z " not in Path(f"/proc/{process}/stat").read_text()
     except FileNotFoundError:
         return False
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from eyasd.serving.engine.loading import EngineOptions, LoadedVersion, Loader
 from eyasd.serving.engine.remote import RemoteLoader
 from eyasd.serving.network.providers import CPU
 from eyasd.telemetry.metrics import Metrics
+from waits import until
 
 OPTIONS = EngineOptions(
     provider=CPU, precision="auto", threads=1, max_batch_size=4, max_delay_seconds=0, slots=16, transport=Transport.THREAD
@@ -82,11 +83,6 @@ async def ask(loaded: LoadedVersion) -> None:
         slot.pixels[:] = golden().images[1]
         answer = await slot.infer(math.inf)
     assert np.allclose(answer.probabilities, golden().probabilities[1], atol=1e-6)
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    while not holds():
-        await asyncio.sleep(0.001)
 
 
 async def test_a_version_is_loaded_once_and_ends_with_the_last_that_wants_it(keeper: Keeper, acceptors: list[Acceptor]) -> None:

@@ -19,13 +19,9 @@ from engines import SHAPE, Network, Worker, ask
 from eyasd.core.errors import DeadlineExceeded, OutOfMemory, Unavailable
 from eyasd.serving.engine import link as room
 from eyasd.serving.engine.link import Engine
+from waits import until
 
 Serve = Callable[..., AbstractAsyncContextManager[Engine]]
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    while not holds():
-        await asyncio.sleep(0.001)
 
 
 def free(engine: Engine) -> int:

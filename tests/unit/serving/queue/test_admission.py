@@ -182,8 +182,9 @@ def test_another_callers_pictures_do_not_use_up_ones_share_of_the_room_but_twice
 
 
 def test_a_request_larger_than_the_bound_is_answered_when_nothing_else_is() -> None:
-    with Admission(10, decoders=1).admit(question(64)):
-        assert True
+    admission = Admission(10, decoders=1)
+    with admission.admit(question(64)):
+        assert admission.in_flight == 64
 
 
 def test_a_deadline_that_the_queue_would_miss_is_refused_at_once() -> None:
