@@ -20,6 +20,7 @@ from PIL import ExifTags, Image
 
 from eyasd.core.errors import UndecodableImage
 from eyasd.core.opening import open_picture
+from eyasd.core.preprocess import whole_rgb
 
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 # ISO/IEC 15948: what says which colours are meant; text, times and what is private are not among them.
@@ -146,8 +147,12 @@ def _webp(encoded: bytes, exif: bytes) -> bytes:
 
 def _as_png(picture: Image.Image) -> bytes:
     """Returns a PNG of a picture's first frame, with nothing else that its file said."""
-    mode = picture.mode if picture.mode in {"1", "L", "RGB", "RGBA"} else "RGBA" if picture.has_transparency_data else "RGB"
-    bare = Image.fromarray(np.asarray(picture.convert(mode)))
+    picture.load()  # now it is known what is clear
+    if picture.mode.startswith("I"):
+        picture = whole_rgb(picture)  # Pillow's own conversion would make all that is not black white
+    mode = "RGBA" if picture.has_transparency_data else picture.mode if picture.mode in {"1", "L"} else "RGB"
+    bare = picture.convert(mode)
+    bare.info.clear()
     buffer = BytesIO()
     bare.save(buffer, "PNG")
     return buffer.getvalue()

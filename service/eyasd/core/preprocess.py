@@ -17,7 +17,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from eyasd.core import jpeg, resample
 from eyasd.core.errors import ImageTooLarge, UndecodableImage
-from eyasd.core.opening import FORMATS, check_parts, open_picture
+from eyasd.core.opening import FORMATS, STARTS, check_parts, count_scans, open_picture
 
 # Real files of every camera and messenger we know of stay far below these.
 MAX_ENCODED_BYTES: Final = 20_000_000
@@ -126,10 +126,14 @@ def load_image(
     except UndecodableImage:
         raise
     except UnidentifiedImageError:
-        kind = "The file is empty" if not encoded else "The bytes are not a picture"
+        if encoded.startswith(STARTS):
+            raise UndecodableImage("The picture is damaged, or of a kind that is not read: save it again.") from None
+        kind = "The file is empty" if not encoded else "The bytes are not a picture that is read"
         raise UndecodableImage(f"{kind}: send a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file.") from None
     except Exception as error:
         # Pillow's decoders raise OSError, ValueError, SyntaxError, TypeError and more on damaged files.
+        if str(error).startswith("Unsupported"):
+            raise UndecodableImage(f"The picture is of a kind that is not read ({error}): save it as a PNG.") from error
         raise UndecodableImage(f"The picture is damaged or cut short ({error}): send a whole file.") from error
 
 
@@ -185,9 +189,9 @@ def _check_size(size: tuple[int, int], max_pixels: int) -> None:
 def _check_jpeg(encoded: bytes, size: tuple[int, int], spec: Preprocess) -> int:
     """Returns by what its sides are divided while it is decoded. Raises ImageTooLarge."""
     _check_size(size, spec.max_pixels)
-    scans = encoded.count(_JPEG_START_OF_SCAN)
+    scans = encoded.count(_JPEG_START_OF_SCAN)  # a hundredth of what it costs to be exact, but also what only looks like one
     most = min(MAX_JPEG_SCANS, MAX_SCANNED_PIXELS // max(1, size[0] * size[1]))
-    if scans > most:
+    if scans > most and (scans := count_scans(encoded)) > most:
         raise ImageTooLarge(f"The JPEG has {scans} scans; at most {most} are read of its size. Save it again as a plain JPEG.")
     return jpeg.divisor(size, round(spec.oversampling * spec.crop_px / spec.crop_fraction))
 
@@ -222,7 +226,7 @@ def _cut_square(whole: Image.Image | NDArray[np.uint8], spec: Preprocess, out: N
         result[:] = whole[int(top) : int(top + side), int(left) : int(left + side)]
         return result
     if spec.resize == Resize.PILLOW:
-        rgb = _whole_rgb(whole) if isinstance(whole, Image.Image) else Image.fromarray(whole)
+        rgb = whole_rgb(whole) if isinstance(whole, Image.Image) else Image.fromarray(whole)
         result[:] = np.asarray(rgb.resize((spec.crop_px, spec.crop_px), pillows, box=box))
     elif isinstance(whole, Image.Image):
         # Piece by piece, as what is made on the way of a whole picture of 40 megapixels would take 600 MB more.
@@ -232,8 +236,8 @@ def _cut_square(whole: Image.Image | NDArray[np.uint8], spec: Preprocess, out: N
     return result
 
 
-def _whole_rgb(picture: Image.Image) -> Image.Image:
-    """Returns what `_rgb` does, made piece by piece."""
+def whole_rgb(picture: Image.Image) -> Image.Image:
+    """Returns a picture as a network sees its colours: 8-bit RGB, transparency on white; made piece by piece."""
     if picture.mode == "RGB" and not picture.has_transparency_data:
         return picture
     width, height = picture.size

@@ -18,7 +18,10 @@ from builders import scene
 from eyasd.core import likeness
 from eyasd.core.errors import UndecodableImage
 from eyasd.core.metadata import without_metadata
+from eyasd.core.preprocess import Preprocess, Resize, load_image
+from eyasd.serving.capture.preparing import bare
 
+SPEC = Preprocess(60, resize=Resize.MATRIX)
 SECRET = b"52.5200N 13.4050E"
 
 
@@ -125,6 +128,20 @@ def test_what_cannot_be_copied_in_parts_becomes_a_png_of_its_first_picture(form:
     assert (opened.format, SECRET in after) == ("PNG", False)
     before = Image.open(BytesIO(buffer.getvalue()))
     assert np.array_equal(np.asarray(opened.convert("RGBA")), np.asarray(before.convert("RGBA")))
+
+
+def test_what_becomes_a_png_is_seen_as_before() -> None:
+    grey = scene(1).convert("L")
+    deep = [Image.fromarray(np.asarray(one.convert("L")).astype(np.uint16) * 257) for one in (scene(1), scene(2))]
+    clear, small, moving = BytesIO(), BytesIO(), BytesIO()
+    grey.save(clear, "GIF", transparency=int(np.bincount(np.asarray(grey).ravel()).argmax()))
+    grey.save(small, "GIF")
+    deep[0].save(moving, "PNG", save_all=True, append_images=deep[1:])
+    larger = small.getvalue()[:6] + struct.pack("<HH", 200, 200) + small.getvalue()[10:]  # of which the picture draws a part
+    for before in (clear.getvalue(), larger, moving.getvalue()):
+        stripped, _ = bare(before)
+        assert stripped.startswith(b"\x89PNG")
+        assert np.array_equal(load_image(stripped, SPEC), load_image(before, SPEC))
 
 
 def test_pixels_become_a_png() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from io import BytesIO
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 from PIL import ExifTags, Image, ImageOps
 
 from eyasd.core.errors import UndecodableImage
-from eyasd.core.preprocess import Preprocess, Resize, load_image
+from eyasd.core.opening import open_picture
+from eyasd.core.preprocess import Preprocess, Resize, load_image, whole_rgb
+from hostile_pictures import png
 
 SIDE = 16
 # Where nothing is near another colour, and what is there.
@@ -71,6 +74,73 @@ def test_odd_ones_are_seen_as_they_are(form: str) -> None:
         assert is_seen(saved(quarters("CMYK"), form), quarters())
     # Something else behind its end, of which another program would make a page or an archive.
     assert is_seen(saved(quarters(), form) + b"<script>alert(1)</script>PK\x05\x06" + bytes(18), quarters())
+
+
+@pytest.mark.parametrize("bits", [1, 4, 8])
+@pytest.mark.parametrize("used", [0, 2])
+def test_a_bmp_of_two_colours_has_them_however_many_bits_a_pixel_has(bits: int, used: int) -> None:
+    whole = bytearray(saved(quarters("L").point(lambda grey: 255 * (grey > 70)).convert("P"), "BMP"))
+    palette = [0, 0xFFFFFF] + [0] * ((used or 1 << bits) - 2)
+    rows = [[1] * 8 + [0] * 8] * 8 + [[0] * 8 + [1] * 8] * 8
+    packed = [int("".join(f"{pixel:0{bits}b}" for pixel in row), 2).to_bytes(2 * bits) for row in rows]
+    pixels = b"".join(row + bytes(-len(row) % 4) for row in packed)
+    start = 54 + 4 * len(palette)
+    whole[10:14], whole[28:30], whole[46:50] = start.to_bytes(4, "little"), bits.to_bytes(2, "little"), used.to_bytes(4, "little")
+    encoded = bytes(whole[:54]) + np.array(palette, "<u4").tobytes() + pixels
+    seen = load_image(encoded, Preprocess(SIDE, resize=Resize.MATRIX))[:, :, 0]
+    assert np.array_equal(seen, 255 * np.array(rows[::-1], np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("bits", "kind", "clear", "pixels"),
+    [
+        (1, 0, (1,), b"\x40"),
+        (2, 0, (1,), b"\x18"),
+        (4, 0, (0xFFF5,), b"\x05\xa0"),  # of whose bits the lowest four count
+        (8, 0, (7,), b"\0\x07\x09"),
+        (16, 0, (0x1234,), b"\0\0\x12\x34\x12\x35"),
+        (16, 2, (0x1234, 0, 0xFFFF), b"\0\0\0\0\0\0" + b"\x12\x34\0\0\xff\xff" + b"\x34\x12\0\0\xff\xff"),
+    ],
+)
+def test_the_colour_of_a_png_that_is_clear_is_white(bits: int, kind: int, clear: tuple[int, ...], pixels: bytes) -> None:
+    """Of three pixels the second has it."""
+    chunks = [(b"tRNS", b"".join(value.to_bytes(2) for value in clear)), (b"IDAT", zlib.compress(b"\0" + pixels))]
+    encoded = png(chunks, (3, 1), bits, kind)
+    wanted = [load_image(encoded, Preprocess(1, resize=resize)).tolist() for resize in Resize]
+    assert wanted == [[[[255] * 3]]] * 2
+    assert np.asarray(whole_rgb(open_picture(encoded)))[0, [0, 2]].min(axis=1).tolist() != [255, 255]
+
+
+@pytest.mark.parametrize("place", [(0, 0), (7, 5), (16, 16)])
+def test_where_the_first_picture_of_a_gif_draws_nothing_it_is_white(place: tuple[int, int]) -> None:
+    encoded = bytearray(saved(quarters(), "GIF"))
+    start = encoded.index(b",", 13 + 3 * 2 ** ((encoded[10] & 7) + 1))
+    encoded[6:10] = np.array([2 * SIDE, 2 * SIDE], "<u2").tobytes()
+    encoded[start + 1 : start + 5] = np.array(place, "<u2").tobytes()
+    wanted = Image.new("RGB", (2 * SIDE, 2 * SIDE), "white")
+    wanted.paste(quarters(), place)
+    for resize in Resize:
+        seen = load_image(bytes(encoded), Preprocess(2 * SIDE, resize=resize)).astype(int)
+        assert np.abs(seen - np.asarray(wanted)).max() <= 3
+
+
+@pytest.mark.parametrize(
+    ("encoded", "says"),
+    [
+        (b"", "The file is empty: send a JPEG"),
+        (b"II*\0" + bytes(100), "not a picture that is read: send a JPEG, PNG, WEBP, GIF or BMP file"),
+        (saved(quarters(), "PNG")[:8] + bytes(20), "damaged, or of a kind that is not read: save it again"),
+        (saved(quarters(), "JPEG").replace(b"\xff\xc0\0\x11\x08", b"\xff\xc1\0\x11\x0c"), "damaged, or of a kind that is not read"),
+        (
+            saved(quarters(), "BMP")[:30] + b"\x09" + saved(quarters(), "BMP")[31:],
+            r"not read \(Unsupported BMP .*: save it as a PNG",
+        ),
+        (saved(quarters(), "PNG")[:-30], "is damaged or cut short .*: send a whole file"),
+    ],
+)
+def test_what_is_refused_is_told_for_what_it_is(encoded: bytes, says: str) -> None:
+    with pytest.raises(UndecodableImage, match=says):
+        load_image(encoded, Preprocess(SIDE))
 
 
 def test_every_beginning_of_a_file_is_a_picture_or_a_mistake() -> None:

@@ -7,9 +7,9 @@ import pytest
 
 import hostile_pictures
 from eyasd.core.errors import ImageTooLarge
-from eyasd.core.opening import check_parts, open_picture
+from eyasd.core.opening import check_parts, count_scans, open_picture
 from eyasd.core.preprocess import Preprocess, Resize, load_image
-from hostile_pictures import EXIF, PICTURES, black, gif, jpeg, png, saved
+from hostile_pictures import EXIF, PICTURES, black, gif, jpeg, png, saved, zeros
 
 # The others take a second and more each, to make or to decode.
 SLOW = {"PNG of empty chunks", "JPEG of CMYK, one scan again and again", "WebP as large as is read, on its side"}
@@ -43,6 +43,8 @@ def test_no_picture_costs_5_s_or_500_mb(resize: Resize, names: list[str]) -> Non
     ("encoded", "says"),
     [
         (png([(b"abCd", b"")] * 16_384 + [black(24)]), "16,384 chunks"),
+        # Each of 16,000 took a millisecond to expand.
+        (png([black(24), *[(b"iCCP", b"a\0\0" + zeros(900_000))] * 17]), "16 colour profiles"),
         (gif(b"!\xfe" + b"\x01a" * 4_096 + b"\0"), "4,096 blocks"),
         (gif(bytes(4_097)), "4,096 blocks or stray bytes"),
         (jpeg(b"\xff\xfe\x00\x02" * 4_097), "4,096 segments"),
@@ -63,6 +65,7 @@ def test_a_file_of_too_many_parts_is_refused_before_it_is_opened(encoded: bytes,
     "encoded",
     [
         png([(b"abCd", b"")] * 16_000 + [black(24)]),
+        png([(b"iCCP", b"a\0\0" + zeros(900_000))] * 16 + [black(24)]),
         gif(b"!\xfe" + b"\x01a" * 4_000 + b"\0"),
         jpeg(b"\xff\xfe\x00\x02" * 4_000),
         jpeg(b"\xff\xfe\xff\xff" + b"\xff\x00" * 32_766 + b"a"),
@@ -76,3 +79,29 @@ def test_a_file_of_too_many_parts_is_refused_before_it_is_opened(encoded: bytes,
 def test_many_parts_are_read(encoded: bytes) -> None:
     check_parts(encoded)
     assert open_picture(encoded).size == (64, 64)
+
+
+def test_scans_are_counted_where_a_decoder_sees_them() -> None:
+    whole = saved("JPEG", "RGB", progressive=True)
+    scans = whole.count(b"\xff\xda")
+    assert count_scans(whole) == scans > 1
+    thumbnails = b"\xff\xda" * 200
+    # As telephones put a film of some megabytes behind a photograph.
+    filmed = jpeg(b"\xff\xfe" + (2 + len(thumbnails)).to_bytes(2) + thumbnails, picture=whole) + thumbnails
+    assert count_scans(filmed) == scans
+    assert load_image(filmed, Preprocess(8)).shape == (8, 8, 3)
+    # What a decoder passes over one by one hides nothing behind a length.
+    for stray in (
+        b"\xff\x02\xff\xff",
+        b"\xff\xbf\xff\xff",
+        b"\xff\xd0\xff\xff",
+        b"\xff\x01\xff\xff",
+        b"\xff\x00\xff\xff",
+        b"\0\xff\xff",
+    ):
+        assert count_scans(whole[:-2] + stray + whole[2:]) == 2 * scans, stray
+    again = whole[whole.index(b"\xff\xda") : -2] * (200 // scans)
+    with pytest.raises(ImageTooLarge, match="scans; at most 128 are read"):
+        load_image(whole[:-2] + again + whole[-2:], Preprocess(8))
+    with pytest.raises(ImageTooLarge, match="4,096 segments"):
+        count_scans(whole[:-2] + b"\xff\xfe\0\x02" * 4_097)

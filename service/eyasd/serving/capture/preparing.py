@@ -13,7 +13,7 @@ from eyasd.core import likeness
 from eyasd.core.errors import DeadlineExceeded, StartupFailed, Unavailable, UndecodableImage
 from eyasd.core.metadata import without_metadata
 from eyasd.core.opening import open_picture
-from eyasd.core.preprocess import check_pixels
+from eyasd.core.preprocess import check_pixels, whole_rgb
 from eyasd.serving.question import Picture
 
 # Of the bytes of a picture what may be kept of it; None to keep nothing.
@@ -107,7 +107,7 @@ def _small(encoded: bytes) -> Image.Image:
     check_pixels(opened)
     opened.draft(None, _SMALL_PX)
     ImageOps.exif_transpose(opened, in_place=True)
-    return opened if opened.mode == "RGB" else opened.convert("RGB")
+    return whole_rgb(opened)  # as the network saw it
 
 
 def _looks(picture: Image.Image) -> tuple[tuple[int, int], bytes]:

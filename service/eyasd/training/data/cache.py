@@ -21,7 +21,7 @@ import PIL
 import simplejpeg
 from numpy.typing import NDArray
 
-from eyasd.core import document, jpeg, preprocess, resample
+from eyasd.core import document, jpeg, opening, preprocess, resample
 from eyasd.core.errors import UndecodableImage
 from eyasd.core.opening import open_picture
 from eyasd.core.preprocess import MAX_ENCODED_BYTES, Preprocess, load_image
@@ -35,7 +35,7 @@ from eyasd.training.journal import Journal
 
 _OWN: Final = "pictures"
 # Pixels that other code made are other pixels. The code itself cannot forget to say so, as a version number can.
-_CODE: Final = "".join([PIL.__version__, simplejpeg.__version__, *map(inspect.getsource, (preprocess, jpeg, resample))])
+_CODE: Final = "".join([PIL.__version__, simplejpeg.__version__, *map(inspect.getsource, (preprocess, opening, jpeg, resample))])
 
 
 @dataclass(frozen=True, slots=True)
