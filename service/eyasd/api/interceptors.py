@@ -27,8 +27,9 @@ from eyasd.api.asking import CALLER_KEY, host_of
 from eyasd.api.door import Aborted, Refusal, ServerCall
 from eyasd.api.door.call import NO_MESSAGE, Handler
 from eyasd.api.errors import status_of, status_of_surprise, trailers_of
-from eyasd.api.gate import Caller, Gate, authorization_of, caller, check_models, record
+from eyasd.api.gate import Caller, Gate, authorization_of, caller, check_models
 from eyasd.api.permissions import OPEN, Rule, rule_of
+from eyasd.api.recording import record
 from eyasd.core.errors import EyasError, InvalidArgument, Overloaded, PermissionDenied, Unauthenticated
 from eyasd.telemetry.context import REQUEST_ID
 from eyasd.telemetry.logging import access

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 import gc
 from contextlib import suppress
@@ -47,6 +46,8 @@ async def tidy_often() -> None:
     By `collect_seldom` alone a daemon that has little to do would look for cycles every half an hour. To look takes half a
     millisecond for 20,000 objects, in the loop's thread, as what is found may belong to the loop.
     """
+    import asyncio  # noqa: PLC0415 - which engines, that trim their heaps too, do without
+
     while True:
         await asyncio.sleep(_TIDY_SECONDS)
         gc.collect()

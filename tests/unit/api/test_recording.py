@@ -1,4 +1,4 @@
-"""api.gate: what is taken down of a change, whatever is in it."""
+"""api.recording: what is taken down of a change, whatever is in it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from google.protobuf.duration_pb2 import Duration
 
 from eyas.v1 import training_service_pb2, training_spec_pb2
-from eyasd.api.gate import record
+from eyasd.api.recording import record
 
 
 def test_a_change_is_taken_down_though_its_numbers_are_none() -> None:
