@@ -141,6 +141,7 @@ class App:
             metrics=self._metrics,
             log=log,
             streams=Streams(self._part(settings.api.streams)),
+            idle_seconds=settings.api.stream_idle_seconds,
             own={REPORT_PROGRESS: self._reports},
             tracing=self._tracing,
         )

@@ -24,6 +24,7 @@ from google.rpc import status_pb2
 from eyasd.access.credentials import NO_TOKEN
 from eyasd.api.arrivals import Refused, Streams
 from eyasd.api.asking import CALLER_KEY, host_of
+from eyasd.api.dialogue import dialogue
 from eyasd.api.door import Aborted, Refusal, ServerCall
 from eyasd.api.door.call import NO_MESSAGE, Handler
 from eyasd.api.errors import status_of, status_of_surprise, trailers_of
@@ -64,6 +65,7 @@ class CallInterceptor:
         metrics: Metrics,
         log: structlog.typing.FilteringBoundLogger,
         streams: Streams,
+        idle_seconds: float,
         own: Mapping[str, Callable[[str], bool]] = MappingProxyType({}),
         tracing: Tracing = OFF,
     ) -> None:
@@ -74,10 +76,11 @@ class CallInterceptor:
             metrics: counts and times each call.
             log: gets one access line a call.
             streams: in which callers send.
+            idle_seconds: how long one of them may be silent.
             own: by the path of a method that has tokens of its own, and takes no other, whether a token is one.
             tracing: makes a trace of those calls that are sampled.
         """
-        self._own, self._streams = own, streams
+        self._own, self._streams, self._idle_seconds = own, streams, idle_seconds
         self._intercepted: set[str] = set()
         self.tracing = tracing
         self.gate = gate
@@ -99,8 +102,8 @@ class CallInterceptor:
             gathering = self._gathering(method, handler, inner.stream_unary)
             return grpc.stream_unary_rpc_method_handler(gathering, None, handler.response_serializer)
         if handler.request_streaming:
-            streams = self._responses(method, handler, inner.stream_stream)
-            return grpc.stream_stream_rpc_method_handler(streams, None, handler.response_serializer)
+            conversation = self._conversation(method, handler, dialogue(inner.stream_stream, self._idle_seconds))
+            return grpc.stream_stream_rpc_method_handler(conversation, None, handler.response_serializer)
         if handler.response_streaming:
             responses = self._responses(method, handler, inner.unary_stream)
             return grpc.unary_stream_rpc_method_handler(responses, None, handler.response_serializer)
@@ -120,15 +123,10 @@ class CallInterceptor:
 
         return call
 
-    def _responses(self, method: _Method, handler: Handler, behaviour: Any) -> Callable[[Any, Any], AsyncIterator[Message]]:
-        async def call(request: Any, context: Any) -> AsyncIterator[Message]:
-            async with (around := _Call(self, method, context)) as made:
+    def _responses(self, method: _Method, handler: Handler, behaviour: Any) -> Callable[[bytes, Any], AsyncIterator[Message]]:
+        async def call(request: bytes, context: Any) -> AsyncIterator[Message]:
+            async with (around := _Call(self, method, context)):
                 await around.admit()
-                if handler.request_streaming:
-                    with around.reading():
-                        async for response in behaviour(_parse_each(handler, request, made, method.rule), context):
-                            yield response
-                    return
                 parsed = _parse(handler, request)
                 await around.enter(parsed)
                 async for response in behaviour(parsed, context):

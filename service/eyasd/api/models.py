@@ -42,6 +42,8 @@ class ModelService(pb_grpc.ModelServiceServicer):
         self._keep = keep
         self._models = models
         self._fleet = fleet
+        self._checking: dict[tuple[str, int], asyncio.Future[tuple[CheckedFile, ...]]] = {}
+        self._one_at_a_time = asyncio.Lock()
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Any) -> pb.ListModelsResponse:  # noqa: N802, ARG002
         """Lists models by name."""
@@ -72,7 +74,7 @@ class ModelService(pb_grpc.ModelServiceServicer):
         """Returns a version, and reads its files again if that is asked for."""
         ref = parse_model_ref(request.name, "name")
         version = await asyncio.to_thread(self._models.resolve, ref)
-        checked = await asyncio.to_thread(self._models.check, ref.model, version) if request.verify else ()
+        checked = await self._checked(ref.model, version) if request.verify else ()
         return pb.GetModelVersionResponse(version=await asyncio.to_thread(self._version, ref.model, version, checked))
 
     async def GetReport(self, request: pb.GetReportRequest, context: Any) -> pb.GetReportResponse:  # noqa: N802, ARG002
@@ -167,6 +169,18 @@ class ModelService(pb_grpc.ModelServiceServicer):
         history = await asyncio.to_thread(self._models.traffic.history, model)
         page, token = paging.newest_first(history, request.page_token, request.page_size)
         return pb.ListTrafficRecordsResponse(records=[traffic_message(model, record) for record in page], next_page_token=token)
+
+    async def _checked(self, model: str, version: int) -> tuple[CheckedFile, ...]:
+        """Has the files of a version read again, once for all who ask for it meanwhile, and of one version at a time."""
+        checking = self._checking.get((model, version))
+        if checking is None:
+            checking = self._checking[model, version] = asyncio.ensure_future(self._check(model, version))
+            checking.add_done_callback(lambda _: self._checking.pop((model, version)))
+        return await asyncio.shield(checking)  # others may wait for it, too
+
+    async def _check(self, model: str, version: int) -> tuple[CheckedFile, ...]:
+        async with self._one_at_a_time:
+            return await asyncio.to_thread(self._models.check, model, version)
 
     def _traffic(self, model: str, record: TrafficRecord | None) -> traffic_pb2.Traffic:
         stopped = self._fleet.router.stopped(model) if self._fleet else ""

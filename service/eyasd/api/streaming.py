@@ -68,11 +68,7 @@ class Silence:
 
     async def taken(self, writing: Awaitable[None]) -> None:
         """Waits until an answer is taken. Raises StreamIdle."""
-        try:
-            async with asyncio.timeout(self._seconds):
-                await writing
-        except TimeoutError:
-            raise StreamIdle(f"No answer was taken for {self._seconds:g} s: read the answers while sending.") from None
+        await taken(writing, self._seconds)
         self.broken()
 
     def close(self) -> None:
@@ -204,6 +200,15 @@ class Stream:
         self._error = self._error or error
         if self._reader is not None:
             self._reader.cancel()
+
+
+async def taken(writing: Awaitable[None], seconds: float) -> None:
+    """Waits until an answer is taken. Raises StreamIdle."""
+    try:
+        async with asyncio.timeout(seconds):
+            await writing
+    except TimeoutError:
+        raise StreamIdle(f"No answer was taken for {seconds:g} s: read the answers while sending.") from None
 
 
 def ended(why: str) -> StreamEnded:

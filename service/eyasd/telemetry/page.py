@@ -7,16 +7,19 @@ import socket
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from socketserver import ThreadingMixIn
 from typing import Any, Final
-from wsgiref.simple_server import WSGIServer
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from eyasd.core.errors import StartupFailed
 from eyasd.telemetry import protobuf
 
 _PROTOBUF: Final = "application/vnd.google.protobuf"
 _PATIENCE_SECONDS: Final = 10.0
+# Each has a thread. Prometheus, its replicas and a person or two ask for some milliseconds each.
+_MOST_CONNECTIONS: Final = 32
 _PARAMETERS: Final = {"proto=io.prometheus.client.metricfamily", "encoding=delimited"}
 
 
@@ -27,17 +30,15 @@ def serve_metrics(address: str, registry: CollectorRegistry) -> tuple[int, Calla
         StartupFailed: the address cannot be listened on.
     """
     host, _, port = address.rpartition(":")
-    server: WSGIServer
-    thread: threading.Thread
     try:
-        server, thread = start_http_server(int(port), host, registry=registry)
+        server = make_server(host.strip("[]"), int(port), _choosing(make_wsgi_app(registry), registry), _server(host), _Impatient)
     except OSError as error:
         raise StartupFailed(
             f"The metrics address {address} cannot be listened on ({error.strerror}): stop what uses it, or choose another "
             "with --metrics-port."
         ) from error
-    server.RequestHandlerClass = _impatient(server.RequestHandlerClass)
-    server.set_app(_choosing(server.get_app(), registry))
+    thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
+    thread.start()
 
     def close() -> None:
         # The thread looks twice a second whether it is to end; this wakes it.
@@ -49,17 +50,71 @@ def serve_metrics(address: str, registry: CollectorRegistry) -> tuple[int, Calla
     return int(server.server_port), close
 
 
-def _impatient(handler: Any) -> Any:
-    """Returns a handler that leaves who says nothing: each connection has a thread, of which there would be ever more."""
+class _Server(ThreadingMixIn, WSGIServer):
+    """A thread a connection, and so many at most: where there are more, one that has not asked yet makes room."""
 
-    class Impatient(handler):  # type: ignore[misc] # a class that is known when it is there
-        timeout = _PATIENCE_SECONDS
+    daemon_threads = True
+    request_queue_size = 128  # which a crowd fills; of 5, as Python has it, Prometheus' own connection may be lost
 
-        def handle(self) -> None:
-            with suppress(TimeoutError, ConnectionError):
-                super().handle()
+    def __init__(self, *arguments: Any) -> None:
+        self._silent: dict[socket.socket, bool] = {}  # of each connection, the first of them first
+        self._lock = threading.Lock()
+        super().__init__(*arguments)
 
-    return Impatient
+    def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002 - socketserver's form
+        """Returns whether there is room for a connection that has come."""
+        with self._lock:
+            if len(self._silent) >= _MOST_CONNECTIONS:
+                longest = next((one for one, is_silent in self._silent.items() if is_silent), None)
+                if longest is None:
+                    return False
+                del self._silent[longest]
+                with suppress(OSError):  # it has gone by itself
+                    longest.shutdown(socket.SHUT_RDWR)
+            self._silent[request] = True
+        return True
+
+    def asked(self, request: socket.socket) -> None:
+        """Notes that a request has come whole."""
+        with self._lock:
+            if request in self._silent:
+                self._silent[request] = False
+
+    def shutdown_request(self, request: Any) -> None:
+        """Ends a connection."""
+        with self._lock:
+            self._silent.pop(request, None)
+        super().shutdown_request(request)
+
+
+class _ServerOfIPv6(_Server):
+    address_family = socket.AF_INET6
+
+
+def _server(host: str) -> type[_Server]:
+    return _ServerOfIPv6 if ":" in host else _Server
+
+
+class _Impatient(WSGIRequestHandler):
+    """Leaves who says nothing, and says nothing itself."""
+
+    server: _Server
+
+    def setup(self) -> None:
+        super().setup()
+        self.connection.settimeout(_PATIENCE_SECONDS)
+
+    def handle(self) -> None:
+        with suppress(TimeoutError, ConnectionError):
+            super().handle()
+
+    def parse_request(self) -> bool:
+        is_whole = super().parse_request()
+        self.server.asked(self.connection)
+        return is_whole
+
+    def log_message(self, *arguments: Any) -> None:
+        """Writes no line for a request."""
 
 
 def prefers_protobuf(accept: str) -> bool:

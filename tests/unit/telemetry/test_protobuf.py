@@ -8,6 +8,7 @@ import random
 import socket
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -182,6 +183,18 @@ def test_who_says_nothing_is_left(monkeypatch: pytest.MonkeyPatch, capfd: pytest
             assert silent.recv(1) == b""
     close()
     assert capfd.readouterr().err == ""
+
+
+def test_a_crowd_that_says_nothing_makes_room(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setattr(page, "_PATIENCE_SECONDS", 60.0)
+    port = int(address.partition("//")[2].partition("/")[0].rpartition(":")[2])
+    with ExitStack() as held:
+        crowd = [held.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30)) for _ in range(100)]
+        assert [one.recv(1) for one in crowd[:68]] == [b""] * 68
+        with urllib.request.urlopen(address, timeout=30) as said:
+            assert b"eyas_stage_seconds" in said.read()
+        crowd[-1].sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        assert crowd[-1].recv(9) == b"HTTP/1.0 "
 
 
 @pytest.mark.parametrize("encoding", ["", "gzip"])
