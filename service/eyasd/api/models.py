@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,7 +20,7 @@ from eyasd.api.messages.times import datetime_of, timestamp
 from eyasd.api.messages.traffic import canary_of, shadow_of, traffic_message
 from eyasd.api.messages.versions import damaged_version_message, version_message
 from eyasd.core.bundle import REPORT, CheckedFile
-from eyasd.core.errors import BrokenBundle, InvalidArgument
+from eyasd.core.errors import BrokenBundle, InvalidArgument, ModelNotFound, VersionNotFound
 from eyasd.core.names import ModelRef, model_name, parse_model, parse_model_ref, version_name
 from eyasd.core.traffic import TrafficRecord
 from eyasd.registry.models import Models
@@ -51,7 +52,7 @@ class ModelService(pb_grpc.ModelServiceServicer):
         size = paging.page_size(request.page_size)
         names = [name for name in await asyncio.to_thread(self._models.names) if name > after and caller().may_see(name)]
         page = names[:size]
-        models = await asyncio.to_thread(lambda: [self._model(name) for name in page])
+        models = await asyncio.to_thread(lambda: list(self._models_of(page)))
         return pb.ListModelsResponse(models=models, next_page_token=paging.encode_token(page[-1] if len(names) > size else None))
 
     async def GetModel(self, request: pb.GetModelRequest, context: Any) -> pb.GetModelResponse:  # noqa: N802, ARG002
@@ -66,7 +67,7 @@ class ModelService(pb_grpc.ModelServiceServicer):
         size = paging.page_size(request.page_size)
         versions = [v for v in reversed(await asyncio.to_thread(self._models.versions, model)) if before is None or v < before]
         page = versions[:size]
-        messages = await asyncio.to_thread(lambda: [self._listed(model, version) for version in page])
+        messages = await asyncio.to_thread(lambda: list(self._versions_of(model, page)))
         token = paging.encode_token(str(page[-1]) if len(versions) > size else None)
         return pb.ListModelVersionsResponse(versions=messages, next_page_token=token)
 
@@ -199,7 +200,7 @@ class ModelService(pb_grpc.ModelServiceServicer):
     def _created(self, model: str, versions: list[int]) -> datetime | None:
         """Returns when the first version was made whose manifest can be read."""
         for version in versions:
-            with contextlib.suppress(BrokenBundle):
+            with contextlib.suppress(BrokenBundle, VersionNotFound):
                 return self._models.manifest(model, version).create_time
         return None
 
@@ -211,12 +212,21 @@ class ModelService(pb_grpc.ModelServiceServicer):
         manifest = replace(manifest, evaluation=replace(manifest.evaluation, test_split_looks=looks))
         return version_message(model, version, manifest, state, error, precision, checked)
 
-    def _listed(self, model: str, version: int) -> model_pb2.ModelVersion:
-        """Returns a version; one whose manifest is damaged does not hide the others."""
-        try:
-            return self._version(model, version)
-        except BrokenBundle as error:
-            return damaged_version_message(model, version, error)
+    def _models_of(self, names: list[str]) -> Iterator[model_pb2.Model]:
+        """Yields models; one whose versions were all deleted since it was listed is not there."""
+        for name in names:
+            with contextlib.suppress(ModelNotFound):
+                yield self._model(name)
+
+    def _versions_of(self, model: str, versions: list[int]) -> Iterator[model_pb2.ModelVersion]:
+        """Yields versions; one whose manifest is damaged does not hide the others, and one that was deleted since is not there."""
+        for version in versions:
+            try:
+                yield self._version(model, version)
+            except VersionNotFound:
+                continue
+            except BrokenBundle as error:
+                yield damaged_version_message(model, version, error)
 
 
 def _alias(name: str, field: str) -> tuple[str, str]:
