@@ -35,7 +35,7 @@ from eyasd.entrance import is_private, open_certificates, open_gate
 from eyasd.housekeeping import Housekeeping
 from eyasd.jobs.permits import Permits
 from eyasd.jobs.scheduler import Scheduler
-from eyasd.machine import open_captured, open_repository, tracing_of, watch_machine
+from eyasd.machine import LEAST_PART, messages_of, open_captured, open_repository, tracing_of, watch_machine
 from eyasd.registry.keys import shared_key
 from eyasd.registry.models import Models
 from eyasd.server import make_server
@@ -60,7 +60,6 @@ _FLUSH_SECONDS: Final = 3.0  # for the last traces, in the end
 # From when those that watch are told until connections end: enough for them to leave, and so short that a client which knows no
 # other server yet repeats its calls past it (for 0.6 s at least).
 _LEAVING_SECONDS: Final = 0.25
-_LEAST_PART: Final = 4  # of which a quarter is kept back for callers who have nothing yet
 
 
 class Role(StrEnum):
@@ -136,16 +135,17 @@ class App:
         gate, self._credentials = open_gate(settings, self._metrics, log, share.of if share else 1)
         self._closers.append(gate.audit.close)
         self._certificates = open_certificates(settings, self._metrics, log)
+        messages, streams = messages_of(settings.api)
         interceptor = CallInterceptor(
             gate=gate,
             metrics=self._metrics,
             log=log,
-            streams=Streams(self._part(settings.api.streams)),
+            streams=Streams(self._part(streams)),
             idle_seconds=settings.api.stream_idle_seconds,
             own={REPORT_PROGRESS: self._reports},
             tracing=self._tracing,
         )
-        arrivals = Arrivals(self._part(settings.api.arriving_messages), settings.api.arrival_seconds)
+        arrivals = Arrivals(self._part(messages), settings.api.arrival_seconds)
         self._early = Early(interceptor, arrivals, settings.api.arrival_seconds)
         self._server = self._bind(services, interceptor)
         self.port = self._server.port
@@ -190,7 +190,7 @@ class App:
 
     def _part(self, most: int) -> int:
         """Returns what this process has of what a daemon may: all, or an acceptor's part."""
-        return max(_LEAST_PART, most // self._share.of) if self._share else most
+        return max(LEAST_PART, most // self._share.of) if self._share else most
 
     def _reports(self, token: str) -> bool:
         return self._permits is not None and self._permits.read(token) is not None

@@ -7,11 +7,12 @@ import re
 import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 import structlog
 
+from eyasd.api.transport import MAX_MESSAGE_BYTES
 from eyasd.config import Settings
 from eyasd.core.errors import StartupFailed, StorageFailed
 from eyasd.core.jpeg import Decode
@@ -33,6 +34,7 @@ from eyasd.serving.network.plan import Plan, plan
 from eyasd.serving.network.precision import check_wish
 from eyasd.serving.network.providers import CPU, DEFAULT_BATCH_SIZES, TENSORRT, choose_provider
 from eyasd.serving.nvjpeg import GpuDecoder
+from eyasd.settings import ApiSettings
 from eyasd.storage.address import beside, open_store
 from eyasd.storage.contents import Contents
 from eyasd.storage.store import Store
@@ -45,6 +47,11 @@ from eyasd.telemetry.tracing import OFF, Tracing
 if TYPE_CHECKING:
     from eyasd.jobs.database import Database
     from eyasd.jobs.store import JobStore
+
+
+LEAST_PART: Final = 4  # of messages, of which a quarter is kept back for callers who have nothing yet
+_MOST_MESSAGES: Final = 32
+_MOST_STREAMS: Final = 128
 
 
 def fleet_options(settings: Settings) -> FleetOptions:
@@ -81,6 +88,19 @@ def fleet_options(settings: Settings) -> FleetOptions:
         retry_interval_seconds=serving.retry_interval_seconds,
         memory_bytes=serving.memory_bytes or memory_bytes() // 2,
     )
+
+
+def messages_of(api: ApiSettings, memory: int | None = None) -> tuple[int, int]:
+    """Returns how many messages come at once, and how many streams are open in which one may: those set, or what there is room for.
+
+    Args:
+        api: the settings.
+        memory: that this process may use, of which all of them take half at most where neither is set; None is as it is.
+    """
+    room = (memory_bytes() if memory is None else memory) // 2 // MAX_MESSAGE_BYTES
+    messages = min(_MOST_MESSAGES, room * _MOST_MESSAGES // (_MOST_MESSAGES + _MOST_STREAMS))
+    streams = min(_MOST_STREAMS, room * _MOST_STREAMS // (_MOST_MESSAGES + _MOST_STREAMS))
+    return api.arriving_messages or max(LEAST_PART, messages), api.streams or max(LEAST_PART, streams)
 
 
 def decoder_of(settings: Settings, metrics: Metrics) -> Decode | None:

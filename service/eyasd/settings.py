@@ -60,12 +60,12 @@ class ApiSettings(_Room):
     """Most connections to each of the two doors; one beyond them is closed as it comes. Each acceptor has its part."""
     window_bytes: int = Field(default=512 * 1024, ge=65_536, le=16 * 1024 * 1024)
     """How much of each call, 2,048 at most, comes unasked; for each further such piece callers wait a round trip."""
-    arriving_messages: int = Field(default=32, ge=4, le=4096)
-    """Most messages of calls and HTTP bodies, of 32 MiB each, that come at once; others wait. Each acceptor has its part."""
+    arriving_messages: int = Field(default=0, ge=0, le=4096)
+    """Most messages of calls and HTTP bodies, of 32 MiB each, that come at once; others wait. 0 is 32, or what memory allows."""
     arrival_seconds: float = Field(default=30.0, gt=0, le=3600)
     """How long a message may wait until it can be taken, and then take to come whole."""
-    streams: int = Field(default=128, ge=4, le=65_536)
-    """Most streams of requests that are open, in each of which 32 MiB may be coming. Each acceptor has its part."""
+    streams: int = Field(default=0, ge=0, le=65_536)
+    """Most streams of requests that are open, in each of which 32 MiB may be coming. 0 is 128, or what memory allows."""
     stream_images: int = Field(default=32, ge=1, le=1024)
     """Pictures of one ClassifyStream that have been read and are not answered yet; beyond them, or 16 MiB, it is not read."""
     stream_idle_seconds: float = Field(default=60.0, gt=0, le=3600)

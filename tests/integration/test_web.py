@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from builders import COLOURS, picture
-from eyasd.app import App
+from eyasd.app import App, Role
 from eyasd.core.errors import StartupFailed
 from eyasd.registry.models import Models
 
@@ -220,6 +220,18 @@ async def test_a_connection_that_says_nothing_is_closed(app: App, monkeypatch: p
         reader, writer = await asyncio.open_connection("127.0.0.1", app.http_port)
         writer.write(said)
         async with asyncio.timeout(10):
+            assert await reader.read() == b""
+        writer.close()
+
+
+async def test_a_handshake_that_does_not_end_is_left(
+    daemon: Any, published: Models, tls_files: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eyasd.api.web.door._HANDSHAKE_SECONDS", 0.05)
+    async with daemon(Role.SERVER, api={**tls_files, "http_listen": "127.0.0.1:0"}) as app:
+        reader, writer = await asyncio.open_connection("127.0.0.1", app.http_port)
+        writer.write(b"\x16\x03\x01\x02")
+        async with asyncio.timeout(30):
             assert await reader.read() == b""
         writer.close()
 

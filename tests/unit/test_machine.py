@@ -12,7 +12,7 @@ from builders import write_bundle
 from eyasd.config import read_settings, revealed
 from eyasd.core.bundle import MODEL
 from eyasd.core.errors import StorageFailed
-from eyasd.machine import feedback_keys, source_of
+from eyasd.machine import feedback_keys, messages_of, source_of
 from eyasd.registry.models import Models
 from eyasd.storage.local import LocalStore
 from eyasd.telemetry.metrics import Metrics
@@ -62,3 +62,23 @@ def test_versions_are_loaded_from_the_registry_and_from_what_is_kept_of_it(
     assert level == "warning"
     assert said.startswith(f"{tmp_path / 'a file'} cannot be used: ")
     assert metrics.model_cache_files.labels("failed").value == 1
+
+
+GIB = 1024**3
+
+
+@pytest.mark.parametrize(
+    ("settings", "memory", "messages_and_streams"),
+    [
+        ({}, 64 * GIB, (32, 128)),
+        ({}, 10 * GIB, (32, 128)),
+        ({}, 2 * GIB, (6, 25)),
+        ({}, GIB // 4, (4, 4)),
+        ({"streams": 500}, 2 * GIB, (6, 500)),
+        ({"arriving_messages": 8, "streams": 16}, 64 * GIB, (8, 16)),
+    ],
+)
+def test_messages_that_come_take_half_of_the_memory_unless_set(
+    settings: dict[str, int], memory: int, messages_and_streams: tuple[int, int]
+) -> None:
+    assert messages_of(read_settings(None, {"api": settings}).api, memory) == messages_and_streams

@@ -46,6 +46,7 @@ METHODS: Final = {_CLASSIFY: "http/classify", _FEEDBACK: "http/feedback"}
 RULES: Final = {_CLASSIFY: CLASSIFY, _FEEDBACK: FEEDBACK}
 # A connection whose first request does not begin within so long is closed.
 _FIRST_REQUEST_SECONDS: Final = 10.0
+_HANDSHAKE_SECONDS: Final = 5.0  # as at gRPC's door; asyncio would wait for a minute
 _LOOK_SECONDS: Final = 1.0
 # aiohttp would write ten lines for each request that is no HTTP. Its caller is told so; whatever a handler meets, `_around` logs.
 _UNSAID: Final = logging.getLogger("eyasd.api.web")
@@ -151,7 +152,10 @@ class WebDoor:
         """Takes connections with these certificates, and from then on none with others; those that there are stay."""
         before = self._server
         # Each server closes a socket of its own; what has come meanwhile waits in the one queue that all of them share.
-        self._server = await asyncio.get_running_loop().create_server(self._accept, sock=self._socket.dup(), ssl=context)
+        limit = None if context is None else _HANDSHAKE_SECONDS
+        self._server = await asyncio.get_running_loop().create_server(
+            self._accept, sock=self._socket.dup(), ssl=context, ssl_handshake_timeout=limit
+        )
         if before is not None:
             before.close()
 
