@@ -132,9 +132,16 @@ def load_image(
         raise UndecodableImage(f"{kind}: send a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file.") from None
     except Exception as error:
         # Pillow's decoders raise OSError, ValueError, SyntaxError, TypeError and more on damaged files.
-        if str(error).startswith("Unsupported"):
-            raise UndecodableImage(f"The picture is of a kind that is not read ({error}): save it as a PNG.") from error
-        raise UndecodableImage(f"The picture is damaged or cut short ({error}): send a whole file.") from error
+        raise UndecodableImage(_why(str(error))) from error
+
+
+def _why(said: str) -> str:
+    """Returns the sentence for what Pillow said of a file that it has opened."""
+    if said.startswith("Unsupported"):
+        return f"The picture is of a kind that is not read ({said}): save it as a PNG."
+    if "MAX_TEXT" in said:
+        return "The PNG has texts of more than a megabyte: save it without them."
+    return f"The picture is damaged or cut short ({said}): send a whole file."
 
 
 def check_bytes(encoded: bytes) -> None:

@@ -13,7 +13,7 @@ from PIL import ExifTags, Image, ImageOps
 from eyasd.core.errors import UndecodableImage
 from eyasd.core.opening import open_picture
 from eyasd.core.preprocess import Preprocess, Resize, load_image, whole_rgb
-from hostile_pictures import png
+from hostile_pictures import black, png, zeros
 
 SIDE = 16
 # Where nothing is near another colour, and what is there.
@@ -135,6 +135,7 @@ def test_where_the_first_picture_of_a_gif_draws_nothing_it_is_white(place: tuple
             saved(quarters(), "BMP")[:30] + b"\x09" + saved(quarters(), "BMP")[31:],
             r"not read \(Unsupported BMP .*: save it as a PNG",
         ),
+        (png([(b"zTXt", b"a\0\0" + zeros(2_000_000)), black(24)]), "has texts of more than a megabyte: save it without them"),
         (saved(quarters(), "PNG")[:-30], "is damaged or cut short .*: send a whole file"),
     ],
 )
