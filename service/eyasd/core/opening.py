@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from typing import Any, Final
 
@@ -35,7 +35,8 @@ _MOST_RUN_BYTES: Final = 2_000_000
 # Bytes that belong to nothing, and a marker with the bytes that fill up before it (ITU-T T.81, B.1.1.2).
 _NEXT_MARKER: Final = re.compile(rb"[^\xff]*\xff+[^\xff]", re.DOTALL)
 # A marker that a segment follows, or the end, wherever a decoder would look for one: in the data of a scan, and between segments.
-_SEGMENT: Final = re.compile(rb"\xff+[\xc0-\xcf\xd9-\xfe]")
+_SEGMENT: Final = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")
+_FILLED: Final = b"\xff" * (_MOST + 1)
 _SCAN: Final = 0xDA
 _END: Final = 0xD9
 # Markers that no segment follows (table B.1), and the byte 255 itself where it is data.
@@ -115,13 +116,17 @@ def _in_8_bits(clear: Any, mode: str, bits: int) -> Any:
 
 def count_scans(encoded: bytes) -> int:
     """Returns how many scans of a JPEG a decoder may see; none of a thumbnail, or of a film that a telephone put behind it."""
-    scans = parts = place = 0
-    while (match := _SEGMENT.search(encoded, place)) and encoded[match.end() - 1] != _END:
-        parts += 1
-        scans += encoded[match.end() - 1] == _SCAN
-        place = match.end() + int.from_bytes(encoded[match.end() : match.end() + 2])
+    return sum(marker == _SCAN for marker, _ in _walk(encoded))
+
+
+def _walk(encoded: bytes) -> Iterator[tuple[int, int]]:
+    """Yields the marker of each segment of a JPEG that a decoder may see, and its place; the end is the last."""
+    parts = place = marker = 0
+    while marker != _END and (match := _SEGMENT.search(encoded, place)):
+        parts, marker, place = parts + 1, encoded[match.end() - 1], match.end()
         _check("JPEG", "segments", parts, _MOST)
-    return scans
+        yield marker, place
+        place += int.from_bytes(encoded[place : place + 2])
 
 
 def check_parts(encoded: bytes) -> None:
@@ -144,6 +149,9 @@ def _check_jpeg(encoded: bytes) -> None:
             place += int.from_bytes(encoded[place : place + 2])
     if marker != _SCAN:
         _check("JPEG", "segments or stray bytes", parts + len(encoded) - place, _MOST)
+    filled = encoded.find(_FILLED, place)  # 19 MB of them took a decoder 3 s
+    if filled >= 0 and filled < next((end for marker, end in _walk(encoded) if marker == _END), len(encoded)):
+        _check("JPEG", "segments or stray bytes", parts + len(_FILLED), _MOST)
 
 
 def _check_png(encoded: bytes) -> None:

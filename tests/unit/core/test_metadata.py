@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 import zlib
 from contextlib import suppress
 from io import BytesIO
@@ -97,6 +98,17 @@ def test_an_orientation_that_only_xmp_tells_stays() -> None:
     after = without_metadata(buffer.getvalue())
     assert SECRET not in after
     assert np.array_equal(shown(after), shown(buffer.getvalue()))
+
+
+def test_what_fills_up_a_scan_is_passed_over_once() -> None:
+    """Each such byte was looked at from each before it: of 40 KB that took 10 s, so of these some minutes."""
+    plain = FILES["JPEG"](1)
+    began = time.process_time()
+    filled = plain[:-2] + (b"\xff" * 4_000 + b"\0") * 500 + b"\xff" * 4_000 + plain[-2:]
+    assert np.array_equal(shown(without_metadata(filled)), shown(plain))
+    assert time.process_time() - began < 20
+    with pytest.raises(UndecodableImage, match="more than 4,096 segments"):
+        without_metadata(plain[:-2] + b"\xff\xfe\0\x02" * 4_100 + plain[-2:])
 
 
 def test_a_private_chunk_goes() -> None:
