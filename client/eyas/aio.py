@@ -29,6 +29,7 @@ __all__ = ["Client"]
 
 T = TypeVar("T")
 _HIDDEN: Final = "Internal error from Core"
+_ENDED: Final = "The server ended the stream before it had answered every picture."
 
 
 class Client(ModelClient, DatasetClient, FeedbackClient, CaptureClient):
@@ -124,7 +125,7 @@ class Client(ModelClient, DatasetClient, FeedbackClient, CaptureClient):
                 patience.open()
                 responses = method(timeout=LIFETIME_SECONDS + seconds, metadata=self._connection.metadata)
                 sending = asyncio.create_task(streaming.send(responses, call.request))
-                error: EyasError = Unavailable("The server ended the stream before it had answered every picture.")
+                error: EyasError = Unavailable(_ENDED)
                 try:
                     async for response in responses:
                         patience.hear()
@@ -140,12 +141,13 @@ class Client(ModelClient, DatasetClient, FeedbackClient, CaptureClient):
                     sending.cancel()
                     await asyncio.wait({sending})
                     pictures.send_again()
-                oldest = pictures.oldest()
-                if isinstance(error, ServerError) and error.message == _HIDDEN and oldest is not None:
+                oldest, is_hidden = pictures.oldest(), isinstance(error, ServerError) and error.message == _HIDDEN
+                if is_hidden and oldest is not None:
                     # A write that meets the end of a call hides from grpc.aio how it ended; a call without a stream brings it out.
                     single = _calls.classify(model, [oldest.content], top_k, **asked)
                     pictures.answer_alone(oldest, *await self._run(single, seconds))
                 elif not pictures.all_answered() and not ended_for_silence(error):
+                    error = Unavailable(_ENDED) if is_hidden else error
                     await asyncio.sleep(patience.break_off(error, retries=self._connection.retries))
             for result in pictures.results():
                 yield result

@@ -198,6 +198,27 @@ async def test_pictures_may_come_asynchronously(server: FakeServer) -> None:
         assert labels([pair async for pair in client.classify_stream("m", images())]) == [str(number) for number in range(10)]
 
 
+async def test_a_stream_whose_end_is_hidden_goes_on_where_no_picture_waits_for_an_answer(server: FakeServer) -> None:
+    again = threading.Event()
+
+    def hide(requests: Iterator[Any]) -> Iterator[Any]:
+        yield streamed(next(requests))
+        yield Refusal(grpc.StatusCode.INTERNAL, "Internal error from Core")  # as grpc.aio says where a write meets the end
+
+    def answer(requests: Iterator[Any]) -> Iterator[Any]:
+        again.set()
+        yield from answer_all(requests)
+
+    async def images() -> AsyncIterator[bytes]:
+        yield b"1"
+        assert await asyncio.to_thread(again.wait, 60)
+        yield b"2"
+
+    server.converses("ClassifyStream", hide, answer)
+    async with eyas.aio.Client(server.address) as client:
+        assert labels([pair async for pair in client.classify_stream("m", images())]) == ["1", "2"]
+
+
 async def test_without_retries_nothing_is_repeated(server: FakeServer) -> None:
     def full_and_gone(requests: Iterator[Any]) -> Iterator[Any]:
         yield streamed(next(requests), full(1).status())
