@@ -12,6 +12,7 @@ from .conftest import Tell
 
 # Found by what a reader sees at once, so that one kill is enough, and by what is compared in the end.
 PLANTS = {"early": 1, "unsaved": 6, "skips": 2, "forgets": 12, "again": 24}
+_PLAYS = 10  # at most, as it is a matter of the machine where kills hit
 
 
 @pytest.mark.timeout(3600)
@@ -29,6 +30,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("plant", PLANTS if metafunc.config.getoption("all_faults") else ["early"])
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3600)
 def test_planted_bugs_are_found(tmp_path: Path, plant: str) -> None:
-    assert Play(tmp_path, Plan(PLANTS[plant], seed=3, plant=plant)).run().violations
+    plays = (Play(tmp_path / f"{seed}", Plan(PLANTS[plant], seed=seed, plant=plant)) for seed in range(3, 3 + _PLAYS))
+    assert any(play.run().violations for play in plays)

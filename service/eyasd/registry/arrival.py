@@ -24,11 +24,19 @@ _PIECE_BYTES: Final = 1024 * 1024
 
 
 class Arrival:
-    """Content that comes in pieces, one after another. Belongs to one stream, until another one takes it over."""
+    """Content that comes in pieces, one after another. Belongs to one stream, until another one takes it over.
+
+    Attributes:
+        blob: what it is to be.
+        place: file that it comes into.
+        received: how many bytes have come.
+        is_needless: whether another stream has brought all of it meanwhile.
+    """
 
     def __init__(self, blobs: Blobs, blob: Blob, place: Path) -> None:
         self._blobs, self.blob, self.place = blobs, blob, place
         self.received = 0
+        self.is_needless = False
         self._digest = hashlib.sha256()
         self._lock = threading.Lock()
         self._is_over = False
@@ -48,7 +56,7 @@ class Arrival:
             self._is_over = True
             self._file.close()
             taken = Arrival(self._blobs, self.blob, self.place)
-            taken.received, taken._digest = self.received, self._digest
+            taken.received, taken._digest, taken.is_needless = self.received, self._digest, self.is_needless
         return taken
 
     def read_back(self, size_bytes: int) -> None:
@@ -87,7 +95,7 @@ class Arrival:
         except StorageFailed:
             self._blobs.left(self)
             raise
-        self._blobs.ended(self, 0 if created else self.received)
+        self._blobs.finished(self, 0 if created else self.received)
 
     def discard(self) -> None:
         """Removes what came of it."""

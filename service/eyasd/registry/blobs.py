@@ -45,6 +45,7 @@ class Blobs:
         self.usage = Usage(max_bytes, self._count)
         self._parts = threading.Lock()
         self._arriving: dict[str, Arrival] = {}  # SHA-256 -> what receives it, and may be taken over
+        self._open = set[Arrival]()  # the others, too
         for left in _files(staging):
             if left.suffix != _PART and not is_held(left):
                 _keep(left, left.with_suffix(_PART))
@@ -112,18 +113,31 @@ class Blobs:
                 known = self._arriving.get(blob.sha256)
                 if offset and known is not None:
                     arrival = known.taken_over(offset)
+                    self._open.discard(known)
                 else:
                     arrival = Arrival(self, blob, self._place(blob, offset))
                 if offset or known is None:
                     self._arriving[blob.sha256] = arrival
+                self._open.add(arrival)
             arrival.read_back(offset)
             return arrival
 
     def left(self, arrival: Arrival) -> None:
-        """Keeps what came of content, for a stream to come, unless more of it is kept already."""
+        """Keeps what came of content for a stream to come, unless more of it is kept, or another stream has brought all."""
         with as_storage_failure(self.staging), self._parts:
             self._forget(arrival)
-            self.usage.release(_keep(arrival.place, self._part(arrival.blob)))
+            if arrival.is_needless:
+                self.usage.release(_removed(arrival.place))
+            else:
+                self.usage.release(_keep(arrival.place, self._part(arrival.blob)))
+
+    def finished(self, arrival: Arrival, released: int) -> None:
+        """Does what `ended` does of content that is whole, and leaves nothing of it to a stream to come."""
+        self.ended(arrival, released)
+        with as_storage_failure(self.staging), self._parts:
+            self.usage.release(_removed(self._part(arrival.blob)))
+            for other in self._open:
+                other.is_needless |= other.blob == arrival.blob
 
     def ended(self, arrival: Arrival, released: int) -> None:
         """Removes what came of content; so much of it is not content now."""
@@ -167,6 +181,7 @@ class Blobs:
         return place
 
     def _forget(self, arrival: Arrival) -> None:
+        self._open.discard(arrival)
         if self._arriving.get(arrival.blob.sha256) is arrival:
             del self._arriving[arrival.blob.sha256]
 
@@ -175,6 +190,13 @@ class Blobs:
 
     def _count(self) -> int:
         return sum(found.size_bytes for found in self.store.find("blobs")) + sum(_size(file) or 0 for file in _files(self.staging))
+
+
+def _removed(file: Path) -> int:
+    """Removes a file, if there is one; returns how many bytes it had."""
+    size = _size(file) or 0
+    file.unlink(missing_ok=True)
+    return size
 
 
 def _keep(file: Path, part: Path) -> int:

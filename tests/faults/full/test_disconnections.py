@@ -66,7 +66,7 @@ async def test_a_client_that_goes_in_the_middle_of_an_upload(
             assert await asyncio.to_thread(kept, datasets, f"photos{number}") == files
         await until(lambda: parts(data_dir) == [])
         written(tmp_path / "photos", times)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not parts(data_dir):  # a server that hears of the end before it has read what came leaves none
                 async with Proxy(app.port, [1_000_000]) as proxy, eyas.aio.Client(f"127.0.0.1:{proxy.port}", retries=False) as gone:
                     with pytest.raises(eyas.Unavailable):

@@ -128,6 +128,21 @@ def test_of_two_that_send_the_same_the_part_with_more_is_kept(blobs: Blobs) -> N
     assert blobs.missing([LARGE]) == [(0, 2000)]
 
 
+@pytest.mark.parametrize("is_last_to_leave", [True, False])
+def test_content_that_another_stream_brought_whole_leaves_no_part(blobs: Blobs, is_last_to_leave: bool) -> None:
+    broken = blobs.arrive(LARGE, 0)
+    broken.add(CONTENT[:1_000_000])
+    again = blobs.arrive(LARGE, 0)  # whose client was told that nothing had come yet
+    again.add(CONTENT)
+    for act in (again.finish, broken.leave) if is_last_to_leave else (broken.leave, again.finish):
+        act()
+    assert list(blobs.staging.iterdir()) == []
+    blobs.usage.check(10_000_000 - len(CONTENT))
+    with pytest.raises(UploadTooLarge):
+        blobs.usage.check(10_000_001 - len(CONTENT))
+    assert blobs.store.read(LARGE.key) == CONTENT
+
+
 def test_a_stream_that_does_not_know_yet_that_it_is_broken_is_taken_over(blobs: Blobs) -> None:
     broken = blobs.arrive(LARGE, 0)
     broken.add(CONTENT[:2000])
