@@ -60,6 +60,8 @@ FEATURE_MAP: Final = "feature_map"
 OOD_SCORE: Final = "ood_score"
 # That of ImageNet-21k has some 10 MB.
 _MOST_MANIFEST_BYTES: Final = 128 * 1024 * 1024
+# Lists and objects in it: each may take 240 bytes of memory, and as few as 3 of the file. That of ImageNet-21k has some 200,000.
+_MOST_PARTS: Final = 2_000_000
 # A bundle is one folder: its files lie in it, and not in others.
 _FILE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
@@ -205,11 +207,14 @@ def read_manifest(text: bytes) -> Manifest:
     """
     if len(text) > _MOST_MANIFEST_BYTES:
         raise BrokenBundle(f"{MANIFEST} has {len(text):,} bytes; at most {_MOST_MANIFEST_BYTES:,} are read.")
+    if text.count(b"[") + text.count(b"{") > _MOST_PARTS:
+        raise BrokenBundle(f"{MANIFEST} has more than {_MOST_PARTS:,} lists and objects; no version has as many.")
     try:
         found = document.parse(text).get("format_version", FORMAT_VERSION)
         if found != FORMAT_VERSION:  # of which nothing else is known
             raise BrokenBundle(
-                f"{MANIFEST} has format version {found!r}, this Eyas reads {FORMAT_VERSION}; use the version of Eyas that wrote it."
+                f"{MANIFEST} has format version {repr(found)[:80]}, this Eyas reads {FORMAT_VERSION}; use the "
+                "version of Eyas that wrote it."
             )
         return _checked(document.load(Manifest, text))
     except (ValueError, TypeError, AttributeError, InvalidArgument) as error:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -22,6 +22,7 @@ from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 T = TypeVar("T")
 # What google.protobuf.Duration holds: ten thousand years.
 _MOST_SECONDS: Final = 315_576_000_000
+_SHOWN_KEYS: Final = 5
 # Halves of a character, which JSON can write and UTF-8 cannot.
 _NO_TEXT: Final = re.compile(r"[\ud800-\udfff]")
 
@@ -60,10 +61,18 @@ def _no_constant(name: str) -> None:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in made if names.count(name) > 1)
-        raise ValueError(f"the key {twice[:80]!r} is there twice")
+        raise ValueError(f"the key {twice(name for name, _ in pairs)[:80]!r} is there twice")
     return made
+
+
+def twice(names: Iterable[str]) -> str:
+    """Returns the first name that comes again, in one pass, as an object may have a million. Raises ValueError where none does."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    raise ValueError("no name is there twice")
 
 
 def _plain(value: object) -> object:
@@ -139,7 +148,8 @@ def _build_plain(kind: type, data: Any, place: str) -> Any:
 def _build_dataclass(kind: type, data: Any, place: str) -> Any:
     _check(isinstance(data, dict), place, "an object", data)
     hints = _hints(kind)
-    _check(data.keys() <= hints.keys(), place, f"without unknown keys {sorted(data.keys() - hints.keys())}", data)
+    unknown = sorted(data.keys() - hints.keys())
+    _check(not unknown, place, f"without unknown keys such as {[name[:80] for name in unknown[:_SHOWN_KEYS]]}", data)
     for f in fields(kind):
         optional = f.default is not MISSING or f.default_factory is not MISSING or type(None) in get_args(hints[f.name])
         _check(optional or f.name in data, f"{place}.{f.name}", "present", None)

@@ -49,6 +49,20 @@ def test_a_manifest_of_very_many_bytes_is_not_read(tiny_bundle: Path, monkeypatc
         bundle.read_manifest(text)
 
 
+def test_a_manifest_of_very_many_parts_is_not_parsed(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """128 MB of brackets would take gigabytes of a server."""
+    monkeypatch.setattr(bundle, "_MOST_PARTS", 5)
+    with pytest.raises(BrokenBundle, match="more than 5 lists and objects"):
+        bundle.read_manifest((tiny_bundle / bundle.MANIFEST).read_bytes())
+
+
+def test_what_a_manifest_says_is_told_shortly() -> None:
+    for text in ({"format_version": "9" * 10_000}, {f"{number:08d}": number for number in range(10_000)}):
+        with pytest.raises(BrokenBundle) as told:
+            bundle.read_manifest(json.dumps(text).encode())
+        assert len(str(told.value)) < 400
+
+
 def test_arrays_far_larger_than_their_file_are_not_made() -> None:
     buffer = BytesIO()
     np.savez_compressed(buffer, images=np.zeros(65 * 1024 * 1024, np.uint8), probabilities=np.zeros((1, 3), np.float32))

@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import lzma
 import os
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, cast
 
 from eyasd.core import document
+from eyasd.core.errors import BadDataset
 from eyasd.training import durable
+from eyasd.training.data import unpacked, xz
 from eyasd.training.data.content import opened
 from eyasd.training.data.tarred import Bounded, check_entry, damage_told, tar_entries
 from eyasd.training.data.unpacked import Unpacked
@@ -27,8 +30,11 @@ from eyasd.training.journal import Journal
 
 # A zip's directory is read at once: 2 million entries of 128 bytes.
 _MAX_ZIP_PIECE: Final = 256 * 1024**2
-_COMPRESSIONS: Final = ((0, b"\x1f\x8b", gzip.open), (4, b"1AY&SY", bz2.open), (0, b"\xfd7zXZ\0", lzma.open))
+_COMPRESSIONS: Final = ((0, b"\x1f\x8b", gzip.open), (4, b"1AY&SY", bz2.open), (0, b"\xfd7zXZ\0", xz.open_))
 _MIN_HEADER_BYTES: Final = 30  # of an entry, before its name
+_DIRECTORY_ENTRY: Final = b"PK\1\2"
+_IS_UTF_8: Final = 0x800
+_UNICODE_PATH: Final = 0x7075  # Info-ZIP's extra field: a version, the CRC-32 of the name that it replaces, the name in UTF-8
 _PLACE: Final = "unpacked"
 _MARK: Final = "unpacked.json"
 
@@ -107,11 +113,11 @@ def _unpacked_before(folder: Path, status: os.stat_result) -> bool:
 
 
 def _unzip(file: IO[bytes], target: Unpacked) -> None:
-    stream = cast("IO[bytes]", Bounded(file, _MAX_ZIP_PIECE))
-    with zipfile.ZipFile(stream, metadata_encoding="utf-8") as archive:
+    stream = cast("IO[bytes]", _Zip(file, _MAX_ZIP_PIECE))
+    with zipfile.ZipFile(stream) as archive:
         _check_apart(archive.infolist(), target)
         for entry in archive.infolist():
-            name = entry.orig_filename
+            name = _name(entry)
             path = target.path_of(name)
             if path is None:
                 continue
@@ -119,12 +125,42 @@ def _unzip(file: IO[bytes], target: Unpacked) -> None:
                 raise target.refusal(name, "a link or a device; pack the files themselves")
             if entry.flag_bits & 0x1:
                 raise target.refusal(name, "which is encrypted; pack it again without a password")
-            if entry.is_dir():
+            if name.endswith("/"):
                 target.put(path, name, None)
                 continue
+            # Of others zipfile expands a piece as far as it goes: 4 KB of bzip2 to gigabytes.
+            if entry.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+                raise target.refusal(name, "whose compression is not read; pack it again with Deflate, which is what most tools do")
             target.check_size(target.total_bytes + entry.file_size)
             with archive.open(entry) as content:
                 target.put(path, name, content)
+
+
+class _Zip(Bounded):
+    """The bytes of a zip, of whose directory zipfile makes some 600 bytes an entry before anybody could count them."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Reads a piece, if it does not hold a directory of too many entries."""
+        piece = super().read(size)
+        if piece.count(_DIRECTORY_ENTRY) > unpacked.MAX_ENTRIES:
+            raise BadDataset(f"The archive has more than {unpacked.MAX_ENTRIES:,} entries: unpack it, and name the folder.")
+        return piece
+
+
+def _name(entry: zipfile.ZipInfo) -> str:
+    """Returns the name of an entry, which is UTF-8 whatever its flag says; lone surrogates stand for bytes that are not.
+
+    Tools of Windows write there what its old code pages have room for, and the true name beside it: two may be alike but for that.
+    """
+    encoded = entry.orig_filename.encode("utf-8" if entry.flag_bits & _IS_UTF_8 else "cp437")  # as zipfile decoded it
+    fields = entry.extra
+    while len(fields) > 4:
+        kind, size = struct.unpack_from("<HH", fields)
+        held, fields = fields[4 : 4 + size], fields[4 + size :]
+        if kind == _UNICODE_PATH and held[:5] == struct.pack("<BL", 1, zlib.crc32(encoded)):
+            encoded = held[5:]
+            break
+    return encoded.decode(errors="surrogateescape")
 
 
 def _check_apart(entries: Sequence[zipfile.ZipInfo], target: Unpacked) -> None:
@@ -132,7 +168,7 @@ def _check_apart(entries: Sequence[zipfile.ZipInfo], target: Unpacked) -> None:
     end = 0
     for entry in sorted(entries, key=lambda entry: entry.header_offset):
         if entry.header_offset < end:
-            raise target.refusal(entry.orig_filename, "which shares its bytes with another entry; pack it again")
+            raise target.refusal(_name(entry), "which shares its bytes with another entry; pack it again")
         end = entry.header_offset + _MIN_HEADER_BYTES + entry.compress_size
 
 

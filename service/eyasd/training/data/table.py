@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final
 
+from eyasd.core import document
 from eyasd.core.errors import BadDataset, InvalidArgument
 from eyasd.core.form import MAX_SHARDS, expanded
 from eyasd.core.wording import counted
@@ -277,7 +278,8 @@ def _csv_rows(lines: _Lines, columns: Sequence[str], see_header: Callable[[list[
             else:
                 yield line, f"has {counted(len(fields), 'field')}, but the header has {len(header)}"
     except csv.Error as error:
-        raise BadDataset(f"Line {lines.number} of {lines.name!r} is not CSV: {error}.") from None
+        why = "a line ends in CR alone, save it with LF or CRLF" if "new-line character" in str(error) else error
+        raise BadDataset(f"Line {lines.number} of {lines.name!r} is not CSV: {why}.") from None
 
 
 def _check_header(header: list[str], name: str) -> None:
@@ -315,8 +317,7 @@ class _Twice(Exception):
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     made = dict(pairs)
     if len(made) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise _Twice(next(key for key in made if keys.count(key) > 1))
+        raise _Twice(document.twice(key for key, _ in pairs))
     return made
 
 

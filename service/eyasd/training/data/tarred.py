@@ -10,7 +10,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import IO, Final
+from typing import IO, Final, Self
 
 from eyasd.core.errors import BadDataset, EyasError
 from eyasd.training.data.unpacked import PIECE_BYTES
@@ -19,6 +19,8 @@ from eyasd.training.journal import Interrupted
 # Before Python 3.11.10 tarfile takes 6 s, on one core of an AMD EPYC, for a header of 64 KiB of digits, and there may be many. No
 # name has more than 255 bytes.
 _DIGITS: Final = re.compile(rb"\d{256}")
+
+_POSIX: Final = b"ustar\0"
 
 Refusal = Callable[[str, str], BadDataset]
 
@@ -38,7 +40,7 @@ def tar_entries(
         Exception: nearly any, where the tar is damaged; see `damage_told`.
     """
     stream = Bounded(opened, PIECE_BYTES, check_size)
-    with tarfile.TarFile(fileobj=stream, encoding="utf-8", errors="surrogateescape") as archive:
+    with tarfile.TarFile(fileobj=stream, tarinfo=_Entry, encoding="utf-8", errors="surrogateescape") as archive:
         while (entry := archive.next()) is not None:
             archive.members.clear()  # type: ignore[attr-defined]  # of every entry so far, for lookups that are not made here
             if entry.size < 0:  # it would lead back to a header that was read before, without end
@@ -63,6 +65,22 @@ def check_entry(entry: tarfile.TarInfo, refusal: Refusal) -> None:
         raise refusal(entry.name, "a link; pack the files themselves (tar --dereference --hard-dereference)")
     if entry.issparse() or not (entry.isreg() or entry.isdir()):
         raise refusal(entry.name, "neither a plain file nor a folder; leave it out")
+
+
+class _Entry(tarfile.TarInfo):
+    """An entry whose header is what its own format says.
+
+    Where POSIX has the beginning of a long name, GNU tar has times when it makes a backup (`--listed-incremental`), and star, too:
+    tarfile takes them for a folder, which would be the pictures' label.
+    """
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Returns the entry of a header."""
+        entry = super().frombuf(buf, encoding, errors)
+        if not buf[257:].startswith(_POSIX):
+            entry.name = bytes(buf[:100]).partition(b"\0")[0].decode(encoding, errors)
+        return entry
 
 
 class Bounded(io.BufferedIOBase):

@@ -64,11 +64,7 @@ class Unpacked:
         Args:
             name: as the archive has it; lone surrogates stand for bytes that are not UTF-8.
         """
-        self._entries += 1
-        if self._entries > MAX_ENTRIES:
-            raise BadDataset(
-                f"The archive {self._archive!r} has more than {MAX_ENTRIES:,} entries: unpack it, and name the folder."
-            )
+        self._count()
         self._journal.advance(self._file.tell() / self._status.st_size)
         parts = inner_parts(name, self.refusal)
         if parts is None:
@@ -88,7 +84,7 @@ class Unpacked:
             content: None is a folder.
         """
         try:
-            (path if content is None else path.parent).mkdir(parents=True, exist_ok=True)
+            self._make(path if content is None else path.parent)
             if content is not None:
                 self._write(path, content)
         except OSError as error:
@@ -97,6 +93,27 @@ class Unpacked:
             if error.errno == errno.ENAMETOOLONG:
                 raise self.refusal(name, "whose name is too long here; shorten it, and pack it again") from None
             raise
+
+    def _count(self) -> None:
+        """Counts what takes a place in the file system, where a folder takes 4 KiB, and the name of a file may make 32."""
+        self._entries += 1
+        if self._entries > MAX_ENTRIES:
+            raise BadDataset(
+                f"The archive {self._archive!r} has more than {MAX_ENTRIES:,} entries and folders: unpack it, and name the folder."
+            )
+
+    def _make(self, folder: Path) -> None:
+        """Makes a folder, and those it lies in, unless they are there."""
+        try:
+            folder.mkdir()
+        except FileNotFoundError:
+            self._make(folder.parent)
+            folder.mkdir()
+        except FileExistsError:
+            if not folder.is_dir():
+                raise
+            return
+        self._count()
 
     def _write(self, path: Path, content: IO[bytes]) -> None:
         with path.open("xb") as file:

@@ -170,7 +170,7 @@ def take_up(task: TrainingTask, folder: Path) -> tuple[TrainingTask, Base | None
         if task.spec.add_captured:
             answers = KeptAnswers.from_bytes(verified(manifest, ANSWERS, (folder / BASE / ANSWERS).read_bytes()))
             base = replace(base, answers=answers)
-    except (SafetensorError, KeyError) as error:
+    except (SafetensorError, KeyError, TypeError) as error:  # TypeError: a kind of number that numpy has not
         raise BrokenBundle(f"{WEIGHTS} of {task.base_version} is damaged: {error}.") from error
     return replace(task, spec=spec), base
 

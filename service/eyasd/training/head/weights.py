@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Final
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -15,7 +14,6 @@ from urllib.request import urlopen
 import timm
 import torch
 from huggingface_hub import constants as hub_constants
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -92,7 +90,9 @@ def _read(file: Path) -> State:
     try:
         # weights_only: a pickle could run anything.
         state = load_file(file) if file.suffix == ".safetensors" else torch.load(file, map_location="cpu", weights_only=True)
-    except (SafetensorError, UnpicklingError, RuntimeError, ValueError, EOFError) as error:
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # torch raises nearly any on a damaged pickle
         raise WeightsNotFound(f"The weights file {file.name} is damaged or of another format: {error}.") from error
     for key in ("state_dict", "model"):
         state = state.get(key, state) if isinstance(state, Mapping) else state
@@ -111,7 +111,12 @@ def _fit(backbone: nn.Module, state: State, name: str, source: str) -> None:
             f"The weights file {source} is not of {name}: {len(missing)} of {len(own)} tensors are missing or misshapen, "
             f"such as {missing[0]}. Save the state_dict of timm's {name}."
         )
-    backbone.load_state_dict({key: state[key] for key in own})
+    try:
+        backbone.load_state_dict({key: state[key] for key in own})
+    except RuntimeError as error:  # sparse and quantized tensors, and those that have no values
+        raise WeightsNotFound(
+            f"The weights file {source} has tensors that cannot be copied into {name}; save the plain state_dict of timm's {name}."
+        ) from error
 
 
 def _package(name: str) -> str:

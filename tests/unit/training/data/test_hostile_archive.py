@@ -9,6 +9,7 @@ import stat
 import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -190,6 +191,53 @@ def test_too_many_entries(refusal: Callable[[str, bytes], str], monkeypatch: pyt
     assert "more than 2 entries" in refusal("a.tar", tarred(FILES))
 
 
+def test_too_many_folders_of_few_entries(refusal: Callable[[str, bytes], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes 4 KiB of the disk, and the name of one file makes 32."""
+    monkeypatch.setattr(unpacked, "MAX_ENTRIES", 60)
+    files = {f"{number}/" + "a/" * 30 + "1.png": b"x" for number in range(2)}
+    for told in (refusal("a.zip", zipped(files)), refusal("a.tar", tarred(files))):
+        assert "more than 60 entries and folders" in told
+
+
+def test_folders_that_are_there_are_not_counted_again(
+    tmp_path: Path, job_dir: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unpacked, "MAX_ENTRIES", 14)
+    files = {f"red/deep/{number}.png": b"x" for number in range(10)}
+    (tmp_path / "a.tar").write_bytes(
+        tarred({"red": special("red", tarfile.DIRTYPE), "red/deep": special("red/deep", tarfile.DIRTYPE), **files})
+    )
+    assert content_of(unpack(tmp_path / "a.tar", job_dir, journal)) == files
+
+
+def test_a_directory_of_too_many_entries_is_not_parsed(
+    refusal: Callable[[str, bytes], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """zipfile makes ten times as many bytes of one as it has, all at once."""
+    monkeypatch.setattr(zipfile.ZipFile, "infolist", lambda _: pytest.fail("it was parsed"))
+    monkeypatch.setattr(unpacked, "MAX_ENTRIES", 50)
+    assert "more than 50 entries" in refusal("a.zip", zipped({f"red/{number}.png": b"" for number in range(51)}))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_of_what_expands_without_a_bound(refusal: Callable[[str, bytes], str], method: int) -> None:
+    """zipfile expands a piece of these as far as it goes, whatever size the header tells: 46 bytes to 46 MB."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        archive.writestr("red/1.png", bytes(1_000_000))
+    assert "holds 'red/1.png', whose compression is not read" in refusal("a.zip", buffer.getvalue())
+
+
+def test_an_xz_that_wants_much_memory(refusal: Callable[[str, bytes], str]) -> None:
+    """Its header says how much of what came before has to be kept; with one that says 1.5 GiB, 137 KB of zeros took 927 MB."""
+    content = bytearray(lzma.compress(tarred(FILES)))
+    size = 4 * (content[12] + 1)  # of the block's header, which ends with its CRC-32
+    assert content[14:16] == b"\x21\x01"  # LZMA2, and one byte that is the size of its dictionary
+    content[16] = 37
+    content[12 + size - 4 : 12 + size] = zlib.crc32(content[12 : 12 + size - 4]).to_bytes(4, "little")
+    assert "Memory usage limit exceeded" in refusal("a.tar.xz", bytes(content))
+
+
 def test_too_deep(refusal: Callable[[str, bytes], str]) -> None:
     assert "in more than 32 folders" in refusal("a.tar", tarred({"a/" * 2000 + "x": b""}))
 
@@ -214,6 +262,30 @@ def test_names_that_are_not_utf_8(refusal: Callable[[str, bytes], str]) -> None:
     assert expected in refusal("a.tar", latin)
 
 
+@pytest.mark.parametrize("kept", [b"\x81\x84", "\u00e9".encode(), b"__"])
+def test_the_true_name_beside_the_one_for_old_code_pages(tmp_path: Path, job_dir: Path, journal: Journal, kept: bytes) -> None:
+    """Two labels that no old code page has may be alike but for what is beside them."""
+    buffer = io.BytesIO()
+    labels = ("\u65e5\u672c", "\u4e2d\u56fd")
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for number, label in enumerate(labels):
+            held = struct.pack("<BL", 1, zlib.crc32(kept + b"/%d.png" % number)) + f"{label}/1.png".encode()
+            entry = zipfile.ZipInfo(f"@@/{number}.png")
+            entry.extra = struct.pack("<4H", 1, 0, 0x7075, len(held)) + held
+            archive.writestr(entry, label)
+    (tmp_path / "a.zip").write_bytes(buffer.getvalue().replace(b"@@", kept))
+    assert content_of(unpack(tmp_path / "a.zip", job_dir, journal)) == {f"{label}/1.png": label.encode() for label in labels}
+
+
+def test_times_in_a_backups_headers_are_no_folders(tmp_path: Path, job_dir: Path, journal: Journal) -> None:
+    """`tar --listed-incremental` writes them where others have the beginning of a long name; they were the label."""
+    content = bytearray(tarred({"red/1.png": b"one"}, format=tarfile.GNU_FORMAT))
+    content[345:369] = b"14213531666\x0014213531667\0"
+    content[148:156] = b"%06o\0 " % (sum(content[:148]) + 8 * 32 + sum(content[156:512]))
+    (tmp_path / "a.tar").write_bytes(content)
+    assert content_of(unpack(tmp_path / "a.tar", job_dir, journal)) == {"red/1.png": b"one"}
+
+
 def test_encryption(refusal: Callable[[str, bytes], str]) -> None:
     content = bytearray(zipped({"red/1.png": b"one"}))
     content[content.index(b"PK\1\2") + 8] |= 1
@@ -222,4 +294,4 @@ def test_encryption(refusal: Callable[[str, bytes], str]) -> None:
 
 def test_an_unknown_compression(refusal: Callable[[str, bytes], str]) -> None:
     content = zipped({"red/1.png": b"one"}).replace(b"\x00\x00\x08\x00", b"\x00\x00\x09\x00")
-    assert "is of a kind that is not read (That compression method is not supported)" in refusal("a.zip", content)
+    assert "holds 'red/1.png', whose compression is not read; pack it again with Deflate" in refusal("a.zip", content)

@@ -66,6 +66,12 @@ class TestCsv:
         listing = read_table(written('path,label\na.png,"a, ""b""\nc"\nb.png,d\n'))
         assert pairs(listing) == [("a.png", 'a, "b"\nc'), ("b.png", "d")]
 
+    def test_lines_of_an_old_mac_are_told_of(self, written: Callable[..., Path]) -> None:
+        with pytest.raises(
+            BadDataset, match="Line 1 of 'photos.csv' is not CSV: a line ends in CR alone, save it with LF or CRLF."
+        ):
+            read_table(written("path,label\ra.png,hat\rb.png,shoe\r"))
+
     def test_the_line_of_a_row_is_its_first(self, written: Callable[..., Path]) -> None:
         with pytest.raises(BadDataset, match="Line 4 of 'photos.csv' has no label"):
             read_table(written('path,label\na.png,"x\ny"\nb.png,\n'))

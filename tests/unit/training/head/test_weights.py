@@ -134,6 +134,22 @@ def test_a_damaged_file_is_refused(tmp_path: Path, name: str) -> None:
         weights.load(backbone("test_resnet"), "test_resnet", str(tmp_path), hub=False)
 
 
+# With these torch raises IndexError and KeyError.
+@pytest.mark.parametrize("content", [b"Requires: torch", b"h\xe4."])
+def test_what_is_no_pickle_is_refused_whatever_torch_raises(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "test_resnet.pth").write_bytes(content)
+    with pytest.raises(WeightsNotFound, match="test_resnet.pth is damaged or of another format"):
+        weights.load(backbone("test_resnet"), "test_resnet", str(tmp_path), hub=False)
+
+
+def test_tensors_without_values_are_refused(tmp_path: Path) -> None:
+    state = whole("test_resnet").state_dict()
+    name = next(iter(state))
+    torch.save(state | {name: torch.empty_like(state[name], device="meta")}, tmp_path / "test_resnet.pth")
+    with pytest.raises(WeightsNotFound, match="test_resnet.pth has tensors that cannot be copied into test_resnet; save"):
+        weights.load(backbone("test_resnet"), "test_resnet", str(tmp_path), hub=False)
+
+
 def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
     class Evil:
         def __reduce__(self) -> tuple[object, ...]:
