@@ -15,7 +15,7 @@ import pytest
 from eyasd.api.arrivals import Arrivals, Refused
 from eyasd.api.door import Aborted, Door, Refusal, ServerCall
 from eyasd.api.transport import options
-from http2 import END_STREAM, RST_STREAM, Http2
+from http2 import DATA, END_STREAM, RST_STREAM, SETTINGS, Http2
 from waits import until
 
 MAX_BYTES = 1000
@@ -35,6 +35,7 @@ class Echo(grpc.GenericRpcHandler):
             raise RuntimeError("secret")
         handlers = {
             "/t/Unary": grpc.unary_unary_rpc_method_handler(self.unary),
+            "/t/Large": grpc.unary_unary_rpc_method_handler(self.large),
             "/t/Sleep": grpc.unary_unary_rpc_method_handler(self.sleep),
             "/t/Fail": grpc.unary_unary_rpc_method_handler(self.fail),
             "/t/Full": grpc.unary_unary_rpc_method_handler(self.full),
@@ -49,6 +50,9 @@ class Echo(grpc.GenericRpcHandler):
         self.remaining.append(context.time_remaining())
         assert context.peer().startswith("ipv4:127.0.0.1:")
         return request + str(dict(context.invocation_metadata()).get("key", "")).encode()
+
+    async def large(self, request: bytes, _: Any) -> bytes:
+        return bytes(int(request))
 
     async def sleep(self, _: bytes, __: Any) -> bytes:
         self.asleep.set()
@@ -289,6 +293,30 @@ async def test_while_the_loop_is_behind_calls_are_refused_at_once_without_it(
     assert len(crowded_out) <= 50 - (32 - 20)
     assert refused_paths == ["/t/Unary"] * (20 + len(crowded_out))
     assert await channel.unary_unary("/t/Unary")(b"again") == b"again"
+
+
+async def test_large_answers_that_nobody_takes_have_an_end(echo: Echo, free_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eyasd.api.door.door.MOST_UNTAKEN_BYTES", 1_000_000)
+    refusal = Refusal(lambda _: True, Aborted(grpc.StatusCode.RESOURCE_EXHAUSTED, "busy", ()), list[str]().append)
+    door = Door(options(300, 100, 65_536), lambda _, handler: handler, Anybody(), lambda *_: None, refusal)
+    door.add_generic_rpc_handlers((echo,))
+    door.listen(f"127.0.0.1:{free_port}")
+    await door.start()
+    try:
+        async with Http2(free_port) as deaf, grpc.aio.insecure_channel(f"127.0.0.1:{free_port}") as channel:
+            deaf.send(SETTINGS, b"\0\x04\0\0\0\0")  # a window of no bytes
+            streams = [deaf.call("/t/Large") for _ in range(20)]
+            for stream in streams:
+                deaf.send(DATA, b"\0\0\0\0\x06100000", flags=END_STREAM, stream=stream)
+            async with asyncio.timeout(60):
+                for stream in streams[5:]:  # half a million bytes it may leave
+                    await deaf.over(stream)
+                large = channel.unary_unary("/t/Large")
+                assert [len(await large(b"100000")) for _ in range(20)] == [100_000] * 20
+            ended = [stream for stream in streams if stream in deaf._over]
+            assert ended == streams[5:]
+    finally:
+        await door.stop(0)
 
 
 async def test_where_handlers_refuse_a_lot_most_is_refused_without_them(

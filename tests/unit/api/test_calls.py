@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eyasd.api.door.calls import Calls
+from eyasd.api.door.calls import Calls, Shares
 
 
 class Clock:
@@ -44,6 +44,17 @@ def test_there_is_an_end() -> None:
     assert [enter(calls, peer) for peer in "abc"] == [1, 1, 0]
     calls.left("a")
     assert [enter(calls, peer) for peer in "bc"] == [0, 1]
+
+
+def test_what_is_large_is_let_in_while_there_is_room_at_all() -> None:
+    answers = Shares(100)
+    answers.entered("a", 90)
+    assert not answers.has_room("a")
+    assert answers.has_room("b")
+    answers.entered("b", 90)
+    assert not answers.has_room("c")
+    answers.left("a", 90)
+    assert [answers.has_room(peer) for peer in "abc"] == [True, False, True]
 
 
 def test_who_calls_seldom_is_told_from_who_brings_the_crowd() -> None:

@@ -17,12 +17,14 @@ from google.protobuf.message import DecodeError
 from grpc._cython import cygrpc  # type: ignore[attr-defined] # not in the types of grpcio
 
 from eyasd.api.arrivals import Arrivals, Refused, Turn, crowded
+from eyasd.api.door.calls import Shares
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Surprised = Callable[[str, Exception], object]
 Metadata = Sequence[tuple[str, str | bytes]]
 
 NO_MESSAGE: Final = "The request is not a message of this method: is the client made for another version?"
+UNTAKEN: Final = "Too much of what this connection has asked for waits to be taken: read the answers before asking for more."
 UNFORESEEN: Final = "The handler failed in a way it did not foresee."
 _NO_FLAGS: Final = 0
 _SMALL_BYTES: Final = 65_536  # of a message: the least that HTTP/2 lets come anyway
@@ -69,6 +71,7 @@ class ServerCall:
         peer: str,
         loop: asyncio.AbstractEventLoop,
         threshold: Threshold,
+        untaken: Shares,
         on_surprise: Surprised,
         on_refusal: Callable[[], None],
     ) -> None:
@@ -80,6 +83,7 @@ class ServerCall:
             peer: the caller's address, as gRPC has it.
             loop: where the handler runs.
             threshold: says when its message may come.
+            untaken: bytes of large answers, of all calls, that wait to be taken.
             on_surprise: called with the method and what its handler raised, where it should have raised nothing.
             on_refusal: called where it answers RESOURCE_EXHAUSTED.
         """
@@ -93,6 +97,7 @@ class ServerCall:
         self._peer = peer
         self._loop = loop
         self._threshold = threshold
+        self._untaken = untaken
         self._places: Arrivals | None = None
         self._begun = False
         self._given_up = False
@@ -314,12 +319,23 @@ class ServerCall:
         if self._writing:  # to a caller who takes nothing: a status would wait behind the message for ever
             self._call.cancel(code.value[0], details)
             return
-        operations = self._initial_metadata()
+        operations, taken = self._initial_metadata(), None
+        if response is not None and len(response) > _SMALL_BYTES:
+            if self._untaken.has_room(self._peer):
+                taken = self._hold(len(response))
+            else:
+                response, code, details = None, grpc.StatusCode.RESOURCE_EXHAUSTED, UNTAKEN
         if response is not None:
             operations = (*operations, cygrpc.SendMessageOperation(response, _NO_FLAGS))
         metadata = (*self._trailing, *trailing)
         status = cygrpc.SendStatusFromServerOperation(metadata, code.value[0], details.encode(), _NO_FLAGS)
-        self._start((*operations, status), None)
+        self._start((*operations, status), taken)
+
+    def _hold(self, size_bytes: int) -> Callable[[Any], None]:
+        """Counts an answer until it is taken, or its caller gone, of which the function that is returned is told."""
+        untaken, peer = self._untaken, self._peer
+        untaken.entered(peer, size_bytes)
+        return lambda _: untaken.left(peer, size_bytes)
 
     def _initial_metadata(self, metadata: Metadata = ()) -> tuple[Any, ...]:
         """Returns the operation that has to come before the first message or the status, once."""

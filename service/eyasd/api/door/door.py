@@ -18,7 +18,7 @@ import grpc
 from grpc._cython import cygrpc  # type: ignore[attr-defined] # not in the types of grpcio
 
 from eyasd.api.door.call import UNFORESEEN, Aborted, Handler, ServerCall, Surprised, Threshold, path_of, refuse
-from eyasd.api.door.calls import MOST_CALLS, MOST_PROBES, Calls
+from eyasd.api.door.calls import MOST_CALLS, MOST_PROBES, MOST_UNTAKEN_BYTES, Calls, Shares
 
 _ARRIVAL: Final = "arrival"
 _SHUT: Final = "shut"
@@ -87,6 +87,7 @@ class Door:
         self._handlers: dict[str, Handler] = {}
         self._calls: dict[ServerCall, Calls] = {}
         self._asked, self._probing = Calls(MOST_CALLS), Calls(MOST_PROBES)
+        self._untaken = Shares(MOST_UNTAKEN_BYTES)
         self._ready: deque[tuple[Callable[[Any], None], Any]] = deque()
         self._woken = False
         self._woken_at = 0.0
@@ -186,7 +187,7 @@ class Door:
             refuse(event.call, self._refusal.status)
             return
         handler = self._find(path)
-        call = ServerCall(event, handler, peer, self._loop, self._threshold, self._on_surprise, self._count_refusal)
+        call = ServerCall(event, handler, peer, self._loop, self._threshold, self._untaken, self._on_surprise, self._count_refusal)
         self._calls[call] = calls
         calls.entered(peer)
         if (then := call.arrive()) is not None:
