@@ -9,7 +9,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 _MOST_SECONDS = 150.0
-_PAUSE_SECONDS = 0.005  # some of what is waited for lasts no longer than 20 ms
+_PAUSE_SECONDS = 0.005  # in a loop, some of what is waited for lasts no longer than 20 ms
+_LONG_PAUSE_SECONDS = 0.05  # other processes come further while they are not asked
 
 
 async def until(holds: Callable[[], T]) -> T:
@@ -33,5 +34,5 @@ def wait_until(holds: Callable[[], T]) -> T:
     end = time.monotonic() + _MOST_SECONDS
     while not (found := holds()):
         assert time.monotonic() < end
-        time.sleep(_PAUSE_SECONDS)
+        time.sleep(_LONG_PAUSE_SECONDS)
     return found
