@@ -29,6 +29,8 @@ _BLAMELESS: Final = (jobdir.NO_ROOM, jobdir.PASSING, jobdir.TERMINATED)
 _DEVICE_FAULT: Final = re.compile(
     r"CUDA error|CUDA driver error|cuDNN error|CUBLAS_STATUS|NCCL|uncorrectable ECC|Connection (closed|reset) by peer|PeersLost"
 )
+# That of a program that got no memory where Python could not say so: the loader's, the C library's, torch's, of C++.
+_NO_MEMORY: Final = re.compile(r"[Cc]annot allocate memory|failed to map segment|std::bad_alloc")
 
 
 class Fault(StrEnum):
@@ -112,6 +114,8 @@ def fault_of(ending: Ending, told: JobError | None, last_words: str) -> Fault:
             return Fault.JOB
         case Cause.PROGRAM:
             crashed = ending.status is not None and ending.status > 0 and ending.status not in _BLAMELESS
+            if crashed and _NO_MEMORY.search(last_words):
+                return Fault.MEMORY
             return Fault.JOB if crashed and not _DEVICE_FAULT.search(last_words) else Fault.MACHINE
 
 

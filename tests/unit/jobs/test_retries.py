@@ -41,6 +41,8 @@ MEMORY = JobError("TRAINER_OUT_OF_MEMORY", "The GPU ran out of memory; choose a 
         (Ending(-11), None, "", Fault.MACHINE),
         (Ending(1), None, LAST, Fault.JOB),
         (Ending(1), None, "RuntimeError: CUDA error: an illegal memory access was encountered", Fault.MACHINE),
+        (Ending(127), None, "cannot allocate memory for thread-local data: ABORT", Fault.MEMORY),
+        (Ending(1), None, "ImportError: libtorch_cpu.so: failed to map segment from shared object", Fault.MEMORY),
         (Ending(1), None, "torch.distributed.DistBackendError: NCCL error in: ncclUtils.hpp", Fault.MACHINE),
     ],
 )
