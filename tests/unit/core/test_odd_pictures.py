@@ -89,6 +89,12 @@ def test_a_bmp_of_two_colours_has_them_however_many_bits_a_pixel_has(bits: int, 
     encoded = bytes(whole[:54]) + np.array(palette, "<u4").tobytes() + pixels
     seen = load_image(encoded, Preprocess(SIDE, resize=Resize.MATRIX))[:, :, 0]
     assert np.array_equal(seen, 255 * np.array(rows[::-1], np.uint8))
+    if used and bits > 1:  # a colour that there is none of is black, as in a browser
+        other = bytearray(encoded)
+        other[start] = 0xFF
+        left = 0 if bits == 8 else slice(0, 2)
+        seen[-1, left] = 0
+        assert np.array_equal(load_image(bytes(other), Preprocess(SIDE, resize=Resize.MATRIX))[:, :, 0], seen)
 
 
 @pytest.mark.parametrize(

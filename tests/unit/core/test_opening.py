@@ -49,6 +49,7 @@ def test_no_picture_costs_5_s_or_500_mb(resize: Resize, names: list[str]) -> Non
         (gif(bytes(4_097)), "4,096 blocks or stray bytes"),
         (jpeg(b"\xff\xfe\x00\x02" * 4_097), "4,096 segments"),
         (jpeg(EXIF, bytes(4_097)), "4,096 segments or stray bytes"),
+        (jpeg(EXIF, *[b"\xff\xdb\xff\xff" + (b"\0" + bytes([1]) * 64) * 1_008 + bytes(13)] * 5), "4,096 segments or stray bytes"),
         (jpeg(EXIF, b"\xff" * 4_097), "4,096 segments or stray bytes"),
         (saved("JPEG", "RGB")[:-2] + b"\xff" * 4_097 + b"\0\xff\xd9", "4,096 segments or stray bytes"),
         (b"\xff\xd8" + bytes(5_000), "4,096 segments or stray bytes"),
