@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import aiohttp
+import grpc
 
 import eyas
 
@@ -102,7 +103,7 @@ class Callers:
                 try:
                     await ask(picture)
                 except (eyas.EyasError, aiohttp.ClientError, WrongAnswer) as failed:
-                    if _is_refused(failed):
+                    if is_refused(failed):
                         self.refused += 1
                         await asyncio.sleep(_PAUSE_SECONDS)
                         continue
@@ -123,6 +124,8 @@ class Callers:
             number += 1
 
 
-def _is_refused(error: Exception) -> bool:
+def is_refused(error: Exception) -> bool:
     """Returns whether a server that is full, as on a machine that is, has said so."""
+    if isinstance(error, grpc.RpcError):
+        return error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     return isinstance(error, eyas.Overloaded) or (isinstance(error, aiohttp.ClientResponseError) and error.status == 429)

@@ -101,7 +101,10 @@ class Changes:
         """Waits until a version answers for its alias."""
         async with eyas.aio.Client(self._daemons.server.address) as client:
             deadline = time.monotonic() + _LONGEST_SECONDS
-            while (await client.classify(SWAPPED, picture())).version != f"{SWAPPED}/{version}":
+            while True:
+                with suppress(eyas.Overloaded):
+                    if (await client.classify(SWAPPED, picture())).version == f"{SWAPPED}/{version}":
+                        return
                 if time.monotonic() > deadline:
                     self.found.append(f"version {version} did not answer within {_LONGEST_SECONDS:.0f} s")
                     return

@@ -19,6 +19,7 @@ import grpc
 import eyas
 import eyas.aio
 from builders import noise, picture
+from callers import is_refused
 from eyas.v1 import job_service_pb2
 from hostile import torture
 from hostile.calls import attack, is_well
@@ -132,7 +133,7 @@ class Harm:
             try:
                 await act()
             except Exception as error:  # noqa: BLE001 - whatever it is, it is to be told in the end, and the rest goes on
-                self.found.append(f"{act.__name__}: {error!r}")
+                self._tell(act.__name__, error)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._ending.wait(), seconds)
 
@@ -143,9 +144,16 @@ class Harm:
         async with eyas.aio.Client(self._server, timeout=60) as client:
             bad, good = await client.classify_many(STAYS, [content, picture()])
         if isinstance(good, eyas.EyasError):
-            self.found.append(f"beside {name}: {good!r}")
+            self._tell(f"beside {name}", good)
         if isinstance(bad, eyas.EyasError) and not isinstance(bad, eyas.InvalidArgument):
-            self.found.append(f"{name}: {bad!r}")
+            self._tell(name, bad)
+
+    def _tell(self, what: str, error: Exception) -> None:
+        """Takes down what came of something; of a server that was full, only how often."""
+        if is_refused(error):
+            self.done["harm that was asked to come again"] += 1
+        else:
+            self.found.append(f"{what}: {error!r}")
 
     async def _request(self) -> None:
         """Sends drawn requests to the methods of one service after the other, of the server and of the trainer."""
