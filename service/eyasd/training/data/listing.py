@@ -29,6 +29,9 @@ SPLIT_NAMES: Final = {"train": TRAIN, "validation": VALIDATION, "val": VALIDATIO
 SEPARATOR: Final = "|"
 PICTURE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"})
 
+# The longest name of a file; the columns of what is no table may have any length.
+_SHOWN_CHARACTERS: Final = 255
+
 
 @dataclass(frozen=True, slots=True)
 class File:
@@ -252,6 +255,6 @@ def as_text(name: str) -> str:
 
 
 def names(of: Iterable[str], most: int = 5) -> str:
-    """Returns a list for a sentence, shortened."""
-    quoted = [repr(name) for name in of]
+    """Returns a list for a sentence, shortened, as are names that no file could have."""
+    quoted = [repr(name[:_SHOWN_CHARACTERS]) for name in of]
     return ", ".join(quoted[:most]) + (f" and {len(quoted) - most} more" if len(quoted) > most else "")

@@ -66,6 +66,11 @@ class TestCsv:
         listing = read_table(written('path,label\na.png,"a, ""b""\nc"\nb.png,d\n'))
         assert pairs(listing) == [("a.png", 'a, "b"\nc'), ("b.png", "d")]
 
+    def test_an_endless_column_is_told_shortly(self, written: Callable[..., Path]) -> None:
+        with pytest.raises(BadDataset, match="'photos.csv' has no column 'path'. Its first line") as told:
+            read_table(written("x" * 60_000 + "\n"))
+        assert len(told.value.message) < 500
+
     def test_lines_of_an_old_mac_are_told_of(self, written: Callable[..., Path]) -> None:
         with pytest.raises(
             BadDataset, match="Line 1 of 'photos.csv' is not CSV: a line ends in CR alone, save it with LF or CRLF."
