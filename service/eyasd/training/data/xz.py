@@ -14,7 +14,7 @@ MAX_MEMORY_BYTES: Final = 256 * 1024**2
 
 
 def open_(file: IO[bytes]) -> io.BufferedReader:
-    """Returns what a file expands to. Reading raises what `lzma.open` does, and LZMAError where it takes too much memory."""
+    """Returns what a file expands to; reading raises what `lzma.open` does, and NotImplementedError where it takes much memory."""
     return io.BufferedReader(_Expanded(file), PIECE_BYTES)
 
 
@@ -62,14 +62,22 @@ class _Expanded(io.RawIOBase):
             packed = self._file.read(PIECE_BYTES) if self._decoder.needs_input else b""
             if self._decoder.needs_input and not packed:
                 raise EOFError("it ends within a stream")
-            return self._decoder.decompress(packed, most)
+            return self._decompressed(packed, most)
         packed = self._decoder.unused_data or self._file.read(PIECE_BYTES)
         self._decoder, self._is_over = _decoder(), not packed
         try:
-            return self._decoder.decompress(packed, most)
+            return self._decompressed(packed, most)
         except lzma.LZMAError:
             self._is_over = True
             return b""
+
+    def _decompressed(self, packed: bytes, most: int) -> bytes:
+        try:
+            return self._decoder.decompress(packed, most)
+        except lzma.LZMAError as error:
+            if "Memory usage limit" not in str(error):
+                raise
+            raise NotImplementedError(f"xz that takes more than {MAX_MEMORY_BYTES // 1024**2} MB to expand") from error
 
 
 def _decoder() -> lzma.LZMADecompressor:
