@@ -37,7 +37,9 @@ _LOOK_SECONDS = 0.05
 _MANY = {"grpc": 2, "stream": 1, "http": 2}  # callers
 _FEW = dict.fromkeys(_MANY, 1)
 # With what a job that was hit may have failed: for want of room, or of memory.
-EXCUSES = ("No space left on device", "is full", "MemoryError", "failed to map segment", "annot allocate memory", "bad_alloc", "of memory")
+_NO_ROOM = ("No space left on device", "is full")
+_NO_MEMORY = ("MemoryError", "failed to map segment", "annot allocate memory", "bad_alloc", "of memory")
+EXCUSES = (*_NO_ROOM, *_NO_MEMORY)
 
 
 @dataclass(frozen=True)
