@@ -7,9 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import urllib.request
-import weakref
 from pathlib import Path
 from typing import Any
 
@@ -83,21 +81,6 @@ async def test_checks_and_then_watches_see_the_way_down_while_calls_are_still_an
         response = await ClassificationServiceStub(channel).Classify(CLASSIFY)
         assert len(response.results) == 1
         await stopping
-
-
-async def test_what_large_requests_left_is_given_back_and_cycles_are_looked_for(
-    daemon: Any, published: Models, monkeypatch: pytest.MonkeyPatch, without_collection: None
-) -> None:
-    class Knot:
-        def __init__(self) -> None:
-            self.itself = self
-
-    trimmed, there = threading.Event(), weakref.ref(Knot())
-    monkeypatch.setattr("eyasd.app._TIDY_SECONDS", 0.01)
-    monkeypatch.setattr("eyasd.app.trim", trimmed.set)
-    async with daemon(Role.SERVER):
-        assert await asyncio.to_thread(trimmed.wait, 60)
-    assert there() is None
 
 
 async def test_reflection_lists_the_services(app: App) -> None:

@@ -7,6 +7,7 @@ import ctypes
 import gc
 import subprocess
 import sys
+import threading
 import weakref
 from pathlib import Path
 
@@ -94,8 +95,10 @@ class Knot:
         self.itself = self
 
 
-async def test_a_daemon_that_has_little_to_do_looks_for_cycles(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_daemon_that_has_little_to_do_looks_for_cycles_and_trims(monkeypatch: pytest.MonkeyPatch) -> None:
+    trimmed = threading.Event()
     monkeypatch.setattr(own, "_TIDY_SECONDS", 0.001)
+    monkeypatch.setattr(own, "trim", trimmed.set)
     gc.disable()
     try:
         held = weakref.ref(Knot())
@@ -103,6 +106,7 @@ async def test_a_daemon_that_has_little_to_do_looks_for_cycles(monkeypatch: pyte
         tidying = asyncio.create_task(tidy_often())
         while held() is not None:
             await asyncio.sleep(0.001)
+        assert await asyncio.to_thread(trimmed.wait, 60)
         tidying.cancel()
     finally:
         gc.enable()
