@@ -9,13 +9,14 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import IO, Any, Final
 
 import structlog
 
-from eyasd.core import document
+from eyasd.core import document, kin
 from eyasd.core.device import Transport
 from eyasd.core.environment import handed_on
 from eyasd.core.errors import BrokenBundle, Unavailable
@@ -26,6 +27,9 @@ from eyasd.serving.engine.slots import Shape
 
 # Long enough for the batch under way; then the engine is of no use to anybody.
 _END_SECONDS: Final = 5.0
+# Other loads wait meanwhile. One that steps aside on a machine with thirty times the work that it can do still has some ticks.
+_HANG_SECONDS: Final = 60.0
+_LOOK_SECONDS: Final = 2.0
 
 # Read by the C library when a process starts. On huge pages a network is 1 % (one picture) to 2 % (8 at once) faster
 # (tf_efficientnet_lite0, `bench/threads.py`).
@@ -88,7 +92,7 @@ class EngineProcess:
 
         Raises:
             BrokenBundle: the version cannot be loaded.
-            Unavailable: the engine ended, or took too long and was killed.
+            Unavailable: the engine ended, or is to be killed, as it hangs or takes too long.
         """
         descriptors = [wire.memory(name, content) for name, content in files.items()]
         try:
@@ -96,13 +100,23 @@ class EngineProcess:
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
+        hanging = self._loop.create_task(self._hang())
+        either: set[asyncio.Future[Any]] = {self._ready, hanging}
         try:
-            return await asyncio.wait_for(asyncio.shield(self._ready), limit_seconds)
-        except TimeoutError:
+            await asyncio.wait(either, timeout=limit_seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            hanging.cancel()
+        if self._ready.done():
+            return self._ready.result()
+        if hanging.done():
             raise Unavailable(
-                f"The engine did not load the version within {limit_seconds:g} s and was killed: raise "
-                "serving.load_limit_seconds if that is too short."
-            ) from None
+                f"The engine did nothing for {_HANG_SECONDS:g} s while it loaded the version, and was killed: it waited for "
+                "what did not come, as one does that was refused memory."
+            )
+        raise Unavailable(
+            f"The engine did not load the version within {limit_seconds:g} s and was killed: raise "
+            "serving.load_limit_seconds if that is too short."
+        )
 
     def attach(self, shape: Shape, memory: int) -> socket.socket | None:
         """Returns the way for an acceptor to ask the engine; None where it has ended.
@@ -126,6 +140,15 @@ class EngineProcess:
     def kill(self) -> None:
         """Ends the process at once, whatever it does."""
         self._child.kill()
+
+    async def _hang(self) -> None:
+        """Returns once the process has used nothing for so long that it hangs."""
+        last, since = None, time.monotonic()
+        while time.monotonic() - since < _HANG_SECONDS:
+            await asyncio.sleep(_LOOK_SECONDS)
+            used = kin.usage([self._child.pid]).get(self._child.pid)
+            if used != last:
+                last, since = used, time.monotonic()
 
     def _heed(self, message: Mapping[str, Any], _: list[int]) -> None:
         match message:
@@ -182,6 +205,7 @@ class _Thread(threading.Thread):
     def __init__(self, control: socket.socket) -> None:
         super().__init__(daemon=True, name="engine")
         self._control = control
+        self.pid = os.getpid()
         self.start()
 
     def run(self) -> None:

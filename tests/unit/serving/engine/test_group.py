@@ -24,7 +24,7 @@ from eyasd.core.errors import EyasError, Unavailable
 from eyasd.core.variants import Precision
 from eyasd.registry.models import Models
 from eyasd.serving.engine import group as room
-from eyasd.serving.engine import loading
+from eyasd.serving.engine import loading, process
 from eyasd.serving.engine.group import Group
 from eyasd.serving.engine.link import Engine
 from eyasd.serving.engine.loading import EngineOptions, LoadedVersion, Loader
@@ -94,6 +94,22 @@ async def test_a_killed_engine_loses_what_it_had_and_is_back(load: Callable[...,
 async def test_an_engine_that_takes_too_long_to_load_is_killed(load: Callable[..., Any]) -> None:
     with pytest.raises(Unavailable, match=r"did not load the version within 0\.01 s and was killed"):
         await load(load_limit_seconds=0.01)
+
+
+async def test_an_engine_that_hangs_as_it_loads_is_killed_long_before_that(
+    load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopped(EngineProcess):
+        async def open(self, *arguments: Any) -> Ready:
+            os.kill(self._child.pid, signal.SIGSTOP)
+            return await super().open(*arguments)
+
+    monkeypatch.setattr(loading, "EngineProcess", Stopped)
+    monkeypatch.setattr(process, "_HANG_SECONDS", 0.2)
+    monkeypatch.setattr(process, "_LOOK_SECONDS", 0.01)
+    with pytest.raises(Unavailable, match=r"did nothing for 0\.2 s while it loaded the version, and was killed"):
+        await load(load_limit_seconds=600)
+    assert not children("eyasd.serving.engine")
 
 
 async def test_a_machine_that_cannot_start_an_engine(load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
