@@ -182,7 +182,7 @@ def test_a_manifest_is_a_dataset(trained: Path, tmp_path: Path, monkeypatch: pyt
     expected, report = (read_manifest((f / jobdir.BUNDLE / MANIFEST).read_bytes()).dataset_report for f in (trained, tmp_path))
     assert (report.labels, report.digest) == (expected.labels, expected.digest)
     assert [(Path(file.path).name, file.reason.split(":")[0]) for file in report.unreadable_files] == [
-        ("broken.jpg", "The bytes are not a picture"),
+        ("broken.jpg", "The bytes are not a picture that is read"),
         ("gone.png", "The file cannot be read"),
     ]
 
