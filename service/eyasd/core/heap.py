@@ -7,11 +7,13 @@ import gc
 from contextlib import suppress
 from typing import Final
 
+from eyasd.core.processors import cpu_count
+
 # From malloc.h: what mallopt is asked for.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 # A photograph of 1.4 megapixels, decoded, and less come from the heap.
 _LARGE_BYTES: Final = 4 * 1024 * 1024
-_ARENAS: Final = 2
+_FEWEST_HEAPS: Final = 2
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 50_000
 _TIDY_SECONDS: Final = 60.0
 
@@ -19,15 +21,16 @@ _TIDY_SECONDS: Final = 60.0
 def keep_small() -> None:
     """Has large pictures and messages in memory of their own from now on, which the system has back when they go, and few heaps.
 
-    By itself glibc learns to take up to 32 MB from the heap, of which threads have up to eight a core, and so holds the holes
-    between what is left. Of six threads that decode photographs and pictures made to cost much, 240 to 282 MB stayed after each
-    `trim`, and peaks were of 593 MB; with large pieces apart it is 209 and 347, for the same time of a processor.
+    A processor has a heap, where glibc would have eight: threads that come and go leave holes in all of them. By itself it also
+    learns to take up to 32 MB from a heap, and so holds the holes between what is left. Of six threads that decode photographs and
+    pictures made to cost much, 240 to 282 MB stayed after each `trim`, and peaks were of 593 MB; with large pieces apart it is 209
+    and 347, for the same time of a processor.
     """
     with suppress(AttributeError):  # not every C library has it
         c_library = ctypes.CDLL(None)
         c_library.mallopt(_MMAP_THRESHOLD, _LARGE_BYTES)
         c_library.mallopt(_TRIM_THRESHOLD, 2 * _LARGE_BYTES)  # which glibc would choose
-        c_library.mallopt(_ARENA_MAX, _ARENAS)
+        c_library.mallopt(_ARENA_MAX, max(_FEWEST_HEAPS, cpu_count()))
 
 
 def collect_seldom() -> None:

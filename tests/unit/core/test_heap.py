@@ -60,10 +60,10 @@ def test_what_is_large_is_in_a_mapping_of_its_own(way: str, least: int, most: in
 
 # Threads that are all there at the same time, as each that comes after another has ended takes over its heap.
 HEAPS = """
-import sys, threading
+import ctypes, os, sys, threading
 from eyasd.core import heap
-import ctypes
 if sys.argv[1] == "kept small":
+    os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1])
     heap.keep_small()
 library = ctypes.CDLL(None)
 library.malloc.restype = ctypes.c_void_p
