@@ -62,7 +62,14 @@ def _journal() -> Journal:
 
 def check_archive(data: bytes) -> None:
     """An archive becomes plain files in its own folder, or is refused and leaves nothing; outside of it nothing changes."""
-    place = _place()
+    try:
+        _check_archive(data, _place())
+    except BaseException:
+        _place.cache_clear()  # what is found there is no fault of the next input
+        raise
+
+
+def _check_archive(data: bytes, place: Path) -> None:
     name, packed = _KINDS[data[0] % len(_KINDS) if data else 0]
     archive, job = place / name, place / "job"
     archive.write_bytes(packed(data[1:]))
