@@ -11,7 +11,8 @@ from builders import write_bundle
 from eyasd.registry.models import Models
 from eyasd.storage.local import LocalStore
 from hostile import torture
-from hostile.torture import GRPC, HTTP, METRICS, Attack
+from hostile.torture import GRPC, Attack
+from hostile.web import HTTP, METRICS
 from ports import free_port
 from trainers import TESTS, Trainer
 

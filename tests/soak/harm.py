@@ -21,7 +21,7 @@ import eyas.aio
 from builders import noise, picture
 from callers import is_refused
 from eyas.v1 import job_service_pb2
-from hostile import torture
+from hostile import torture, web
 from hostile.calls import attack, is_well
 from hostile.torture import Attack
 from trainers import TESTS
@@ -46,11 +46,11 @@ _COMMON: Final[tuple[tuple[str, Attack, int], ...]] = (
     ("gRPC", torture.metadata, 4),
     ("gRPC", torture.lengths_that_lie, 4),
     ("gRPC", torture.no_readers, 1),
-    ("HTTP", torture.slow, 20),
-    ("metrics", torture.pages, 1),
-    ("metrics", torture.slow, 20),
+    ("HTTP", web.slow, 20),
+    ("metrics", web.pages, 1),
+    ("metrics", web.slow, 20),
 )
-_RARE: Final[tuple[tuple[str, Attack, int], ...]] = (("gRPC", torture.compressed_bombs, 1), ("HTTP", torture.bodies, 1))
+_RARE: Final[tuple[tuple[str, Attack, int], ...]] = (("gRPC", torture.compressed_bombs, 1), ("HTTP", web.bodies, 1))
 # Reflection names it, and several acceptors say UNIMPLEMENTED.
 _NOT_OF_SEVERAL: Final = "/ModelStatistics"
 _LEAVE_SECONDS: Final = 2.0
