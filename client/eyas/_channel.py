@@ -51,6 +51,8 @@ _RETRIES: Final = {
     },
 }
 _OPTIONS: Final = (
+    # gRPC would have all channels of a process share a connection, and so one of the server's acceptors, or one pod.
+    ("grpc.use_local_subchannel_pool", 1),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     # A request that does not fit here is never repeated; gRPC's own 256 KiB would leave out most requests with pictures.

@@ -16,6 +16,7 @@ from eyasd.app import App, Role, Share
 from eyasd.config import read_settings
 from eyasd.core.errors import StartupFailed
 from eyasd.core.heap import collect_seldom, keep_small, tidy_often
+from eyasd.core.threads import blocking_pool
 from eyasd.serving.engine import wire
 from eyasd.serving.engine.channel import Channel
 from eyasd.telemetry import logging
@@ -60,6 +61,7 @@ async def accept(control: socket.socket, task: Mapping[str, Any]) -> None:
     # Without the supervisor there are no engines, either.
     channel = Channel(control, heed, lambda: os._exit(1))
     try:
+        asyncio.get_running_loop().set_default_executor(blocking_pool())
         app = App(Role.SERVER, settings, log, Share(task["of"], task["address"], task["http_address"]))
     except StartupFailed as error:
         channel.send({"failed": error.message})

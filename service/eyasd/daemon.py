@@ -15,6 +15,7 @@ from eyasd.core.device import Transport
 from eyasd.core.errors import StartupFailed
 from eyasd.core.heap import collect_seldom, keep_small, tidy_often
 from eyasd.core.processors import cpu_count
+from eyasd.core.threads import blocking_pool
 from eyasd.entrance import check_exposure
 from eyasd.serving.network.providers import CPU, choose_provider
 from eyasd.supervisor import Supervisor
@@ -32,9 +33,10 @@ async def serve(role: Role, settings: Settings, log: structlog.typing.FilteringB
     keep_small()
     check_exposure(settings)
     settings = plan_acceptors(role, settings)
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(blocking_pool())
     app = Supervisor(settings, log) if settings.serving.acceptors > 1 else App(role, settings, log)
     ending = asyncio.Event()
-    loop = asyncio.get_running_loop()
 
     def end(number: int) -> None:
         if ending.is_set():

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from typing import Any, Final
 
@@ -22,6 +25,7 @@ from callers import Call, Callers, WrongAnswer
 
 from .daemons import STAYS, SWAPPED
 
+_AT_ONCE: Final = 4  # sets of connections, which the kernel spreads over the acceptors
 _LIFE_SECONDS: Final = 30.0
 _CALL_SECONDS: Final = 60.0  # that it may take, tries again included
 _KNOWN: Final = 240  # pictures, more than the cache of answers holds
@@ -60,6 +64,36 @@ def _colour(number: int) -> tuple[str, tuple[int, int, int]]:
     return sorted(COLOURS.items())[number % len(COLOURS)]
 
 
+@dataclass(frozen=True)
+class Connections:
+    """One of each kind.
+
+    Attributes:
+        server: to the server.
+        trainer: to the trainer.
+        triton: to the server, by the Open Inference Protocol.
+        web: to the server's HTTP door.
+    """
+
+    server: eyas.aio.Client
+    trainer: eyas.aio.Client
+    triton: triton.InferenceServerClient
+    web: aiohttp.ClientSession
+
+    @classmethod
+    def to(cls, server: str, trainer: str, http: str) -> Connections:
+        return cls(
+            eyas.aio.Client(server, timeout=_CALL_SECONDS),
+            eyas.aio.Client(trainer, timeout=_CALL_SECONDS),
+            triton.InferenceServerClient(server, channel_args=[("grpc.use_local_subchannel_pool", 1)]),
+            aiohttp.ClientSession(f"http://{http}", raise_for_status=True),
+        )
+
+    async def close(self) -> None:
+        for one in (self.server, self.trainer, self.triton, self.web):
+            await one.close()
+
+
 class Mixture:
     """All kinds of good calls, until they are told to end.
 
@@ -69,14 +103,13 @@ class Mixture:
 
     def __init__(self, address: str, trainer: str, http: str) -> None:
         """Remembers where the server, the trainer and the server's HTTP door are."""
-        self._addresses = {"server": address, "trainer": trainer}
-        self._http = http
+        self._connect = partial(Connections.to, address, trainer, http)
+        self._open: deque[Connections] = deque()
+        self._left: deque[Connections] = deque()
+        self._turn = itertools.count()
         self._known = pictures()
         self._labels = {content: _colour(number)[0] for number, content in enumerate(self._known)}
         self._answers: deque[tuple[eyas.Classification, str]] = deque(maxlen=50)
-        self._clients: dict[str, eyas.aio.Client] = {}
-        self._triton: Any = None
-        self._web: Any = None
         self.callers = {kind: Callers(STAYS, self._known, rate) for kind, rate in RATES.items()}
 
     def end(self) -> None:
@@ -109,32 +142,30 @@ class Mixture:
             "captured": self._take_captured,
             "form": self._form,
         }
-        async with AsyncExitStack() as stack:
-            connecting = asyncio.create_task(self._connect(stack))
-            while self._web is None:
-                await asyncio.sleep(0)
-                if connecting.done():
-                    await connecting
+        self._open += [self._connect() for _ in range(_AT_ONCE)]
+        replacing = asyncio.create_task(self._replace())
+        try:
             async with asyncio.TaskGroup() as group:
                 for kind, act in acts.items():
                     group.create_task(self.callers[kind].ask(kind, act))
-            connecting.cancel()
+        finally:
+            replacing.cancel()
+            for one in (*self._open, *self._left):
+                await one.close()
 
-    async def _connect(self, stack: AsyncExitStack) -> None:
-        """Keeps connections for a while, and those before until their last calls have ended, or have been given up."""
-        before: deque[AsyncExitStack] = deque()
+    @property
+    def _now(self) -> Connections:
+        """The connections whose turn it is."""
+        return self._open[next(self._turn) % len(self._open)]
+
+    async def _replace(self) -> None:
+        """Opens others instead of the oldest, which end when their last calls have ended, or have been given up."""
         while True:
-            now = await stack.enter_async_context(AsyncExitStack())
-            self._clients = {
-                name: await now.enter_async_context(eyas.aio.Client(address, timeout=_CALL_SECONDS))
-                for name, address in self._addresses.items()
-            }
-            self._triton = await now.enter_async_context(triton.InferenceServerClient(self._addresses["server"]))
-            self._web = await now.enter_async_context(aiohttp.ClientSession(f"http://{self._http}", raise_for_status=True))
-            await asyncio.sleep(_LIFE_SECONDS)
-            before.append(now)
-            if len(before) * _LIFE_SECONDS > _CALL_SECONDS:
-                await before.popleft().aclose()
+            await asyncio.sleep(_LIFE_SECONDS / _AT_ONCE)
+            self._open.append(self._connect())
+            self._left.append(self._open.popleft())
+            if len(self._left) * _LIFE_SECONDS / _AT_ONCE > _CALL_SECONDS:
+                await self._left.popleft().close()
 
     def _check(self, picture: bytes, answer: eyas.Classification | eyas.EyasError) -> eyas.Classification:
         if isinstance(answer, eyas.EyasError):
@@ -147,18 +178,18 @@ class Mixture:
             raise WrongAnswer(f"a picture of {self._labels[picture]} is said to be {label}")
 
     async def _single(self, picture: bytes) -> None:
-        answer = self._check(picture, await self._clients["server"].classify(STAYS, picture))
+        answer = self._check(picture, await self._now.server.classify(STAYS, picture))
         self._answers.append((answer, self._labels[picture]))
 
     async def _swapped(self, picture: bytes) -> None:
-        self._check(picture, await self._clients["server"].classify(SWAPPED, picture))
+        self._check(picture, await self._now.server.classify(SWAPPED, picture))
 
     async def _explain(self, picture: bytes) -> None:
-        self._check(picture, await self._clients["server"].classify(STAYS, picture, explain=True))
+        self._check(picture, await self._now.server.classify(STAYS, picture, explain=True))
 
     async def _many(self, picture: bytes) -> None:
         several = self._from(picture, 8)
-        for one, answer in zip(several, await self._clients["server"].classify_many(STAYS, several), strict=True):
+        for one, answer in zip(several, await self._now.server.classify_many(STAYS, several), strict=True):
             self._check(one, answer)
 
     async def _ordered(self, picture: bytes) -> None:
@@ -176,7 +207,7 @@ class Mixture:
                 await asyncio.sleep(0.05)
 
         count = 0
-        async for one, answer in self._clients["server"].classify_stream(SWAPPED, slowly(), ordered=ordered):
+        async for one, answer in self._now.server.classify_stream(SWAPPED, slowly(), ordered=ordered):
             self._check(one, answer)  # type: ignore[arg-type] - it is what was sent
             count += 1
         if count != len(several):
@@ -188,16 +219,16 @@ class Mixture:
 
     async def _post(self, picture: bytes) -> None:
         headers = {"content-type": "image/jpeg"}
-        async with self._web.post(f"/v1/models/{STAYS}:classify", data=picture, headers=headers) as answer:
+        async with self._now.web.post(f"/v1/models/{STAYS}:classify", data=picture, headers=headers) as answer:
             self._judge(await answer.json(), [picture])
 
     async def _form(self, picture: bytes) -> None:
         several, form = self._from(picture, 3), aiohttp.FormData()
         for number, one in enumerate(several):
             form.add_field("image", one, filename=f"{number}.png", content_type="image/png")
-        async with self._web.post(f"/v1/models/{STAYS}:classify", data=form) as answer:
+        async with self._now.web.post(f"/v1/models/{STAYS}:classify", data=form) as answer:
             self._judge(await answer.json(), several)
-        async with self._web.get("/v1/health") as answer:
+        async with self._now.web.get("/v1/health") as answer:
             await answer.read()
 
     def _judge(self, body: Any, several: list[bytes]) -> None:
@@ -210,7 +241,7 @@ class Mixture:
         tensor = triton.InferInput("encoded", [1], "BYTES")
         tensor.set_data_from_numpy(np.array([picture], np.object_))
         try:
-            answer = await self._triton.infer(STAYS, [tensor])
+            answer = await self._now.triton.infer(STAYS, [tensor])
         except InferenceServerException as error:
             kind = eyas.Overloaded if "RESOURCE_EXHAUSTED" in str(error) else WrongAnswer
             raise kind(str(error)) from error
@@ -218,21 +249,21 @@ class Mixture:
 
     async def _feedback(self, picture: bytes) -> None:
         reports = [self._answers.popleft() for _ in range(min(4, len(self._answers)))]
-        for result in await self._clients["server"].report_feedback_many(reports):
+        for result in await self._now.server.report_feedback_many(reports):
             if result.outcome not in {eyas.FeedbackOutcome.RIGHT, eyas.FeedbackOutcome.REPEATED}:
                 raise WrongAnswer(f"a right answer is {result.outcome}")
 
     async def _list(self, picture: bytes) -> None:
-        for client in self._clients.values():
+        for client in (self._now.server, self._now.trainer):
             for model in [model async for model in client.list_models()]:
                 await _first(client.list_model_versions(model.name))
                 await _first(client.list_alias_records(model.name))
-        await _first(self._clients["trainer"].list_jobs())
-        await _first(self._clients["trainer"].list_datasets())
+        await _first(self._now.trainer.list_jobs())
+        await _first(self._now.trainer.list_datasets())
 
     async def _take_captured(self, picture: bytes) -> None:
         """Looks at pictures that were kept, labels one, and deletes others."""
-        client = self._clients["server"]
+        client = self._now.server
         found = await _first(client.list_captured(SWAPPED), 10)
         # Another act may have deleted one since it was listed.
         with suppress(eyas.NotFound):

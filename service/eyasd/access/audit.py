@@ -11,7 +11,7 @@ import asyncio
 import json
 import os
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,7 @@ import structlog
 
 from eyasd.access.refusals import Refusals
 from eyasd.core.errors import StorageFailed
+from eyasd.core.threads import pool
 
 _BEGUN: Final = "BEGUN"
 _REFUSED: Final = "PERMISSION_DENIED"
@@ -49,7 +50,7 @@ class Audit:
             OSError: it cannot be written to.
         """
         self._path, self._lines, self._log, self._on_failure = path, lines, log, on_failure
-        self._writer = ThreadPoolExecutor(1, "audit")
+        self._writer = pool(1, "audit")
         self._refusals = Refusals(lambda record: self.end(record, _REFUSED, None))
         if path is not None:
             _append(path, b"")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
@@ -20,6 +19,7 @@ from eyasd.api.uploading import Upload, UploadLimits
 from eyasd.core.datasets import DatasetRecord
 from eyasd.core.errors import InvalidArgument, Overloaded
 from eyasd.core.names import DatasetRef, parse_dataset_ref
+from eyasd.core.threads import pool
 from eyasd.jobs.ledger import Ledger
 from eyasd.registry.datasets import Datasets
 from eyasd.registry.shares import Share, Shares
@@ -44,7 +44,7 @@ class DatasetService(pb_grpc.DatasetServiceServicer):
         metrics: Metrics,
         on_delete: Callable[[], None],
     ) -> None:
-        """Opens nothing.
+        """Starts the threads that write.
 
         Args:
             datasets: the registry's.
@@ -56,7 +56,7 @@ class DatasetService(pb_grpc.DatasetServiceServicer):
         """
         self._datasets, self._ledger, self._limits, self._metrics, self._on_delete = datasets, ledger, limits, metrics, on_delete
         self._shares = shares
-        self._pool = ThreadPoolExecutor(_THREADS, "upload")
+        self._pool = pool(_THREADS, "upload")
         self._uploads: set[Upload] = set()
         self._ending = False
 

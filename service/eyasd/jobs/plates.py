@@ -14,13 +14,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 from typing import Final
 
 import structlog
 
 from eyasd.core.errors import StorageFailed
+from eyasd.core.threads import pool
 from eyasd.storage.store import Store
 
 WARN_SECONDS: Final = 6.0  # of silence, after which others take a plate down
@@ -61,7 +61,7 @@ class Plates:
             clock: in seconds, never jumps.
         """
         self._store, self._replica, self._log, self._clock = store, replica, log, clock
-        self._own, self._others = ThreadPoolExecutor(1, "plate"), ThreadPoolExecutor(1, "plates")
+        self._own, self._others = pool(1, "plate"), pool(1, "plates")
         self._up, self._seen, self._down = float("-inf"), float("-inf"), True
         self._closed = False
         self._taken: dict[str, float | None] = {}  # plates that this trainer takes down, and since when they are

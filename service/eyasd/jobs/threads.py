@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final, TypeVar
 
 from eyasd.core.errors import DatabaseAway, StorageFailed
+from eyasd.core.threads import pool
 
 T = TypeVar("T")
 
@@ -21,14 +21,14 @@ class DatabaseThreads:
     """Runs blocking calls for coroutines. Belongs to one event loop."""
 
     def __init__(self, *, may_hang: bool, on_failure: Callable[[str], None] = lambda _: None) -> None:
-        """Starts no thread yet.
+        """Starts its threads.
 
         Args:
             may_hang: whether the database is reached over a network; a call of another one ends by itself.
             on_failure: told the name of each call in which the database failed, or took too long.
         """
         self._on_failure = on_failure
-        self._threads = ThreadPoolExecutor(THREADS, "database")
+        self._threads = pool(THREADS, "database")
         self._may_hang = may_hang
 
     async def run(self, call: Callable[..., T], *arguments: Any, **named: Any) -> T:

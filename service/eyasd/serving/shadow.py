@@ -10,7 +10,6 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,7 +17,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from eyasd.core.threads import give_way
+from eyasd.core.threads import give_way, pool
 from eyasd.serving.decoding.decoding import Decoding, Here
 from eyasd.serving.engine.loading import LoadedVersion
 from eyasd.serving.fleet import Fleet
@@ -102,7 +101,7 @@ class Shadows:
         self._decoding = decoding or Here()
         self._running: dict[str, asyncio.Task[None]] = {}
         self._flips: dict[str, tuple[int, set[tuple[str, str]]]] = {}
-        self._decoder = ThreadPoolExecutor(1, thread_name_prefix="shadow", initializer=give_way)
+        self._decoder = pool(1, "shadow", give_way)
 
     def sample(self, production: LoadedVersion) -> Sample | None:
         """Returns a sample to fill with what production says of a request, if the model's shadow is to see it; else None."""

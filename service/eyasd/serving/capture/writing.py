@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TookTooLong
 from contextlib import suppress
 from typing import Final, Protocol
@@ -19,6 +19,7 @@ import structlog
 from eyasd.core.capture import CapturePolicy
 from eyasd.core.captured import GivenLabels, Outcome, Sighting
 from eyasd.core.errors import EyasError
+from eyasd.core.threads import pool
 from eyasd.serving.capture.picking import Candidate
 from eyasd.serving.capture.preparing import NotKept, Redact, Strip, bare, prepared
 from eyasd.telemetry.metrics import Metrics
@@ -77,7 +78,7 @@ class Writer:
         """
         self._strip = strip
         self._keeper, self._redact, self._metrics, self._log, self._now = keeper, redact, metrics, log, now
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="capture")
+        self._thread = pool(1, "capture")
         self._pictures = 0  # in the queue
         self._labels: deque[tuple[str, str, GivenLabels]] = deque(maxlen=_MOST_LABELS)
         self._tidying: Future[None] | None = None

@@ -12,7 +12,6 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Final
 
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from eyasd.core.errors import EyasError
 from eyasd.core.reference import Signal, pixel_values, shorter_side
+from eyasd.core.threads import pool
 from eyasd.serving.cache import Said
 from eyasd.serving.drift.sampling import Sampler
 from eyasd.serving.drift.tally import Tally
@@ -67,7 +67,7 @@ class Drift:
         self._watched: dict[Version, tuple[Tally, list[Said]]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._under_way: set[asyncio.Future[tuple[dict[Signal, float], float]]] = set()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="drift")
+        self._thread = pool(1, "drift")
 
     def watch(self, loaded: LoadedVersion) -> None:
         """Watches a version from now on, if it has a reference and is shown by its name."""

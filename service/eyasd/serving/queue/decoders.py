@@ -9,9 +9,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from typing import Any, ParamSpec, TypeVar
 
+from eyasd.core.threads import pool
 from eyasd.serving.question import Question
 from eyasd.serving.queue.pace import blend
 from eyasd.serving.queue.turns import Turns, Work
@@ -24,7 +25,7 @@ class Decoders:
     """A number of threads, and what waits for them."""
 
     def __init__(self, threads: int) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        self._pool = pool(threads, "decode")
         self._threads = threads
         self._turns = Turns()
         self._lock = threading.Lock()
