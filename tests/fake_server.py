@@ -68,6 +68,7 @@ class Received:
     request: Any
     metadata: dict[str, str]
     seconds_left: float | None
+    peer: str
 
 
 Answer = Message | Refusal | Callable[[Any], "Message | Refusal"]
@@ -122,7 +123,7 @@ class FakeServer(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has no ty
     def _next(self, method: str, request: Any, context: grpc.ServicerContext) -> Any:
         with self._lock:
             metadata = {str(key): str(value) for key, value in context.invocation_metadata()}
-            self.received.append(Received(method, request, metadata, context.time_remaining()))
+            self.received.append(Received(method, request, metadata, context.time_remaining(), context.peer()))
             answers = self._answers[method]
             return answers.pop(0) if len(answers) > 1 else answers[0]
 

@@ -54,6 +54,17 @@ async def test_a_picture_is_labelled(server: FakeServer, call: Caller, tmp_path:
     assert [image.content for image in received.request.images] == [b"shirt"]
 
 
+async def test_each_client_has_a_connection_of_its_own(server: FakeServer, call: Caller) -> None:
+    server.answers("GetJob", JOB)
+    with eyas.Client(server.address) as other:
+        for _ in range(2):
+            await call("get_job", "abc")
+            await asyncio.to_thread(other.get_job, "abc")
+    peers = [received.peer for received in server.received]
+    assert peers[:2] == peers[2:]
+    assert len(set(peers)) == 2
+
+
 async def test_a_picture_that_is_none_is_an_error(server: FakeServer, call: Caller) -> None:
     server.answers("Classify", classified)
     with pytest.raises(eyas.UndecodableImage, match="cut short") as caught:
