@@ -32,7 +32,7 @@ WORKERS = $(shell n=$$(( $$(nproc) * 3 / 2 )); echo $$(( n < 8 ? n : 8 )))
 test: setup ## run every test, on all processors
 	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
 
-# After hours, the rows of docs/reliability.md, and what could not be tried here: disks that become full want root.
+# After hours, the rows of docs/attacks.md and docs/faults.md, and what could not be tried here: disks that become full want root.
 faults: setup ## kill, fill, cut off and damage everything, for hours; MINUTES=30 of all at once, ONLY=siege for one kind
 	@echo "All of tests/faults$(if $(ONLY), that is about $(ONLY)), of which everything at once for $(or $(MINUTES),30) minutes."
 	PYTHONDONTWRITEBYTECODE= EYAS_TEST_MINUTES=$(or $(MINUTES),30) $(BIN)/pytest tests/faults --all-faults \

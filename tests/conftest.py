@@ -32,7 +32,7 @@ settings.load_profile("eyas")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds what the tests of faults are told."""
-    parser.addoption("--all-faults", action="store_true", help="try every fault that docs/reliability.md counts")
+    parser.addoption("--all-faults", action="store_true", help="try all that docs/attacks.md and docs/faults.md count")
 
 
 def pytest_configure() -> None:

@@ -1,4 +1,4 @@
-"""What the tests of faults share: how much of them is done, and the table of what they did, for docs/reliability.md."""
+"""What the tests of faults share: how much of them is done, and the table of what they did, for docs/attacks.md and faults.md."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def all_faults(request: pytest.FixtureRequest) -> bool:
-    """Whether everything is to be tried that docs/reliability.md counts, and not only what every change can wait for."""
+    """Whether everything is to be tried that docs/attacks.md and faults.md count, and not only what every change can wait for."""
     return bool(request.config.getoption("all_faults"))
 
 
@@ -51,7 +51,7 @@ def tell(record_property: Callable[[str, object], None]) -> Tell:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Prints the rows, as docs/reliability.md has them, those of a file together."""
+    """Prints the rows, as docs/attacks.md and faults.md have them, those of a file together."""
     reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
     reports.sort(key=lambda report: report.location[0])
     told = dict.fromkeys(pair for report in reports for pair in report.user_properties if report.when == "call")

@@ -1,4 +1,4 @@
-"""What a siege tells of itself, as docs/reliability.md has it."""
+"""What a siege tells of itself, as docs/faults.md has it."""
 
 from __future__ import annotations
 
