@@ -261,7 +261,7 @@ class Attempt:
         await self._ledger.record(self._lease, events, end, since=position)
         for event in events:
             if event.progress is not None and self._job.type is JobType.TRAINING:
-                self._metrics.observe_progress(self._job.id, event.progress)
+                self._metrics.trainings.show(self._job.id, event.progress)
         return True
 
     async def _conclude(self, ending: Ending) -> None:

@@ -266,7 +266,7 @@ class Ledger:
         known, found = await self._threads.run(self._store.report, job, attempt, first, events)
         for event in events:
             if event is not None and event.progress is not None and found.type is JobType.TRAINING:
-                self._metrics.observe_progress(job, event.progress)
+                self._metrics.trainings.show(job, event.progress)
         if events:
             self._news.tell(job)
         return known, found.cancelling or found.pausing

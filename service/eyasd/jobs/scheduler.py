@@ -103,7 +103,7 @@ class Scheduler:
         self._metrics.queued_jobs.set(len(queued))
         oldest = min((job.create_time for job in queued), default=None)
         self._metrics.oldest_queued.set((datetime.now(UTC) - oldest).total_seconds() if oldest else 0.0)
-        self._metrics.keep_jobs([job.id for job in await self._ledger.in_state(JobState.STARTING, JobState.RUNNING)])
+        self._metrics.trainings.keep([job.id for job in await self._ledger.in_state(JobState.STARTING, JobState.RUNNING)])
 
     async def _touch(self) -> None:
         """Says to the processes that somebody holds their jobs still, however long the database takes to answer, or ends them."""

@@ -1,4 +1,4 @@
-"""Every metric of the daemon, in one file.
+"""Every metric of the daemon, in one file but for how far trainings are (`trainings`).
 
 Labels are bounded: a model is a label only if the registry has it, a method only if the service has it, both only so many, see
 `names`; a version's series go when it was unloaded long ago, a job's when it has ended. docs/metrics.md says what each tells.
@@ -6,11 +6,11 @@ Labels are bounded: a model is a label only if the registry has it, a method onl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Final
 
-from eyasd.core.jobs import Progress
 from eyasd.telemetry.instruments import Counter, Gauge, Histogram, Registry
+from eyasd.telemetry.trainings import Trainings
 
 # From half a millisecond, a GPU's answer, to 2.5 s, past which every caller we know of has given up.
 LATENCY_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -25,7 +25,6 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = Registry()
-        self._jobs: set[str] = set()
         self._count_calls(self.registry)
         self._count_traffic(self.registry)
         self._count_feedback(self.registry)
@@ -33,6 +32,7 @@ class Metrics:
         self._count_engines(self.registry)
         self._count_resources(self.registry)
         self._count_jobs(self.registry)
+        self.trainings = Trainings(self.registry)
 
     def _count_calls(self, r: Registry) -> None:
         self.rpcs = Counter("eyas_rpcs_total", "RPCs answered.", ["method", "code"], registry=r)
@@ -385,40 +385,10 @@ class Metrics:
         self.tracker_errors = Counter(
             "eyas_tracker_errors_total", "What a tracker was told in vain, to be told again or refused.", ["tracker"], registry=r
         )
-        self.training_loss = Gauge("eyas_training_loss", "Training loss so far in the epoch.", ["job"], registry=r)
-        self.training_accuracy = Gauge(
-            "eyas_training_accuracy_ratio", "Newest accuracy on the validation split.", ["job"], registry=r
-        )
-        self.training_rate = Gauge(
-            "eyas_training_images_per_second", "Pictures a training processes a second.", ["job"], registry=r
-        )
-        self.training_epoch = Gauge(
-            "eyas_training_epoch", "Epoch under way, from 1; 0 while the network is not fine-tuned.", ["job"], registry=r
-        )
-        self.training_progress = Gauge(
-            "eyas_training_progress_ratio", "How much of the training is done, as estimated.", ["job"], registry=r
-        )
 
     def on_storage_failure(self, store: str) -> Callable[[str], None]:
         """Returns what counts a failure of a store, given the operation."""
         return lambda operation: self.storage_errors.labels(store, operation).inc()
-
-    def observe_progress(self, job: str, progress: Progress) -> None:
-        """Shows how far a training is."""
-        self._jobs.add(job)
-        self.training_rate.labels(job).set(progress.images_per_second)
-        self.training_epoch.labels(job).set(progress.epoch)
-        self.training_progress.labels(job).set(progress.fraction)
-        if progress.loss is not None:
-            self.training_loss.labels(job).set(progress.loss)
-        if progress.validation is not None:
-            self.training_accuracy.labels(job).set(progress.validation.accuracy)
-
-    def keep_jobs(self, at_work: Collection[str]) -> None:
-        """Shows no more how far those jobs were that are not at work any more, at whichever trainer."""
-        for job in self._jobs - set(at_work):
-            self.registry.forget(job=job)
-            self._jobs.discard(job)
 
     def forget_version(self, model: str, version: int) -> None:
         """Shows no more what a version did that was unloaded long ago, nor its model if that was the last one."""

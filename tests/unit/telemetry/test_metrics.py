@@ -78,8 +78,8 @@ def test_a_job_that_has_ended_leaves_no_series() -> None:
     metrics = Metrics()
     progress = Progress(stage="fine-tune", epoch=2, epochs=4, fraction=0.4, images_per_second=90.0, loss=0.3)
     for job in ("j1", "j2"):
-        metrics.observe_progress(job, progress)
-    metrics.keep_jobs({"j2", "j3"})
+        metrics.trainings.show(job, progress)
+    metrics.trainings.keep({"j2", "j3"})
     value = metrics.registry.get_sample_value
     assert (value("eyas_training_epoch", {"job": "j2"}), value("eyas_training_progress_ratio", {"job": "j2"})) == (2, 0.4)
     assert not any(sample.labels.get("job") == "j1" for family in metrics.registry.collect() for sample in family.samples)
