@@ -65,14 +65,15 @@ Ports = dict[str, int]
 
 
 def costly_pictures() -> dict[str, bytes]:
-    """Returns the pictures of `hostile_pictures` that are small as files, each made by a process that may take what it needs."""
+    """Returns the pictures of `hostile.costly` that are small as files, each made by a process that may take what it needs."""
     script = (
-        "import hostile_pictures as h, sys\n"
-        "made = h.PICTURES[sys.argv[1]]()\n"
+        "import sys\n"
+        "from hostile import costly\n"
+        "made = costly.PICTURES[sys.argv[1]]()\n"
         "sys.stdout.buffer.write(made if len(made) <= int(sys.argv[2]) else b'')"
     )
     names = subprocess.run(
-        [sys.executable, "-c", "import hostile_pictures as h; print('\\n'.join(h.PICTURES))"],
+        [sys.executable, "-c", "from hostile import costly; print('\\n'.join(costly.PICTURES))"],
         cwd=TESTS,
         check=True,
         capture_output=True,

@@ -58,7 +58,7 @@ class _FirstFrame(GifImagePlugin.GifImageFile):
     """A GIF of which no frame but the first is wanted.
 
     Pillow makes what a frame leaves behind itself while it opens the file, before anybody can know its size: 4.3 GB, and 10 s, for
-    one of 45 bytes that says 65,535 x 65,535.
+    one of 146 bytes that says 65,535 x 65,535; 43 bytes are enough.
     """
 
     @property

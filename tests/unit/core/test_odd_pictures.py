@@ -13,7 +13,7 @@ from PIL import ExifTags, Image, ImageOps
 from eyasd.core.errors import UndecodableImage
 from eyasd.core.opening import open_picture
 from eyasd.core.preprocess import Preprocess, Resize, load_image, whole_rgb
-from hostile_pictures import black, png, zeros
+from hostile.costly import black, png, zeros
 
 SIDE = 16
 # Where nothing is near another colour, and what is there.

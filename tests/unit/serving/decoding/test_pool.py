@@ -15,13 +15,13 @@ import structlog
 from numpy.typing import NDArray
 from PIL import Image
 
-import hostile_pictures
 import odd_decoder
 from eyasd.core.errors import DecoderEnded, ImageTooLarge, StartupFailed, Unavailable, UndecodableImage
 from eyasd.core.preprocess import MAX_ENCODED_BYTES, Preprocess, Resize
 from eyasd.serving.capture.preparing import NotKept
 from eyasd.serving.decoding.decoding import Decoding, Here
 from eyasd.serving.decoding.pool import Pool
+from hostile import costly
 from processes import decoders
 from waits import wait_until
 
@@ -79,8 +79,8 @@ def pictures() -> Iterator[bytes]:
         yield whole[: len(whole) // 2]
         yield whole[:40] + bytes(60) + whole[100:]
         yield whole[:12]
-    yield hostile_pictures.PICTURES["PNG of 65,535 lying tags"]()
-    yield hostile_pictures.saved("BMP", "1", (4000, 3000))  # large enough for OpenBLAS to want memory of its own
+    yield costly.PICTURES["PNG of 65,535 lying tags"]()
+    yield costly.saved("BMP", "1", (4000, 3000))  # large enough for OpenBLAS to want memory of its own
 
 
 @pytest.mark.filterwarnings("ignore")  # as `opening` has it where pytest has no say
@@ -91,13 +91,13 @@ def test_a_picture_comes_out_as_it_does_without_whatever_is_amiss_with_it(pool: 
             assert said(pool, encoded, spec) == said(here, encoded, spec)
         assert pool.shorter_side(encoded) == here.shorter_side(encoded)
     assert pool.bare(PHOTOGRAPH) == here.bare(PHOTOGRAPH)
-    assert pool.bare(hostile_pictures.PICTURES["BMP of 40 megapixels"]())[0].startswith(b"\x89PNG")  # there is room for it
+    assert pool.bare(costly.PICTURES["BMP of 40 megapixels"]())[0].startswith(b"\x89PNG")  # there is room for it
     with pytest.raises(NotKept):
         pool.bare(PHOTOGRAPH[:500])
 
 
 def test_what_is_too_large_to_be_decoded_is_not_kept_either_there_or_without(pool: Pool) -> None:
-    small = hostile_pictures.saved("WEBP", "RGB")
+    small = costly.saved("WEBP", "RGB")
     large = small[:26] + struct.pack("<HH", 8000, 5000) + small[30:]  # RFC 6386, section 9.1
     with pytest.raises(NotKept):
         pool.bare(large)

@@ -1,6 +1,6 @@
 """Pictures made to cost their decoder time or memory, and what each of them costs.
 
-`python tests/hostile_pictures.py matrix` prints all of it. Each is made in a process of its own, and decoded in another one.
+`python -m hostile.costly matrix` prints all of it. Each is made in a process of its own, and decoded in another one.
 """
 
 from __future__ import annotations
