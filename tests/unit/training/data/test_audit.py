@@ -6,37 +6,18 @@ import hashlib
 import shutil
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from builders import noise, scene
+from audits import audited, save
+from builders import scene
 from eyasd.core.errors import BadDataset
-from eyasd.core.preprocess import Preprocess
-from eyasd.training.data.audit import Audit, audit
-from eyasd.training.data.cache import Pictures, read_picture
-from eyasd.training.data.listing import File, check_labels, list_files
-from eyasd.training.data.table import read_table
+from eyasd.training.data.audit import Audit
+from eyasd.training.data.listing import File, list_files
 
 ALL = ("train", "validation", "test")
-
-
-def save(path: Path, seed: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(noise(seed))
-
-
-def audited(root: Path, seed: int = 0, *, strict: bool = True, groups: Callable[[File], str | None] = lambda file: None) -> Audit:
-    listing = read_table(root) if root.is_file() else list_files(root)
-    if strict:
-        check_labels(listing)
-    listing = replace(listing, files=tuple(replace(file, group=groups(file)) for file in listing.files))
-    read = [read_picture(file, Preprocess(crop_px=32)) for file in listing.files]
-    images = np.stack([np.zeros((32, 32, 3), np.uint8) if image is None else image for _, image in read])
-    pictures = Pictures(images, tuple(entry for entry, _ in read), root)
-    return audit(listing, pictures, {"validation": 0.15, "test": 0.15}, seed, lambda: None, strict=strict)
 
 
 def test_a_folder_of_labels_is_split(squares: Callable[..., Path]) -> None:
@@ -268,62 +249,6 @@ class TestLenience:
             file.write_bytes(b"no picture")
         with pytest.raises(BadDataset, match=r"None of 2 files is a readable picture, such as 'blue/002.png'"):
             audited(root, strict=False)
-
-
-class TestSeveralLabels:
-    @pytest.fixture
-    def table(self, tmp_path: Path) -> Callable[..., Path]:
-        """Writes a manifest of pictures with these labels, such as "a|b" or ""; in the splits given, or in none."""
-
-        def write(sets: list[str], splits: list[str] | None = None, seeds: list[int] | None = None) -> Path:
-            rows = []
-            for number, labels in enumerate(sets):
-                save(tmp_path / f"{number:03}.png", seeds[number] if seeds else number)
-                rows.append(f"{number:03}.png,{labels},{splits[number] if splits else ''}")
-            (tmp_path / "photos.csv").write_text("\n".join(["path,labels,split", *rows]))
-            return tmp_path / "photos.csv"
-
-        return write
-
-    def test_targets_are_flags_and_every_label_is_in_every_split(self, table: Callable[..., Path]) -> None:
-        root = table(["a", "a|b", "b", ""] * 10)
-        data, files = audited(root), read_table(root).files
-        assert (data.labels, data.multi_label, data.targets.dtype) == (("a", "b"), True, np.float32)
-        assert [tuple(np.array(data.labels)[row == 1]) for row in data.targets] == [file.labels for file in files]
-        assert [(c.label, c.train, c.validation, c.test) for c in data.report.labels] == [("a", 14, 3, 3), ("b", 14, 3, 3)]
-        assert sum(len(rows) for rows in data.rows.values()) == 40
-        assert data.report.warnings == ()
-
-    def test_copies_with_other_labels_are_told(self, table: Callable[..., Path]) -> None:
-        data = audited(table(["a", "a|b", "b", ""] * 10, seeds=[0, 0, *range(38)]))
-        assert data.report.duplicates is not None
-        (first, *_) = data.report.duplicates.groups
-        assert sorted((file.path, file.label) for file in first.files) == [("000.png", "a"), ("001.png", "a|b"), ("002.png", "b")]
-        assert data.report.warnings[0].startswith("3 files have an exact or near copy with other labels; of one picture at most")
-
-    def test_one_label_is_enough_where_some_pictures_lack_it(self, table: Callable[..., Path]) -> None:
-        assert audited(table(["a", ""] * 10)).labels == ("a",)
-
-    @pytest.mark.parametrize(
-        ("sets", "splits", "message"),
-        [
-            (["", ""], None, "None of the dataset's 2 files has a label; a classifier needs at least one"),
-            (["a|b", "a"] * 9, None, "All files have the label 'a': add pictures that it does not apply to, or remove it"),
-            (["a|b", "a", "b"] * 2, ["train"] * 3 + ["validation", "validation", "test"], "The test split has no files of 'a'"),
-            (["a", "b", ""] * 2, ["train", "test", "test"] * 2, "The test split has labels that the train split lacks: 'b'"),
-            (["a|b", *["a", ""] * 9], None, r"The label 'b' has 1 distinct readable picture; it needs at least 3"),
-        ],
-    )  # fmt: skip
-    def test_what_cannot_be_learnt_is_refused(
-        self, table: Callable[..., Path], sets: list[str], splits: list[str] | None, message: str
-    ) -> None:
-        with pytest.raises(BadDataset, match=message):
-            audited(table(sets, splits))
-
-    def test_a_label_of_copies_alone_is_refused(self, table: Callable[..., Path]) -> None:
-        root = table([*["a", ""] * 9, "a|b", "a"], seeds=[*range(18), 99, 99])
-        with pytest.raises(BadDataset, match="Every picture of the label 'b' has a copy with other labels, and at most one"):
-            audited(root)
 
 
 def test_stray_things_are_left_out_and_said(squares: Callable[..., Path]) -> None:
