@@ -16,7 +16,7 @@ from eyasd.access.tokens import line_of, make_token
 from eyasd.app import App, Role
 from eyasd.registry.models import Models
 from http2 import Http2
-from waits import until_told
+from waits import until, until_told
 
 CLASSIFY = "/eyas.v1.ClassificationService/Classify"
 FIRST_WINDOW = 512 * 1024
@@ -141,3 +141,25 @@ async def test_streams_have_an_end(daemon: Any, published: Models) -> None:
                 (grpc.StatusCode.RESOURCE_EXHAUSTED, "The server reads 3 streams already (api.streams is 4)"): 1,
             }
         assert counted(app, "eyas_refusals_total", model="other", reason="streams") == 2
+
+
+async def test_what_is_promised_takes_no_place(daemon: Any, published: Models) -> None:
+    """More connections than there are places say that a body comes, and begin it or not; the picture of another comes."""
+    async with daemon(Role.SERVER, api={"arriving_messages": 4, "http_listen": "127.0.0.1:0"}) as app:
+        held = []
+        for start in (b"expect: 100-continue\r\n\r\n", b"\r\n", b"\r\nhalf") * 4:
+            reader, writer = await asyncio.open_connection("127.0.0.1", app.http_port)
+            writer.write(POST + start)
+            if start.startswith(b"expect"):
+                assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+            held.append(writer)
+        assert app._web is not None
+        await until(lambda: len(app._web._silent) == 0)  # each is read
+        assert app._web._arrivals.counts == (0, 0)
+        small = POST.replace(b"1000000", str(len(RED)).encode()) + b"\r\n" + RED
+        assert await answer(app.http_port, small) == b"HTTP/1.1 200 OK\r\n"
+        _, large = await asyncio.open_connection("127.0.0.1", app.http_port)
+        large.write(POST + b"\r\n" + bytes(100_000))
+        await until(lambda: app._web._arrivals.counts == (1, 0))
+        for writer in (*held, large):
+            writer.close()

@@ -13,14 +13,15 @@ import asyncio
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Hashable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import ExitStack, asynccontextmanager
 from datetime import timedelta
 from enum import Enum
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from eyasd.core.errors import MessageLate, Overloaded
 
+T = TypeVar("T")
 _MOST_WAITING: Final = 1_000  # of one caller
 # Who looks because somebody waits does so for all who begin to within this time.
 _SOON_SECONDS: Final = 0.02
@@ -200,6 +201,18 @@ class Arrivals:
                 raise
             finally:
                 self.left(body, whole=whole)
+
+    async def within(self, coming: Awaitable[T]) -> T:
+        """Returns what comes without a place.
+
+        Raises:
+            MessageLate: it took longer than what has one may take.
+        """
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await coming
+        except TimeoutError:
+            raise _late(self._seconds) from None
 
     def _look_now(self) -> None:
         self._soon = False

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
-from aiohttp import BodyPartReader, web
+from aiohttp import BodyPartReader, StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 from google.protobuf.json_format import Parse, ParseError
 
@@ -31,11 +31,23 @@ MAX_BODY_BYTES: Final = 32 * 1024 * 1024
 MAX_FEEDBACK_BYTES: Final = 1024 * 1024
 _TOO_LARGE: Final = f"The body has over {MAX_BODY_BYTES:,} bytes: send fewer or smaller pictures."
 _CHUNK_BYTES: Final = 64 * 1024
+_FIRST_BYTES: Final = 64 * 1024
 _OPTIONS: Final = ("top_k", "allow_unknown", "explain", "priority", "routing_key", "timeout")
 _FEEDBACK: Final = '{"feedback": [{"prediction_id": "...", "true_labels": ["..."]}]}'
 _FORMS: Final = (
     'send a form of files (multipart/form-data), one file (image/*), or application/json, {"images": [{"content": "BASE64"}]}'
 )
+
+
+async def is_whole(body: StreamReader) -> bool:
+    """Waits for the first 64 KB of a body, which stay to be read, and returns whether they are all of it."""
+    first = bytearray()
+    while len(first) <= _FIRST_BYTES and (piece := await body.readany()):
+        first += piece
+    with warnings.catch_warnings():  # aiohttp would rather keep it for its own reader of forms, which does the same
+        warnings.simplefilter("ignore", DeprecationWarning)
+        body.unread_data(bytes(first))
+    return body.is_eof()
 
 
 async def read_pictures(request: web.Request) -> list[bytes]:

@@ -25,7 +25,7 @@ from eyasd.api.gate import caller, check_model, only
 from eyasd.api.interceptors import CallInterceptor
 from eyasd.api.messages.classification import classify_response
 from eyasd.api.permissions import CLASSIFY, FEEDBACK, Rule
-from eyasd.api.web.bodies import question_of, read_feedback, read_pictures
+from eyasd.api.web.bodies import is_whole, question_of, read_feedback, read_pictures
 from eyasd.api.web.statuses import HTTP_CODES, answer, of_error, of_refused, refusal
 from eyasd.core.addresses import is_address
 from eyasd.core.errors import EyasError, InvalidArgument, MessageLate, Overloaded, PermissionDenied, StartupFailed
@@ -207,9 +207,14 @@ class WebDoor:
         return answer(await reported(self._feedback, await self._whole(request, read_feedback)))
 
     async def _whole(self, request: web.Request, read: Callable[[web.Request], Awaitable[T]]) -> T:
-        """Returns what is read of a body, once there is a place for it, and which does not take for ever."""
+        """Returns what is read of a body, once there is a place for it, and which does not take for ever.
+
+        What is promised has no place, nor what is as small as that which waits for one: neither keeps others waiting.
+        """
         who = caller()
         try:
+            if await self._arrivals.within(is_whole(request.content)):
+                return await read(request)
             async with self._arrivals.place(who.key if who.identity.is_known else request.get_extra_info("peername")):
                 return await read(request)
         except (MessageLate, Overloaded) as error:
