@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import _thread
 import json
+import signal
+import threading
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -54,11 +55,17 @@ def test_who_waits_is_told_why_and_until_when(eyas: Eyas, server: FakeServer, mo
 
 @pytest.mark.parametrize("as_json", [False, True])
 def test_ctrl_c_without_a_terminal_leaves_the_job_to_itself(eyas: Eyas, server: FakeServer, as_json: bool) -> None:
-    server.answers(
-        "WatchJob",
-        [*TRAINING_UPDATES[:3], lambda: time.sleep(0.3), _thread.interrupt_main, lambda: time.sleep(2), *TRAINING_UPDATES[3:]],
-    )
+    here, left = threading.main_thread().ident, threading.Event()
+    assert here is not None
+
+    def interrupt() -> None:
+        time.sleep(0.3)
+        signal.pthread_kill(here, signal.SIGINT)
+        left.wait(60)
+
+    server.answers("WatchJob", [*TRAINING_UPDATES[:3], interrupt, *TRAINING_UPDATES[3:]])
     status, out, err = eyas("jobs", "watch", "abc", *(["--json"] if as_json else []))
+    left.set()
     assert status == 130
     assert one_sentence(err) == "Job abc goes on; follow it with: eyas jobs watch abc"
     assert server.calls("CancelJob") == []
