@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -87,6 +89,39 @@ def standstill(monkeypatch: pytest.MonkeyPatch) -> Callable[[], AbstractContextM
 
     monkeypatch.setattr(Session, "_fetch", fetch_when_it_goes)  # `run` may be held already
     return stand
+
+
+class Lingering:
+    """What a daemon that goes down waits for: each pause lasts until a test lets it go on, however slow the machine is.
+
+    Attributes:
+        pauses: how long each of them would have been, in seconds.
+    """
+
+    def __init__(self) -> None:
+        self.pauses: list[float] = []
+        self._ends = asyncio.Semaphore(0)
+
+    async def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        await self._ends.acquire()
+
+    def go_on(self) -> None:
+        self._ends.release()
+
+
+@pytest.fixture
+def lingering(monkeypatch: pytest.MonkeyPatch) -> Callable[[], AbstractContextManager[Lingering]]:
+    """A daemon that goes down in `with lingering() as way:` waits for `way.go_on()` in each of its two pauses."""
+
+    @contextmanager
+    def linger() -> Iterator[Lingering]:
+        way = Lingering()
+        with monkeypatch.context() as patch:
+            patch.setattr("eyasd.app.asyncio", SimpleNamespace(**vars(asyncio) | {"sleep": way.sleep}))
+            yield way
+
+    return linger
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from eyas.v1.training_service_pb2_grpc import TrainingServiceStub
 from eyasd.app import App, Role
 from eyasd.core.errors import StartupFailed
 from eyasd.registry.models import Models
+from waits import until
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 CLASSIFY = pb.ClassifyRequest(model="models/colours", images=[pb.Image(content=picture())])
@@ -65,22 +66,26 @@ async def test_a_model_that_cannot_be_served_is_not_healthy_and_the_others_are(
 
 
 async def test_checks_and_then_watches_see_the_way_down_while_calls_are_still_answered(
-    daemon: Any, published: Models, monkeypatch: pytest.MonkeyPatch
+    daemon: Any, published: Models, lingering: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eyasd.app._LEAVING_SECONDS", 1.0)
-    async with daemon(api={"lame_duck_seconds": 1.5}) as app, grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as channel:
+    monkeypatch.setattr("eyasd.app._LEAVING_SECONDS", 0.125)
+    async with daemon(api={"lame_duck_seconds": 0.375}) as app, grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as channel:
         health = health_pb2_grpc.HealthStub(channel)
         states = aiter(health.Watch(health_pb2.HealthCheckRequest(service="")))
         assert (await anext(states)).status == SERVING
-        stopping = asyncio.create_task(app.stop())
-        told = asyncio.create_task(anext(states))
-        while (await health.Check(health_pb2.HealthCheckRequest())).status == SERVING:
-            await asyncio.sleep(0)
-        assert not told.done()
-        assert (await told).status == NOT_SERVING
-        response = await ClassificationServiceStub(channel).Classify(CLASSIFY)
-        assert len(response.results) == 1
-        await stopping
+        with lingering() as way:
+            stopping = asyncio.create_task(app.stop())
+            told = asyncio.create_task(anext(states))
+            await until(lambda: way.pauses)
+            assert (await health.Check(health_pb2.HealthCheckRequest())).status == NOT_SERVING
+            assert not told.done()
+            way.go_on()
+            assert (await told).status == NOT_SERVING
+            response = await ClassificationServiceStub(channel).Classify(CLASSIFY)
+            assert len(response.results) == 1
+            assert way.pauses == [0.25, 0.125]
+            way.go_on()
+            await stopping
 
 
 async def test_reflection_lists_the_services(app: App) -> None:

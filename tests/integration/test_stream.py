@@ -212,27 +212,31 @@ async def test_the_silent_and_the_half_sent_are_given_up(daemon: Any, published:
             assert (code, says) == ("DEADLINE_EXCEEDED", "Nothing came whole for 1 s: open a stream when there are pictures.")
 
 
-async def test_a_stream_is_told_to_end_before_the_server_goes_down(daemon: Any, published: Models) -> None:
-    async with daemon(api={"lame_duck_seconds": 1}) as app, grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as channel:
+async def test_a_stream_is_told_to_end_before_the_server_goes_down(daemon: Any, published: Models, lingering: Any) -> None:
+    async with (
+        daemon() as app,
+        grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as channel,
+    ):
         stub = ClassificationServiceStub(channel)
         call = stub.ClassifyStream()
         await call.write(options())
         await call.write(sent(1, picture()))
         assert (await call.read()).id == "1"
         await call.write(sent(2, picture()))
-        stopping = asyncio.create_task(app.stop())
         seen = []
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            while (answer := await call.read()) is not grpc.aio.EOF:
-                seen.append(answer.id)
-        assert seen in ([], ["2"])
-        assert (caught.value.code(), "on another stream" in str(caught.value.details())) == (grpc.StatusCode.UNAVAILABLE, True)
-        assert await stub.ClassifyStream().code() is grpc.StatusCode.UNAVAILABLE
-        assert (
-            len((await stub.Classify(pb.ClassifyRequest(model="models/colours", images=[pb.Image(content=picture())]))).results)
-            == 1
-        )
-        await stopping
+        with lingering() as way:
+            stopping = asyncio.create_task(app.stop())
+            way.go_on()  # to where streams are ended
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                while (answer := await call.read()) is not grpc.aio.EOF:
+                    seen.append(answer.id)
+            assert seen in ([], ["2"])
+            assert (caught.value.code(), "on another stream" in str(caught.value.details())) == (grpc.StatusCode.UNAVAILABLE, True)
+            assert await stub.ClassifyStream().code() is grpc.StatusCode.UNAVAILABLE
+            one = pb.ClassifyRequest(model="models/colours", images=[pb.Image(content=picture())])
+            assert len((await stub.Classify(one)).results) == 1
+            way.go_on()
+            await stopping
 
 
 async def test_the_deadline_of_a_stream_and_a_caller_who_leaves(app: App, stub: Any) -> None:

@@ -16,6 +16,7 @@ from builders import COLOURS, picture
 from eyasd.app import App, Role
 from eyasd.core.errors import StartupFailed
 from eyasd.registry.models import Models
+from waits import until
 
 RED = picture(COLOURS["red"])
 LISTEN = {"http_listen": "127.0.0.1:0"}
@@ -194,22 +195,25 @@ async def test_a_full_queue_says_when_to_come_back(daemon: Any, published: Model
             response.release()
 
 
-async def test_the_token_and_the_way_down(daemon: Any, published: Models) -> None:
+async def test_the_token_and_the_way_down(daemon: Any, published: Models, lingering: Any) -> None:
     async with (
-        daemon(api=LISTEN | {"token": "secret", "lame_duck_seconds": 0.5}) as app,
+        daemon(api=LISTEN | {"token": "secret"}) as app,
         aiohttp.ClientSession(f"http://127.0.0.1:{app.http_port}") as web,
     ):
         async with web.post(CLASSIFY, data=form(RED)) as response:
             assert (response.status, (await response.json())["code"]) == (401, 16)
         async with web.get("/v1/health") as response:
             assert (response.status, await response.json()) == (200, {"status": "SERVING"})
-        stopping = asyncio.create_task(app.stop())
-        await asyncio.sleep(0)
-        async with web.get("/v1/health") as response:
-            assert response.status == 503
-        async with web.post(CLASSIFY, data=form(RED), headers={"authorization": "Bearer secret"}) as response:
-            assert (response.status, response.headers["Connection"]) == (200, "close")
-        await stopping
+        with lingering() as way:
+            stopping = asyncio.create_task(app.stop())
+            await until(lambda: way.pauses)
+            async with web.get("/v1/health") as response:
+                assert response.status == 503
+            async with web.post(CLASSIFY, data=form(RED), headers={"authorization": "Bearer secret"}) as response:
+                assert (response.status, response.headers["Connection"]) == (200, "close")
+            for _ in range(2):
+                way.go_on()
+            await stopping
         with pytest.raises(aiohttp.ClientConnectionError):
             await web.get("/v1/health")
 
@@ -219,7 +223,7 @@ async def test_a_connection_that_says_nothing_is_closed(app: App, monkeypatch: p
     for said in (b"", b"POST /v1/models/colours:classify HTTP/1.1\r\nHost: x\r\n"):
         reader, writer = await asyncio.open_connection("127.0.0.1", app.http_port)
         writer.write(said)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(150):
             assert await reader.read() == b""
         writer.close()
 
@@ -231,7 +235,7 @@ async def test_a_handshake_that_does_not_end_is_left(
     async with daemon(Role.SERVER, api={**tls_files, "http_listen": "127.0.0.1:0"}) as app:
         reader, writer = await asyncio.open_connection("127.0.0.1", app.http_port)
         writer.write(b"\x16\x03\x01\x02")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(150):
             assert await reader.read() == b""
         writer.close()
 
