@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 from io import BytesIO
 from pathlib import Path
@@ -17,6 +16,7 @@ from eyas import CapturedPicture
 from eyasd.app import App, Role
 from eyasd.registry.models import Models
 from eyasd.storage.local import LocalStore
+from waits import until, until_told
 
 
 def doubtful(seed: int) -> bytes:
@@ -38,12 +38,14 @@ async def kept(app: App, client: Any, count: int, **filters: Any) -> list[Captur
     """Returns the pictures that are kept, once there are so many: they are written by a thread."""
     assert app._capture is not None
     app._capture.close_window()
-    async with asyncio.timeout(10):
-        while True:
-            found = [one async for one in client.list_captured("colours", **filters)]
-            if len(found) == count:
-                return found
-            await asyncio.sleep(0.02)
+    found: list[CapturedPicture] = []
+
+    async def all_are_there() -> bool:
+        found[:] = [one async for one in client.list_captured("colours", **filters)]
+        return len(found) == count
+
+    await until_told(all_are_there)
+    return found
 
 
 async def followed(app: App) -> None:
@@ -138,10 +140,8 @@ async def test_a_disk_that_is_full_delays_and_fails_nobody(app: App, client: Any
         await client.classify("colours", doubtful(1))
         assert app._capture is not None
         app._capture.close_window()
-        async with asyncio.timeout(10):
-            while not app.metrics.registry.get_sample_value("eyas_capture_dropped_total", {"model": "colours", "reason": "store"}):
-                await asyncio.sleep(0.02)
-                await client.classify("colours", doubtful(2))
+        of_store = {"model": "colours", "reason": "store"}
+        await until(lambda: app.metrics.registry.get_sample_value("eyas_capture_dropped_total", of_store))
     assert await kept(app, client, 0) == []
 
 

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any, NoReturn
 
 import grpc
@@ -16,7 +16,7 @@ from eyasd.api.arrivals import Arrivals, Refused
 from eyasd.api.door import Aborted, Door, Refusal, ServerCall
 from eyasd.api.transport import options
 from http2 import DATA, END_STREAM, RST_STREAM, SETTINGS, Http2
-from waits import until
+from waits import until, wait_until
 
 MAX_BYTES = 1000
 
@@ -148,9 +148,9 @@ async def refused(call: Any) -> grpc.aio.AioRpcError:
 
 async def test_calls_get_their_own_answers_their_metadata_and_their_deadline(channel: grpc.aio.Channel, echo: Echo) -> None:
     unary = channel.unary_unary("/t/Unary")
-    answers = await asyncio.gather(*(unary(str(n).encode(), metadata=(("key", "x"),), timeout=30) for n in range(200)))
+    answers = await asyncio.gather(*(unary(str(n).encode(), metadata=(("key", "x"),), timeout=600) for n in range(200)))
     assert answers == [f"{n}x".encode() for n in range(200)]
-    assert all(29 < seconds <= 30 for seconds in echo.remaining if seconds is not None)
+    assert all(300 < seconds <= 600 for seconds in echo.remaining if seconds is not None)
     await unary(b"")
     assert echo.remaining[-1] is None
 
@@ -175,17 +175,22 @@ async def test_a_slow_reader_holds_the_writer_and_one_that_leaves_ends_it(channe
         await asyncio.sleep(0.1)
     assert echo.written < 10_000
     stream.cancel()
-    await asyncio.wait_for(echo.cancelled.wait(), 10)
+    await until(echo.cancelled.is_set)
 
 
-@pytest.mark.parametrize("leaves", [lambda call: call.cancel(), lambda _: None], ids=["cancelled", "deadline"])
-async def test_a_handler_whose_caller_has_left_is_cancelled(
-    channel: grpc.aio.Channel, echo: Echo, leaves: Callable[[Any], object]
-) -> None:
-    call = channel.unary_unary("/t/Sleep")(b"", timeout=1)
-    await asyncio.wait_for(echo.asleep.wait(), 10)
-    leaves(call)
-    await asyncio.wait_for(echo.cancelled.wait(), 10)
+async def test_a_handler_whose_caller_has_left_is_cancelled(channel: grpc.aio.Channel, echo: Echo) -> None:
+    call = channel.unary_unary("/t/Sleep")(b"")
+    await until(echo.asleep.is_set)
+    call.cancel()
+    await until(echo.cancelled.is_set)
+
+
+async def test_a_handler_whose_deadline_has_passed_is_cancelled(channel: grpc.aio.Channel, echo: Echo) -> None:
+    seconds = 0.25
+    while not echo.asleep.is_set():  # until a call has reached its handler before its deadline
+        seconds *= 2
+        assert (await refused(channel.unary_unary("/t/Sleep")(b"", timeout=seconds))).code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    await until(echo.cancelled.is_set)
 
 
 async def test_calls_that_were_left_leave_nothing_behind(channel: grpc.aio.Channel, without_collection: None) -> None:
@@ -244,38 +249,38 @@ async def test_it_stops_when_the_calls_have_ended_and_cancels_them_after_the_gra
     await stream.write(b"b")  # a call in flight goes on
     assert await stream.read() == b"bb"
     await stream.done_writing()
-    await asyncio.wait_for(stopping, 10)
+    await until(stopping.done)
     assert (await refused(channel.unary_unary("/t/Unary")(b""))).code() is grpc.StatusCode.UNAVAILABLE
     await door.stop(30)
 
 
 async def test_the_grace_is_the_longest_a_stop_waits(door: Door, channel: grpc.aio.Channel, echo: Echo) -> None:
     call = channel.unary_unary("/t/Sleep")(b"")
-    await asyncio.wait_for(echo.asleep.wait(), 10)
-    await asyncio.wait_for(door.stop(0.1), 10)
+    await until(echo.asleep.is_set)
+    await asyncio.wait_for(door.stop(0.1), 50)  # and not the minute that the call would take
     assert (await refused(call)).code() in {grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE}
     assert echo.cancelled.is_set()
 
 
 async def test_while_the_loop_is_behind_calls_are_refused_at_once_without_it(
-    channel: grpc.aio.Channel, free_port: int, refused_paths: list[str]
+    door: Door, channel: grpc.aio.Channel, free_port: int, refused_paths: list[str]
 ) -> None:
     await channel.unary_unary("/t/Unary")(b"")
-    began, refused_all = threading.Event(), threading.Event()
+    began, stands, refused_all = threading.Event(), threading.Event(), threading.Event()
 
     def ask() -> tuple[list[Any], int, list[Any]]:
         """Asks from a thread, as the loop is the server's, too."""
         with grpc.insecure_channel(f"127.0.0.1:{free_port}") as other:
-            grpc.channel_ready_future(other).result(10)
+            grpc.channel_ready_future(other).result(60)
             began.set()
-            time.sleep(0.1)
+            assert stands.wait(60)
             unary = other.unary_unary("/t/Unary")
             few = [unary.future(b"few") for _ in range(10)]  # wake the loop, which does not come
             time.sleep(0.3)
             few += [unary.future(b"few") for _ in range(10)]
             time.sleep(0.3)
             crowd = [unary.future(b"crowd") for _ in range(50)]
-            time.sleep(0.3)
+            wait_until(door._is_shut)  # the crowd has come
             errors = [unary.future(b"").exception() for _ in range(20)]
             refused_all.set()
             spared = other.unary_stream("/t/Count")(b"1")
@@ -285,7 +290,8 @@ async def test_while_the_loop_is_behind_calls_are_refused_at_once_without_it(
     asking = asyncio.create_task(asyncio.to_thread(ask))
     while not began.is_set():
         await asyncio.sleep(0.001)
-    assert refused_all.wait(30)  # meanwhile the loop does not come around
+    stands.set()
+    assert refused_all.wait(150)  # meanwhile the loop does not come around
     errors, answered, crowded_out = await asking
     assert {(error.code(), error.details()) for error in errors} == {(grpc.StatusCode.RESOURCE_EXHAUSTED, "busy")}
     assert dict(errors[0].trailing_metadata()) == {"why-bin": b"\2"}

@@ -207,7 +207,6 @@ async def test_whichever_request_fails_the_server_ends_up_with_the_same(
 async def test_a_server_that_hangs_or_is_down_or_refuses_holds_no_job_up(
     saga: Saga, mlflow: FakeMlflow, models: Models, told: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mlflow_client, "_SECONDS", 0.2)
     one = told()
     saga.submit("1")
     lease = saga.begin("1")
@@ -217,7 +216,9 @@ async def test_a_server_that_hangs_or_is_down_or_refuses_holds_no_job_up(
         for fault in ("hang", "500", "drop"):
             mlflow.fault = lambda _, fault=fault: fault
             saga.say(lease, step(2), step(3))
-            assert await one.look() > 1
+            with monkeypatch.context() as patch:
+                patch.setattr(mlflow_client, "_SECONDS", 0.2)
+                assert await one.look() > 1
         mlflow.authorization = "Bearer other"
         mlflow.fault = lambda _: ""
         assert await one.look() > 1

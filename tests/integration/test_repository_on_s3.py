@@ -168,7 +168,7 @@ async def test_a_server_goes_on_while_the_store_is_away_and_follows_again(
         while s3_proxy.asked.total() < before + 15:
             assert (await client.classify("colours", picture())).version == "colours/1"
         s3_proxy.fault = lambda *_: None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(150):
             assert (await client.set_alias("colours", "production", 2)).version == "colours/2"
             while (await client.classify("colours", picture())).version != "colours/2":
                 await asyncio.sleep(0.02)
