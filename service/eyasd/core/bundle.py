@@ -25,6 +25,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -62,6 +63,10 @@ OOD_SCORE: Final = "ood_score"
 _MOST_MANIFEST_BYTES: Final = 128 * 1024 * 1024
 # Lists and objects in it: each may take 240 bytes of memory, and as few as 3 of the file. That of ImageNet-21k has some 200,000.
 _MOST_PARTS: Final = 2_000_000
+# Of texts each quote, and of numbers each but small ones, which Python has once for all: they take up to 60 bytes, and as few as 3 of
+# the file. That of ImageNet-21k has a million; what was taken for what is small numbers nearly everywhere.
+_COSTLY: Final = re.compile(rb'"|[0-9][.eE]|[0-9]{3,}|-')
+_MOST_COSTLY: Final = 4_000_000
 # A bundle is one folder: its files lie in it, and not in others.
 _FILE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
@@ -209,6 +214,8 @@ def read_manifest(text: bytes) -> Manifest:
         raise BrokenBundle(f"{MANIFEST} has {len(text):,} bytes; at most {_MOST_MANIFEST_BYTES:,} are read.")
     if text.count(b"[") + text.count(b"{") > _MOST_PARTS:
         raise BrokenBundle(f"{MANIFEST} has more than {_MOST_PARTS:,} lists and objects; no version has as many.")
+    if next(islice(_COSTLY.finditer(text), _MOST_COSTLY, None), None) is not None:
+        raise BrokenBundle(f"{MANIFEST} has more than {_MOST_COSTLY:,} quotes and numbers that are not small; no version has as many.")
     try:
         found = document.parse(text).get("format_version", FORMAT_VERSION)
         if found != FORMAT_VERSION:  # of which nothing else is known
