@@ -63,8 +63,8 @@ OOD_SCORE: Final = "ood_score"
 _MOST_MANIFEST_BYTES: Final = 128 * 1024 * 1024
 # Lists and objects in it: each may take 240 bytes of memory, and as few as 3 of the file. That of ImageNet-21k has some 200,000.
 _MOST_PARTS: Final = 2_000_000
-# Of texts each quote, and of numbers each but small ones, which Python has once for all: they take up to 60 bytes, and as few as 3 of
-# the file. That of ImageNet-21k has a million; what was taken for what is small numbers nearly everywhere.
+# Of texts each quote, and of numbers each but small ones, which Python has once for all: they take up to 60 bytes, and as few as 3
+# of the file. That of ImageNet-21k has a million; what was taken for what is small numbers nearly everywhere.
 _COSTLY: Final = re.compile(rb'"|[0-9][.eE]|[0-9]{3,}|-')
 _MOST_COSTLY: Final = 4_000_000
 # A bundle is one folder: its files lie in it, and not in others.
@@ -215,7 +215,7 @@ def read_manifest(text: bytes) -> Manifest:
     if text.count(b"[") + text.count(b"{") > _MOST_PARTS:
         raise BrokenBundle(f"{MANIFEST} has more than {_MOST_PARTS:,} lists and objects; no version has as many.")
     if next(islice(_COSTLY.finditer(text), _MOST_COSTLY, None), None) is not None:
-        raise BrokenBundle(f"{MANIFEST} has more than {_MOST_COSTLY:,} quotes and numbers that are not small; no version has as many.")
+        raise BrokenBundle(f"{MANIFEST} has over {_MOST_COSTLY:,} quotes and numbers that are not small; no version has as many.")
     try:
         found = document.parse(text).get("format_version", FORMAT_VERSION)
         if found != FORMAT_VERSION:  # of which nothing else is known
