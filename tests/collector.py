@@ -55,7 +55,7 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
             self.news.notify_all()
         return trace_service_pb2.ExportTraceServiceResponse()
 
-    def wait(self, enough: Callable[[list[Received]], bool], seconds: float = 15.0) -> list[Received]:
+    def wait(self, enough: Callable[[list[Received]], bool], seconds: float = 150.0) -> list[Received]:
         """Returns what has arrived once it is enough."""
         with self.news:
             assert self.news.wait_for(lambda: enough(self.spans), seconds), [(one.name, one.trace) for one in self.spans]

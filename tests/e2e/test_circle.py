@@ -97,7 +97,7 @@ def _flat(pictures: dict[str, list[Path]]) -> tuple[list[str], list[Path]]:
 
 def _settled(client: eyas.Client, labelled: bool | None, count: int) -> list[eyas.CapturedPicture]:
     """Returns what is captured once there is so much, and no more comes: it is written down a little later than answered."""
-    deadline, before, since = time.monotonic() + 60, -1, time.monotonic()
+    deadline, before, since = time.monotonic() + 150, -1, time.monotonic()
     while True:
         found = list(client.list_captured("clothes", labelled=labelled))
         if len(found) != before:
@@ -157,7 +157,7 @@ def test_what_goes_wrong_in_production_comes_back_as_a_better_model(house: House
     assert production["evidence"] == [gate["test"]["finding"], gate["captured"]["finding"]]
     house.json("capture", "clothes", "--off")
     with eyas.Client(house.address) as client:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 150
         while (found := _accuracy(client, wardrobe.later))[1] != {"clothes/2"}:
             assert time.monotonic() < deadline
         after = found[0]

@@ -11,7 +11,7 @@ import kmock
 from eyasd.storage.address import open_store
 from fake_cluster import NAMESPACE, FakeCluster
 from kubelet import Kubelet
-from waits import until
+from waits import until, wait_until
 
 from .conftest import House
 
@@ -52,8 +52,6 @@ async def test_a_training_of_two_pods_that_share_no_disk_outlives_its_trainer(
         watched = await asyncio.to_thread(house.eyas, "jobs", "watch", trained["id"])
         assert "evaluate, validation accuracy" in watched.stderr
         store = open_store(s3_address, tmp_path)
-        async with asyncio.timeout(10):  # a job that has ended leaves nothing
-            while await asyncio.to_thread(store.keys, "jobs"):
-                await asyncio.sleep(0.05)
+        await asyncio.to_thread(wait_until, lambda: not store.keys("jobs"))  # a job that has ended leaves nothing
         await asyncio.to_thread(house.stop)
         working.cancel()

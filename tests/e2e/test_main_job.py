@@ -8,7 +8,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -92,12 +91,7 @@ def test_digits_from_folder_to_labels(house: House, digits: Path) -> None:
     assert (compared["changed_count"], compared["left_out_count"], compared["p_value"]) == (0, 0, 1.0)
     assert scored["test_split_looks"] == 4  # by both trainings, and of both versions now
     house.eyas("models", "alias", "digits", "production", "2")
-    for _ in range(20):
-        if house.json("classify", "digits", files[0])["results"][0]["version"] == "digits/2":
-            break
-        time.sleep(0.05)
-    else:
-        pytest.fail("version 2 was not served within seconds")
+    wait_until(lambda: house.json("classify", "digits", files[0])["results"][0]["version"] == "digits/2")
     assert house.stop() == 0
 
     # A server needs the repository and nothing else.

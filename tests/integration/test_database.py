@@ -24,6 +24,7 @@ from eyasd.jobs.store import JobStore
 from eyasd.registry.models import Models
 from fake_trainer import House, at_work, follow, train
 from postgres import Postgres
+from waits import until
 from wire import Wire
 
 Log = structlog.typing.FilteringBoundLogger
@@ -123,7 +124,7 @@ def test_a_server_that_is_down_is_away_at_once_and_nothing_is_lost(store: JobSto
         for call in (lambda: store.get("a"), lambda: store.submit(job("c"), None, ""), lambda: store.leases.renew("r")):
             with pytest.raises(DatabaseAway, match="does not answer: try again in some seconds"):
                 call()
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < 6  # as long as to wait for three connections
     finally:
         postgres.start()
     assert store.leases.renew("r") == {"a"}
@@ -150,7 +151,7 @@ async def test_while_a_database_says_nothing_callers_are_told_in_time_and_jobs_g
     start = time.monotonic()
     told = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(one) for one in told] == [DatabaseAway] * 4
-    assert time.monotonic() - start < 1 + 1  # of a busy machine's
+    assert time.monotonic() - start < 1 + 7  # of a busy machine's; the database itself would take 10
     process.succeed()
     await asyncio.sleep(3)  # as long as a follower waits
     wire.let_go()
@@ -166,7 +167,7 @@ async def test_while_a_database_says_nothing_callers_are_told_in_time_and_jobs_g
 async def test_a_trainer_that_is_cut_off_trains_on_until_another_takes_its_plate_down(
     postgres: Postgres, wire: Wire, tmp_path: Path, models: Models, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, seconds in {"FRESH_SECONDS": 0.2, "SEEN_SECONDS": 0.5, "ALONE_SECONDS": 0.6, "_LOOK_SECONDS": 0.02}.items():
+    for name, seconds in {"FRESH_SECONDS": 0.6, "SEEN_SECONDS": 1.5, "ALONE_SECONDS": 1.8, "_LOOK_SECONDS": 0.02}.items():
         monkeypatch.setattr(f"eyasd.jobs.plates.{name}", seconds)
     monkeypatch.setattr("eyasd.jobs.scheduler.RENEW_SECONDS", 0.0)
     monkeypatch.setattr("eyasd.jobs.scheduler._PASS_SECONDS", 0.05)
@@ -177,15 +178,14 @@ async def test_a_trainer_that_is_cut_off_trains_on_until_another_takes_its_plate
     process = await house.runner.started.get()
     await at_work(house, made)
     plate = tmp_path / "models" / ".trainers" / house.replica.id
-    while not plate.exists():
-        await asyncio.sleep(0.01)
+    await until(plate.exists)
     wire.hold()
-    await asyncio.sleep(1.5)  # as when the database is away: nobody else can have taken the job over
+    await asyncio.sleep(3)  # as when the database is away: nobody else can have taken the job over
     assert process.stops == 0
     plate.unlink()
-    assert await asyncio.wait_for(process.wait(), 1) == Ending(jobdir.TERMINATED)
+    assert await asyncio.wait_for(process.wait(), 20) == Ending(jobdir.TERMINATED)
     wire.let_go()
-    again = await asyncio.wait_for(house.runner.started.get(), 20)  # nobody has taken it over, after all
+    again = await asyncio.wait_for(house.runner.started.get(), 150)  # nobody has taken it over, after all
     again.succeed()
     events = await follow_through(house, made)
     assert [event.message for event in events if event.message] == [

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from eyasd.registry.models import Models
 from eyasd.storage.local import LocalStore
 from postgres import Postgres
 from trainers import TESTS, Trainer
+from waits import wait_until
 from wire import Wire
 
 MOVED_SECONDS = 15
@@ -49,13 +50,14 @@ def trainer(postgres: Postgres, tmp_path: Path) -> Iterator[Callable[..., Traine
 
 
 def wait_for(job: str, client: eyas.Client, state: eyas.JobState, attempt: int) -> eyas.Job:
-    deadline = time.monotonic() + 30
-    while True:
-        found = client.get_job(job)
-        if (found.state, found.attempt) == (state, attempt):
-            return found
-        assert time.monotonic() < deadline, found
-        time.sleep(0.05)
+    found: list[eyas.Job] = []
+
+    def is_so() -> bool:
+        found[:] = [client.get_job(job)]
+        return (found[0].state, found[0].attempt) == (state, attempt)
+
+    wait_until(is_so)
+    return found[0]
 
 
 def test_a_job_is_paused_for_another_and_goes_on(trainer: Callable[..., Trainer], tmp_path: Path) -> None:
@@ -93,7 +95,7 @@ def test_jobs_of_a_trainer_that_is_killed_or_hangs_or_is_cut_off_move_to_another
     with trainer(max_running=4).client() as client:
         guard = frozen.guard(jobs[2])
         assert guard is not None
-        begun = time.monotonic()
+        begun = datetime.now(UTC)
         killed.kill()
         for stopped in (hung, frozen):
             stopped.pause()
@@ -101,11 +103,9 @@ def test_jobs_of_a_trainer_that_is_killed_or_hangs_or_is_cut_off_move_to_another
         os.killpg(guard, signal.SIGSTOP)  # as where the whole machine stands still
         for job in jobs:
             wait_for(job, client, eyas.JobState.RUNNING, 2)
-        assert time.monotonic() - begun < MOVED_SECONDS
         hung.go_on()  # it finds that its job is another's
         os.killpg(guard, signal.SIGCONT)  # nobody has renewed its lease: the process ends, and its daemon hears of it later
-        while frozen.guard(jobs[2]):
-            time.sleep(0.05)
+        wait_until(lambda: not frozen.guard(jobs[2]))
         (tmp_path / "go").touch()
         frozen.go_on()
         wire.let_go()
@@ -114,6 +114,8 @@ def test_jobs_of_a_trainer_that_is_killed_or_hangs_or_is_cut_off_move_to_another
             assert (done.version, done.attempt) == (f"colours{number}/1", 2)
             events = list(client.watch_job(job))
             assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+            moved = next(event.time for event in events if event.job and event.job.state is eyas.JobState.INTERRUPTED)
+            assert (moved - begun).total_seconds() < MOVED_SECONDS  # a busy machine may be slow to start its process
             assert [event.job.state for event in events if event.job] == [
                 eyas.JobState.QUEUED,
                 eyas.JobState.STARTING,
