@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import ssl
 from collections.abc import AsyncIterator
 from io import BytesIO
 from typing import Any
 
 import aiohttp
 import pytest
+import trustme
 
 from builders import COLOURS, picture
 from eyasd.app import App, Role
@@ -231,13 +233,36 @@ async def test_a_connection_that_says_nothing_is_closed(app: App, monkeypatch: p
 async def test_a_handshake_that_does_not_end_is_left(
     daemon: Any, published: Models, tls_files: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eyasd.api.web.door._HANDSHAKE_SECONDS", 0.05)
+    monkeypatch.setattr("eyasd.api.web.handshakes._HANDSHAKE_SECONDS", 0.05)
     async with daemon(Role.SERVER, api={**tls_files, "http_listen": "127.0.0.1:0"}) as app:
         reader, writer = await asyncio.open_connection("127.0.0.1", app.http_port)
         writer.write(b"\x16\x03\x01\x02")
         async with asyncio.timeout(150):
             assert await reader.read() == b""
         writer.close()
+
+
+async def test_handshakes_are_counted_as_connections(
+    daemon: Any, published: Models, authority: trustme.CA, tls_files: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eyasd.api.web.handshakes._HANDSHAKE_SECONDS", 600.0)
+    monkeypatch.setattr("eyasd.api.web.handshakes._PATIENCE_SECONDS", 600.0)
+    async with daemon(Role.SERVER, api={**tls_files, "http_listen": "127.0.0.1:0", "connections": 2}) as app:
+        held = [await asyncio.open_connection("127.0.0.1", app.http_port) for _ in range(2)]
+        reader, writer = await asyncio.open_connection("127.0.0.1", app.http_port)
+        async with asyncio.timeout(30):
+            assert await reader.read() == b""  # one too many
+        writer.close()
+        monkeypatch.setattr("eyasd.api.web.handshakes._PATIENCE_SECONDS", 0.0)
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+        url = f"https://localhost:{app.http_port}/v1/health"
+        async with aiohttp.ClientSession() as session, session.get(url, ssl=context) as response:
+            assert response.status == 200
+            async with asyncio.timeout(30):
+                assert await held[0][0].read() == b""  # made room
+        for _, writer in held:
+            writer.close()
 
 
 async def test_a_port_that_is_taken_is_told(daemon: Any, published: Models, app: App) -> None:

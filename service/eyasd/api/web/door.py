@@ -6,7 +6,6 @@ import asyncio
 import logging
 import re
 import socket
-import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeVar
@@ -26,6 +25,7 @@ from eyasd.api.interceptors import CallInterceptor
 from eyasd.api.messages.classification import classify_response
 from eyasd.api.permissions import CLASSIFY, FEEDBACK, Rule
 from eyasd.api.web.bodies import is_whole, question_of, read_feedback, read_pictures
+from eyasd.api.web.handshakes import Handshakes
 from eyasd.api.web.statuses import HTTP_CODES, answer, of_error, of_refused, refusal
 from eyasd.core.addresses import is_address
 from eyasd.core.errors import EyasError, InvalidArgument, MessageLate, Overloaded, PermissionDenied, StartupFailed
@@ -46,7 +46,6 @@ METHODS: Final = {_CLASSIFY: "http/classify", _FEEDBACK: "http/feedback"}
 RULES: Final = {_CLASSIFY: CLASSIFY, _FEEDBACK: FEEDBACK}
 # A connection whose first request does not begin within so long is closed.
 _FIRST_REQUEST_SECONDS: Final = 10.0
-_HANDSHAKE_SECONDS: Final = 5.0  # as at gRPC's door; asyncio would wait for a minute
 _LOOK_SECONDS: Final = 1.0
 # aiohttp would write ten lines for each request that is no HTTP. Its caller is told so; whatever a handler meets, `_around` logs.
 _UNSAID: Final = logging.getLogger("eyasd.api.web")
@@ -122,23 +121,25 @@ class WebDoor:
             ) from error
         self.port = int(self._socket.getsockname()[1])
         self._server: asyncio.Server | None = None
-        self._following: asyncio.Task[None] | None = None
+        self._background: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Answers requests from now on."""
         await self._runner.setup()
         if self._certificates is None:
-            await self._listen(None)
+            self._server = await asyncio.get_running_loop().create_server(self._accept, sock=self._socket.dup())
         else:
-            context = self._certificates.current.context
-            await self._listen(context)
-            self._following = asyncio.create_task(self._follow(self._certificates, context))
+            handshakes = Handshakes(self._socket, self._certificates.current.context, self._accept, self._free)
+            self._background = [
+                asyncio.create_task(handshakes.run()),
+                asyncio.create_task(self._follow(self._certificates, handshakes)),
+            ]
 
     async def stop(self, grace_seconds: float) -> None:
         """Refuses new connections, and lets requests in flight finish within the grace."""
-        if self._following is not None:
-            self._following.cancel()
-            await asyncio.gather(self._following, return_exceptions=True)
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
         if self._server is not None:
             self._server.close()
         self._socket.close()
@@ -148,32 +149,21 @@ class WebDoor:
             await server.shutdown(grace_seconds)
         await self._runner.cleanup()
 
-    async def _listen(self, context: ssl.SSLContext | None) -> None:
-        """Takes connections with these certificates, and from then on none with others; those that there are stay."""
-        before = self._server
-        # Each server closes a socket of its own; what has come meanwhile waits in the one queue that all of them share.
-        limit = None if context is None else _HANDSHAKE_SECONDS
-        self._server = await asyncio.get_running_loop().create_server(
-            self._accept, sock=self._socket.dup(), ssl=context, ssl_handshake_timeout=limit
-        )
-        if before is not None:
-            before.close()
-
-    async def _follow(self, certificates: Certificates, context: ssl.SSLContext) -> None:
-        """Listens anew when the certificates are others: an authority cannot be taken out of a context."""
+    async def _follow(self, certificates: Certificates, handshakes: Handshakes) -> None:
+        """Has those that come shown certificates that are others; connections that there are stay."""
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
-            current = (await asyncio.to_thread(lambda: certificates.current)).context
-            if current is not context:
-                context = current
-                await self._listen(context)
+            handshakes.context = (await asyncio.to_thread(lambda: certificates.current)).context
+
+    def _free(self) -> int:
+        return self._most_connections - len(self._runner.server.connections if self._runner.server else ())
 
     def _accept(self) -> asyncio.BaseProtocol:
         """Makes the protocol of a connection, which goes if it says nothing."""
         server = self._runner.server
         if server is None:
             raise RuntimeError("start comes first")
-        if len(server.connections) >= self._most_connections:
+        if self._free() <= 0:
             return _Closed()
         protocol = server()
 
