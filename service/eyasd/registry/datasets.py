@@ -20,7 +20,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
 from eyasd.core import document, room
@@ -44,6 +44,7 @@ _PATIENCE_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 0.05
 _ATTEMPTS: Final = 10
 _BATCH: Final = 4096
+_MORE_FOLDERS: Final = 1000  # than are asked for, before they are sorted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,8 +173,9 @@ class Datasets:
         """Returns the first folders that files lie in, sorted, and how many lie in each; "" is the dataset's own."""
         counts: Counter[str] = Counter()
         for file in self.files(manifest):
-            parent = PurePosixPath(file.path).parent.as_posix()
-            counts["" if parent == "." else parent] += 1
+            counts[file.path.rpartition("/")[0]] += 1
+            if len(counts) > most + _MORE_FOLDERS:  # there may be a million; those behind so many others stay there
+                counts = Counter(dict(sorted(counts.items())[:most]))
         return sorted(counts.items())[:most]
 
     def delete(self, ref: DatasetRef) -> None:
