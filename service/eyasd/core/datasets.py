@@ -24,6 +24,8 @@ HEADER: Final = b"eyas dataset 1\n"
 MAX_NAME_BYTES: Final = 255
 MAX_PATH_BYTES: Final = 1024
 MAX_DEPTH: Final = 32
+# As of an archive: each is one of the disk of a job, and a file can lie in 32 that are of no other.
+MAX_FOLDERS: Final = 2_000_000
 # 64 digits, 19, a path, two spaces and the end.
 MAX_LINE_BYTES: Final = 64 + 19 + MAX_PATH_BYTES + 3
 _LINE: Final = re.compile(rb"([0-9a-f]{64}) (0|[1-9][0-9]{0,18}) ([^\n]+)\n")
@@ -111,7 +113,7 @@ def read_manifest(lines: Iterable[bytes], max_files: int | None = None) -> Itera
 
     Args:
         lines: each with its end; one longer than MAX_LINE_BYTES may come in parts.
-        max_files: how many there may be; None is any number.
+        max_files: how many there may be, in at most MAX_FOLDERS folders; None is any number of both.
 
     Raises:
         InvalidArgument: it is no list of a dataset's files; says what is wrong first.
@@ -120,7 +122,7 @@ def read_manifest(lines: Iterable[bytes], max_files: int | None = None) -> Itera
     if next(rows, b"") != HEADER:
         raise InvalidArgument(_FIELD, f"A list of files begins with the line {HEADER.decode().strip()!r}; this one does not.")
 
-    before, number = "", 1
+    before, number, folders = "", 1, 0
     for number, line in enumerate(rows, 2):
         if max_files is not None and number > max_files + 1:
             raise InvalidArgument(_FIELD, f"The dataset has more than {max_files:,} files: pack them, or make several datasets.")
@@ -129,6 +131,8 @@ def read_manifest(lines: Iterable[bytes], max_files: int | None = None) -> Itera
             raise _wrong(number, f"names {file.path[:200]!r} after {before[:200]!r}: each path once, in the order of the format")
         if before and file.path.startswith(f"{before}/"):
             raise _wrong(number, f"names {file.path[:200]!r}, whose folder {before[:200]!r} is a file")
+        if max_files is not None and (folders := folders + _new_folders(file.path, before)) > MAX_FOLDERS:
+            raise InvalidArgument(_FIELD, f"The dataset has more than {MAX_FOLDERS:,} folders: put more files into each.")
         before = file.path
         yield file
     if number == 1:
@@ -146,6 +150,13 @@ def _file(number: int, line: bytes) -> DatasetFile:
     if problem := path_problem(path):
         raise _wrong(number, f"names {path[:200]!r}, which {problem}")
     return DatasetFile(path, Blob(match[1].decode(), int(match[2])))
+
+
+def _new_folders(path: str, before: str) -> int:
+    """Returns how many folders a path has that the one before it has not: all that lies in a folder comes together."""
+    folders, others = path.split("/")[:-1], before.split("/")[:-1]
+    same = next((i for i, (one, other) in enumerate(zip(folders, others, strict=False)) if one != other), len(others))
+    return max(len(folders) - same, 0)
 
 
 def _order(path: str) -> bytes:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eyasd.core import datasets
 from eyasd.core.datasets import HEADER, Blob, DatasetFile, path_problem, read_manifest
 from eyasd.core.errors import InvalidArgument
 from uploads import manifest_lines
@@ -85,3 +86,15 @@ def test_too_many_files() -> None:
     assert len(list(read_manifest(lines, 3))) == 3
     with pytest.raises(InvalidArgument, match="more than 2 files"):
         list(read_manifest(lines, 2))
+
+
+def test_too_many_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 200 bytes of the list each they made thirty folders of a job's disk a file."""
+    paths = ["a/b/c/1", "a/b/c/2", "a/b/d/1", "a/b/3", "a/e", "a!/b/1", "b/c/1", "own"]
+    lines = list(manifest_lines(DatasetFile(path, Blob(DIGEST, 0)) for path in paths))
+    monkeypatch.setattr(datasets, "MAX_FOLDERS", 8)  # a, a/b, a/b/c, a/b/d, a!, a!/b, b, b/c
+    assert {file.path for file in read_manifest(lines, 10)} == set(paths)
+    monkeypatch.setattr(datasets, "MAX_FOLDERS", 7)
+    with pytest.raises(InvalidArgument, match="more than 7 folders: put more files into each"):
+        list(read_manifest(lines, 10))
+    assert len(list(read_manifest(lines))) == len(paths)  # of one that was made before
