@@ -38,7 +38,7 @@ def trainer(postgres: Postgres, wire: Wire, tmp_path: Path) -> Iterator[Trainer]
 
 def again(submit: Callable[[], str]) -> str:
     """Submits until the database is back, as whoever wants a job does."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 150
     while True:
         try:
             return submit()

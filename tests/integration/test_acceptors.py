@@ -52,6 +52,7 @@ def collector() -> Iterator[Collector]:
 @pytest.fixture
 def settings(data_dir: Path, collector: Collector, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("EYASD_SERVING__FEEDBACK_KEY", "a key to be hushed up")
+    monkeypatch.setattr("eyasd.supervisor._ANSWER_SECONDS", 60.0)  # a busy machine's acceptor is not left out of the page
     overrides = {
         "data_dir": data_dir,
         "api": {"listen": "127.0.0.1:0", "lame_duck_seconds": 0, "grace_seconds": 5, "token": "hush", "http_listen": "127.0.0.1:0"},

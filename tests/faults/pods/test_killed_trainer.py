@@ -94,7 +94,7 @@ async def trainer_of(folder: Path) -> AsyncIterator[Trainer]:
 
 async def answered(trainer: Trainer, job: str) -> eyas.Job:
     """Waits until a job has ended, however often its trainer begins anew."""
-    limit = time.monotonic() + 90
+    limit = time.monotonic() + 150
     while True:
         try:
             async with eyas.aio.Client(trainer.address) as client:
@@ -105,7 +105,7 @@ async def answered(trainer: Trainer, job: str) -> eyas.Job:
 
 
 async def submitted(trainer: Trainer, number: int) -> str:
-    limit = time.monotonic() + 60
+    limit = time.monotonic() + 150
     while True:
         try:
             async with eyas.aio.Client(trainer.address) as client:

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,7 +39,7 @@ class Terminal:
         os.close(side)
         self.text = ""
 
-    def read_until(self, words: str, seconds: float = 20) -> None:
+    def read_until(self, words: str, seconds: float = 100) -> None:
         """Reads until the words have come; what comes later is left for later."""
         until = time.monotonic() + seconds
         while words not in self.text and self._read(until - time.monotonic()):
@@ -48,11 +50,27 @@ class Terminal:
         self.text = ""
         os.write(self._main, keys.encode())
 
+    def wait_until_it_waits(self) -> None:
+        """Returns when none of its threads has wanted to run for a while."""
+        looks = 0
+        while looks < 6:
+            time.sleep(0.05)
+            assert self._process.poll() is None, self.text
+            looks = looks + 1 if self._states() == {"S"} else 0
+
     def end(self) -> int:
-        while self._read(20):
+        while self._read(100):
             pass
         os.close(self._main)
-        return self._process.wait(20)
+        return self._process.wait(100)
+
+    def _states(self) -> set[str]:
+        """Returns in which states its threads are: R is one that runs, or wants to, and S one that waits for something."""
+        found = set()
+        for thread in Path(f"/proc/{self._process.pid}/task").glob("*/stat"):
+            with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+                found.add(thread.read_text().rpartition(")")[2].split()[0])
+        return found
 
     def _read(self, seconds: float) -> bool:
         if not select.select([self._main], [], [], max(0, seconds))[0]:
@@ -69,13 +87,13 @@ def watched_in_a_terminal(server: FakeServer, more: list[Any]) -> Terminal:
     answered = threading.Event()
     server.answers("GetJob", job_service_pb2.GetJobResponse(job=job_message()))
     server.answers("CancelJob", job_service_pb2.CancelJobResponse(job=job_message("CANCELLED")))
-    server.answers("WatchJob", [*TRAINING_UPDATES[:3], lambda: answered.wait(20), *more])
+    server.answers("WatchJob", [*TRAINING_UPDATES[:3], lambda: answered.wait(100), *more])
     terminal = Terminal("jobs", "watch", "abc", EYAS_ADDRESS=server.address)
     terminal.read_until("validation accuracy 0.875")
     assert "The label 'shoes' has 3 pictures only." in terminal.text
     terminal.type("\x03")
     terminal.read_until("[r]: ")
-    time.sleep(0.3)  # an interrupt just before input() waits is seen by Python with the next key only
+    terminal.wait_until_it_waits()  # an interrupt just before input() waits is seen by Python with the next key only
     answered.set()
     return terminal
 
@@ -130,4 +148,4 @@ def test_a_reader_that_leaves_early_is_no_error(server: FakeServer) -> None:
     process.stdout.close()
     assert process.stderr.read() == b""
     process.stderr.close()
-    assert process.wait(20) == 0
+    assert process.wait(100) == 0
