@@ -11,7 +11,8 @@ from eyasd.core.processors import cpu_count
 
 # From malloc.h: what mallopt is asked for.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
-# A photograph of 1.4 megapixels, decoded, and less come from the heap.
+# A photograph of 1.4 megapixels, decoded, and less come from the heap. From 1 MiB on, a mapping for each took a quarter more of a
+# processor, and no less memory was left after `trim` (`bench/heap.py`).
 _LARGE_BYTES: Final = 4 * 1024 * 1024
 _FEWEST_HEAPS: Final = 2
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 50_000
