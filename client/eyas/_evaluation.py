@@ -14,7 +14,8 @@ from eyas.v1 import evaluation_pb2
 class LabelMetrics:
     """One label's figures; `predicted_counts` is its row of the confusion matrix, in order of class index.
 
-    Of a multi-label model `predicted_counts` is empty, and `threshold` is the probability from which on the label applies.
+    Of more than 2,000 labels, and of a multi-label model, `predicted_counts` is empty. Of the latter `threshold` is the probability
+    from which on the label applies.
     """
 
     label: str

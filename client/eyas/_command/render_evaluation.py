@@ -29,7 +29,7 @@ def evaluation(scored: Evaluation, title: str) -> RenderableType:
     figures.add_row(
         "macro", str(scored.examples), f"{scored.macro_precision:.3f}", f"{scored.macro_recall:.3f}", f"{scored.macro_f1:.3f}"
     )
-    confusion: list[RenderableType] = [] if scored.micro_f1 is not None else [_confusion(scored), Text()]
+    confusion: list[RenderableType] = [_confusion(scored), Text()] if scored.labels[0].predicted_counts else []
     intervals: list[RenderableType] = [_figures(scored), Text()] if scored.figures else []
     parts: list[RenderableType] = [figures, Text(), *confusion, *intervals, headline(scored), *cautions(scored), *accepted(scored)]
     return Group(*parts, *unreadable(scored.unreadable_files))

@@ -13,7 +13,7 @@ class LabelMetrics:
     """One label's figures within an evaluation.
 
     Attributes:
-        predicted_counts: its row of the confusion matrix; empty for a multi-label model, which has none.
+        predicted_counts: its row of the confusion matrix; empty for a multi-label model, and of more than 2,000 labels.
         threshold: the probability from which on a multi-label model says that it applies; None for others.
     """
 

@@ -127,6 +127,17 @@ def test_several_labels_have_thresholds_and_no_confusion_matrix() -> None:
     ) in " ".join(text.split())
 
 
+def test_of_too_many_labels_for_one_there_is_no_confusion_matrix() -> None:
+    message = evaluation_message(2)
+    assert "confusion matrix" in shown(render_evaluation.evaluation(_evaluation.evaluation(message), "clothing/3"))
+    for row in message.labels:
+        del row.predicted_counts[:]
+    text = shown(render_evaluation.evaluation(_evaluation.evaluation(message), "clothing/3"))
+    assert "confusion" not in text
+    assert "threshold" not in text
+    assert "accuracy 0.9" in text
+
+
 def test_figures_have_their_intervals() -> None:
     scored = _evaluation.evaluation(evaluation_message())
     lines = [

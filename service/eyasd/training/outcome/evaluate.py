@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from math import sqrt
 from typing import Any, Final
 
@@ -23,6 +24,8 @@ from eyasd.training.outcome.figures import Answers, headline, label_ratios, mean
 from eyasd.training.outcome.reliability import reliability
 
 _LEAST_PROBABILITY: Final = 1e-12  # so that one certain error does not make the mean infinite
+# A confusion matrix grows with the square of its labels: of 6,500 the manifest would be larger than one may be.
+_MOST_IN_MATRIX: Final = 2_000
 
 Images = NDArray[np.uint8]
 # Probabilities, float32 [N, C], and the `ood_score`, float32 [N], of a file that computes it.
@@ -66,7 +69,11 @@ def score(
     """
     answers = answers_of(probabilities, targets, thresholds)
     if thresholds is None:
-        rows = label_metrics(confusion_matrix(probabilities.argmax(1), targets, len(labels)), labels)
+        predicted = probabilities.argmax(1)
+        if len(labels) <= _MOST_IN_MATRIX:
+            rows = label_metrics(confusion_matrix(predicted, targets, len(labels)), labels)
+        else:
+            rows = answer_metrics(predicted, targets, labels)
     else:
         rows = set_metrics(answers.applies, answers.true, labels, thresholds)
     figures = headline(answers)
@@ -143,6 +150,13 @@ def label_metrics(matrix: NDArray[np.int64], labels: Sequence[str]) -> tuple[Lab
     """Returns one row a label, from what each was taken for."""
     rows = _label_metrics(np.diag(matrix), matrix.sum(1), matrix.sum(0), labels)
     return tuple(replace(row, predicted_counts=tuple(map(int, counts))) for row, counts in zip(rows, matrix, strict=True))
+
+
+def answer_metrics(predicted: NDArray[np.int64], targets: Targets, labels: Sequence[str]) -> tuple[LabelMetrics, ...]:
+    """Returns one row a label, without `predicted_counts`, from int64 [N] which class each picture was given, and which it has."""
+    true = targets.astype(np.int64, copy=False)
+    counted = partial(np.bincount, minlength=len(labels))
+    return _label_metrics(counted(true[predicted == true]), counted(true), counted(predicted), labels)
 
 
 def set_metrics(

@@ -19,7 +19,7 @@ from eyasd.training.feed import Feed
 from eyasd.training.journal import Journal
 from eyasd.training.network import Network, to_pixels
 from eyasd.training.outcome.calibrate import fit_temperature, log_loss
-from eyasd.training.outcome.evaluate import confusion_matrix, label_metrics, macro_means, set_metrics
+from eyasd.training.outcome.evaluate import answer_metrics, macro_means, set_metrics
 from eyasd.training.outcome.export import PARITY_BATCH_SIZES, PARITY_EXAMPLES
 from eyasd.training.outcome.variants import CALIBRATION_PICTURES, VARIANT_SECONDS
 from eyasd.training.ranks import ALONE, Ranks
@@ -67,7 +67,7 @@ def measure(epoch: int, train_loss: float, logits: NDArray[np.float32], targets:
         rows, right = set_metrics(applies, true, names), (applies == true).all(1)
     else:
         predicted = logits.argmax(1)
-        rows, right = label_metrics(confusion_matrix(predicted, targets, len(names)), names), predicted == targets
+        rows, right = answer_metrics(predicted, targets, names), predicted == targets
     temperature = fit_temperature(logits, targets, loss).temperature
     return EpochMetrics(
         epoch=epoch,

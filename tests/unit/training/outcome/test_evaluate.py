@@ -34,6 +34,24 @@ def test_figures_are_those_of_scikit_learn() -> None:
     assert found.log_loss == pytest.approx(metrics.log_loss(TARGETS, PROBABILITIES, labels=range(5)), rel=1e-5)
 
 
+def test_of_many_labels_there_is_no_matrix_and_the_figures_are_the_same() -> None:
+    count = 2_001
+    targets = RANDOM.integers(0, count - 1, 500)  # nothing is of the last label
+    probabilities = np.full((500, count), 1 / (2 * count), np.float32)
+    probabilities[np.arange(500), np.where(RANDOM.random(500) < 0.5, targets, RANDOM.integers(0, count, 500))] += 0.5
+    found = score(probabilities, targets, [str(number) for number in range(count)])
+    predicted = probabilities.argmax(1)
+    precision, recall, f1, support = metrics.precision_recall_fscore_support(
+        targets, predicted, labels=range(count), zero_division=0
+    )
+    assert [row.precision for row in found.labels] == pytest.approx(precision)
+    assert [row.recall for row in found.labels] == pytest.approx(recall)
+    assert [row.f1 for row in found.labels] == pytest.approx(f1)
+    assert [row.examples for row in found.labels] == list(support)
+    assert {row.predicted_counts for row in found.labels} == {()}
+    assert all(row.predicted_counts for row in score(probabilities[:, :2_000], targets, list(map(str, range(2_000)))).labels)
+
+
 @pytest.mark.parametrize("thresholds", [None, (0.5, 0.4, 0.3, 0.2, 0.5)])
 def test_a_field_is_the_figure_of_the_same_name(thresholds: tuple[float, ...] | None) -> None:
     targets = TARGETS if thresholds is None else np.eye(5, dtype=np.float32)[TARGETS]

@@ -61,7 +61,7 @@ def render(model: str, manifest: Manifest, material: Material = Material()) -> s
         rows=list(zip(evaluation.labels, report.labels, strict=True)),
         average_precisions={curve.label: curve.average_precision for curve in curves.labels} if curves else {},
         sure_from=manifest.unknown.confidence.thresholds if manifest.unknown and manifest.unknown.confidence else (),
-        confusion=confusion(evaluation.labels) if manifest.thresholds is None else None,
+        confusion=confusion(evaluation.labels) if evaluation.labels[0].predicted_counts else None,
         learning=plots.learning(manifest.history) if len(manifest.history) > 1 else None,
         reliability=plots.reliability(evaluation.reliability) if any(one.answers for one in evaluation.reliability) else None,
         few=plots.FEW,

@@ -284,6 +284,14 @@ def test_mistakes_and_maps_are_shown_with_their_names(manifest: Manifest) -> Non
     assert "maps need a backbone that ends in an average" in page.text
 
 
+def test_of_too_many_labels_for_one_there_is_no_confusion_matrix(manifest: Manifest) -> None:
+    assert "What was taken for what" in Page(render("m", manifest)).text
+    rows = tuple(replace(row, predicted_counts=()) for row in manifest.evaluation.labels)
+    page = Page(render("m", replace(manifest, evaluation=replace(manifest.evaluation, labels=rows))))
+    assert page.open == []
+    assert "What was taken for what" not in page.text
+
+
 def test_what_drift_is_seen_against_is_told(manifest: Manifest) -> None:
     reference = Reference(372, "test", 1, {"blue": 372}, {"brightness": Histogram((80.0, 95.5), (100, 172, 100), 45.74, 182.7)})
     page = Page(render("m", replace(manifest, reference=reference)))
