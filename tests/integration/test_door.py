@@ -93,11 +93,11 @@ class Echo(grpc.GenericRpcHandler):
 class Anybody:
     """A threshold that nobody is stopped at."""
 
-    def __init__(self) -> None:
-        self._arrivals = Arrivals(32, 30)
+    def __init__(self, places: int = 32) -> None:
+        self.arrivals = Arrivals(places, 30)
 
     def places(self, _: ServerCall) -> Arrivals:
-        return self._arrivals
+        return self.arrivals
 
     async def admit(self, _: ServerCall) -> Arrivals:
         raise AssertionError("everybody is let in")
@@ -252,6 +252,34 @@ async def test_it_stops_when_the_calls_have_ended_and_cancels_them_after_the_gra
     await until(stopping.done)
     assert (await refused(channel.unary_unary("/t/Unary")(b""))).code() is grpc.StatusCode.UNAVAILABLE
     await door.stop(30)
+
+
+async def test_it_stops_while_many_wait_for_their_turn(echo: Echo, free_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks gRPC for a message when its queue is shut ends the whole process, which is this one."""
+    take, taken = ServerCall.take, 0
+
+    def late(call: ServerCall) -> None:
+        """As where a busy machine keeps the queue's thread waiting when it has just given a place away."""
+        nonlocal taken
+        taken += 1
+        time.sleep(0.02)
+        take(call)
+
+    busy = Refusal(lambda _: False, Aborted(grpc.StatusCode.RESOURCE_EXHAUSTED, "busy", ()), list[str]().append)
+    anybody = Anybody(4)
+    door = Door(options(300, 100, 65_536), lambda _, handler: handler, anybody, lambda *_: None, busy)
+    door.add_generic_rpc_handlers((echo,))
+    door.listen(f"127.0.0.1:{free_port}")
+    await door.start()
+    async with Http2(free_port) as one, Http2(free_port) as other:
+        for connection in (one, other):
+            for _ in range(10):
+                connection.send(DATA, b"\0", stream=connection.call("/t/Unary"))
+        await until(lambda: sum(anybody.arrivals.counts) == 20)
+        monkeypatch.setattr(ServerCall, "take", late)
+    await door.stop(0)
+    assert taken  # by those whose turn came when the others had gone
+    assert anybody.arrivals.counts == (0, 0)
 
 
 async def test_the_grace_is_the_longest_a_stop_waits(door: Door, channel: grpc.aio.Channel, echo: Echo) -> None:

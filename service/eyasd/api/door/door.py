@@ -95,7 +95,7 @@ class Door:
         self._shut_until = 0.0
         self._loop: asyncio.AbstractEventLoop
         self._open = False
-        self._lock = threading.Lock()  # between the last arrival that is asked for and the end of asking
+        self._lock = threading.Lock()  # between what the queue is still asked for by its thread and the end of asking
         self._thread = threading.Thread(target=self._poll, name="grpc", daemon=True)
         self._shut = asyncio.Event()
 
@@ -140,7 +140,8 @@ class Door:
         except TimeoutError:
             self._server.cancel_all_calls()
             await self._shut.wait()
-        self._queue.shutdown()
+        with self._lock:
+            self._queue.shutdown()
         await asyncio.to_thread(self._thread.join)
         self._server.destroy()
 
@@ -161,7 +162,8 @@ class Door:
                 if event.batch_operations[0].cancelled():
                     self._tell(tag.cancelled, event)
             elif isinstance(tag, tuple):
-                tag[0].came(event)
+                with self._lock:  # the next whose turn it is asks for his message: of a queue that is shut, that ends the process
+                    tag[0].came(event)
                 self._tell(tag[0].received, event)
             elif tag is not None:
                 self._tell(tag, event)
