@@ -187,7 +187,7 @@ async def test_parameters_that_are_known_count_and_others_do_not(client: Any, ap
         files(RED),
         model_version="production",
         priority=1,
-        timeout=5_000_000,
+        timeout=100_000_000,
         parameters={"anything": "at all", "routing_key": "user 7"},
     )
     assert answer.as_numpy("probabilities").argmax() == 2

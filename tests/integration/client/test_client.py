@@ -332,7 +332,7 @@ async def test_a_watch_outlives_a_restart_of_the_server(call: Caller, server: Fa
     watched = threading.Event()
     server.answers("WatchJob", [EVENTS[0], watched.set, lambda: time.sleep(10)])
     watching = asyncio.ensure_future(call("watch_job", "abc"))
-    await asyncio.to_thread(watched.wait, 10)
+    await asyncio.to_thread(watched.wait, 100)
     await asyncio.to_thread(server.stop)
     with FakeServer(server.port) as restarted:
         restarted.answers("WatchJob", EVENTS[1:])
@@ -348,7 +348,7 @@ async def test_a_watch_of_no_job_is_an_error(server: FakeServer, call: Caller) -
 
 async def test_a_watch_that_is_left_early_is_ended(server: FakeServer) -> None:
     left = threading.Event()
-    server.answers("WatchJob", [EVENTS[0], lambda: left.wait(10), *EVENTS[1:]])
+    server.answers("WatchJob", [EVENTS[0], lambda: left.wait(100), *EVENTS[1:]])
     async with eyas.aio.Client(server.address) as client:
         events = client.watch_job("abc")
         assert (await anext(events)).sequence == 1  # type: ignore[arg-type] # an async generator

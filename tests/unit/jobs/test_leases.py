@@ -108,7 +108,7 @@ def test_replicas_that_claim_at_once_keep_the_quota_of_an_owner(database: Path |
 
     def claim(replica: str) -> str | None:
         stores[replica].get(jobs[0])  # connects
-        together.wait(10)
+        together.wait(100)
         job = stores[replica].leases.claim(replica, jobs, quota=2)
         return job and job.owner
 

@@ -31,7 +31,7 @@ class Line:
 
     def send(self, batch: Sequence[Span]) -> bool:
         self.under_way.set()
-        self.open.wait(10)
+        self.open.wait(100)
         if isinstance(self.arrives, Exception):
             raise self.arrives
         if self.arrives:
@@ -60,14 +60,14 @@ def exporter(line: Line, lines: LogCapture) -> Iterator[Exporter]:
     log = structlog.wrap_logger(structlog.PrintLogger(), processors=[lines])
     made = Exporter(line.send, line.open.set, line.drop, log)
     yield made
-    made.close(5)
+    made.close(100)
 
 
 def test_what_waits_is_sent_before_the_end(line: Line, exporter: Exporter) -> None:
     put = spans(1500)
     for one in put:
         exporter.put([one])
-    exporter.close(5)
+    exporter.close(100)
     assert line.sent == put
     assert line.dropped == 0
     exporter.put(spans(2))  # too late
@@ -78,13 +78,13 @@ def test_a_collector_that_hangs_costs_what_it_may_and_no_more(line: Line, export
     line.open.clear()
     line.arrives = False
     exporter.put(spans(512))
-    assert line.under_way.wait(5)
+    assert line.under_way.wait(100)
     for _ in range(100):
         exporter.put(spans(128))
     assert line.dropped == 100 * 128 - MOST_WAITING
     exporter.close(0.01)
     assert line.open.is_set()  # it was cut off
-    exporter._thread.join(5)
+    exporter._thread.join(100)
     assert line.sent == []
     assert line.dropped == 512 + 100 * 128
 

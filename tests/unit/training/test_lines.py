@@ -90,5 +90,5 @@ def test_the_end_of_the_program_does_not_wait_for_ever(path: Path, monkeypatch: 
     lines.close()
     path.unlink()  # which ends its thread
     assert lines._thread is not None
-    lines._thread.join(10)
+    lines._thread.join(100)
     assert [line.message for line in parsed(path.read_text())] == ["the last word"]

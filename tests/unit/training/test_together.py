@@ -39,9 +39,9 @@ class Thread(Ranks):
 
     def _exchanged(self, value: Any) -> list[Any]:
         self._said[self.rank] = value
-        self._meeting.wait(10)
+        self._meeting.wait(100)
         said = list(self._said)
-        self._meeting.wait(10)
+        self._meeting.wait(100)
         return said
 
 
