@@ -16,7 +16,7 @@ import pytest
 
 from eyasd.core import kin
 
-_BEGIN_SECONDS: Final = 10
+_BEGIN_SECONDS: Final = 60
 _ROOT: Final = os.geteuid() == 0
 
 

@@ -70,7 +70,7 @@ def test_two_nodes_train_as_one_process_whatever_becomes_of_the_wire(
     pods = Pods(launch, cluster)
     with ThreadPoolExecutor(1) as thread:
         by_itself = thread.submit(run, ONE, alone)
-        deadline = time.monotonic() + 100
+        deadline = time.monotonic() + 200
         while not (several / CHECKPOINT).exists():
             assert time.monotonic() < deadline, pods.said
             time.sleep(0.005)

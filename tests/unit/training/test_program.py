@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -43,6 +42,7 @@ from eyasd.core.tasks import TrainingOutcome, TrainingTask
 from eyasd.core.unknown import NEVER, ConfidenceRule
 from eyasd.core.variants import Precision
 from eyasd.training.data import remote
+from waits import wait_until
 
 from .conftest import error_of, main_on, run
 
@@ -215,11 +215,9 @@ def test_termination_is_obeyed_and_resumed(
 ) -> None:
     folder = job(squares(), TrainSpec(**TINY, epochs=400, early_stopping_patience=400)).path
     process = subprocess.Popen([sys.executable, "-m", "eyasd.training", str(folder)])
-    end = time.monotonic() + 100
-    while not (folder / "checkpoint.safetensors").exists() and time.monotonic() < end:
-        time.sleep(0.1)
+    wait_until((folder / "checkpoint.safetensors").exists)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == jobdir.TERMINATED
+    assert process.wait(100) == jobdir.TERMINATED
     assert not (folder / jobdir.RESULT).exists()
     assert not (folder / jobdir.ERROR).exists()
     task = json.loads((folder / jobdir.TRAINING).read_text())

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,6 +25,7 @@ from eyasd.core.jobs import JobError
 from eyasd.training.ranks import ALONE, Ranks
 from eyasd.training.tuning.augment import Augmentation
 from eyasd.training.tuning.batches import Batches
+from waits import wait_until
 
 from .tuning.colours import EVERY_CHANGE, colours, recipe_of
 
@@ -115,11 +115,9 @@ def children(pid: int) -> Iterator[int]:
 def test_one_process_that_is_told_to_stop_stops_all_at_the_same_step(folder: Callable[..., Path]) -> None:
     cut, whole = folder("cut", epochs=12), folder("whole", epochs=12)
     process = subprocess.Popen([*TWO, str(cut)])
-    end = time.monotonic() + 100
-    while not (cut / CHECKPOINT).exists() and time.monotonic() < end:
-        time.sleep(0.05)
+    wait_until((cut / CHECKPOINT).exists)
     os.kill(list(children(process.pid))[1], signal.SIGTERM)
-    assert process.wait(60) == jobdir.TERMINATED
+    assert process.wait(100) == jobdir.TERMINATED
     assert not (cut / jobdir.RESULT).exists()
     assert not (cut / jobdir.ERROR).exists()
     assert [done.returncode for done in run_each((ONE, cut), (ONE, whole))] == [jobdir.OK] * 2
