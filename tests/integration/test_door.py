@@ -271,15 +271,16 @@ async def test_it_stops_while_many_wait_for_their_turn(echo: Echo, free_port: in
     door.add_generic_rpc_handlers((echo,))
     door.listen(f"127.0.0.1:{free_port}")
     await door.start()
-    async with Http2(free_port) as one, Http2(free_port) as other:
-        for connection in (one, other):
-            for _ in range(10):
-                connection.send(DATA, b"\0", stream=connection.call("/t/Unary"))
-        await until(lambda: sum(anybody.arrivals.counts) == 20)
-        monkeypatch.setattr(ServerCall, "take", late)
+    async with Http2(free_port) as waits:
+        async with Http2(free_port) as goes:
+            for connection in (goes, waits):
+                for _ in range(10):
+                    connection.send(DATA, b"\0", stream=connection.call("/t/Unary"))
+            await until(lambda: sum(anybody.arrivals.counts) == 20)
+            monkeypatch.setattr(ServerCall, "take", late)
+        await until(lambda: taken)
     await door.stop(0)
-    assert taken  # by those whose turn came when the others had gone
-    assert anybody.arrivals.counts == (0, 0)
+    await until(lambda: anybody.arrivals.counts == (0, 0))
 
 
 async def test_the_grace_is_the_longest_a_stop_waits(door: Door, channel: grpc.aio.Channel, echo: Echo) -> None:
