@@ -60,8 +60,10 @@ def test_a_planted_bug_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.skipif(find_spec("atheris") is None, reason="atheris has no wheels for this machine")
 def test_atheris_finds_what_is_planted_and_nothing_else(tmp_path: Path) -> None:
+    assert len(b"x" * 300_000_000) == 300_000_000  # which the fuzzer takes for its own process's, if that is begun as a child is
     sound = fuzz("names.names", tmp_path, runs=3_000, seed=1)
     assert (sound.found, sound.tried) == (None, 3_000)
+    assert sound.peak_mb < 250
     assert sound.edges > 50
     planted = fuzz("names.names", tmp_path, runs=1_000_000, seed=1, plant="dots")
     assert planted.found is not None
