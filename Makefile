@@ -44,8 +44,8 @@ fuzz: setup ## try what strangers send, input by input, by the branches it takes
 test-cluster: setup ## try an overlay in a cluster that has the images; CLUSTER=KUBECONFIG, OVERLAY=k8s/overlays/cpu for another
 	PATH="$(abspath $(BIN)):$$PATH" EYAS_TEST_KUBECONFIG='$(abspath $(or $(CLUSTER),$(error Name a cluster: make test-cluster CLUSTER=~/.kube/config)))' EYAS_TEST_OVERLAY='$(OVERLAY)' $(BIN)/pytest tests/cluster
 
-soak: setup ## good calls, harm, swaps and trainings for an hour, and whether what is held stays flat; MINUTES=5 for less
-	cd tests && $(abspath $(BIN))/python -m soak $(or $(MINUTES),60) --to '$(abspath build/soak)'
+soak: setup ## good calls, harm, swaps and trainings, and whether what is held is flat for an hour after the first half one; MINUTES=5 for less
+	cd tests && $(abspath $(BIN))/python -m soak $(or $(MINUTES),90) --to '$(abspath build/soak)'
 
 lint: setup $(GENERATED) ## check the style of the code and of the contract
 	$(BIN)/ruff check

@@ -30,7 +30,7 @@ _SHOWN: Final = {
 
 def main() -> int:
     reader = argparse.ArgumentParser(prog="python -m soak", description=__doc__)
-    reader.add_argument("minutes", type=float, nargs="?", default=60.0)
+    reader.add_argument("minutes", type=float, nargs="?", default=90.0)
     reader.add_argument("--to", type=Path, default=Path("soak"), help="folder that gets samples.jsonl, curves.png and table.md")
     reader.add_argument("--seed", type=int, default=1)
     reader.add_argument("--leak", default="", help="one to find, in the acceptors: memory, descriptors, threads or shared-memory")
