@@ -19,7 +19,7 @@ from waits import until
 
 # Callers hear of a new pod before an old one goes, and that it goes before it has gone; so it is in the manifests, too.
 STEPS = Steps(probe=0.1, news=0.2, min_ready=0.4)
-SETTINGS = {"EYASD_API__LAME_DUCK_SECONDS": "1", "EYASD_SERVING__ENGINES": "thread"}
+SETTINGS = {"EYASD_API__LAME_DUCK_SECONDS": "2", "EYASD_SERVING__ENGINES": "thread"}
 ENOUGH = 10  # calls of each kind between two changes
 
 

@@ -133,14 +133,14 @@ async def test_connections_have_an_end(daemon: Any, published: Models) -> None:
 
 async def test_streams_have_an_end(daemon: Any, published: Models) -> None:
     async with (
-        daemon(Role.SERVER, api={"streams": 4, "stream_idle_seconds": 1}) as app,
+        daemon(Role.SERVER, api={"streams": 4, "stream_idle_seconds": 3}) as app,
         grpc.aio.insecure_channel(f"127.0.0.1:{app.port}") as channel,
     ):
         for path in ("/eyas.v1.ClassificationService/ClassifyStream", "/inference.GRPCInferenceService/ModelStreamInfer"):
             streams = [channel.stream_stream(path)() for _ in range(4)]
             details = Counter([(await stream.code(), (await stream.details()).partition(":")[0]) for stream in streams])
             assert details == {
-                (grpc.StatusCode.DEADLINE_EXCEEDED, "Nothing came whole for 1 s"): 3,
+                (grpc.StatusCode.DEADLINE_EXCEEDED, "Nothing came whole for 3 s"): 3,
                 (grpc.StatusCode.RESOURCE_EXHAUSTED, "The server reads 3 streams already (api.streams is 4)"): 1,
             }
         assert counted(app, "eyas_refusals_total", model="other", reason="streams") == 2
