@@ -19,7 +19,6 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 _MB: Final = 1e6
-_FLOOR: Final = 0.1
 _COLOURS: Final = 48  # of a picture
 
 
@@ -33,7 +32,7 @@ class Curve:
         allowed: growth in an hour up to which it is flat, in its unit.
         share: the same, as a share of its level; the larger one counts.
         unit: by which the samples' numbers are divided, and what that is called.
-        floor: whether its peaks last, so that what lies between them counts.
+        floor: whether its lowest samples count, as of memory: what is free goes back every 15 s, and what has stayed is seen then.
     """
 
     name: str
@@ -45,7 +44,7 @@ class Curve:
 
 
 _BYTES: Final = (_MB, "MB")
-_LASTING: Final = ("supervisor", "acceptors", "engine that stays", "trainer")
+_LASTING: Final = ("supervisor", "acceptor 1", "acceptor 2", "engine that stays", "trainer")
 CURVES: Final = (
     *(Curve(f"{role}: anonymous memory", "memory of processes that last, MB", 4, 0.05, _BYTES, floor=True) for role in _LASTING),
     Curve("engines that go: anonymous memory of each", "memory of processes that come and go, MB", 4, 0.05, _BYTES),
@@ -82,7 +81,7 @@ class Samples:
 
     def judge(self, curve: Curve) -> Verdict:
         values = np.array(self.column(curve.name)) / curve.unit[0]
-        return judge(self.seconds, values, curve.allowed, curve.share, _FLOOR if curve.floor else 0.5)
+        return judge(self.seconds, values, curve.allowed, curve.share, 0.0 if curve.floor else 0.5)
 
 
 def table(verdicts: dict[Curve, Verdict]) -> str:

@@ -17,7 +17,7 @@ _ROLES: Final = {
     "eyasd.jobs.guard": "trainings",
     "eyasd.training": "trainings",
 }
-ROLES: Final = ("supervisor", "acceptors", "engine that stays", "engines that go", "trainer", "trainings", "others")
+ROLES: Final = ("supervisor", "acceptor 1", "acceptor 2", "engine that stays", "engines that go", "trainer", "trainings", "others")
 
 
 @dataclass(frozen=True)
@@ -87,17 +87,17 @@ def _fields(file: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def by_role(server: int, trainer: int) -> dict[str, list[Process]]:
-    """Returns the processes of two daemons by what they are; of the engines the oldest is the one that stays."""
-    found: dict[str, list[Process]] = {role: [] for role in ROLES}
-    engines = []
+    """Returns the processes of two daemons by what they are; the oldest engine is the one that stays."""
+    found: dict[str, list[Process]] = {role: [] for role in (*ROLES, "acceptors", "engines")}
     for daemon, name in ((server, "supervisor"), (trainer, "trainer")):
         for process in family(daemon):
             if process.pid == daemon:
                 found[name].append(process)
                 continue
             role = next((role for part, role in _ROLES.items() if part in process.command), "others")
-            (engines if role == "engines" else found[role]).append(process)
-    engines.sort(key=lambda process: process.born)
+            found[role].append(process)
+    acceptors, engines = (sorted(found.pop(role), key=lambda process: process.born) for role in ("acceptors", "engines"))
+    found["acceptor 1"], found["acceptor 2"], found["others"] = acceptors[:1], acceptors[1:2], found["others"] + acceptors[2:]
     found["engine that stays"], found["engines that go"] = engines[:1], engines[1:]
     return found
 

@@ -2,7 +2,7 @@
 
 What a process holds goes up and down with what it does at the moment, so single samples say little and are no independent draws.
 Of the last two thirds of a run, after what warms up has warmed up, each of 24 stretches gives its median, or of what has peaks that
-last its lowest tenth, which a leak raises as it raises the peaks; through these goes the line of Theil and Sen (the median of the
+last its lowest sample, which a leak raises as it raises the peaks; through these goes the line of Theil and Sen (the median of the
 slopes of all pairs), which a quarter of outliers does not move, with Sen's interval.
 """
 

@@ -16,7 +16,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 _LARGE_BYTES: Final = 4 * 1024 * 1024
 _FEWEST_HEAPS: Final = 2
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 50_000
-_TIDY_SECONDS: Final = 60.0
+_TIDY_SECONDS: Final = 15.0
 
 
 def keep_small() -> None:
