@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import matplotlib as mpl
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from .verdict import Verdict, Word, judge
@@ -27,12 +28,13 @@ class Curve:
     """A column of the samples that has to be flat.
 
     Attributes:
-        name: of the column.
+        name: of the column, or of what several come to.
         panel: of the plot in which it is drawn.
         allowed: growth in an hour up to which it is flat, in its unit.
         share: the same, as a share of its level; the larger one counts.
         unit: by which the samples' numbers are divided, and what that is called.
         floor: whether its lowest samples count, as of memory: what is free goes back every 15 s, and what has stayed is seen then.
+        columns: that are added, of processes with the same role; those that hold memory give it back at different moments.
     """
 
     name: str
@@ -41,20 +43,30 @@ class Curve:
     share: float = 0.0
     unit: tuple[float, str] = (1, "")
     floor: bool = False
+    columns: tuple[str, ...] = ()
 
 
 _BYTES: Final = (_MB, "MB")
-_LASTING: Final = ("supervisor", "acceptor 1", "acceptor 2", "engine that stays", "trainer")
+_LASTING: Final = {role: (role,) for role in ("supervisor", "acceptors", "engine that stays", "trainer")} | {
+    "acceptors": ("acceptor 1", "acceptor 2")
+}
+
+
+def _of_lasting(what: str, panel: str, allowed: float, share: float = 0.0, **more: Any) -> Iterator[Curve]:
+    for role, processes in _LASTING.items():
+        yield Curve(f"{role}: {what}", panel, allowed, share, columns=tuple(f"{one}: {what}" for one in processes), **more)
+
+
 CURVES: Final = (
-    *(Curve(f"{role}: anonymous memory", "memory of processes that last, MB", 4, 0.05, _BYTES, floor=True) for role in _LASTING),
+    *_of_lasting("anonymous memory", "memory of processes that last, MB", 4, 0.05, unit=_BYTES, floor=True),
     Curve("engines that go: anonymous memory of each", "memory of processes that come and go, MB", 4, 0.05, _BYTES),
     Curve("all: memory (PSS)", "memory of all (PSS), MB", 10, 0.05, _BYTES, floor=True),
     # Half of what one acceptor may use of one version: the slots that it ever had in use at once.
     Curve("all: memory shared by descriptors", "shared memory, MB", 2, 0.05, _BYTES),
     Curve("shared memory: bytes", "shared memory, MB", 1, 0, _BYTES),
     Curve("shared memory: files", "shared memory, files", 1),
-    *(Curve(f"{role}: descriptors", "file descriptors", 4) for role in _LASTING),
-    *(Curve(f"{role}: threads", "threads", 1) for role in _LASTING),
+    *_of_lasting("descriptors", "file descriptors", 4),
+    *_of_lasting("threads", "threads", 1),
     Curve("all: processes", "processes", 0.5),
     Curve("temporary files", "files left in the folder of temporary ones", 4),
     Curve("server: series of metrics", "series of metrics", 20, 0.02),
@@ -75,13 +87,16 @@ class Samples:
     def read(cls, file: Path) -> Samples:
         return cls([json.loads(line) for line in file.read_text().splitlines()])
 
-    def column(self, name: str) -> list[float]:
-        """Returns the numbers of a column; NaN where a row has none."""
-        return [row.get(name, np.nan) for row in self._rows]
+    def columns(self, curve: Curve) -> NDArray[np.float64]:
+        """Returns the numbers of each of its columns, in its unit, [columns, rows]; NaN where a row has none."""
+        names = curve.columns or (curve.name,)
+        return np.array([[row.get(name, np.nan) for row in self._rows] for name in names]) / curve.unit[0]
 
     def judge(self, curve: Curve) -> Verdict:
-        values = np.array(self.column(curve.name)) / curve.unit[0]
-        return judge(self.seconds, values, curve.allowed, curve.share, 0.0 if curve.floor else 0.5)
+        """Returns what it came to: the lowest of each column of a floor, added, or else the median of their sum."""
+        found = self.columns(curve)
+        each, quantile = (found, 0.0) if curve.floor else (found.sum(0, keepdims=True), 0.5)
+        return judge(self.seconds, each, curve.allowed, curve.share, quantile)
 
 
 def table(verdicts: dict[Curve, Verdict]) -> str:
@@ -115,7 +130,7 @@ def plot(samples: Samples, verdicts: dict[Curve, Verdict], file: Path, more: dic
     minutes = np.array(samples.seconds) / 60
     for place, (panel, curves) in zip(places.flat, panels.items(), strict=False):
         for curve in curves:
-            values = np.array(samples.column(curve.name)) / curve.unit[0]
+            values = samples.columns(curve).sum(0)
             kept = ~np.isnan(values)
             grows = curve in verdicts and verdicts[curve].word is Word.GROWS
             label = curve.name.removesuffix(": anonymous memory").removesuffix(": descriptors").removesuffix(": threads")

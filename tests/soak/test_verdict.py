@@ -63,3 +63,15 @@ def test_under_peaks_that_last_a_leak_is_seen_and_the_peaks_are_not() -> None:
     assert judge(SECONDS, at_work() + peaks, allowed=4).word is not Word.FLAT
     assert judge(SECONDS, at_work() + peaks, allowed=4, quantile=0.0).word is Word.FLAT
     assert judge(SECONDS, at_work() + peaks + 10 * HOURS, allowed=4, quantile=0.0).word is Word.GROWS
+
+
+def test_of_several_processes_the_floor_of_each_counts_though_they_are_never_there_together() -> None:
+    random = np.random.default_rng(4)
+    filled = np.array([10 * ((SECONDS + begin) % 15 > 3) for begin in (0, 7)]) * random.uniform(0.5, 1.5, len(SECONDS))
+    each = 80 + filled
+    assert each.sum(0).min() > 163
+    found = judge(SECONDS, each, allowed=4, quantile=0.0)
+    assert (found.word, found.level, found.slope) == (Word.FLAT, 160, 0)
+    assert judge(SECONDS, each + [[0], [1]] * (6 * HOURS), allowed=4, quantile=0.0).slope == pytest.approx(6, abs=0.5)
+    each[1] = np.nan
+    assert judge(SECONDS, each, allowed=4, quantile=0.0).word is Word.UNSURE

@@ -8,12 +8,12 @@ slopes of all pairs), which a quarter of outliers does not move, with Sen's inte
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import theilslopes
 
 STRETCHES: Final = 24
@@ -51,17 +51,17 @@ class Verdict:
     allowed: float
 
 
-def judge(seconds: Sequence[float], values: Sequence[float], allowed: float, share: float = 0.0, quantile: float = 0.5) -> Verdict:
-    """Judges a curve.
+def judge(seconds: ArrayLike, values: ArrayLike, allowed: float, share: float = 0.0, quantile: float = 0.5) -> Verdict:
+    """Judges a curve, or the sum of several.
 
     Args:
-        seconds: since the start of the run, of each sample, ascending.
-        values: of each sample; NaN where there was nothing to be measured.
+        seconds: since the start of the run, of each sample, ascending, [samples].
+        values: of each sample, [samples] or [curves, samples]; NaN where there was nothing to be measured.
         allowed: growth in an hour up to which it is flat.
         share: the same as a share of its level; the larger one counts.
-        quantile: of the samples of a stretch, which stands for all of them.
+        quantile: of the samples of a stretch, which stands for all of them; of several curves, each one's.
     """
-    times, levels = _stretches(np.asarray(seconds, float), np.asarray(values, float), quantile)
+    times, levels = _stretches(np.asarray(seconds, float), np.atleast_2d(np.asarray(values, float)), quantile)
     level = float(np.median(levels)) if len(levels) else np.nan
     if len(levels) < _FEWEST:
         return Verdict(Word.UNSURE, level, np.nan, np.nan, np.nan, allowed)
@@ -72,12 +72,10 @@ def judge(seconds: Sequence[float], values: Sequence[float], allowed: float, sha
 
 
 def _stretches(seconds: np.ndarray, values: np.ndarray, quantile: float) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the middle and a quantile of each stretch that has a sample."""
+    """Returns the middle of each stretch in which every curve has a sample, and the sum of their quantiles there."""
     kept = ~np.isnan(values)
-    if not kept.any():
-        return np.empty(0), np.empty(0)
     edges = np.linspace(seconds[-1] / 3, seconds[-1], STRETCHES + 1)
     places = np.clip(np.searchsorted(edges, seconds, side="right") - 1, -1, STRETCHES - 1)
-    filled = [place for place in range(STRETCHES) if (kept & (places == place)).any()]
+    filled = [place for place in range(STRETCHES) if kept[:, places == place].any(axis=1).all()]
     middles = (edges[:-1] + edges[1:]) / 2
-    return middles[filled], np.array([np.quantile(values[kept & (places == place)], quantile) for place in filled])
+    return middles[filled], np.array([np.nanquantile(values[:, places == place], quantile, axis=1).sum() for place in filled])
