@@ -142,7 +142,10 @@ class Changes:
         watching = asyncio.create_task(self._watch(client, job.id))
         if kind == "cancelled":
             await asyncio.sleep(self._random.uniform(0, 1))
-            await client.cancel_job(job.id)
+            try:
+                await client.cancel_job(job.id)
+            except eyas.FailedPrecondition:
+                kind = "good"  # it was faster
         await watching
         state = (await client.get_job(job.id)).state
         expected = {"good": eyas.JobState.SUCCEEDED, "real": eyas.JobState.SUCCEEDED, "bad": eyas.JobState.FAILED}
