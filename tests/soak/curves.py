@@ -47,8 +47,11 @@ class Curve:
 
 
 _BYTES: Final = (_MB, "MB")
-_LASTING: Final = {role: (role,) for role in ("supervisor", "acceptors", "engine that stays", "trainer")} | {
-    "acceptors": ("acceptor 1", "acceptor 2")
+_LASTING: Final = {
+    "supervisor": ("supervisor",),
+    "acceptors": ("acceptor 1", "acceptor 2"),
+    "engine that stays": ("engine that stays",),
+    "trainer": ("trainer",),
 }
 
 
