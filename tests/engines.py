@@ -22,9 +22,13 @@ SHAPE = Shape(slots=64, side=1, labels=3, feature_map=(3, 1, 1))
 
 
 class Network:
-    """A network whose answer is its input, and which runs only while its gate is open; 13 makes it fail, and more than it holds."""
+    """A network whose answer is its input, and which runs only while its gate is open.
+
+    13 makes it fail, and more than it holds; 66 takes it away.
+    """
 
     def __init__(self) -> None:
+        self.lost = False
         self.gate = threading.Event()
         self.gate.set()
         self.batches: list[list[int]] = []
@@ -35,7 +39,8 @@ class Network:
         numbers = [int(image[0, 0, 0]) for image in images]
         self.batches.append(numbers)
         self.gate.wait()
-        if 13 in numbers:
+        self.lost = self.lost or 66 in numbers
+        if 13 in numbers or self.lost:
             raise RuntimeError("the device is unhappy")
         if len(numbers) > self.holds:
             raise RuntimeError("CUDA failure 2: out of memory")
@@ -50,9 +55,16 @@ class Worker:
     def __init__(self, network: Network, max_batch_size: int) -> None:
         self._control, theirs = wire.control_pair()
         self._theirs = theirs
-        loop = Loop(theirs, network.run, Batcher(Options(max_batch_size, 0)), ControlLog(theirs))
-        self._thread = threading.Thread(target=loop.run)
+        self._loop = Loop(theirs, network.run, Batcher(Options(max_batch_size, 0)), ControlLog(theirs))
+        self.error: Exception | None = None
+        self._thread = threading.Thread(target=self._run)
         self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._loop.run()
+        except RuntimeError as error:
+            self.error = error
 
     async def join(self, engine: Engine) -> None:
         ours, theirs = socket.socketpair()

@@ -21,7 +21,7 @@ from eyasd.core import document, jobdir
 from eyasd.core.errors import EyasError, JobEnded, LeaseLost, StorageFailed, TrainerFailed, UploadNotFound, reason_of
 from eyasd.core.jobs import Job, JobError, JobEvent, JobState, JobType
 from eyasd.core.tasks import SharedCache, Sources
-from eyasd.jobs import folder
+from eyasd.jobs import folder, words
 from eyasd.jobs.ledger import Ledger
 from eyasd.jobs.progress import read_progress
 from eyasd.jobs.publishing import Publisher
@@ -315,7 +315,7 @@ class Attempt:
     async def _settle(self, ending: Ending, told: JobError | None) -> None:
         """Makes another attempt follow one that brought no result, or the failure of the job."""
         job = await self._ledger.get(self._job.id)
-        last_words = await asyncio.to_thread(folder.last_words, self._job_dir)
+        last_words = await asyncio.to_thread(words.last_words, self._job_dir / jobdir.LOG, ending.status)
         if told is None and ending.status == jobdir.PASSING:
             told = JobError(reason_of(StorageFailed), last_words)
         if told is None and ending.status == jobdir.OK and self._ledger.exchange is not None:

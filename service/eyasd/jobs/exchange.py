@@ -17,7 +17,7 @@ from eyasd.core.jobdir import Unreported
 from eyasd.core.jobs import Job
 from eyasd.core.names import names_upload
 from eyasd.core.places import is_remote, place_of
-from eyasd.jobs.folder import last_line
+from eyasd.jobs.words import last_line
 from eyasd.pod import layout
 from eyasd.registry.datasets import Datasets
 from eyasd.storage.store import Store

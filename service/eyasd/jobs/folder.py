@@ -31,7 +31,6 @@ _KEPT: Final = frozenset(
         jobdir.LOG,
     }
 )
-_LOG_TAIL_BYTES: Final = 4096
 
 
 def prepare(
@@ -157,20 +156,6 @@ def _lay_out_version(place: Path, ref: ModelRef, files: tuple[str, ...], models:
             with (place / file).open("wb+") as content:
                 models.fetch_into(ref.model, version, file, content)
     (place / bundle.MANIFEST).write_text(document.dump(manifest))
-
-
-def last_words(job_dir: Path) -> str:
-    """Returns the last line of a trainer's log, which is the exception where it crashed."""
-    return last_line(job_dir / jobdir.LOG)[:300] or "it left no word."
-
-
-def last_line(log: Path) -> str:
-    """Returns the last line of a log that says anything; "" where none does."""
-    lines: list[str] = []
-    with suppress(FileNotFoundError), log.open("rb") as file:
-        file.seek(max(0, file.seek(0, 2) - _LOG_TAIL_BYTES))
-        lines = file.read().decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else ""
 
 
 def uncleared(jobs_dir: Path) -> list[str]:

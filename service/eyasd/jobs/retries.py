@@ -25,7 +25,7 @@ _MEMORY: Final = reason_of(TrainerOutOfMemory)
 # What a later attempt may find mended: a disk, an object store.
 _PASSING: Final = frozenset(map(reason_of, (StorageFailed, Unavailable)))
 _BLAMELESS: Final = (jobdir.NO_ROOM, jobdir.PASSING, jobdir.TERMINATED)
-# The last line of a program that the driver or a neighbour took down; a fresh process gets a fresh context.
+# The last words of a program that the driver or a neighbour took down; a fresh process gets a fresh context.
 _DEVICE_FAULT: Final = re.compile(
     r"CUDA error|CUDA driver error|cuDNN error|CUBLAS_STATUS|NCCL|uncorrectable ECC|Connection (closed|reset) by peer|PeersLost"
 )
@@ -81,7 +81,7 @@ def judge(job: Job, ending: Ending, told: JobError | None, last_words: str, opti
         job: as it stood during the attempt.
         ending: how that ended.
         told: what the program itself said was wrong; None where it said nothing.
-        last_words: the last line of its log.
+        last_words: of its log, see `words.last_words`.
         options: how often, and how soon.
     """
     fault, what = fault_of(ending, told, last_words), told.message if told else described(ending, last_words)

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from eyasd.core import jobdir
-from eyasd.jobs.kubernetes import objects, reasons
+from eyasd.jobs.kubernetes import objects
 from eyasd.jobs.retries import Fault, fault_of
 from eyasd.jobs.runner import Ending, Launch
+from eyasd.jobs.words import exception
 from eyasd.training.ranks import SILENCE
 from eyasd.training.tuning.checkpoint import CHECKPOINT
 from nodes import Cluster
@@ -80,7 +81,7 @@ def test_two_nodes_train_as_one_process_whatever_becomes_of_the_wire(
         assert time.monotonic() - begun < SILENCE_SECONDS + 25  # of a busy machine's
         assert not (several / jobdir.RESULT).exists()
         for status, log in zip(statuses, pods.said, strict=True):
-            words = reasons.last_words(log)
+            words = exception(log)
             assert "The processes that train together cannot reach each other any more" in words, log
             assert fault_of(Ending(status), None, words) is Fault.MACHINE
         cluster.mend()

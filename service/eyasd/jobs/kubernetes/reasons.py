@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -17,8 +16,6 @@ _EVICTED: Final = frozenset({"Evicted", "NodeLost", "NodeShutdown", "Shutdown", 
 _SET_UP: Final = "The pod is being set up on node"
 _SIGNAL: Final = 128
 _WORDS: Final = 400
-# Before each line of a process's own traceback.
-_RANK: Final = re.compile(r"^\[rank\d+\]: ")
 
 
 def standing(job: Object | None, pods: Iterable[Object]) -> Standing:
@@ -104,19 +101,6 @@ def disruption(pods: Iterable[Object]) -> str:
                 reason = condition.get("reason", "no reason given")
                 return f"The pod had to make way ({reason}): {_brief(condition.get('message', ''))}"
     return ""
-
-
-def last_words(log: str) -> str:
-    """Returns the exception that a log ends with, before what torchrun has to say of it; "" where there is none."""
-    words, inside = "", False
-    for line in (_RANK.sub("", line) for line in log.splitlines()):
-        if line.startswith("Traceback (most recent call last)"):
-            inside = True
-        elif inside and line and not line[0].isspace():
-            inside = False
-            if "ChildFailedError" not in line:
-                words = line[:_WORDS]
-    return words
 
 
 def _wanted(job: Object | None) -> int:

@@ -18,6 +18,7 @@ from typing import Final, TypeVar
 import structlog
 
 from eyasd.core import jobdir
+from eyasd.jobs import words
 from eyasd.jobs.kubernetes import objects, reasons
 from eyasd.jobs.kubernetes.api import EVENTS, JOBS, PODS, SECRETS, SERVICES, ApiFailed, Cluster, Pauses
 from eyasd.jobs.kubernetes.image import with_image
@@ -226,7 +227,7 @@ class KubernetesProcess:
                 log = f"{pod['metadata']['name']}:\n{(await own).rstrip()}\n{log}"
         path = self._launch.job_dir / jobdir.LOG
         with suppress(OSError):
-            await asyncio.to_thread(path.write_text, f"{log}{reasons.last_words(log)}\n")
+            await asyncio.to_thread(path.write_text, f"{log}{words.exception(log)}\n")
         return reasons.ending(job, pods, disrupted=self._disrupted)
 
     async def _look(self) -> None:

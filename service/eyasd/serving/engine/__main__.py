@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import traceback
 
 
 def main() -> None:
@@ -20,7 +21,11 @@ def main() -> None:
     from eyasd.serving.engine.watch import Watch  # noqa: PLC0415
 
     control = socket.socket(fileno=int(sys.argv[1]))
-    serve(control, watch=Watch(control))
+    try:
+        serve(control, watch=Watch(control))
+    except Exception:  # noqa: BLE001 - whatever the device raised
+        traceback.print_exc()
+        os._exit(1)  # at once: whoever gives back what lies on a device that has failed may wait for it forever
 
 
 if __name__ == "__main__":

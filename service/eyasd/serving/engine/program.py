@@ -28,7 +28,7 @@ from eyasd.serving.engine.opening import Ready, Task, memory_bytes, open_version
 from eyasd.serving.engine.slots import Arena, Shape
 from eyasd.serving.engine.watch import Run, Watch
 from eyasd.serving.engine.wire import NO_BATCH, Batch, Kind, Outcome
-from eyasd.serving.network.memory import run_in_parts
+from eyasd.serving.network.memory import is_out_of_memory, run_in_parts
 from eyasd.serving.network.precision import Chosen
 from eyasd.serving.network.providers import CPU
 from eyasd.serving.network.session import Outputs
@@ -187,7 +187,19 @@ class Loop:
         self._selector.register(control, selectors.EVENT_READ)
 
     def run(self) -> None:
-        """Answers until the control socket is closed."""
+        """Answers until the control socket is closed.
+
+        Raises:
+            Exception: the device failed and runs nothing any more, as after most errors of CUDA, which stay with a process.
+        """
+        try:
+            self._run()
+        finally:  # with what was running noted in the slots, so that acceptors know what to ask another engine for
+            for link in list(self._links):
+                self._drop(link)
+            self._selector.close()
+
+    def _run(self) -> None:
         timeout: float | None = None
         while self._attend(timeout):
             now = time.monotonic()
@@ -201,9 +213,6 @@ class Loop:
                 wanted = selectors.EVENT_READ if link.flush() else selectors.EVENT_READ | selectors.EVENT_WRITE
                 if self._selector.get_key(link.socket).events != wanted:
                     self._selector.modify(link.socket, wanted, link)
-        for link in list(self._links):
-            self._drop(link)
-        self._selector.close()
 
     def _attend(self, timeout: float | None) -> bool:
         """Takes in what has arrived within the time; returns whether to go on."""
@@ -253,8 +262,10 @@ class Loop:
         _mark(batch, running=True)
         try:
             parts = run_in_parts(self._timed, _stack(batch), any(work.explain for work in batch), self._lower)
-        except Exception:  # noqa: BLE001 - whatever the device raises belongs to the callers of this batch, not to the loop
+        except Exception:  # whatever the device raises belongs to the callers of this batch, not to the loop
             self._log.error("a batch failed", images=len(batch), error=traceback.format_exc())
+            if not self._runs_still(_stack(batch[:1])):
+                raise
             _mark(batch, running=False)
             for work in batch:
                 self._say(work, Outcome.FAILED)
@@ -272,6 +283,14 @@ class Loop:
                     self._say(work, Outcome.DONE, one, first=row == 0, queue_seconds=waited, run_seconds=seconds)
                 else:
                     self._say(work, Outcome.NO_MEMORY)
+
+    def _runs_still(self, image: NDArray[np.uint8]) -> bool:
+        """Returns whether the device runs anything any more: one black picture of that shape, uint8 [1, H, W, 3]."""
+        try:
+            self._run_network(np.zeros_like(image), False)
+        except Exception as error:  # noqa: BLE001 - whatever the device raises
+            return is_out_of_memory(error)
+        return True
 
     def _timed(self, images: NDArray[np.uint8], maps: bool) -> Outputs:
         start = time.monotonic()

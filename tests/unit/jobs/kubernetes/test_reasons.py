@@ -179,30 +179,6 @@ def test_a_pod_that_has_to_make_way_says_why() -> None:
     assert reasons.disruption([running(), pod(conditions=[{**DRAINED, "status": "False"}])]) == ""
 
 
-TORCHRUN = """[rank0]: Traceback (most recent call last):
-[rank0]:   File "x.py", line 1, in <module>
-[rank0]: RuntimeError: the roof is on fire
-E1126 07:00:00.000000 1 torch/distributed/elastic/multiprocessing/api.py:874] failed (exitcode: 1) local_rank: 0 (pid: 7)
-Traceback (most recent call last):
-  File "/usr/local/bin/torchrun", line 8, in <module>
-torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
-============================================================
-"""
-
-
-@pytest.mark.parametrize(
-    ("log", "words"),
-    [
-        ("", ""),
-        ("all is well\n", ""),
-        ("ready\nTraceback (most recent call last):\n  File x\n    y\nValueError: no\nsuch thing\n", "ValueError: no"),
-        (TORCHRUN, "RuntimeError: the roof is on fire"),
-    ],
-)
-def test_the_exception_is_found_before_what_follows_it(log: str, words: str) -> None:
-    assert reasons.last_words(log) == words
-
-
 def test_whatever_kubernetes_says_is_one_sentence_of_bearable_length() -> None:
     said: Any = reasons.standing(JOB, [unschedulable("many\n  words " * 200)]).reason
     assert len(said) < 450

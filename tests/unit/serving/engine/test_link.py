@@ -153,6 +153,23 @@ async def test_a_device_that_fails_fails_its_batch_and_no_other(serve: Serve, ne
             assert not engine._arena.running.any()
 
 
+async def test_a_device_that_runs_nothing_any_more_ends_its_engine_and_the_next_one_answers() -> None:
+    engine, networks = Engine("colours/1", SHAPE), [Network(), Network()]
+    workers = [Worker(network, 1) for network in networks]
+    await workers[0].join(engine)
+    with pytest.raises(Unavailable, match="ended while it ran the picture") as caught:
+        await ask(engine, 66)
+    assert caught.value.retry_after is not None
+    await until(lambda: workers[0].error is not None)
+    assert networks[0].batches == [[66], [0]]  # whether anything else runs has been tried
+    await workers[1].join(engine)
+    assert ((await ask(engine, 1)).probabilities == 1).all()
+    await engine.close()
+    for worker in workers:
+        await worker.leave()
+    assert free(engine) == SHAPE.slots
+
+
 async def test_a_batch_that_does_not_fit_the_memory_is_answered_in_parts_and_none_as_large_is_run_again(
     serve: Serve, network: Network
 ) -> None:
