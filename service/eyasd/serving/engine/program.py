@@ -56,8 +56,7 @@ def serve(control: socket.socket, foreign_bytes: int = 0, watch: Watch | None = 
     try:
         chosen = _open(task, dict(zip(task.files, map(wire.content, told[1]), strict=True)), log, alone=watch is not None)
     except Exception as error:  # noqa: BLE001 - whatever it was, the daemon says it of this version
-        message = error.message if isinstance(error, EyasError) else f"Loading ended with {error!r}."
-        _tell(control, {"failed": message})
+        _tell(control, {"failed": _why(error, log)})
         return
     trim()
     ready = Ready(
@@ -69,6 +68,15 @@ def serve(control: socket.socket, foreign_bytes: int = 0, watch: Watch | None = 
     _tell(control, {"ready": document.dump(ready)})
     batcher = Batcher(Options(task.max_batch_size, task.max_delay_seconds, pads=task.provider != CPU))
     Loop(control, watch.over(chosen.session.run) if watch else chosen.session.run, batcher, log).run()
+
+
+def _why(error: Exception, log: ControlLog) -> str:
+    """Returns why a version could not be opened, a sentence for a person."""
+    cause = error.__cause__
+    if is_out_of_memory(error) or (isinstance(cause, Exception) and is_out_of_memory(cause)):
+        log.warning("a version did not fit the device's memory", error=str(error))
+        return "The device has too little memory left to open it: free some, or serve fewer versions."
+    return error.message if isinstance(error, EyasError) else f"Loading ended with {error!r}."
 
 
 def _open(task: Task, files: Mapping[str, bytes], log: ControlLog, *, alone: bool) -> Chosen:

@@ -20,7 +20,7 @@ from structlog.testing import capture_logs
 from builders import golden, write_bundle
 from engines import SHAPE
 from eyasd.core.device import Transport
-from eyasd.core.errors import EyasError, Unavailable
+from eyasd.core.errors import BrokenBundle, EyasError, Unavailable
 from eyasd.core.variants import Precision
 from eyasd.registry.models import Models
 from eyasd.serving.engine import group as room
@@ -142,6 +142,22 @@ async def test_an_engine_says_when_memory_is_short(
         await asyncio.sleep(0.001)
     assert metrics.registry.get_sample_value("eyas_batches_out_of_memory_total", {"model": "colours"}) == 1
     await loaded.close()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("CUDA failure 2: out of memory ; GPU=0 ; hostname=here ; line=355 ; expr=cudaSetDevice(0);")],
+)
+async def test_a_version_that_finds_no_room_says_so_in_a_sentence(
+    error: Exception, load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise BrokenBundle("model.onnx cannot be loaded") from error
+
+    monkeypatch.setattr("eyasd.serving.engine.program.open_version", full)
+    with capture_logs() as logs, pytest.raises(BrokenBundle, match=r"^The device has too little memory left to open it: free some"):
+        await load(transport=Transport.THREAD)
+    assert "a version did not fit the device's memory" in [line["event"] for line in logs]
 
 
 class Fake:
